@@ -1,0 +1,92 @@
+"""status, start, stop, logs, demo: the daemon itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from kernel_supervisor.cli.session import DONE, FAILED, NO_DAEMON, Command, print_json, span
+from kernel_supervisor.client import autostart
+from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError
+
+_STOP_DEADLINE_S = 30.0
+_LOOK_S = 0.1
+
+
+def status(command: Command) -> int:
+    """Whether a daemon runs; 3 where none does."""
+    try:
+        facts = command.connection().request("supervisor/status", {}, deadline_s=10)
+    except NoDaemonError as error:
+        if command.options.json:
+            print_json({"running": False, "state": command.paths.state})
+        else:
+            print(f"{error}. Kernels it left run on; any client or `kernel-supervisor start` finds them again.")
+        return NO_DAEMON
+    facts = {key: value for key, value in facts.items() if not key.startswith("_") and key != "resultType"}
+    if command.options.json:
+        print_json({"running": True, **facts})
+    else:
+        _print_status(facts)
+    return DONE
+
+
+def _print_status(facts: dict[str, Any]) -> None:
+    up = span(time.time() - facts["started_at"])
+    print(f"the daemon runs: version {facts['version']}, pid {facts['pid']}, up {up}, {facts['kernels']} kernels")
+    print(f"state   {facts['state']}\nsocket  {facts['socket']}\nlog     {facts['log']}")
+    for client in facts["clients"]:
+        print(f"client  {client['kind']} pid {client['pid']} in {client['directory']}")
+
+
+def start(command: Command) -> int:
+    """Start the daemon and wait until it answers."""
+    if not autostart.ensure(command.paths, START_DEADLINE_S):
+        raise NoDaemonError(f"the daemon did not come up; see {command.paths.daemon_log}")
+    facts = command.connection(start=True).request("supervisor/status", {}, deadline_s=START_DEADLINE_S)
+    print(f"the daemon runs, pid {facts['pid']}")
+    return DONE
+
+
+def stop(command: Command) -> int:
+    """Stop the daemon, and its kernels if told so; wait until it is gone."""
+    kernels = command.options.kernels
+    try:
+        connection = command.connection(start=kernels)  # kernels that no daemon holds are found by starting one
+    except NoDaemonError:
+        print("no daemon is running")
+        return DONE
+    connection.request("supervisor/shutdown", {"kernels": kernels}, deadline_s=_STOP_DEADLINE_S)
+    end = time.monotonic() + _STOP_DEADLINE_S
+    while autostart.listening(command.paths):
+        if time.monotonic() > end:
+            print("kernel-supervisor: the daemon did not stop; see `kernel-supervisor logs`", file=sys.stderr)
+            return FAILED
+        time.sleep(_LOOK_S)
+    print("the daemon and its kernels are gone" if kernels else "the daemon is gone; kernels run on")
+    return DONE
+
+
+def logs(command: Command) -> int:
+    """The end of a log, and what is added to it."""
+    path = command.paths.daemon_log
+    if command.options.kernel:
+        path = command.find_kernel(command.options.kernel)["standard_error"]
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = file.readlines()
+        print("".join(lines[-command.options.lines :]), end="", flush=True)
+        while command.options.follow:
+            more = file.read()
+            print(more, end="", flush=True)
+            if not more:
+                time.sleep(_LOOK_S)
+    return DONE
+
+
+def demo(command: Command) -> int:
+    """The main job, on real data."""
+    from kernel_supervisor.demo.run import run  # the MCP client that it uses takes most of a second to import
+
+    return run(os.path.abspath(command.options.directory))

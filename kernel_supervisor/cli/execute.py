@@ -1,0 +1,105 @@
+"""exec, history, output, save: working in a session from a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, print_json
+
+
+def execute(command: Command) -> int:
+    """Run code; its output appears as it comes. Ctrl-C interrupts the code, not this command."""
+    code = _code(command)
+    if code is None:
+        print("kernel-supervisor exec: give code, --file FILE, or code on standard input", file=sys.stderr)
+        return USAGE
+    facts = command.tool("kernel_exec", start=True, deadline_s=None, code=code, wait=False)[1]
+    number = facts["execution_id"]
+    if command.options.no_wait:
+        print_json(facts) if command.options.json else print(f"execution {number}")
+        return DONE
+    outcome = _follow(command, number, silent=command.options.json)
+    if command.options.json:
+        text, facts = command.tool("kernel_output", execution_id=number)
+        print_json({**facts, "text": text})
+    elif outcome["status"] not in ("ok", "error"):
+        print(f"kernel-supervisor: execution {number}: {outcome['status']}. {outcome['reason']}", file=sys.stderr)
+    return DONE if outcome["status"] == "ok" else FAILED
+
+
+def _code(command: Command) -> str | None:
+    options = command.options
+    if options.file:
+        return Path(options.file).read_text(encoding="utf-8")
+    if options.code not in (None, "-"):
+        return str(options.code)
+    if options.code is None and sys.stdin.isatty():
+        return None
+    return sys.stdin.read()
+
+
+def _follow(command: Command, number: int, *, silent: bool) -> dict[str, Any]:
+    connection = command.connection()
+    seen: set[str] = set()
+
+    def show(text: str) -> None:
+        message = json.loads(text)
+        if message["msg_id"] not in seen and not silent:
+            _show(message)
+        seen.add(message["msg_id"])  # a second look, after an interrupt or another daemon, shows it all again
+
+    while True:
+        try:
+            return connection.request("supervisor/follow", {"executionId": number}, on_progress=show)
+        except KeyboardInterrupt:
+            print(command.tool("kernel_interrupt", execution_id=number)[0], file=sys.stderr)
+
+
+def _show(message: dict[str, Any]) -> None:
+    """As a terminal shows it: streams where they belong, the last value, tracebacks in colour."""
+    content = message["content"]
+    match message["msg_type"]:
+        case "stream":
+            stream = sys.stderr if content["name"] == "stderr" else sys.stdout
+            stream.write(content["text"])
+            stream.flush()
+        case "execute_result" | "display_data":
+            data = content["data"]
+            pictures = [mime for mime in data if mime.startswith("image/")]
+            print(f"[{pictures[0]}]" if pictures else data.get("text/plain", f"[{', '.join(data)}]"), flush=True)
+        case "error":
+            print("\n".join(content["traceback"]) or f"{content['ename']}: {content['evalue']}", file=sys.stderr)
+        case _:
+            pass
+
+
+def history(command: Command) -> int:
+    """What was run."""
+    text, facts = command.tool("kernel_history", last=command.options.last)
+    print_json(facts) if command.options.json else print(text)
+    return DONE
+
+
+def output(command: Command) -> int:
+    """What an execution showed."""
+    text, facts = command.tool("kernel_output", execution_id=command.options.execution)
+    print_json({**facts, "text": text}) if command.options.json else print(text)
+    return DONE
+
+
+def save(command: Command) -> int:
+    """The session as a document."""
+    options = command.options
+    text, facts = command.tool(
+        "kernel_save_notebook",
+        deadline_s=None,
+        path=options.path,
+        save_html=options.html,
+        save_pdf=options.pdf,
+        overwrite=options.overwrite,
+    )
+    print(text)
+    return FAILED if facts["failures"] else DONE

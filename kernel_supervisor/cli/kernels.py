@@ -1,0 +1,116 @@
+"""list, kill, restart, interrupt, console, envs, use."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from typing import Any
+
+from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, print_json, print_table, size, span
+from kernel_supervisor.client.connection import NoDaemonError
+
+
+def list_kernels(command: Command) -> int:
+    """Every living kernel."""
+    try:
+        facts = command.tool("kernel_list_running")[1]
+    except NoDaemonError:
+        if not command.options.json:
+            raise
+        facts = {"kernels": [], "others": []}
+    if command.options.json:
+        print_json(facts)
+        return DONE
+    if not facts["kernels"] and not facts["others"]:
+        print("no kernels are running")
+        return DONE
+    print_table(
+        ["kernel", "session", "name", "state", "cells", "memory", "up", "last used", "directory"],
+        [_row(each) for each in facts["kernels"]] + [_foreign_row(each) for each in facts["others"]],
+    )
+    return DONE
+
+
+def _row(kernel: dict[str, Any]) -> list[Any]:
+    ago = span(time.time() - kernel["last_used_at"]) + " ago"
+    about = [kernel[key] for key in ("kernel_id", "session", "name", "state", "execution_count")]
+    return [*about, size(kernel["memory_bytes"]), span(kernel["uptime_s"]), ago, kernel["kernel_directory"]]
+
+
+def _foreign_row(kernel: dict[str, Any]) -> list[Any]:
+    return [kernel["kernel_id"], "(Jupyter's)", "", "", "", "", "", "", kernel["connection_file"]]
+
+
+def kill(command: Command) -> int:
+    """End some kernels, or all of ours."""
+    options = command.options
+    if bool(options.kernel) == options.all:
+        print("kernel-supervisor kill: name kernels, or --all", file=sys.stderr)
+        return USAGE
+    if options.all:
+        kernels = [each for each in command.tool("kernel_list_running")[1]["kernels"] if each["owned"]]
+    else:
+        kernels = [command.find_kernel(wanted) for wanted in options.kernel]
+    for kernel in kernels:
+        print(command.tool("kernel_shutdown", kernel_id=kernel["kernel_id"], force=options.force)[0])
+    return DONE
+
+
+def restart(command: Command) -> int:
+    """A fresh process for a kernel."""
+    print(command.tool("kernel_restart", session=_session_of(command))[0])
+    return DONE
+
+
+def interrupt(command: Command) -> int:
+    """Stop what runs."""
+    text, facts = command.tool("kernel_interrupt", session=_session_of(command))
+    print(text)
+    return DONE if facts["stopped"] or "execution_id" not in facts else FAILED
+
+
+def _session_of(command: Command) -> str:
+    """The session whose current kernel is meant; a dead kernel has only its session's name."""
+    try:
+        return str(command.find_kernel(command.options.kernel)["session"])
+    except RuntimeError:
+        sessions = command.connection().request("supervisor/status", {}, deadline_s=10)["sessions"]
+        if command.options.kernel in sessions:
+            return str(command.options.kernel)
+        raise
+
+
+def console(command: Command) -> int:
+    """Become a Jupyter console."""
+    if importlib.util.find_spec("jupyter_console") is None:
+        print(
+            "kernel-supervisor console needs jupyter_console. Install it beside kernel-supervisor:\n"
+            f"    {sys.executable} -m pip install jupyter_console",
+            file=sys.stderr,
+        )
+        return FAILED
+    if command.options.kernel:
+        connection_file = command.find_kernel(command.options.kernel)["connection_file"]
+    else:
+        facts = command.tool("kernel_status")[1]
+        if not facts.get("connection_file"):
+            print("this directory's session has no kernel yet; `kernel-supervisor exec` starts one", file=sys.stderr)
+            return FAILED
+        connection_file = facts["connection_file"]
+    command.close()
+    os.execv(sys.executable, [sys.executable, "-m", "jupyter_console", "--existing", connection_file])
+
+
+def envs(command: Command) -> int:
+    """Environments."""
+    text, facts = command.tool("kernel_list_envs", start=True)
+    print_json(facts) if command.options.json else print(text)
+    return DONE
+
+
+def use(command: Command) -> int:
+    """Another environment for the session."""
+    print(command.tool("kernel_use_env", start=True, deadline_s=None, env_name=command.options.env)[0])
+    return DONE

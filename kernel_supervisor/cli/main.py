@@ -1,0 +1,144 @@
+"""The console script `kernel-supervisor`: arguments, dispatch, and exit codes that mean something.
+
+0 done · 1 it could not be done, or the code that was run raised · 2 wrong usage · 3 no daemon is running ·
+130 interrupted
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from kernel_supervisor import __version__
+from kernel_supervisor.cli import admin, execute, kernels, registration, service
+from kernel_supervisor.cli.session import FAILED, NO_DAEMON, Command
+from kernel_supervisor.client.connection import CallError, NoDaemonError
+
+_EPILOG = """\
+exit codes: 0 done, 1 it could not be done (or the code that was run raised), 2 wrong usage, 3 no daemon is running
+
+A KERNEL is named by its id, the beginning of its id, or the name of its session.
+Variables live in kernels; kernels outlive this command, Claude Code and the daemon. Only kill, restart and
+stop --kernels end them.
+"""
+_Run = Callable[[Command], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    if os.name != "posix":
+        print("kernel-supervisor runs on Linux and macOS; on Windows use it inside WSL", file=sys.stderr)
+        return FAILED
+    options = _parser().parse_args(arguments)
+    run: _Run = options.run
+    command = Command(options)
+    try:
+        return run(command)
+    except NoDaemonError as error:
+        print(f"kernel-supervisor: {error}", file=sys.stderr)
+        return NO_DAEMON
+    except (CallError, OSError, TimeoutError) as error:
+        print(f"kernel-supervisor: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        command.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kernel-supervisor",
+        description="Persistent Python for AI agents: lists, watches and ends the kernels that outlive their clients.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"kernel-supervisor {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_kernels(commands)
+    _add_work(commands)
+    _add_admin(commands)
+    return parser
+
+
+_Commands = argparse._SubParsersAction  # type: ignore[type-arg]  # argparse has no public name for it
+
+
+def _add(commands: _Commands, name: str, run: _Run, text: str, *, json: bool = False) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run, json=False)
+    if json:
+        parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    return parser
+
+
+def _add_kernels(commands: _Commands) -> None:
+    _add(commands, "list", kernels.list_kernels, "List the living kernels of all sessions.", json=True)
+    kill = _add(commands, "kill", kernels.kill, "End kernels, with their variables.")
+    kill.add_argument("kernel", nargs="*", metavar="KERNEL")
+    kill.add_argument("--all", action="store_true", help="end every kernel that the supervisor started")
+    kill.add_argument("--force", action="store_true", help="also a kernel that somebody else started")
+    restart = _add(commands, "restart", kernels.restart, "Give a session's kernel a fresh process; variables are lost.")
+    restart.add_argument("kernel", metavar="KERNEL")
+    interrupt = _add(commands, "interrupt", kernels.interrupt, "Interrupt what runs on a kernel; variables stay.")
+    interrupt.add_argument("kernel", metavar="KERNEL")
+    console = _add(commands, "console", kernels.console, "Open a Jupyter console on a kernel.")
+    console.add_argument("kernel", nargs="?", default="", metavar="KERNEL", help="default: this directory's")
+    envs = _add(commands, "envs", kernels.envs, "List the environments that a kernel can run in.", json=True)
+    use = _add(commands, "use", kernels.use, "Go on in another environment's kernel.")
+    use.add_argument("env", metavar="ENV", help="a name, prefix or interpreter from `envs`, or `default`")
+    for parser in (envs, use):
+        _add_session(parser)
+
+
+def _add_session(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-s", "--session", default="", help="the session; default: this directory's own")
+    parser.add_argument("--python", default="", help="interpreter of the default kernel, if it is started now")
+
+
+def _add_work(commands: _Commands) -> None:
+    run = _add(commands, "exec", execute.execute, "Run code in a session and show its output as it comes.", json=True)
+    run.add_argument("code", nargs="?", help="Python code; `-` or nothing reads it from standard input")
+    run.add_argument("-f", "--file", help="run the code in this file")
+    run.add_argument("--no-wait", action="store_true", help="queue it and return its execution id")
+    _add_session(run)
+    history = _add(commands, "history", execute.history, "Show what was run in a session.", json=True)
+    history.add_argument("-n", "--last", type=int, default=20, help="how many entries")
+    _add_session(history)
+    output = _add(commands, "output", execute.output, "Show the output of an execution.", json=True)
+    output.add_argument("execution", type=int, metavar="EXECUTION")
+    save = _add(commands, "save", execute.save, "Write a session as a notebook.")
+    save.add_argument("path", nargs="?", default="", help="default: the session's name in its directory")
+    save.add_argument("--html", action="store_true", help="and as HTML")
+    save.add_argument("--pdf", action="store_true", help="and as PDF")
+    save.add_argument("--overwrite", action="store_true", help="replace a file that the session did not write")
+    _add_session(save)
+
+
+def _add_admin(commands: _Commands) -> None:
+    _add(commands, "status", admin.status, "Say whether the daemon runs, where it keeps its things, who is connected.", json=True)
+    _add(commands, "start", admin.start, "Start the daemon, if it does not run.")
+    stop = _add(commands, "stop", admin.stop, "Stop the daemon; kernels run on.")
+    stop.add_argument("--kernels", action="store_true", help="end all kernels too: nothing is left running")
+    logs = _add(commands, "logs", admin.logs, "Show the daemon's log, or what a kernel wrote to its standard error.")
+    logs.add_argument("kernel", nargs="?", default="", metavar="KERNEL")
+    logs.add_argument("-n", "--lines", type=int, default=40)
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+    demo = _add(commands, "demo", admin.demo, "Show the whole thing on a real data set, in a session of its own.")
+    demo.add_argument("--directory", default="kernel-supervisor-demo", help="where the notebook goes")
+    register = _add(commands, "register", registration.register, "Register the MCP server in Claude Code, or show how.")
+    register.add_argument("--python", default="", help="interpreter of the default kernel")
+    register.add_argument("--session", default="", help="a fixed session instead of the project directory's own")
+    register.add_argument("--scope", choices=["local", "user", "project"], default="user", help="Claude Code's scope")
+    register.add_argument("--print", dest="only_print", action="store_true", help="change nothing, print what to do")
+    serve = commands.add_parser("service", help="Run the daemon under systemd or launchd.")
+    verbs = serve.add_subparsers(metavar="VERB", required=True)
+    _add(verbs, "install", service.install, "Install and start the user service.")
+    _add(verbs, "uninstall", service.uninstall, "Stop and remove the user service; kernels run on.")
+    _add(verbs, "status", service.status, "Say whether the service is installed and runs.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

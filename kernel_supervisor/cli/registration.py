@@ -1,0 +1,42 @@
+"""register: telling Claude Code, or any other MCP client, about the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+
+from kernel_supervisor.cli.session import DONE, FAILED, Command
+
+NAME = "kernel-supervisor"
+
+
+def register(command: Command) -> int:
+    """Run `claude mcp add …` if Claude Code is there, else print it; print the JSON for others."""
+    options = command.options
+    server = _server(options.python, options.session)
+    registration = ["claude", "mcp", "add", "--scope", options.scope, NAME, "--", *server]
+    claude = shutil.which("claude")
+    code = DONE
+    if claude and not options.only_print:
+        print("$ " + shlex.join(registration), flush=True)
+        code = DONE if subprocess.run([claude, *registration[1:]], check=False).returncode == 0 else FAILED
+    else:
+        print("Claude Code:\n\n    " + shlex.join(registration))
+    entry = {"mcpServers": {NAME: {"command": server[0], "args": server[1:]}}}
+    print("\nAny other MCP client:\n\n" + json.dumps(entry, indent=2))
+    facts = command.tool("kernel_status", start=True)[1]
+    print(f"\nThe default kernel in this directory runs {facts['interpreter']}\n({facts['why']}; --python changes it)")
+    return code
+
+
+def _server(python: str, session: str) -> list[str]:
+    """The command of the shim, by absolute paths: clients start it with an environment of their own."""
+    script = os.path.join(os.path.dirname(sys.executable), "kernel-supervisor-mcp")
+    server = [script] if os.path.exists(script) else [sys.executable, "-m", "mcp_shim"]
+    if python:
+        server += ["--python", os.path.abspath(python) if os.sep in python else python]
+    return server + (["--session", session] if session else [])

@@ -1,0 +1,162 @@
+"""A client of the daemon for programs of ours: JSON-RPC in MCP's 2026-07-28 form, which needs no handshake."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from kernel_supervisor import __version__
+from kernel_supervisor.client import autostart
+from kernel_supervisor.client.hello import hello
+from kernel_supervisor.client.wire import Wire
+from kernel_supervisor.envelope import BYE, HELLO, RPC, WELCOME, WHO
+from kernel_supervisor.paths import Paths
+
+START_DEADLINE_S = 30.0
+RESULT = "kernel-supervisor/result"
+_META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "kernel-supervisor-cli", "version": __version__},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+_GOODBYE_MS = 100
+OnProgress = Callable[[str], None]
+
+
+class NoDaemonError(ConnectionError):
+    """No daemon answers, and none was to be started or none came up."""
+
+
+class CallError(RuntimeError):
+    """The daemon refused a call; the text says why."""
+
+
+class Connection:
+    """One connection that lives as long as the command that uses it; it outlives a daemon's restart."""
+
+    def __init__(self, paths: Paths, *, session: str | None = None, python: str | None = None) -> None:
+        self._paths = paths
+        self._hello = hello("cli", session=session, python=python)
+        self._wire: Wire | None = None
+        self._calls = 0
+
+    def open(self, *, start: bool, deadline_s: float = START_DEADLINE_S) -> None:
+        """Reach the daemon; start it if there is none and `start` says so. Raises NoDaemonError."""
+        end = time.monotonic() + deadline_s
+        if not autostart.listening(self._paths) and not (start and autostart.ensure(self._paths, deadline_s)):
+            raise NoDaemonError("no daemon is running" if not start else _not_up(self._paths))
+        self._wire = Wire(self._paths)
+        self._wire.send(HELLO, self._hello)
+        while self._wait(end):
+            frame = self._wire.receive()
+            if frame is not None and frame.kind == WELCOME:
+                return
+            if self._wire.lost():
+                break
+        self.close()
+        raise NoDaemonError(f"the daemon at {self._paths.socket} does not answer")
+
+    def request(
+        self,
+        method: str,
+        params: dict[str, Any],
+        *,
+        deadline_s: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> dict[str, Any]:
+        """The result of one request. Raises CallError, TimeoutError, NoDaemonError.
+
+        A daemon that is replaced meanwhile is found again and the request is sent again, under its number.
+        """
+        self._calls += 1
+        meta = {**_META, **({"progressToken": self._calls} if on_progress else {})}
+        body = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": {**params, "_meta": meta}}
+        line = json.dumps(body).encode()
+        end = time.monotonic() + deadline_s if deadline_s is not None else None
+        self._send(line)
+        while True:
+            if end is not None and time.monotonic() >= end:
+                raise TimeoutError(f"no answer to {method} within {deadline_s:g} s")
+            self._wait(end)
+            answer = self._take(line, on_progress)
+            if answer is not None:
+                return answer
+
+    def _send(self, line: bytes) -> None:
+        assert self._wire is not None, "open it first"
+        self._wire.send(RPC, {"call": self._calls}, line)
+
+    def _wait(self, end: float | None) -> bool:
+        """Wait for a frame, half a second at most; False when the time is up."""
+        assert self._wire is not None
+        left = 0.5 if end is None else min(0.5, end - time.monotonic())
+        poller = zmq.Poller()
+        poller.register(self._wire.socket, zmq.POLLIN)
+        poller.register(self._wire.monitor, zmq.POLLIN)
+        poller.poll(max(0, round(left * 1000)))
+        return end is None or time.monotonic() < end
+
+    def _take(self, line: bytes, on_progress: OnProgress | None) -> dict[str, Any] | None:
+        assert self._wire is not None
+        lost = self._wire.lost()
+        while (frame := self._wire.receive()) is not None:
+            if frame.kind == WHO:
+                self._wire.send(HELLO, self._hello)
+                self._send(line)
+            elif frame.kind == RPC:
+                message = json.loads(frame.body)
+                if message.get("id") == self._calls:
+                    if "error" in message:
+                        raise CallError(message["error"]["message"])
+                    return dict(message["result"])
+                if message.get("method") == "notifications/progress" and on_progress is not None:
+                    on_progress(message["params"].get("message") or "")
+        if lost:
+            self._wire.close()
+            self._wait_for_another()
+            self.open(start=False)
+            self._send(line)
+        return None
+
+    def _wait_for_another(self) -> None:
+        end = time.monotonic() + START_DEADLINE_S
+        while not autostart.listening(self._paths):
+            if time.monotonic() >= end:
+                raise NoDaemonError("the daemon is gone and did not come back")
+            time.sleep(autostart.RETRY_S)
+
+    def call_tool(
+        self, name: str, arguments: dict[str, Any], *, deadline_s: float | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """A tool's text and its machine-readable part. Raises CallError with what the tool refused."""
+        result = self.request("tools/call", {"name": name, "arguments": arguments}, deadline_s=deadline_s)
+        text = "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
+        if result.get("isError"):
+            raise CallError(text)
+        return text, dict(result["_meta"][RESULT])
+
+    def close(self) -> None:
+        """Say goodbye."""
+        if self._wire is not None:
+            self._wire.send(BYE, {})
+            self._wire.close(_GOODBYE_MS)
+            self._wire = None
+
+
+def ask(paths: Paths, method: str, params: dict[str, Any], *, deadline_s: float, start: bool) -> dict[str, Any]:
+    """One request on a connection of its own. Raises NoDaemonError, CallError, TimeoutError."""
+    connection = Connection(paths)
+    try:
+        connection.open(start=start, deadline_s=deadline_s)
+        return connection.request(method, params, deadline_s=deadline_s)
+    finally:
+        connection.close()
+
+
+def _not_up(paths: Paths) -> str:
+    logs = f"{paths.daemon_log} and {paths.daemon_log}.err"
+    return f"the daemon was started but did not come up within {START_DEADLINE_S:g} s; see {logs}"

@@ -1,0 +1,1 @@
+"""Decisions: pure and synchronous. No asyncio, zmq, os or time is imported below this package."""

@@ -1,0 +1,191 @@
+"""Keeping a text within its limit: head and tail, line by line, with the way to read the rest.
+
+A text is addressed by lines, counted from 1. A line of more than `PIECE` characters counts as several, one
+per `PIECE`, so that each part of a text can be asked for, whatever it looks like.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kernel_supervisor.core.errors import RefusedError
+
+PIECE = 1000
+"""Characters of one line that count as one line."""
+_PATTERN_LENGTH = 200
+_ESCAPED = re.compile(r"\\.")
+_REPEATED_GROUP = re.compile(r"[*+}|][^()]*\)+[*+{]")
+"""A repeated group with a repetition or a choice in it: such a pattern can take years on one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A text within its limit, and what was left out of it."""
+
+    text: str
+    omitted_lines: int = 0
+    omitted_chars: int = 0
+    next_line: int | None = None
+    """Where to read on: the first line that was left out, None where nothing was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Numbered lines of a text."""
+
+    lines: tuple[tuple[int, str], ...]
+    """Number and text of each line, without its newline."""
+    total: int
+    """How many lines the text has."""
+    found: int
+    """How many lines were selected, also where not all of them are given."""
+    first: int | None = None
+    """The number of the first line that was selected, given or not."""
+
+
+def pieces(text: str) -> list[str]:
+    """The lines of `text` with their newlines, over-long ones in pieces; joined they are `text` again."""
+    lines = text.split("\n")
+    last = lines.pop()
+    long = max(map(len, lines), default=0) > PIECE or len(last) > PIECE
+    lines = [line + "\n" for line in lines]
+    if last:
+        lines.append(last)
+    if not long:
+        return lines
+    return [piece for line in lines for piece in _split_long(line)]
+
+
+def line_count(text: str) -> int:
+    """How many lines `text` has, as `pieces` counts them."""
+    count = text.count("\n") + (text != "" and not text.endswith("\n"))
+    if len(text) <= PIECE:
+        return count
+    lengths = list(map(len, text.split("\n")))
+    return count if max(lengths) <= PIECE else count + sum(max(0, length - 1) // PIECE for length in lengths)
+
+
+def cut(text: str, max_chars: int, *, first_line: int = 1, read_on: Callable[[int], str] | None = None) -> Cut:
+    """Head and tail of `text` in at most `max_chars` characters, on line boundaries where they allow it.
+
+    `first_line` is the number of the text's first line in what `read_on(line)` reads; the mark in the middle
+    counts what was left out and quotes `read_on` of the first line that was.
+    """
+    if len(text) <= max_chars:
+        return Cut(text=text)
+    total = line_count(text)
+    room = max_chars - len(_mark(total, len(text), first_line + total, read_on)) - 2
+    head, head_chars = _fill(_beginning(text, room // 2), room // 2)
+    tail, tail_chars = _fill(_end(text, head_chars, room - head_chars), room - head_chars)
+    if not head and not tail and room > 0:
+        head_chars, tail_chars = room // 2, room - room // 2
+    omitted, chars = total - head - tail, len(text) - head_chars - tail_chars
+    start, end = text[:head_chars], text[len(text) - tail_chars :]
+    mark = _mark(omitted, chars, first_line + head, read_on)
+    shown = start + ("\n" if start and not start.endswith("\n") else "") + mark + ("\n" if end else "") + end
+    return Cut(
+        text=shown[: max(0, max_chars)],
+        omitted_lines=omitted,
+        omitted_chars=chars,
+        next_line=first_line + head,
+    )
+
+
+def share(wants: Sequence[int], budget: int) -> list[int]:
+    """Divide `budget` among `wants`: small ones get all they want, large ones equal parts of what is left."""
+    shares = [0] * len(wants)
+    left = max(0, budget)
+    order = sorted(range(len(wants)), key=wants.__getitem__)
+    for done, index in enumerate(order):
+        shares[index] = min(wants[index], left // (len(order) - done))
+        left -= shares[index]
+    return shares
+
+
+def select(
+    text: str,
+    *,
+    from_line: int | None = None,
+    tail: int | None = None,
+    grep: str | None = None,
+    at_most: int | None = None,
+) -> Selection:
+    """The lines of `text` from `from_line` on that match `grep`; of these the last `tail`.
+
+    `grep` is a regular expression, searched for in each line. Of all that, `at_most` lines are given: the
+    first ones, with `tail` the last ones. Raises RefusedError for a pattern that is not valid or could take
+    for ever, and for a line below 1.
+    """
+    if from_line is not None and from_line < 1:
+        raise RefusedError(f"from_line counts from 1, {from_line} is not a line.")
+    if tail is not None and tail < 0:
+        raise RefusedError(f"tail is a number of lines from the end, {tail} is not one.")
+    lines = pieces(text)
+    numbers: Sequence[int] = range(from_line or 1, len(lines) + 1)
+    if grep is not None:
+        search = _pattern(grep).search
+        numbers = [number for number in numbers if search(lines[number - 1])]
+    if tail is not None:
+        numbers = numbers[max(0, len(numbers) - tail) :]
+    given = numbers
+    if at_most is not None:
+        given = numbers[:at_most] if tail is None else numbers[max(0, len(numbers) - at_most) :]
+    chosen = tuple((number, lines[number - 1].rstrip("\n")) for number in given)
+    first = numbers[0] if numbers else None
+    return Selection(lines=chosen, total=len(lines), found=len(numbers), first=first)
+
+
+def _split_long(line: str) -> list[str]:
+    body = line.removesuffix("\n")
+    if len(body) <= PIECE:
+        return [line]
+    parts = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
+    parts[-1] += line[len(body) :]
+    return parts
+
+
+def _beginning(text: str, room: int) -> list[str]:
+    """The first lines of `text`: at least those that fit into `room` characters."""
+    return pieces(text[: max(0, room) + PIECE + 1])[:-1]
+
+
+def _end(text: str, after: int, room: int) -> list[str]:
+    """The last lines of `text` from `after` on, the last one first: at least those that fit."""
+    start = max(after, len(text) - max(0, room) - PIECE - 1)
+    line = text.rfind("\n", 0, start) + 1
+    newline = text.find("\n", start)
+    line_end = newline if newline >= 0 else len(text)
+    boundary = line - (line - start) // PIECE * PIECE
+    if boundary >= line_end and boundary > start:
+        boundary = line_end + 1
+    return pieces(text[boundary:])[::-1]
+
+
+def _fill(lines: Sequence[str], room: int) -> tuple[int, int]:
+    """How many of the first `lines` fit into `room` characters, and their length."""
+    chars = 0
+    for count, line in enumerate(lines):
+        if chars + len(line) > room:
+            return count, chars
+        chars += len(line)
+    return len(lines), chars
+
+
+def _mark(lines: int, chars: int, next_line: int, read_on: Callable[[int], str] | None) -> str:
+    what = f"{lines:,} lines ({chars:,} characters)" if lines > 1 else f"{chars:,} characters"
+    return f"[… {what} left out{': ' + read_on(next_line) if read_on else ''} …]"
+
+
+def _pattern(grep: str) -> re.Pattern[str]:
+    if len(grep) > _PATTERN_LENGTH:
+        raise RefusedError(f"grep takes a pattern of at most {_PATTERN_LENGTH} characters, this one has {len(grep)}.")
+    if _REPEATED_GROUP.search(_ESCAPED.sub("", grep)):
+        raise RefusedError(
+            "grep takes no repeated group with a repetition or a choice in it: that could take for ever."
+        )
+    try:
+        return re.compile(grep)
+    except (re.error, OverflowError) as error:
+        raise RefusedError(f"grep is not a valid regular expression: {error}.") from error

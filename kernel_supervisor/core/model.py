@@ -1,0 +1,170 @@
+"""The values that travel between the layers: messages, executions, kernels and sessions as frozen snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NewType
+
+KernelId = NewType("KernelId", str)
+SessionName = NewType("SessionName", str)
+ExecutionId = NewType("ExecutionId", int)
+MessageId = NewType("MessageId", str)
+
+ExecutionStatus = Literal["queued", "running", "ok", "error", "aborted", "lost", "dead"]
+"""`dead`: the kernel died while the execution ran; `lost`: nobody can know what became of it."""
+
+EntryKind = Literal["code", "markdown", "note"]
+"""What an entry of a session's history is. A `note` is ours: a restart, a switch of environment."""
+
+KernelState = Literal["starting", "idle", "busy", "dead", "unreachable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One Jupyter message that a kernel sent.
+
+    https://jupyter-client.readthedocs.io/en/stable/messaging.html, as the message log keeps it.
+    """
+
+    channel: str
+    """`iopub`, `shell` or `stdin`."""
+    msg_type: str
+    msg_id: str
+    parent_id: str
+    """The `msg_id` of the request that caused it, empty where there was none."""
+    date: str
+    """ISO 8601, as the kernel wrote it."""
+    username: str
+    """The user name of the *request*: who asked."""
+    content: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    buffers: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What the recorder says about its own record: not a message of the kernel's."""
+
+    kind: Literal["hole", "limit", "gap"]
+    """`hole`: records could not be written; `limit`: an execution reached its limit; `gap`: nobody listened."""
+    parent_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """Where an execution's messages stand in its kernel's message log: byte offsets, `end` exclusive."""
+
+    log: str
+    """Path of the message log."""
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """One entry of a session's history: code that was run, markdown that was added, or a note of ours."""
+
+    id: ExecutionId
+    session: SessionName
+    kind: EntryKind
+    source: str
+    status: ExecutionStatus
+    kernel_id: KernelId | None = None
+    generation: int = 0
+    """How many times that kernel had been started when this ran; 0 for markdown and notes."""
+    msg_id: MessageId | None = None
+    execution_count: int | None = None
+    client: str = ""
+    """Who asked, as the client names itself."""
+    queued_at: float = 0.0
+    """Seconds since the epoch, as `started_at` and `finished_at`."""
+    started_at: float | None = None
+    finished_at: float | None = None
+    region: Region | None = None
+    reason: str = ""
+    """Why it is aborted, lost or dead."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether its status is final."""
+        return self.status not in ("queued", "running")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessIdentity:
+    """A process that cannot be mistaken for another: pid, start and boot.
+
+    `start` is in clock ticks since boot on Linux (`/proc/PID/stat`, field 22), in microseconds since the
+    epoch on macOS. psutil's create time is not used: it moves when the clock is set.
+    """
+
+    pid: int
+    start: int
+    boot: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter:
+    """What runs a kernel: an environment's Python, or a kernelspec's command."""
+
+    name: str
+    """How people call it: `default`, an environment's or a kernelspec's name."""
+    kind: str
+    """`default`, `venv`, `conda`, `kernelspec`, …"""
+    argv: tuple[str, ...]
+    """The command up to, and without, the kernel module: usually just the interpreter's path."""
+    prefix: str = ""
+    """The environment's folder, empty where there is none."""
+    language: str = "python"
+    why: str = ""
+    """Why this one was chosen, in words for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord:
+    """A session: a durable name with a directory, one current kernel and one notebook."""
+
+    name: SessionName
+    directory: str
+    """Where its kernels work: the project's directory, by its real path."""
+    kernel_id: KernelId | None = None
+    """Its current kernel; None until the first execution."""
+    previous_kernel_id: KernelId | None = None
+    """Where `kernel_detach` returns to."""
+    created_at: float = 0.0
+    notebooks: Mapping[str, str] = field(default_factory=dict)
+    """The notebooks that this session wrote: path and fingerprint of what it wrote there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelRecord:
+    """One kernel as it stands on disk: everything that a next daemon needs to find it again."""
+
+    id: KernelId
+    session: SessionName
+    generation: int
+    """How many times it was started; raised by each restart."""
+    interpreter: Interpreter
+    connection_file: str
+    directory: str
+    channel_identity: str
+    """The ZeroMQ identity of our channels, kept so that replies find the next daemon."""
+    process: ProcessIdentity | None = None
+    """None while it is being started, and for kernels that are not ours."""
+    owned: bool = True
+    """Started by us. What is not ours is never shut down without being asked by name."""
+    recorded: bool = True
+    """Whether it writes its own message log; else the daemon does."""
+    message_log: str = ""
+    standard_error: str = ""
+    """The file that its standard output and error go to."""
+    started_at: float = 0.0
+    ended_at: float | None = None
+    end_reason: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is known to be gone."""
+        return self.ended_at is not None

@@ -1,0 +1,264 @@
+"""What a terminal would show of a stream of text: escapes, `\\r`, `\\b` and cursor movements folded.
+
+The page has no height and no width: nothing scrolls away and nothing wraps. One character is one cell, so
+double-width characters that are half overwritten come out whole. Colours and titles are dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_WIDTH = 400
+"""A movement goes no further right than this, except over text that is there: padding stays bounded."""
+_HEIGHT = 200
+"""A movement goes no further down than this, except over lines that are there."""
+
+_NOT_PLAIN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SILENT = re.compile("[\x00-\x07\x0e-\x1f\x7f-\x9f]+")
+"""Shown as nothing; eight-bit control sequences too, which are met as wrongly decoded text only."""
+_CSI = r"\x1b\[([0-?]{0,64})[ -/]{0,4}([@-~])?"
+_STRING = r"\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"
+"""A command with text in it (a title, a link). It ends with its line at the latest: it hides little."""
+_SHORT = r"\x1b[ -/]{0,4}([0-Z\\`-~])?"
+_TOKEN = re.compile(rf"{_CSI}|{_STRING}|{_SHORT}|([\r\b\x0b\x0c])")
+_MOVES = re.compile(r"[\r\b\x0b\x0c]|\x1b\[[0-?]*[ -/]*[A-HJK`adefsu]|\x1b[78DEMc]")
+_UNFINISHED = re.compile(r"\x1b\[[0-?]{0,64}[ -/]{0,4}\Z|\x1b[ -/]{0,4}\Z|[\ud800-\udbff]\Z")
+_UNFINISHED_REACH = 80
+"""No unfinished escape is longer than this, so only the end of a piece is searched for one."""
+_OPEN_STRING = re.compile(r"\x1b[\]PX^_][^\x07\x1b\n]*\x1b?\Z")
+_STRING_END = re.compile(r"\x07|\x1b\\|(?=[\x1b\n])")
+
+
+def plain(text: str) -> str:
+    """What a terminal would show after `text`: valid Unicode without control characters but `\\n` and `\\t`.
+
+    Linear in the length of `text`; text without control characters is returned as it is.
+    """
+    if _NOT_PLAIN.search(text) is None:
+        return text
+    text = _valid(text.replace("\r\n", "\n"))
+    if _NOT_PLAIN.search(text) is None:
+        return text
+    if _MOVES.search(text) is None:
+        return _SILENT.sub("", _TOKEN.sub("", text))
+    screen = Screen()
+    screen.feed(text)
+    return screen.text()
+
+
+def _valid(text: str) -> str:
+    """`text` with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    if text.isascii() or _SURROGATE.search(text) is None:
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+class Screen:
+    """A page that is written piece by piece; in pieces it shows what it would show at once."""
+
+    def __init__(self) -> None:
+        self._lines: list[str | list[str]] = [""]
+        self._edited = bytearray(1)
+        """Per line, whether something on it was overwritten or erased: then blanks at its end say nothing."""
+        self._row = self._column = 0
+        self._saved = (0, 0)
+        self._pending = ""
+        self._in_string = False
+
+    def feed(self, piece: str) -> None:
+        """Take the next piece of the stream. It may end anywhere, also within an escape sequence."""
+        text = self._pending + piece
+        self._pending = ""
+        if self._in_string:
+            text = self._skip_string(text)
+        if _NOT_PLAIN.search(text) is None:
+            self._put(text)
+            return
+        text = _valid(self._hold_back(text))
+        position = 0
+        for token in _TOKEN.finditer(text):
+            if token.start() > position:
+                self._put(_SILENT.sub("", text[position : token.start()]))
+            self._obey(token)
+            position = token.end()
+        if position < len(text):
+            self._put(_SILENT.sub("", text[position:]))
+
+    def text(self) -> str:
+        """What the page shows now. It may be fed on afterwards."""
+        return "\n".join(map(self._line, range(len(self._lines))))
+
+    def _line(self, row: int) -> str:
+        line = self._lines[row]
+        shown = line if isinstance(line, str) else "".join(line)
+        return shown.rstrip(" ") if self._edited[row] else shown
+
+    def _skip_string(self, text: str) -> str:
+        """What follows the end of an operating system command that an earlier piece began."""
+        end = _STRING_END.search(text)
+        if end is None:
+            return ""
+        if text[end.start() :] == "\x1b":
+            self._pending = "\x1b"
+            return ""
+        self._in_string = False
+        return text[end.end() :]
+
+    def _hold_back(self, text: str) -> str:
+        """`text` without an unfinished escape, surrogate pair or command at its end, kept for later."""
+        start = max(0, len(text) - _UNFINISHED_REACH)
+        cut = _UNFINISHED.search(text, start)
+        opener = max((text.rfind("\x1b" + kind) for kind in "]PX^_"), default=-1)
+        if opener >= 0 and _OPEN_STRING.match(text, opener):
+            self._in_string = True
+            self._pending = "\x1b" if text.endswith("\x1b") else ""
+            return text[:opener]
+        if cut is None:
+            return text
+        self._pending = text[cut.start() :]
+        return text[: cut.start()]
+
+    def _put(self, text: str) -> None:
+        """Write text in which newlines are the only controls."""
+        parts = text.split("\n")
+        self._write(parts[0])
+        if len(parts) == 1:
+            return
+        if self._row == len(self._lines) - 1:
+            self._lines += parts[1:]
+            self._edited += bytes(len(parts) - 1)
+            self._row, self._column = len(self._lines) - 1, len(parts[-1])
+            return
+        for part in parts[1:]:
+            self._newline()
+            self._write(part)
+
+    def _write(self, run: str) -> None:
+        """Put `run` over what stands at the cursor."""
+        if not run:
+            return
+        line, column = self._lines[self._row], self._column
+        width = len(line)
+        if column > width:
+            column = min(column, max(width, _WIDTH))
+        if width > column:
+            self._edited[self._row] = 1
+        self._column = column + len(run)
+        if column == 0 and len(run) >= width:
+            self._lines[self._row] = run
+            return
+        if isinstance(line, str):
+            line = self._lines[self._row] = list(line)
+        if column > width:
+            line.extend(" " * (column - width))
+        line[column : column + len(run)] = run
+
+    def _newline(self) -> None:
+        self._row += 1
+        self._column = 0
+        if self._row == len(self._lines):
+            self._lines.append("")
+            self._edited.append(0)
+
+    def _obey(self, token: re.Match[str]) -> None:
+        parameters, final, short, control = token.groups()
+        if control is not None:
+            if control == "\r":
+                self._column = 0
+            elif control == "\b":
+                self._column = max(0, self._column - 1)
+            else:
+                self._newline()
+        elif final is not None:
+            movement = _MOVEMENTS.get(final)
+            if movement is not None:
+                movement(self, _numbers(parameters))
+        elif short is not None and short in _SHORT_MOVEMENTS:
+            _SHORT_MOVEMENTS[short](self, [])
+
+    def _go(self, row: int, column: int) -> None:
+        """Move the cursor, within what is there or within the bounds that a movement may open."""
+        while row >= len(self._lines) and len(self._lines) < _HEIGHT:
+            self._lines.append("")
+            self._edited.append(0)
+        self._row = max(0, min(row, len(self._lines) - 1))
+        self._column = max(0, min(column, max(_WIDTH, self._column, len(self._lines[self._row]))))
+
+    def _erase_line(self, numbers: list[int]) -> None:
+        line, column, mode = self._lines[self._row], self._column, _first(numbers, 0)
+        self._edited[self._row] = 1
+        if mode == 2 or (mode == 0 and column == 0):
+            self._lines[self._row] = ""
+            return
+        if isinstance(line, str):
+            line = self._lines[self._row] = list(line)
+        if mode == 0:
+            del line[column:]
+        elif mode == 1:
+            start, end = max(0, column + 1 - _WIDTH), min(column + 1, len(line))
+            line[start:end] = " " * (end - start)
+
+    def _erase_page(self, numbers: list[int]) -> None:
+        mode = _first(numbers, 0)
+        if mode == 0:
+            self._erase_line([0])
+            del self._lines[self._row + 1 :]
+            del self._edited[self._row + 1 :]
+        elif mode in (2, 3):
+            self._lines, self._edited = [""], bytearray(1)
+            self._row = 0
+
+    def _save(self, _numbers: list[int]) -> None:
+        self._saved = (self._row, self._column)
+
+    def _restore(self, _numbers: list[int]) -> None:
+        self._go(*self._saved)
+
+    def _reset(self, _numbers: list[int]) -> None:
+        self._erase_page([2])
+        self._column = 0
+
+
+def _numbers(parameters: str) -> list[int]:
+    """The numbers of a control sequence; those beyond any page are cut to seven digits."""
+    return [int(part[:7]) if part[:7].isdigit() else 0 for part in parameters.split(";")]
+
+
+def _first(numbers: list[int], otherwise: int) -> int:
+    return numbers[0] or otherwise
+
+
+def _at(numbers: list[int], index: int) -> int:
+    """A position of a control sequence, counted from 0."""
+    return max(0, numbers[index] - 1) if index < len(numbers) else 0
+
+
+_MOVEMENTS: dict[str, Callable[[Screen, list[int]], None]] = {
+    "A": lambda s, n: s._go(s._row - _first(n, 1), s._column),
+    "B": lambda s, n: s._go(s._row + _first(n, 1), s._column),
+    "C": lambda s, n: s._go(s._row, s._column + _first(n, 1)),
+    "D": lambda s, n: s._go(s._row, s._column - _first(n, 1)),
+    "E": lambda s, n: s._go(s._row + _first(n, 1), 0),
+    "F": lambda s, n: s._go(s._row - _first(n, 1), 0),
+    "G": lambda s, n: s._go(s._row, _at(n, 0)),
+    "`": lambda s, n: s._go(s._row, _at(n, 0)),
+    "a": lambda s, n: s._go(s._row, s._column + _first(n, 1)),
+    "d": lambda s, n: s._go(_at(n, 0), s._column),
+    "e": lambda s, n: s._go(s._row + _first(n, 1), s._column),
+    "H": lambda s, n: s._go(_at(n, 0), _at(n, 1)),
+    "f": lambda s, n: s._go(_at(n, 0), _at(n, 1)),
+    "J": Screen._erase_page,
+    "K": Screen._erase_line,
+    "s": Screen._save,
+    "u": Screen._restore,
+}
+_SHORT_MOVEMENTS: dict[str, Callable[[Screen, list[int]], None]] = {
+    "7": Screen._save,
+    "8": Screen._restore,
+    "D": lambda s, n: s._go(s._row + 1, s._column),
+    "E": lambda s, n: s._go(s._row + 1, 0),
+    "M": lambda s, n: s._go(s._row - 1, s._column),
+    "c": Screen._reset,
+}

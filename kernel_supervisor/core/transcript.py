@@ -1,0 +1,194 @@
+"""An execution's outputs as numbered text in the order in which they appeared, its pictures named in place.
+
+This is what `from_line`, `tail` and `grep` read. What stands above a line never depends on what comes below
+it, but for progress bars that are drawn again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+from kernel_supervisor.core.markup import readable, shorten_data, size
+from kernel_supervisor.core.outputs import Folded, Output
+from kernel_supervisor.core.terminal import plain
+from kernel_supervisor.core.tracebacks import explain
+
+SectionKind = Literal["stdout", "stderr", "result", "display", "error", "picture"]
+
+_PICTURES = (
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/gif",
+    "image/bmp",
+    "image/x-ms-bmp",
+    "image/tiff",
+    "image/svg+xml",
+)
+"""In the order of preference where an output has several."""
+_STUB = re.compile(r"<[\w.]+[^\n]*>\s*\Z")
+"""A text such as `<Figure size 640x480 with 1 Axes>`, which says nothing beside the thing itself."""
+
+_BAR = re.compile(r"([^\n]{0,200}?)\s*(?:\d{1,3}%\s?[|█▏▎▍▌▋▊▉]|\d+it \[)")
+"""A progress bar as tqdm draws it; its description tells it from others."""
+_BAR_REACH = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An image as the kernel sent it."""
+
+    number: int
+    """Counted from 1 within the execution."""
+    mime: str
+    data: str
+    """Base64; an SVG's own text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One output: plain text without a newline at its end, or a picture with the line that stands for it."""
+
+    kind: SectionKind
+    text: str
+    picture: Picture | None = None
+
+
+def transcribe(
+    folded: Folded,
+    *,
+    cells: Mapping[int, int] | None = None,
+    full_traceback: bool = False,
+) -> list[Section]:
+    """The sections of what an execution has shown. `cells` and `full_traceback`: see `tracebacks.explain`."""
+    sections: list[Section] = []
+    pictures = 0
+    for output in [*_streams_joined(folded.outputs), *_beside(folded)]:
+        kind = output["output_type"]
+        if kind == "stream":
+            _add_text(sections, output["name"], plain(_text(output["text"])))
+        elif kind == "error":
+            told = explain(output, current=folded.execution_count, cells=cells, full=full_traceback)
+            _add_text(sections, "error", told)
+        else:
+            text, mime = _shown(output["data"])
+            if text:
+                _add_text(sections, "result" if kind == "execute_result" else "display", text, output)
+            if mime:
+                pictures += 1
+                picture = Picture(number=pictures, mime=mime, data=_text(output["data"][mime]))
+                sections.append(Section(kind="picture", text=f"[image {pictures}]", picture=picture))
+    return sections
+
+
+def _add_text(sections: list[Section], name: str, text: str, output: Output | None = None) -> None:
+    text = text.rstrip("\n")
+    if not text.strip():
+        return
+    kind: SectionKind = name if name in ("stderr", "result", "display", "error") else "stdout"  # type: ignore[assignment]  # the tuple's members are the Literal's
+    label = _label(kind, output) if sections or kind == "stderr" else ""
+    if label and kind == "display" and sections[-1].kind in ("display", "picture"):
+        label = ""
+    separator = " " if kind == "result" and "\n" not in text else "\n"
+    sections.append(Section(kind=kind, text=f"{label}{separator}{text}" if label else text))
+
+
+def _label(kind: SectionKind, output: Output | None) -> str:
+    if kind == "result":
+        count = output.get("execution_count") if output else None
+        return f"Out[{count}]:" if count is not None else "Out:"
+    return f"[{kind}]"
+
+
+def _text(value: Any) -> str:
+    """A text of a MIME bundle, which nbformat lets be a list of lines."""
+    return value if isinstance(value, str) else "".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _streams_joined(outputs: Iterable[Output]) -> Iterator[Output]:
+    """Outputs, with a bar that one stream draws again and again while the other one prints drawn once."""
+    run: list[tuple[str, str]] = []
+    for output in outputs:
+        if output["output_type"] == "stream":
+            run.append((output["name"], _text(output["text"])))
+            continue
+        yield from _joined(run)
+        run = []
+        yield output
+    yield from _joined(run)
+
+
+def _joined(run: list[tuple[str, str]]) -> Iterator[Output]:
+    if len(run) > 1:
+        run = _redrawn_once(run)
+    for name, parts in groupby(run, key=lambda part: part[0]):
+        yield {"output_type": "stream", "name": name, "text": "".join(text for _name, text in parts)}
+
+
+def _redrawn_once(run: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Where a piece draws the open line before it on its stream again, that line goes."""
+    latest: dict[str, int] = {}
+    left = list(run)
+    for index, (name, text) in enumerate(run):
+        before = latest.get(name)
+        if before is not None:
+            kept, newline, open_line = left[before][1].rpartition("\n")
+            if open_line and _draws_again(open_line, text):
+                left[before] = (name, kept + newline)
+        latest[name] = index
+    return [part for part in left if part[1]]
+
+
+def _draws_again(open_line: str, text: str) -> bool:
+    """Whether `text` begins on the line that was left open: by a carriage return, or as the same progress bar."""
+    if text.startswith("\r"):
+        return text.strip() != ""
+    old, new = _BAR.match(plain(open_line)), _BAR.match(plain(text[:_BAR_REACH]))
+    return old is not None and new is not None and old[1] == new[1]
+
+
+def _beside(folded: Folded) -> Iterator[Output]:
+    """What it showed elsewhere: in an earlier execution's display, as the next input, in its reply only."""
+    updates = {update.get("transient", {}).get("display_id"): update for update in folded.display_updates}
+    yield from updates.values()
+    reply = folded.reply or {}
+    for payload in reply.get("payload") or ():
+        if payload.get("source") == "set_next_input":
+            text = f"(suggested as the next input)\n{payload.get('text', '')}"
+            yield {"output_type": "display_data", "data": {"text/plain": text}}
+    if reply.get("status") == "error" and not any(output["output_type"] == "error" for output in folded.outputs):
+        yield {**reply, "output_type": "error"}
+
+
+def _shown(data: Mapping[str, Any]) -> tuple[str, str]:
+    """The text that stands for a MIME bundle, and the type of its picture; either may be empty."""
+    mime = next((kind for kind in _PICTURES if data.get(kind)), "")
+    for kind in ("text/llm+plain", "text/markdown"):
+        if data.get(kind):
+            return plain(shorten_data(_text(data[kind]))), mime
+    said = plain(_text(data.get("text/plain", "")))
+    if said.strip() and (len(data) == 1 or not _STUB.match(said)):
+        return said, mime
+    return ("", mime) if mime else (_converted(data) or said or _named(data), "")
+
+
+def _converted(data: Mapping[str, Any]) -> str:
+    """Text made from what is not text yet."""
+    html = plain(readable(_text(data.get("text/html", ""))))
+    if html:
+        return html
+    if data.get("text/latex"):
+        return plain(_text(data["text/latex"]))
+    if "application/json" in data:
+        return plain(json.dumps(data["application/json"], indent=1, ensure_ascii=False, default=str))
+    return _named(data) if any(not kind.startswith("text/plain") for kind in data) else ""
+
+
+def _named(data: Mapping[str, Any]) -> str:
+    kinds = [f"{kind}, {size(len(_text(value)))}" for kind, value in data.items() if kind != "text/plain"]
+    return f"[{'; '.join(kinds)}: nothing that can be read as text]" if kinds else ""

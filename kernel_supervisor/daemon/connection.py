@@ -1,0 +1,140 @@
+"""One client's MCP connection inside the daemon: frames in, the SDK's server between, frames out.
+
+Request ids are rewritten on the way in and back on the way out: the SDK takes 1 and "1" for the same id, and
+a call's own number is what makes it the same call when a shim sends it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import mcp_types as types
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.runner import serve_dual_era_loop
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
+from pydantic import ValidationError
+
+from kernel_supervisor.envelope import RPC, SETTLED
+from kernel_supervisor.mcp.caller import Caller
+
+log = logging.getLogger(__name__)
+_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+Send = Callable[[bytes, dict[str, Any], bytes], None]
+
+
+class Connection:
+    """A client from its hello to its end. `send` queues one frame to it."""
+
+    def __init__(self, caller: Caller, server: Server[Caller], send: Send, incarnation: str) -> None:
+        self.caller = caller
+        self._server, self._send, self._incarnation = server, send, incarnation
+        self._calls: dict[int, str | int] = {}
+        self._inbox, self._read = anyio.create_memory_object_stream[SessionMessage | Exception](float("inf"))
+        self._write, self._outbox = anyio.create_memory_object_stream[SessionMessage](float("inf"))
+        self._open = True
+        name = f"client {caller.asker.client_id}"
+        self._tasks = [
+            asyncio.create_task(self._serve(), name=name),
+            asyncio.create_task(self._deliver(), name=name),
+        ]
+
+    async def _serve(self) -> None:
+        options = self._server.create_initialization_options(
+            NotificationOptions(tools_changed=True, resources_changed=True)
+        )
+        try:
+            await serve_dual_era_loop(
+                self._server, self._read, self._write, lifespan_state=self.caller, init_options=options
+            )
+        except Exception:
+            log.exception("the connection of client %s failed", self.caller.asker.client_id)
+
+    def take(self, call: int | None, body: bytes) -> None:
+        """One JSON-RPC message from the client; `call` is its number where it is a request."""
+        try:
+            message = types.jsonrpc_message_adapter.validate_json(body, by_name=False)
+        except ValidationError as error:
+            log.info("a message that is not JSON-RPC was refused: %s", error)
+            self._send(RPC, {"answers": call}, _invalid())
+            return
+        if isinstance(message, types.JSONRPCRequest):
+            self._take_request(message, call)
+        elif isinstance(message, types.JSONRPCNotification):
+            self._inbox.send_nowait(SessionMessage(self._translated(message)))
+        else:
+            self._take_answer(message)
+
+    def _take_request(self, message: types.JSONRPCRequest, call: int | None) -> None:
+        if call is None or call in self._calls:
+            return  # it is being answered already
+        self._calls[call] = message.id
+
+        async def settled() -> None:
+            self._calls.pop(call, None)
+            self.caller.cancels.pop(call, None)
+            self._send(SETTLED, {"call": call}, b"")
+
+        metadata = ServerMessageMetadata(request_context=call, on_request_unanswered=settled)
+        self._inbox.send_nowait(SessionMessage(message.model_copy(update={"id": call}), metadata))
+
+    def _translated(self, message: types.JSONRPCNotification) -> types.JSONRPCNotification:
+        if message.method != "notifications/cancelled" or not message.params:
+            return message
+        wanted = message.params.get("requestId")
+        for call, id_ in self._calls.items():
+            if type(id_) is type(wanted) and id_ == wanted:
+                self.caller.cancels[call] = str(message.params.get("reason") or "cancelled")
+                return message.model_copy(update={"params": {**message.params, "requestId": call}})
+        return message.model_copy(update={"params": {**message.params, "requestId": "unknown"}})
+
+    def _take_answer(self, message: Any) -> None:
+        """An answer to a request of ours, unless it was a predecessor's request."""
+        incarnation, _, number = str(message.id).rpartition("/")
+        if incarnation == self._incarnation and number.isdecimal():
+            self._inbox.send_nowait(SessionMessage(message.model_copy(update={"id": int(number)})))
+
+    async def _deliver(self) -> None:
+        async for item in self._outbox:
+            message = item.message
+            if not self._open:
+                continue
+            header: dict[str, Any] = {}
+            if isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
+                call = message.id if isinstance(message.id, int) else None
+                if call not in self._calls:
+                    continue
+                header = {"answers": call}
+                message = message.model_copy(update={"id": self._calls.pop(call)})
+                self.caller.cancels.pop(call, None)
+            elif isinstance(message, types.JSONRPCRequest):
+                message = message.model_copy(update={"id": f"{self._incarnation}/{message.id}"})
+            else:
+                message = self._restored(message)
+            self._send(RPC, header, message.model_dump_json(by_alias=True, exclude_unset=True).encode())
+
+    def _restored(self, message: types.JSONRPCNotification) -> types.JSONRPCNotification:
+        """A notification of a subscription names the request that opened it: by the client's id."""
+        meta = (message.params or {}).get("_meta") or {}
+        if meta.get(_SUBSCRIPTION) not in self._calls:
+            return message
+        meta = {**meta, _SUBSCRIPTION: self._calls[meta[_SUBSCRIPTION]]}
+        return message.model_copy(update={"params": {**(message.params or {}), "_meta": meta}})
+
+    async def close(self) -> None:
+        """Let go of its calls without answering them: who comes back sends them again."""
+        self._open = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for stream in (self._inbox, self._read, self._write, self._outbox):
+            stream.close()
+
+
+def _invalid() -> bytes:
+    return (
+        b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Invalid Request: not a JSON-RPC 2.0 message"}}'
+    )

@@ -1,0 +1,173 @@
+"""The life of the daemon, read downwards: lock, bind, adopt, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import zmq
+import zmq.asyncio
+
+from kernel_supervisor import __version__
+from kernel_supervisor.daemon.lock import Lock
+from kernel_supervisor.daemon.notify import keep_watchdog_fed, notify
+from kernel_supervisor.paths import Paths, find, prepare
+
+if TYPE_CHECKING:
+    from kernel_supervisor.daemon.server import Router
+    from kernel_supervisor.sessions.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+_LOG_BYTES, _LOG_FILES = 2 << 20, 3
+_LOCK_DEADLINE_S = 20.0
+
+
+def main(*, service: bool) -> int:
+    """Run until told to stop; 0 where another daemon is there already and nobody insists on this one."""
+    os.umask(0o077)
+    paths = find()
+    prepare(paths)
+    lock = Lock(paths.lock)
+    if not lock.acquire():
+        if not service:
+            return 0
+        if not _take_over(paths, lock):
+            print(f"another daemon (pid {lock.holder()}) does not hand over", file=sys.stderr)
+            return 1
+    _log_to(paths)
+    os.environ.pop("JPY_PARENT_PID", None)  # a stale one would kill every kernel
+    try:
+        return asyncio.run(Daemon(paths).run())
+    except Exception:
+        log.exception("the daemon failed")
+        raise
+
+
+def _take_over(paths: Paths, lock: Lock) -> bool:
+    """Ask the daemon that a client started to make way for the service manager's; kernels stay."""
+    from kernel_supervisor.client.connection import ask  # only here: a daemon is nobody's client
+
+    end = time.monotonic() + _LOCK_DEADLINE_S
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError, RuntimeError):  # it is gone already, or about to
+            ask(paths, "supervisor/hand_over", {}, deadline_s=5.0, start=False)
+        time.sleep(0.1)
+        if lock.acquire():
+            return True
+    return False
+
+
+def _log_to(paths: Paths) -> None:
+    rotating = logging.handlers.RotatingFileHandler(paths.daemon_log, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
+    rotating.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=os.environ.get("KERNEL_SUPERVISOR_LOG", "INFO"), handlers=[rotating])
+    logging.getLogger("mcp").setLevel(logging.WARNING)
+
+
+class Daemon:
+    """One incarnation."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._started = time.time()
+        self._stop: asyncio.Event
+        self._end_kernels = False
+        self._told = False
+        self._router: Router
+        self._supervisor: Supervisor
+
+    async def run(self) -> int:
+        """Bind, adopt, serve, drain. Returns the exit code."""
+        self._stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(signum, self._stop.set)
+        socket = self._bind()
+        serving = asyncio.create_task(self._serve(socket), name="router")
+        feeding = asyncio.create_task(keep_watchdog_fed(), name="watchdog")
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()  # it never ends by itself: this raises
+        finally:
+            notify("STOPPING=1")
+            for task in (feeding, stopped):
+                task.cancel()
+            await self._drain(serving)
+            socket.close(500)
+        return 0
+
+    def _bind(self) -> Any:
+        """Early: clients that wait for a daemon find the socket, and their frames wait in it."""
+        socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
+        for option, value in ((zmq.ROUTER_MANDATORY, 1), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.LINGER, 0)):
+            socket.setsockopt(option, value)
+        socket.bind(f"ipc://{self._paths.socket}")
+        os.chmod(self._paths.socket, 0o600)
+        return socket
+
+    async def _serve(self, socket: Any) -> None:
+        # The MCP package takes most of a second to import: in a thread, so that a hello is answered meanwhile.
+        modules = await asyncio.to_thread(_import_all)
+        supervisor = self._supervisor = modules["sessions.supervisor"].Supervisor(self._paths)
+        identity = modules["kernels.process"].identify(os.getpid())
+        admin = modules["mcp.caller"].Admin(status=self._status, stop=self._be_stopped, hand_over=self._hand_over)
+        router = self._router = modules["daemon.server"].Router(socket, supervisor, admin, identity)
+        router.server.set_result(modules["mcp.server"].build())
+        log.info("daemon %s, pid %s, in %s", __version__, os.getpid(), self._paths.state)
+        serving = asyncio.create_task(router.serve(), name="frames")
+        try:
+            await supervisor.open()
+            router.ready.set()
+            notify("READY=1")
+            await serving
+        finally:
+            serving.cancel()
+
+    async def _drain(self, serving: asyncio.Task[None]) -> None:
+        """Let go: of clients, then of kernels (or end them), then of the records."""
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        if hasattr(self, "_router"):
+            await self._router.close(told=self._told)
+            if self._end_kernels:
+                await self._supervisor.end_all()
+            await self._supervisor.close()
+        if self._told:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._paths.socket)
+        log.info("daemon stopped%s", " with its kernels" if self._end_kernels else "; kernels run on")
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "started_at": self._started,
+            "state": self._paths.state,
+            "socket": self._paths.socket,
+            "log": self._paths.daemon_log,
+            "clients": [
+                {"pid": asker.pid, "kind": asker.kind, "directory": asker.directory} for asker in self._router.clients
+            ],
+        }
+
+    def _be_stopped(self, end_kernels: bool) -> None:
+        self._told, self._end_kernels = True, end_kernels
+        asyncio.get_running_loop().call_later(0.05, self._stop.set)  # the answer goes first
+
+    def _hand_over(self) -> None:
+        asyncio.get_running_loop().call_later(0.05, self._stop.set)
+
+
+def _import_all() -> dict[str, Any]:
+    names = ("sessions.supervisor", "kernels.process", "mcp.caller", "mcp.server", "daemon.server")
+    return {name: importlib.import_module(f"kernel_supervisor.{name}") for name in names}

@@ -1,0 +1,138 @@
+"""The ROUTER socket and its clients: who is connected, who has gone, which frame is whose."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import zmq
+import zmq.asyncio
+from mcp.server.lowlevel import Server
+
+from kernel_supervisor import __version__
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import ProcessIdentity
+from kernel_supervisor.daemon.connection import Connection
+from kernel_supervisor.envelope import (
+    BYE,
+    HELLO,
+    PROTOCOL,
+    RPC,
+    STOPPING,
+    WELCOME,
+    WHO,
+    EnvelopeError,
+    Frame,
+    pack,
+    unpack,
+)
+from kernel_supervisor.kernels.process import Process, identify
+from kernel_supervisor.mcp.caller import Admin, Caller
+from kernel_supervisor.sessions.asker import Asker, from_hello
+from kernel_supervisor.sessions.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+class Router:
+    """Every connected client of one daemon."""
+
+    def __init__(self, socket: Any, supervisor: Supervisor, admin: Admin, identity: ProcessIdentity) -> None:
+        self._socket, self._supervisor, self._admin = socket, supervisor, admin
+        self._identity = identity
+        self._connections: dict[bytes, Connection] = {}
+        self._watches: dict[bytes, Process] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.ready = asyncio.Event()
+        """Set when calls may be served."""
+        self.server: asyncio.Future[Server[Caller]] = asyncio.get_running_loop().create_future()
+        """The MCP server, once its modules are imported; frames wait in the socket until then."""
+
+    @property
+    def clients(self) -> list[Asker]:
+        """Who is connected."""
+        return [connection.caller.asker for connection in self._connections.values()]
+
+    async def serve(self) -> None:
+        """Take frames until cancelled."""
+        while True:
+            identity, *parts = await self._socket.recv_multipart()
+            try:
+                await self._take(identity, unpack(parts))
+            except (EnvelopeError, RefusedError) as error:
+                log.warning("a frame was refused: %s", error)
+
+    async def _take(self, identity: bytes, frame: Frame) -> None:
+        if frame.kind == HELLO:
+            await self._welcome(identity, from_hello(frame.header))
+        elif frame.kind == BYE:
+            await self._drop(identity)
+        elif frame.kind == RPC:
+            connection = self._connections.get(identity)
+            if connection is None:
+                self.send(identity, WHO, {})
+            else:
+                connection.take(frame.header.get("call"), frame.body)
+
+    async def _welcome(self, identity: bytes, asker: Asker) -> None:
+        await self._drop(identity)
+        welcome = {
+            "protocol": PROTOCOL,
+            "version": __version__,
+            "pid": self._identity.pid,
+            "start": self._identity.start,
+        }
+        self.send(identity, WELCOME, welcome)
+        server = await self.server
+        caller = Caller(asker=asker, supervisor=self._supervisor, ready=self.ready, admin=self._admin)
+
+        def send(kind: bytes, header: dict[str, Any], body: bytes) -> None:
+            self.send(identity, kind, header, body)
+
+        self._connections[identity] = Connection(caller, server, send, f"{self._identity.pid}.{self._identity.start}")
+        self._watch(identity, asker)
+
+    def _watch(self, identity: bytes, asker: Asker) -> None:
+        """A ROUTER is not told that a killed client is gone."""
+        process = identify(asker.pid)
+        if process is None:
+            self._drop_soon(identity)
+            return
+        try:
+            watch = self._watches[identity] = Process(process)
+        except ProcessLookupError:
+            self._drop_soon(identity)
+            return
+        watch.watch(lambda: self._drop_soon(identity))
+
+    def _drop_soon(self, identity: bytes) -> None:
+        task = asyncio.create_task(self._drop(identity), name="a client that is gone")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drop(self, identity: bytes) -> None:
+        watch = self._watches.pop(identity, None)
+        if watch is not None:
+            watch.close()
+        connection = self._connections.pop(identity, None)
+        if connection is not None:
+            await connection.close()
+
+    def send(self, identity: bytes, kind: bytes, header: dict[str, Any], body: bytes = b"") -> None:
+        """Queue a frame to a client; one that is gone is dropped."""
+        try:
+            zmq.Socket.shadow(self._socket.underlying).send_multipart(
+                [identity, *pack(kind, header, body)], zmq.NOBLOCK
+            )
+        except zmq.ZMQError as error:  # EHOSTUNREACH: ROUTER_MANDATORY says so
+            log.info("a client is not there any more: %s", error)
+            self._drop_soon(identity)
+
+    async def close(self, *, told: bool) -> None:
+        """Let go of all clients. `told`: they are to start a daemon again only when asked for something."""
+        if told:
+            for identity in list(self._connections):
+                self.send(identity, STOPPING, {})
+        for identity in list(self._connections):
+            await self._drop(identity)

@@ -1,0 +1,1 @@
+"""Interpreters on this machine: found, chosen, activated, given an ipykernel. Starts no kernel."""

@@ -1,0 +1,174 @@
+"""Which environment is meant by what somebody wrote."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import Interpreter
+from kernel_supervisor.environments.discovery import describe
+from kernel_supervisor.environments.kernelspecs import as_environment, specs_in
+from kernel_supervisor.environments.model import Environment, Where
+from kernel_supervisor.environments.prefixes import prefix_of
+
+_IPYKERNEL_MODULES = ("ipykernel_launcher", "ipykernel")
+_SUGGESTIONS = 3
+
+
+def resolve(wanted: str, environments: Sequence[Environment], where: Where) -> Environment:
+    """The one environment that `wanted` means: by name, or by path of a prefix, interpreter or kernelspec.
+
+    Paths are taken from `where.directory`, `~` is `where.home`; what a path names need not be in
+    `environments`. Blocks on files alone. Raises RefusedError where nothing or more than one thing is meant,
+    or where what is meant is broken; the text says what to write instead.
+    """
+    wanted = wanted.strip()
+    if not wanted:
+        raise RefusedError("The environment's name is empty. kernel_list_envs() lists what there is.")
+    if os.sep in wanted or wanted in (".", "..", "~"):
+        return _usable(_at(wanted, environments, where))
+    matches = _called(wanted, environments)
+    if len(matches) > 1:
+        matches = [environment for environment in matches if not environment.broken] or matches
+    if len(matches) > 1:
+        raise RefusedError(_ambiguous(wanted, matches))
+    if matches:
+        return _usable(matches[0])
+    here = describe(str(where.directory / wanted), where)
+    if here is not None:
+        return _usable(here)
+    raise RefusedError(_unknown(wanted, environments))
+
+
+def as_interpreter(environment: Environment, why: str = "") -> Interpreter:
+    """What starts a kernel in `environment`.
+
+    Where the kernel is an ipykernel, `argv` ends before `-m`; else it is the kernelspec's whole command, and
+    has `{connection_file}` in it.
+    """
+    argv = environment.argv or (environment.python,)
+    if len(argv) > 2 and "-m" in argv[1:-1]:
+        at = argv.index("-m", 1)
+        argv = argv[:at] if argv[at + 1] in _IPYKERNEL_MODULES else argv
+    return Interpreter(
+        name=environment.name,
+        kind=environment.kind,
+        argv=argv,
+        prefix=environment.prefix,
+        language=environment.language,
+        why=why,
+    )
+
+
+def _usable(environment: Environment) -> Environment:
+    if environment.broken:
+        place = environment.prefix or environment.resource_dir
+        raise RefusedError(
+            f"The environment {environment.name} ({place}) cannot be used: {environment.broken}. "
+            "Mend it, or choose another (kernel_list_envs() lists them)."
+        )
+    return environment
+
+
+def _called(wanted: str, environments: Sequence[Environment]) -> list[Environment]:
+    """Those of that name; else those with that alias; else the same without regard to case."""
+    for fold in (str, str.casefold):
+        asked = fold(wanted)
+        named = [environment for environment in environments if fold(environment.name) == asked]
+        if not named:
+            named = [e for e in environments if asked in (fold(alias) for alias in e.aliases)]
+        if named:
+            return named
+    return []
+
+
+def _at(wanted: str, environments: Sequence[Environment], where: Where) -> Environment:
+    path = str(where.home) + wanted[1:] if wanted == "~" or wanted.startswith("~/") else wanted
+    path = os.path.normpath(os.path.join(where.directory, path))
+    if os.path.basename(path) == "kernel.json":
+        path = os.path.dirname(path)
+    if os.path.isfile(os.path.join(path, "kernel.json")):
+        return _kernelspec(path, environments, where)
+    if os.path.isdir(path):
+        return _prefix(path, environments, where)
+    if os.path.isfile(path):
+        return _interpreter(path, environments, where)
+    if os.path.islink(path):
+        raise RefusedError(f"{path} leads nowhere: {os.path.realpath(path)} is gone. Make that environment anew.")
+    raise RefusedError(f"There is nothing at {path}. kernel_list_envs() lists what there is.")
+
+
+def _kernelspec(folder: str, environments: Sequence[Environment], where: Where) -> Environment:
+    for environment in environments:
+        if environment.resource_dir and os.path.realpath(environment.resource_dir) == os.path.realpath(folder):
+            return environment
+    spec = next(spec for spec in specs_in(os.path.dirname(folder)) if spec.name == os.path.basename(folder))
+    return as_environment(spec, where)
+
+
+def _prefix(path: str, environments: Sequence[Environment], where: Where) -> Environment:
+    """The environment at `path`, or that in the project folder `path`."""
+    real = os.path.realpath(path)
+    for environment in environments:
+        if environment.kind != "kernelspec" and os.path.realpath(environment.prefix) == real:
+            return environment
+    found = describe(path, where)
+    if found is None:
+        for inner in (".venv", os.path.join(".pixi", "envs", "default")):
+            found = found or describe(os.path.join(path, inner), where)
+    if found is None:
+        raise RefusedError(
+            f"{path} is a folder, but no environment: it has neither pyvenv.cfg nor conda-meta nor a Python "
+            "library. Name the environment's own folder, or its bin/python."
+        )
+    return found
+
+
+def _interpreter(path: str, environments: Sequence[Environment], where: Where) -> Environment:
+    if not os.access(path, os.X_OK):
+        raise RefusedError(f"{path} is a file that cannot be run, so no interpreter. Name a prefix or its bin/python.")
+    prefix = prefix_of(path)
+    if not prefix:
+        name = os.path.basename(path)
+        return Environment(name=name, kind="python", python=path)
+    listed = (e for e in environments if e.python and e.kind != "kernelspec")
+    for environment in listed:
+        same = os.path.realpath(environment.prefix) == os.path.realpath(prefix)
+        if same and os.path.realpath(environment.python) == os.path.realpath(path):
+            return replace(environment, python=path)
+    found = describe(prefix, where, python=path)
+    return found or Environment(name=os.path.basename(path), kind="python", python=path, prefix=prefix)
+
+
+def _ambiguous(wanted: str, matches: Sequence[Environment]) -> str:
+    lines = "\n".join(f"  {_place(environment)}  ({_words(environment)})" for environment in matches)
+    return f"{wanted} names {len(matches)} environments; say which by its path:\n{lines}"
+
+
+def _unknown(wanted: str, environments: Sequence[Environment]) -> str:
+    by_name: dict[str, Environment] = {}
+    for environment in environments:
+        for name in (environment.name, *environment.aliases):
+            by_name.setdefault(name.casefold(), environment)
+    close = difflib.get_close_matches(wanted.casefold(), by_name, n=_SUGGESTIONS, cutoff=0.6)
+    inside = [name for name in by_name if len(wanted) > 2 and wanted.casefold() in name]
+    near = [by_name[name] for name in dict.fromkeys([*close, *inside])][:_SUGGESTIONS]
+    if near:
+        meant = " or ".join(dict.fromkeys(f"{e.name} ({_words(e)}, {_place(e)})" for e in near))
+        return f"No environment is called {wanted}. Did you mean {meant}? kernel_list_envs() lists all."
+    known = f"kernel_list_envs() lists the {len(environments)} there are; a path works too."
+    return f"No environment is called {wanted}. {known}"
+
+
+def _place(environment: Environment) -> str:
+    return environment.resource_dir or environment.prefix or environment.python
+
+
+def _words(environment: Environment) -> str:
+    version = f", Python {environment.python_version}" if environment.python_version else ""
+    language = f", {environment.language}" if environment.language not in ("", "python") else ""
+    broken = f", broken: {environment.broken}" if environment.broken else ""
+    return f"{environment.kind}{language}{version}{broken}"

@@ -1,0 +1,145 @@
+"""Jupyter's kernelspecs, read from their `kernel.json` files without Jupyter's libraries."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernel_supervisor.environments.model import Environment, Where
+from kernel_supervisor.environments.prefixes import children, prefix_of, remember
+
+_SHARED = (sys.prefix, "/usr/local", "/usr")
+_BARE_PYTHON = re.compile(r"python(3(\.\d+)?)?$")
+_IPYKERNEL_MODULES = ("ipykernel_launcher", "ipykernel")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One `kernel.json`: https://jupyter-client.readthedocs.io/en/stable/kernels.html#kernel-specs."""
+
+    name: str
+    folder: str
+    argv: tuple[str, ...] = ()
+    display_name: str = ""
+    language: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    interrupt_mode: str = "signal"
+    broken: str = ""
+
+    @property
+    def only_names_an_interpreter(self) -> bool:
+        """Whether it says nothing but which interpreter to start an ordinary ipykernel with."""
+        plain = len(self.argv) == 5 and self.argv[1] == "-m" and self.argv[2] in _IPYKERNEL_MODULES
+        return plain and not self.env and "kernel_provisioner" not in self.metadata
+
+
+def shared_specs(where: Where) -> Iterator[Spec]:
+    """Kernelspecs that Jupyter itself would find for the client; of one name the first counts."""
+    seen: set[str] = set()
+    for folder in dict.fromkeys(_folders(where)):
+        for spec in specs_in(folder):
+            if spec.name.lower() not in seen:
+                seen.add(spec.name.lower())
+                yield spec
+
+
+def specs_of(prefix: str) -> Iterator[Spec]:
+    """Kernelspecs that the environment at `prefix` brings along."""
+    yield from specs_in(os.path.join(prefix, "share", "jupyter", "kernels"))
+
+
+def specs_in(folder: str) -> Iterator[Spec]:
+    """Kernelspecs in `folder`, unreadable ones with the reason. Never raises."""
+    for name in children(folder):
+        path = os.path.join(folder, name, "kernel.json")
+        if os.path.isfile(path):
+            yield remember(("kernelspec", path), lambda name=name, path=path: (_read(name, path), [path]))  # type: ignore[misc]  # mypy cannot infer a lambda's defaults
+
+
+def as_environment(spec: Spec, where: Where, *, prefix: str = "") -> Environment:
+    """`spec` as an environment; `prefix` is whose `share/jupyter` it stands in, empty if shared."""
+    argv = (interpreter_of(spec, where, prefix), *spec.argv[1:]) if spec.argv else ()
+    prefix = prefix or (prefix_of(argv[0]) if argv and os.path.isabs(argv[0]) and spec.language == "python" else "")
+    return Environment(
+        name=spec.name,
+        kind="kernelspec",
+        prefix=prefix,
+        python=argv[0] if argv and spec.language == "python" else "",
+        language=spec.language,
+        broken=spec.broken or _fault(spec, argv, prefix, where),
+        display_name=spec.display_name,
+        argv=argv,
+        env=spec.env,
+        metadata=spec.metadata,
+        resource_dir=spec.folder,
+        interrupt_mode=spec.interrupt_mode,
+    )
+
+
+def interpreter_of(spec: Spec, where: Where, prefix: str = "") -> str:
+    """The command that `spec` starts, a bare `python` resolved as jupyter_client does: the one beside it."""
+    command = spec.argv[0] if spec.argv else ""
+    if not _BARE_PYTHON.match(command):
+        return command
+    beside = os.path.join(prefix or spec.folder.rpartition("/share/jupyter/")[0], "bin", command)
+    return beside if os.path.exists(beside) else where.shim_python or command
+
+
+def _folders(where: Where) -> Iterator[str]:
+    """`jupyter --paths`: https://docs.jupyter.org/en/latest/use/jupyter-directories.html, for the client."""
+    environ, home = where.environ, where.home
+    for path in environ.get("JUPYTER_PATH", "").split(os.pathsep):
+        if path:
+            yield os.path.join(path, "kernels")
+    support = home / "Library" / "Jupyter"
+    data = os.path.join(environ.get("XDG_DATA_HOME") or home / ".local" / "share", "jupyter")
+    yield os.path.join(environ.get("JUPYTER_DATA_DIR") or (support if sys.platform == "darwin" else data), "kernels")
+    own = prefix_of(where.shim_python) if where.shim_python else ""
+    for prefix in (own, *_SHARED):
+        if prefix:
+            yield os.path.join(prefix, "share", "jupyter", "kernels")
+
+
+def _read(name: str, path: str) -> Spec:
+    folder = os.path.dirname(path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            told = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        return Spec(name=name, folder=folder, broken=f"{path} cannot be read: {error}")
+    told = told if isinstance(told, dict) else {}
+    argv, env, metadata = told.get("argv", []), told.get("env") or {}, told.get("metadata") or {}
+    if not isinstance(argv, list) or not isinstance(env, dict) or not isinstance(metadata, dict):
+        return Spec(
+            name=name,
+            folder=folder,
+            broken=f"{path} is no kernelspec: argv, env or metadata has the wrong type",
+        )
+    if not argv and "kernel_provisioner" not in metadata:
+        return Spec(name=name, folder=folder, broken=f"{path} names no command")
+    return Spec(
+        name=name,
+        folder=folder,
+        argv=tuple(str(word) for word in argv),
+        display_name=str(told.get("display_name", "")),
+        language=str(told.get("language", "")).lower(),
+        env={str(key): str(value) for key, value in env.items()},
+        metadata=metadata,
+        interrupt_mode="message" if told.get("interrupt_mode") == "message" else "signal",
+    )
+
+
+def _fault(spec: Spec, argv: tuple[str, ...], prefix: str, where: Where) -> str:
+    if not argv or "kernel_provisioner" in spec.metadata:
+        return ""
+    searched = os.pathsep.join(filter(None, (prefix and os.path.join(prefix, "bin"), where.environ.get("PATH", ""))))
+    if "{" in argv[0] or shutil.which(argv[0], path=searched):
+        return ""
+    return f"its command is gone: {argv[0]}" if os.path.isabs(argv[0]) else f"its command is not on PATH: {argv[0]}"

@@ -1,0 +1,123 @@
+"""A kernel's channels as a client sees them: one connection, one identity, one reader task per socket.
+
+Not jupyter_client's `AsyncKernelClient`: its `send` writes raw and blocking on a shadow socket, which strands
+replies that another task waits for and can stop the event loop. Serialised frames are sent with the asyncio
+socket instead. `rcvhwm` is 0: the default of 1,000 drops messages, the idle status among them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import zmq
+import zmq.asyncio
+from jupyter_client.session import Session
+
+log = logging.getLogger(__name__)
+
+Channel = Literal["shell", "control", "stdin", "iopub"]
+_SOCKETS: dict[Channel, int] = {
+    "shell": zmq.DEALER,
+    "control": zmq.DEALER,
+    "stdin": zmq.DEALER,
+    "iopub": zmq.SUB,
+}
+OnMessage = Callable[[Channel, dict[str, Any]], None]
+
+# The kernel's protocol comes from jupyter_client as plain dictionaries; here they stay what they are.
+JupyterMessage = dict[str, Any]
+
+
+class Channels:
+    """Connected sockets of one kernel. `on_message` is called on the loop for each message, in order."""
+
+    def __init__(self, connection_file: Path, identity: str, on_message: OnMessage) -> None:
+        """Connect.
+
+        `identity` is the ZeroMQ identity and Jupyter session id: a successor that uses the same one gets
+        the replies that were meant for its predecessor. Raises OSError or ValueError for a connection file
+        that cannot be read.
+        """
+        info = json.loads(connection_file.read_text())
+        self._on_message = on_message
+        self.session = Session(
+            key=info["key"].encode(),
+            signature_scheme=info["signature_scheme"],
+            session=identity,
+            username="supervisor",
+        )
+        self.session.check_pid = False
+        context = zmq.asyncio.Context.instance()
+        self._sockets = {name: self._connect(context, name, kind, info) for name, kind in _SOCKETS.items()}
+        self._replies: dict[str, asyncio.Future[JupyterMessage]] = {}
+        self._readers = [
+            asyncio.create_task(self._read(name), name=f"read {name} of {connection_file.stem}") for name in _SOCKETS
+        ]
+
+    def _connect(self, context: Any, name: Channel, kind: int, info: dict[str, Any]) -> Any:
+        socket = context.socket(kind)
+        for option in (zmq.LINGER, zmq.SNDHWM, zmq.RCVHWM):
+            socket.setsockopt(option, 0)
+        if kind == zmq.DEALER:
+            socket.setsockopt(zmq.IDENTITY, self.session.bsession)
+        else:
+            socket.setsockopt(zmq.SUBSCRIBE, b"")
+        separator = "-" if info["transport"] == "ipc" else ":"
+        socket.connect(f"{info['transport']}://{info['ip']}{separator}{info[name + '_port']}")
+        return socket
+
+    async def send(
+        self,
+        channel: Channel,
+        msg_type: str,
+        content: dict[str, Any],
+        *,
+        msg_id: str | None = None,
+        parent: Any = None,
+    ) -> str:
+        """Send a request and return its msg_id, which may be given."""
+        message = self.session.msg(msg_type, content, parent=parent)
+        if msg_id is not None:
+            message["header"]["msg_id"] = message["msg_id"] = msg_id
+        await self._sockets[channel].send_multipart(self.session.serialize(message))
+        return str(message["header"]["msg_id"])
+
+    async def ask(self, channel: Channel, msg_type: str, content: dict[str, Any], deadline_s: float) -> JupyterMessage:
+        """Send a request and return the content of its reply. Raises TimeoutError."""
+        message = self.session.msg(msg_type, content)
+        reply = asyncio.get_running_loop().create_future()
+        self._replies[message["header"]["msg_id"]] = reply
+        try:
+            await self._sockets[channel].send_multipart(self.session.serialize(message))
+            return (await asyncio.wait_for(reply, deadline_s))["content"]  # type: ignore[no-any-return]  # JSON
+        except asyncio.TimeoutError:
+            raise TimeoutError(f"no {msg_type} reply within {deadline_s:g} s") from None
+        finally:
+            del self._replies[message["header"]["msg_id"]]
+
+    async def _read(self, name: Channel) -> None:
+        socket = self._sockets[name]
+        while True:
+            frames = await socket.recv_multipart()
+            try:
+                message = self.session.deserialize(self.session.feed_identities(frames)[1])
+            except (ValueError, KeyError, IndexError, TypeError) as error:
+                log.warning("a message that is not Jupyter's was passed over: %s", error)
+                continue
+            waiting = self._replies.get(message["parent_header"].get("msg_id", ""))
+            if name in ("shell", "control") and waiting is not None and not waiting.done():
+                waiting.set_result(message)
+            self._on_message(name, message)
+
+    async def close(self) -> None:
+        """Stop reading and drop the sockets."""
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        for socket in self._sockets.values():
+            socket.close(0)

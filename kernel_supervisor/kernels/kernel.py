@@ -1,0 +1,176 @@
+"""One kernel: its process and its channels, from start or adoption to its end. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kernel_supervisor.core.errors import UnavailableError
+from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.kernels.channels import Channel, Channels, JupyterMessage
+from kernel_supervisor.kernels.launch import Surroundings, last_words, launch, remove_connection
+from kernel_supervisor.kernels.lookup import INSPECT, VARIABLES
+from kernel_supervisor.kernels.process import Process
+
+READY_DEADLINE_S = 60.0
+"""An interpreter on a cold network disk takes its time; nothing hangs longer than this."""
+_ASK_AGAIN_S = 0.05
+_SHUTDOWN_LADDER_S = (3.0, 3.0, 3.0)
+"""How long a request, SIGTERM and SIGKILL are each given."""
+
+
+class Kernel:
+    """A running kernel. `on_message` gets every message, `on_death` is called once; both on the loop."""
+
+    def __init__(self, record: KernelRecord, process: Process | None) -> None:
+        """Hold a kernel that was launched; `process` is None for kernels that are not on this machine or not ours."""
+        self.record = record
+        self.process = process
+        self.info: dict[str, Any] = {}
+        """The content of its kernel_info_reply."""
+        self.on_message: Callable[[Channel, JupyterMessage], None] = lambda channel, message: None
+        self.on_death: Callable[[], None] = lambda: None
+        self._heard = False
+        self._ready = asyncio.Event()
+        self._dead = asyncio.Event()
+        self.channels: Channels
+
+    @classmethod
+    async def start(cls, record: KernelRecord, surroundings: Surroundings, overlay: str = "") -> Kernel:
+        """Launch a kernel. It is not ready before `connect`. Raises UnavailableError."""
+        process = await launch(record, surroundings, overlay)
+        return cls(replace(record, process=process.identity), process)
+
+    @classmethod
+    def adopt(cls, record: KernelRecord) -> Kernel:
+        """Take over a kernel that lives. Raises ProcessLookupError where it does not."""
+        return cls(record, Process(record.process) if record.process is not None else None)
+
+    async def connect(self, deadline_s: float = READY_DEADLINE_S) -> None:
+        """Connect and wait until it answers and its messages arrive.
+
+        Asked on the control channel, so that a busy kernel answers too. Raises UnavailableError, with the
+        stage and the end of its standard error.
+        """
+        if self.process is not None:
+            self.process.watch(self._died)
+        self.channels = Channels(Path(self.record.connection_file), self.record.channel_identity, self._take)
+        end = asyncio.get_running_loop().time() + deadline_s
+        while not self._ready.is_set():
+            if self._dead.is_set() or (self.process is not None and not self.process.alive()):
+                raise UnavailableError(
+                    f"the kernel ended while it started ({self.ended_how()}).{last_words(self.record)}"
+                )
+            if asyncio.get_running_loop().time() >= end:
+                raise UnavailableError(
+                    f"the kernel runs but did not answer within {deadline_s:g} s.{last_words(self.record)}"
+                )
+            await self.channels.send("control", "kernel_info_request", {})
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._ready.wait(), _ASK_AGAIN_S)
+
+    def _take(self, channel: Channel, message: JupyterMessage) -> None:
+        if channel == "iopub":
+            self._heard = True
+        elif message["msg_type"] == "kernel_info_reply":
+            self.info = message["content"]
+        if self._heard and self.info:
+            self._ready.set()
+        self.on_message(channel, message)
+
+    def _died(self) -> None:
+        self._dead.set()
+        self.on_death()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs; of a kernel without one here, whether nothing says otherwise."""
+        return not self._dead.is_set() and (self.process is None or self.process.alive())
+
+    def ended_how(self) -> str:
+        """How its process ended, in words."""
+        return "unknown" if self.process is None else str(self.process.exit())
+
+    async def execute(self, msg_id: str, code: str) -> None:
+        """Send an execute_request under `msg_id`. Its recorder never begins one msg_id twice."""
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": False,  # it would abort what other clients have queued
+        }
+        await self.channels.send("shell", "execute_request", content, msg_id=msg_id)
+
+    async def teach_lookup(self) -> None:
+        """Give a kernel that our recorder did not start the requests of `lookup`, without a trace in its history.
+
+        It has them once it is idle; until then they are not answered.
+        """
+        source = Path(__file__).with_name("lookup.py").read_text()
+        code = (
+            f"(lambda ns: (exec(compile({source!r}, '<kernel-supervisor>', 'exec'), ns), "
+            "ns['install'](get_ipython().kernel)) and None)({'__name__': '_kernel_supervisor_lookup'})"
+        )
+        content = {
+            "code": code,
+            "silent": True,
+            "store_history": False,
+            "user_expressions": {},
+            "allow_stdin": False,
+        }
+        await self.channels.send("shell", "execute_request", content)
+
+    async def variables(self, deadline_s: float) -> dict[str, Any]:
+        """The content of `lookup.variables`. Raises TimeoutError."""
+        return await self.channels.ask("control", VARIABLES, {}, deadline_s)
+
+    async def inspect(self, expression: str, detail: str, deadline_s: float) -> dict[str, Any]:
+        """The content of `lookup.look`. Raises TimeoutError."""
+        return await self.channels.ask("control", INSPECT, {"expression": expression, "detail": detail}, deadline_s)
+
+    async def interrupt(self) -> None:
+        """SIGINT to the kernel and what it started, as a terminal does; else a message. Raises ProcessLookupError."""
+        if self.process is not None:
+            self.process.signal_group(signal.SIGINT)
+        else:
+            await self.channels.send("control", "interrupt_request", {})
+
+    async def shutdown(self) -> None:
+        """End it: ask, then SIGTERM, then SIGKILL to its group, each with a deadline; then remove its sockets."""
+        request, term, kill = _SHUTDOWN_LADDER_S
+        if self.process is None:
+            await self._ask_to_end()
+        elif self.process.alive():
+            await self.channels.send("control", "shutdown_request", {"restart": False})
+            if not await self.process.wait(request) and not await self._signal(signal.SIGTERM, term):
+                await self._signal(signal.SIGKILL, kill)
+            self.process.exit()
+        await self.close()
+        if self.record.owned:
+            remove_connection(self.record)
+
+    async def _ask_to_end(self) -> None:
+        with contextlib.suppress(TimeoutError):  # it is not ours: asking is all that can be done
+            await self.channels.ask("control", "shutdown_request", {"restart": False}, _SHUTDOWN_LADDER_S[0])
+
+    async def _signal(self, number: int, deadline_s: float) -> bool:
+        assert self.process is not None
+        try:
+            self.process.signal_group(number)
+        except ProcessLookupError:
+            return True
+        return await self.process.wait(deadline_s)
+
+    async def close(self) -> None:
+        """Let go of it; it runs on."""
+        if hasattr(self, "channels"):
+            await self.channels.close()
+        if self.process is not None:
+            self.process.close()

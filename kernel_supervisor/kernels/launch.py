@@ -1,0 +1,107 @@
+"""Starting a kernel's process through jupyter_client: over `ipc`, in its own session, outliving us."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+
+from kernel_supervisor.core.errors import UnavailableError
+from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.kernels.process import Process, identify
+
+RECORDER = str(Path(__file__).with_name("recorder.py"))
+RECORD_LIMIT = 64 << 20
+"""Bytes that the recorder keeps of one execution's outputs."""
+_NEVER_PASSED_ON = ("JPY_PARENT_PID", "PYTHONDONTWRITEBYTECODE")
+"""The first kills the kernel with a stranger's process; the second makes each start three times slower."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What user code sees of the client that asked: kept in memory, never on disk."""
+
+    env: Mapping[str, str]
+    umask: int | None = None
+    limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Soft and hard resource limits by their names in `resource`."""
+
+
+def command(record: KernelRecord, surroundings: Surroundings, overlay: str = "") -> list[str]:
+    """What starts this kernel, with jupyter_client's `{connection_file}` still in it."""
+    if not record.recorded:
+        return list(record.interpreter.argv)
+    options = ["--log", record.message_log, "--limit", str(RECORD_LIMIT)]
+    if surroundings.umask is not None:
+        options += ["--umask", str(surroundings.umask)]
+    if surroundings.limits:
+        options += ["--limits", json.dumps(surroundings.limits)]
+    if overlay:
+        options += ["--overlay", overlay]
+    return [*record.interpreter.argv, RECORDER, *options, "-f", "{connection_file}"]
+
+
+async def launch(record: KernelRecord, surroundings: Surroundings, overlay: str = "") -> Process:
+    """Start the process of `record`, which no daemon's death ends. It is not ready for requests yet.
+
+    Raises UnavailableError where the interpreter cannot be started.
+    """
+    manager = AsyncKernelManager(connection_file=record.connection_file, transport="ipc")
+    manager._kernel_spec = KernelSpec(
+        argv=command(record, surroundings, overlay),
+        display_name=record.interpreter.name,
+        language=record.interpreter.language,
+    )
+    env = {name: value for name, value in surroundings.env.items() if name not in _NEVER_PASSED_ON}
+    log = os.open(record.standard_error, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # `independent`: no JPY_PARENT_PID, which would end the kernel with us. A file for its output: when a
+        # pipe's reader dies, the kernel hangs for ever after 64 KB.
+        await manager.start_kernel(env=env, cwd=record.directory, independent=True, stdout=log, stderr=log)
+    except (OSError, RuntimeError) as error:
+        raise UnavailableError(
+            f"the kernel could not be started: {record.interpreter.argv[0]} in {record.directory}: {error}"
+        ) from error
+    finally:
+        os.close(log)
+    manager._connection_file_written = False  # else its `__del__` removes the file that a next daemon needs
+    manager._close_control_socket()
+    child = manager.provisioner.process  # type: ignore[union-attr]  # the local provisioner's Popen
+    identity = identify(child.pid)
+    if identity is None:
+        raise UnavailableError(f"the kernel ended at once ({await asyncio.to_thread(child.wait)}).{last_words(record)}")
+    return Process(identity, child)
+
+
+def last_words(record: KernelRecord, longest: int = 2000) -> str:
+    """The end of what the kernel wrote to its standard output and error, as a sentence; empty if nothing."""
+    try:
+        with open(record.standard_error, "rb") as file:
+            file.seek(max(0, os.path.getsize(record.standard_error) - longest))
+            tail = file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+    lines = [line for line in tail.splitlines() if line.strip() and not line.startswith(_BANNER)]
+    return "\nThe end of its standard error:\n" + "\n".join(lines) if lines else ""
+
+
+_BANNER = (
+    "NOTE: When using the `ipython kernel` entry point",
+    "To exit, you will have to explicitly quit this process",
+    "To read more about this, see https://github.com/ipython/ipython",
+    "To connect another client to this kernel, use:",
+    "    --existing",
+)
+
+
+def remove_connection(record: KernelRecord) -> None:
+    """Remove the connection file and the sockets of a kernel that is gone."""
+    base = Path(record.connection_file)
+    for path in base.parent.glob(f"{base.stem}*"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,193 @@
+"""Processes that cannot be mistaken for others: identity, death, exit status, signals.
+
+A pid alone is never trusted: it is pinned first (pidfd where there is one), then its start is compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+
+from kernel_supervisor.core.model import ProcessIdentity
+
+_LINUX = sys.platform == "linux"
+_POLL_S = 0.2
+_PIDFD_GET_INFO = 0xC040FF0B
+"""`_IOWR(0xFF, 11, struct pidfd_info)` of 64 bytes; Linux 6.13, exit status since 6.15."""
+_PIDFD_INFO_EXIT = 1 << 3
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """The identity of the process that has `pid` now, or None where there is none (a zombie is none)."""
+    if not _LINUX:
+        return _identify_by_psutil(pid)
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return ProcessIdentity(pid=pid, start=int(fields[19]), boot=_boot())
+
+
+def _identify_by_psutil(pid: int) -> ProcessIdentity | None:
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return ProcessIdentity(pid=pid, start=int(process.create_time() * 1e6), boot="")
+    except psutil.Error:
+        return None
+
+
+def _boot() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a process ended. Both None: nobody can know any more."""
+
+    code: int | None = None
+    signal: int | None = None
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            try:
+                return f"killed by {signal.Signals(self.signal).name}"
+            except ValueError:
+                return f"killed by signal {self.signal}"
+        return "ended" if self.code is None else f"exit code {self.code}"
+
+
+class Process:
+    """One process, ours by birth or by adoption; it is signalled only while it is the one that was recorded."""
+
+    def __init__(self, identity: ProcessIdentity, child: subprocess.Popen[bytes] | None = None) -> None:
+        """Pin `identity`. Raises ProcessLookupError where that process is gone."""
+        self.identity = identity
+        self._child = child
+        self._fd = os.pidfd_open(identity.pid) if hasattr(os, "pidfd_open") else -1
+        self._exit: Exit | None = None
+        self._on_death: Callable[[], None] | None = None
+        self._poll: asyncio.TimerHandle | None = None
+        if child is None and identify(identity.pid) != identity:
+            self.close()
+            raise ProcessLookupError(f"process {identity.pid} is not the one that was recorded")
+
+    def alive(self) -> bool:
+        """Whether it still runs; a zombie does not."""
+        if self._exit is not None:
+            return False
+        if self._child is not None:
+            return self._child.poll() is None
+        if self._fd >= 0:
+            return not select.select([self._fd], [], [], 0)[0]
+        return identify(self.identity.pid) == self.identity
+
+    def watch(self, on_death: Callable[[], None]) -> None:
+        """Call `on_death` once on the running loop when the process ends: by pidfd, else by looking."""
+        self._on_death = on_death
+        if self._fd >= 0:
+            asyncio.get_running_loop().add_reader(self._fd, self._died)
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        if not self.alive():
+            self._died()
+        elif self._on_death is not None:
+            self._poll = asyncio.get_running_loop().call_later(_POLL_S, self._look)
+
+    def _died(self) -> None:
+        if self._fd >= 0:
+            asyncio.get_running_loop().remove_reader(self._fd)
+        on_death, self._on_death = self._on_death, None
+        if on_death is not None:
+            on_death()
+
+    def exit(self) -> Exit:
+        """How it ended. Blocks for a moment at most; only for a process that is not alive."""
+        if self._exit is None:
+            self._exit = self._exit_of_child() if self._child is not None else self._exit_of_other()
+        return self._exit
+
+    def _exit_of_child(self) -> Exit:
+        assert self._child is not None
+        try:
+            status = self._child.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return Exit()
+        return Exit(signal=-status) if status < 0 else Exit(code=status)
+
+    def _exit_of_other(self) -> Exit:
+        """Linux 6.15 and later keep the status of a reaped process for whoever holds its pidfd."""
+        if self._fd < 0:
+            return Exit()
+        info = ctypes.create_string_buffer(64)
+        ctypes.c_uint64.from_buffer(info, 0).value = _PIDFD_INFO_EXIT
+        try:
+            fcntl.ioctl(self._fd, _PIDFD_GET_INFO, info, True)
+        except OSError:
+            return Exit()
+        if not ctypes.c_uint64.from_buffer(info, 0).value & _PIDFD_INFO_EXIT:
+            return Exit()
+        status = ctypes.c_int32.from_buffer(info, 60).value
+        if os.WIFSIGNALED(status):
+            return Exit(signal=os.WTERMSIG(status))
+        return Exit(code=os.WEXITSTATUS(status))
+
+    def signal(self, number: int) -> None:
+        """Send a signal to this very process. Raises ProcessLookupError where it is gone."""
+        if self._fd >= 0:
+            signal.pidfd_send_signal(self._fd, number)
+        elif self.alive():
+            os.kill(self.identity.pid, number)
+        else:
+            raise ProcessLookupError(self.identity.pid)
+
+    def signal_group(self, number: int) -> None:
+        """Send a signal to the session that this process leads, if it is alive and does lead one.
+
+        While its leader lives (pinned, and just checked) a group's number cannot be another's.
+        Raises ProcessLookupError where it is gone.
+        """
+        if not self.alive():
+            raise ProcessLookupError(self.identity.pid)
+        if os.getpgid(self.identity.pid) == self.identity.pid:
+            os.killpg(self.identity.pid, number)
+        else:
+            self.signal(number)
+
+    async def wait(self, deadline_s: float) -> bool:
+        """Whether it has ended within `deadline_s`."""
+        end = asyncio.get_running_loop().time() + deadline_s
+        while self.alive():
+            if asyncio.get_running_loop().time() >= end:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    def close(self) -> None:
+        """Let go of the pidfd; the process goes on."""
+        self._on_death = None
+        if self._poll is not None:
+            self._poll.cancel()
+        if self._fd >= 0:
+            with contextlib.suppress(RuntimeError):  # no loop any more: nothing watches
+                asyncio.get_running_loop().remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1

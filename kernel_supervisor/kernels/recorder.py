@@ -1,0 +1,286 @@
+"""Starts ipykernel and appends every message that it sends to the kernel's message log.
+
+Runs *inside* the target interpreter, by its path: stdlib and that interpreter's own ipykernel (6.x, 7.x) only,
+Python 3.8 and later. It fails open: whatever goes wrong in recording, the kernel goes on, and the log says
+that it has a hole. User code sees the `sys.argv`, `sys.path` and `__main__` of `python -m ipykernel_launcher`.
+
+    python recorder.py --log FILE [--limit BYTES] [--umask N] [--limits JSON] [--overlay DIR] -f CONNECTION_FILE
+
+The log's format is described in `records/messagelog.py`. Each record is written *before* its message is sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import threading
+from typing import Any, Callable
+
+DEFAULT_LIMIT = 64 << 20
+_OUTPUTS = {
+    "stream",
+    "display_data",
+    "update_display_data",
+    "execute_result",
+    "clear_output",
+    "comm_open",
+    "comm_msg",
+    "comm_close",
+}
+_RECORDED = dict.fromkeys(_OUTPUTS | {"error", "execute_input", "status"}, "iopub")
+_RECORDED.update(execute_reply="shell", input_request="stdin")
+
+
+class Recorder:
+    """Appends records for one kernel and its forks; one `O_APPEND` write each, no lock to inherit locked."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.limit = limit
+        self.written: dict[str, int] = {}  # bytes per execution, of the last few
+        self.missed = 0
+        self.reason = ""
+        self.pending = threading.local()
+
+    def attach(self, session: Any) -> None:
+        """Wrap this one Session object: a client that user code makes has another and is left alone.
+
+        `send` only passes the buffers on; `serialize`, which it calls, has the frames that will be sent.
+        """
+        send, serialize = session.send, session.serialize
+
+        def sending(
+            stream: Any,
+            msg_or_type: Any,
+            content: Any = None,
+            parent: Any = None,
+            ident: Any = None,
+            buffers: Any = None,
+            *args: Any,
+            **kwargs: Any,
+        ) -> Any:
+            ready_made = msg_or_type if isinstance(msg_or_type, dict) else {}
+            self.pending.buffers = buffers or ready_made.get("buffers")
+            try:
+                return send(stream, msg_or_type, content, parent, ident, buffers, *args, **kwargs)
+            finally:
+                self.pending.buffers = None
+
+        def serializing(msg: Any, ident: Any = None) -> Any:
+            frames = serialize(msg, ident)
+            try:
+                self.record(msg, frames[-4:])
+            except Exception as error:  # noqa: BLE001 - whatever it is, the kernel goes on
+                self.miss(error)
+            return frames
+
+        session.send, session.serialize = sending, serializing
+
+    def record(self, msg: Any, frames: list[bytes]) -> None:
+        """Append `msg`, whose four serialised parts are `frames`, if it is of the kind that is kept."""
+        msg_type = msg["header"]["msg_type"]
+        parent = msg["parent_header"] or {}
+        channel = _RECORDED.get(msg_type)
+        if channel is None or (msg_type == "status" and parent.get("msg_type") != "execute_request"):
+            return
+        parent_id = parent.get("msg_id", "")
+        if msg_type in _OUTPUTS and not self.within_limit(parent_id, sum(map(len, frames))):
+            return
+        if self.missed:
+            self.confess()
+        buffers = [base64.b64encode(part).decode("ascii") for part in getattr(self.pending, "buffers", None) or ()]
+        tail = json.dumps(buffers).encode()
+        self.write(b",".join((b'["%s"' % channel.encode(), *frames, tail + b"]")))
+
+    def within_limit(self, parent_id: str, size: int) -> bool:
+        """Count `size` bytes for an execution; at its limit, mark the place once and refuse from there on."""
+        before = self.written.get(parent_id, 0)
+        if before > self.limit:
+            return False
+        if len(self.written) > 64:
+            self.written.clear()
+        self.written[parent_id] = before + size
+        if before + size <= self.limit:
+            return True
+        self.written[parent_id] = self.limit + 1
+        self.mark("limit", parent_id, "not recorded beyond %d bytes" % self.limit)
+        return False
+
+    def miss(self, error: Exception) -> None:
+        """A record could not be written: remember it for the log, as soon as the log can be written again."""
+        self.missed += 1
+        self.reason = "%s: %s" % (type(error).__name__, error)
+
+    def confess(self) -> None:
+        """Say in the log what is missing from it, now that it can be written again."""
+        missed, reason = self.missed, self.reason
+        self.mark("hole", "", "%d messages could not be recorded (%s)" % (missed, reason))
+        self.missed -= missed
+
+    def mark(self, kind: str, parent_id: str, detail: str) -> None:
+        """Append a remark about the record itself."""
+        fields = {"kind": kind, "parent_id": parent_id, "detail": detail}
+        self.write(json.dumps(["mark", fields]).encode())
+
+    def write(self, payload: bytes) -> None:
+        """Append one record. Raises OSError where it could not be written whole."""
+        if b"\n" in payload:  # a packer that is not json's: its newlines are white space
+            payload = json.dumps(json.loads(payload)).encode()
+        record = b"\n%08x %s\n" % (binascii.crc32(payload), payload)
+        if os.write(self.fd, record) != len(record):
+            raise OSError("the record was cut short: no room on the disk")
+
+
+def run_each_once(kernel: Any) -> None:
+    """Never begin an execution twice: a supervisor that is in doubt sends the same msg_id again."""
+    begun: set[str] = set()
+    execute = kernel.shell_handlers["execute_request"]
+
+    async def execute_request(stream: Any, ident: Any, parent: Any) -> None:
+        msg_id = parent["header"]["msg_id"]
+        if msg_id in begun:
+            return
+        begun.add(msg_id)
+        result = execute(stream, ident, parent)
+        if inspect.isawaitable(result):
+            await result
+
+    kernel.shell_handlers["execute_request"] = execute_request
+
+
+def pipe_through_folder(iostream: Any, base: str) -> None:
+    """Let forks send their output through a socket file: ipykernel would listen on a TCP port for it."""
+    import zmq
+
+    address = "ipc://%s-fork" % base
+
+    def setup_pipe_in(self: Any) -> None:
+        self._pipe_uuid = os.urandom(16)
+        pipe_in = self.socket.context.socket(zmq.PULL)
+        pipe_in.linger = 0
+        try:
+            pipe_in.bind(address)
+        except zmq.ZMQError:  # the path is too long: forks write to the kernel's log instead
+            self._pipe_flag = False
+            pipe_in.close()
+            return
+        self._pipe_in = iostream.ZMQStream(pipe_in, self.io_loop)
+        self._pipe_in.on_recv(self._handle_pipe_msg)
+
+    def setup_pipe_out(self: Any) -> Any:
+        context = zmq.Context()  # a fork needs one of its own
+        pipe_out = context.socket(zmq.PUSH)
+        pipe_out.linger = 3000
+        pipe_out.connect(address)
+        return context, pipe_out
+
+    thread = iostream.IOPubThread
+    if all(hasattr(thread, name) for name in ("_setup_pipe_in", "_setup_pipe_out", "_handle_pipe_msg")):
+        thread._setup_pipe_in, thread._setup_pipe_out = setup_pipe_in, setup_pipe_out
+
+
+def apply_client_limits(umask: int | None, limits: dict[str, list[int]]) -> None:
+    """The umask and the resource limits that user code sees are those of the client, not the daemon's."""
+    import resource
+
+    for name, (soft, _) in limits.items():
+        number = getattr(resource, name, None)
+        if number is None:
+            continue
+        try:
+            ceiling = resource.getrlimit(number)[1]
+            fits = ceiling == resource.RLIM_INFINITY or (soft != resource.RLIM_INFINITY and soft <= ceiling)
+            resource.setrlimit(number, (soft if fits else ceiling, ceiling))
+        except (OSError, ValueError):
+            continue
+    if umask is not None:
+        os.umask(umask)
+
+
+def load_beside(name: str) -> Any:
+    """The module in the file beside this one, without touching `sys.path` or `sys.modules`."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+    spec = importlib.util.spec_from_file_location("_kernel_supervisor_" + name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def complain(error: Exception) -> None:
+    """Into the kernel's own log, where `kernel_status` finds it."""
+    print("recorder: %s: %s" % (type(error).__name__, error), file=sys.__stderr__, flush=True)
+
+
+def attempt(step: Callable[..., Any], *arguments: Any) -> Any:
+    """Fail open: a step that does not work is named in the kernel's log and left out."""
+    try:
+        return step(*arguments)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the kernel goes on
+        complain(error)
+        return None
+
+
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own options, and the rest, which is ipykernel's."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--log", required=True)
+    parser.add_argument("--limit", type=int, default=DEFAULT_LIMIT)
+    parser.add_argument("--umask", type=int)
+    parser.add_argument("--limits", type=json.loads, default={})
+    parser.add_argument("--overlay")
+    parser.add_argument("-f", dest="connection_file", required=True)
+    return parser.parse_known_args(arguments)
+
+
+def pretend(connection_file: str, rest: list[str]) -> None:
+    """`sys.path` and `sys.argv` as `python -m ipykernel_launcher -f FILE` leaves them."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    if sys.path and os.path.abspath(sys.path[0]) == here:
+        del sys.path[0]
+    spec = importlib.util.find_spec("ipykernel_launcher")
+    origin = spec.origin if spec is not None else None
+    sys.argv = [origin or "ipykernel_launcher", "-f", connection_file, *rest]
+
+
+def dump_crashes(descriptor: int) -> None:
+    """Tracebacks of crashes in C go to the kernel's log: ipykernel's pipe would lose them."""
+    import faulthandler
+
+    faulthandler.enable(file=os.fdopen(descriptor, "w"))
+
+
+def main() -> None:
+    """Be an ipykernel that records itself."""
+    options, rest = parse(sys.argv[1:])
+    attempt(apply_client_limits, options.umask, options.limits)
+    if options.overlay:
+        sys.path.append(options.overlay)
+    pretend(options.connection_file, rest)
+    log = attempt(os.dup, 2)
+
+    from ipykernel import iostream, kernelapp
+
+    base = os.path.splitext(options.connection_file)[0]
+    attempt(pipe_through_folder, iostream, base)
+    app: Any = kernelapp.IPKernelApp.instance()
+    app.initialize(sys.argv[1:])
+    recorder = attempt(Recorder, options.log, options.limit)
+    if recorder is not None:
+        attempt(recorder.attach, app.session)
+    attempt(run_each_once, app.kernel)
+    attempt(lambda: load_beside("lookup").install(app.kernel))
+    if log is not None:
+        attempt(dump_crashes, log)
+    app.start()
+
+
+if __name__ == "__main__":
+    main()

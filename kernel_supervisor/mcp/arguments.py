@@ -1,0 +1,163 @@
+"""The tools' arguments: what is allowed, what is understood, and what a client is told that got it wrong."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kernel_supervisor.core.errors import RefusedError
+
+_A = TypeVar("_A", bound="Arguments")
+
+
+class Arguments(BaseModel):
+    """Arguments of one tool. Numbers and booleans sent as strings are understood; what is unknown is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+Session = Annotated[str, Field(description="another session than this project's own")]
+Code = Annotated[str, Field(description="Python code; the last expression's value is shown")]
+MaxChars = Annotated[int, Field(ge=500, le=400_000, description="text limit, 12000 by default")]
+
+
+class NoArguments(Arguments):
+    """Only the session."""
+
+    session: Session = ""
+
+
+class Exec(Arguments):
+    """kernel_exec."""
+
+    code: Code
+    timeout: (
+        Annotated[float, Field(ge=0, le=86_400, description="seconds to wait; the cell runs on after that")] | None
+    ) = None
+    wait: Annotated[bool, Field(description="false: return at once")] = True
+    max_chars: MaxChars = 12_000
+    session: Session = ""
+
+
+class Output(Arguments):
+    """kernel_output."""
+
+    execution_id: int
+    wait: Annotated[float, Field(ge=0, le=86_400, description="seconds to wait for its end")] = 0
+    from_line: Annotated[int, Field(ge=1, description="read on from this line")] | None = None
+    tail: Annotated[int, Field(ge=1, description="only the last lines")] | None = None
+    grep: Annotated[str, Field(description="only lines that match this regular expression")] | None = None
+    from_image: Annotated[int, Field(ge=1, description="images from this one on")] = 1
+    full_traceback: bool = False
+    max_chars: MaxChars = 12_000
+
+
+class Inspect(Arguments):
+    """kernel_inspect."""
+
+    var_name: Annotated[str, Field(description="a name, attribute or item: df, df.columns, model.layers[0]")]
+    detail: Annotated[str, Field(description='"source" for source code')] = ""
+    session: Session = ""
+
+
+class ListVars(Arguments):
+    """kernel_list_vars."""
+
+    filter: Annotated[str, Field(description="part of the name")] = ""
+    type: Annotated[str, Field(description="part of the type's name")] = ""
+    session: Session = ""
+
+
+class AddMarkdown(Arguments):
+    """kernel_add_markdown."""
+
+    text: str
+    session: Session = ""
+
+
+class SaveNotebook(Arguments):
+    """kernel_save_notebook."""
+
+    path: Annotated[str, Field(description="relative to your directory; .ipynb is added")] = ""
+    save_html: bool = False
+    save_pdf: bool = False
+    overwrite: Annotated[bool, Field(description="replace a file that this session did not write")] = False
+    only: Annotated[str, Field(pattern="^(all|ok)$", description='"ok" leaves out failed cells')] = "all"
+    session: Session = ""
+
+
+class UseEnv(Arguments):
+    """kernel_use_env."""
+
+    env_name: Annotated[str, Field(description="name, prefix or interpreter, see kernel_list_envs")]
+    fresh: Annotated[bool, Field(description="a new kernel even if one runs there already")] = False
+    session: Session = ""
+
+
+class Attach(Arguments):
+    """kernel_attach."""
+
+    kernel_id: Annotated[str, Field(description="id or its beginning, or a connection file")]
+    session: Session = ""
+
+
+class Shutdown(Arguments):
+    """kernel_shutdown."""
+
+    kernel_id: Annotated[str, Field(description="id or its beginning")]
+    force: Annotated[bool, Field(description="also a kernel that somebody else started")] = False
+
+
+class Interrupt(Arguments):
+    """kernel_interrupt."""
+
+    execution_id: Annotated[int, Field(description="only this one; without it, whatever runs")] | None = None
+    session: Session = ""
+
+
+class History(Arguments):
+    """kernel_history."""
+
+    last: Annotated[int, Field(ge=1, le=500)] = 20
+    filter: Annotated[str, Field(description="part of the code")] = ""
+    session: Session = ""
+
+
+def parse(model: type[_A], tool: str, given: dict[str, Any] | None) -> _A:
+    """The arguments of a call. Raises RefusedError with what is wrong and what is allowed."""
+    present = {name: value for name, value in (given or {}).items() if value is not None}
+    try:
+        return model.model_validate(present)
+    except ValidationError as error:
+        raise RefusedError(" ".join(_sentence(model, tool, item) for item in error.errors())) from None
+
+
+def _sentence(model: type[Arguments], tool: str, item: Any) -> str:
+    name = ".".join(map(str, item["loc"]))
+    allowed = ", ".join(model.model_fields) or "none"
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, model.model_fields, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return f"{tool} has no argument {name!r}.{hint} Its arguments are: {allowed}."
+    if item["type"] == "missing":
+        return f"{tool} needs the argument {name!r}. Its arguments are: {allowed}."
+    return f"{tool}: {name}: {item['msg']}, not {str(item['input'])[:80]!r}."
+
+
+def schema(model: type[Arguments]) -> dict[str, Any]:
+    """The JSON schema of a tool's arguments, without what only repeats it."""
+    full = model.model_json_schema()
+    properties = {name: _property(value) for name, value in full["properties"].items()}
+    found: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    if full.get("required"):
+        found["required"] = full["required"]
+    return found
+
+
+def _property(value: dict[str, Any]) -> dict[str, Any]:
+    options = [option for option in value.get("anyOf", ()) if option.get("type") != "null"]
+    merged = {**value, **(options[0] if len(options) == 1 else {})}
+    unwanted = {"title", "anyOf"} | ({"default"} if merged.get("default") in ("", None) else set())
+    return {key: part for key, part in merged.items() if key not in unwanted}

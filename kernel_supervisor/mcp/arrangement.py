@@ -1,0 +1,161 @@
+"""Fitting a result's sections into the room there is, so that none pushes the others out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from kernel_supervisor.core.limits import Selection, cut, line_count, select, share
+from kernel_supervisor.core.model import ExecutionId
+from kernel_supervisor.core.transcript import Section
+from kernel_supervisor.mcp.images import Image, Note
+from kernel_supervisor.mcp.view import Reading
+
+_SECTIONS = 24
+"""With more sections than this, each would get too little to be read: neighbours are taken together."""
+
+_AROUND = 200
+"""Characters of what stands around lines that were asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arranged:
+    """What is shown between the first lines and the last ones."""
+
+    blocks: list[str | Image]
+    truncated: bool
+    lines: int
+    """How many lines there are in all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    """One section, or several neighbours taken together."""
+
+    text: str
+    lines: int
+    error: bool
+    stream: bool
+    image: Image | None
+
+
+def whole(
+    sections: Sequence[Section], images: Mapping[int, Image | Note], room: int, execution: ExecutionId
+) -> Arranged:
+    """All sections in `room` characters, each cut in its middle where it is too long; `images` in place."""
+    items = [_item(section, images) for section in sections]
+    total = sum(item.lines for item in items)
+    if sum(len(item.text) + 1 for item in items) <= room:
+        return Arranged(blocks=list(_blocks(items)), truncated=False, lines=total)
+    if len(items) > _SECTIONS:
+        items = _together(items)
+    room -= len(items)
+    reserved = sum(min(len(item.text), room // 3) for item in items[-1:] if item.error)
+    shares = share([0 if item.error and item is items[-1] else len(item.text) for item in items], room - reserved)
+    if reserved:
+        shares[-1] = room - sum(shares)
+    first, fitted, truncated = 1, [], False
+    for item, allowed in zip(items, shares, strict=True):
+        piece = cut(item.text, allowed, first_line=first, read_on=lambda line: _call(execution, f"from_line={line}"))
+        first += item.lines
+        truncated = truncated or piece.next_line is not None
+        fitted.append(replace(item, text=piece.text))
+    return Arranged(blocks=list(_blocks(fitted)), truncated=truncated, lines=total)
+
+
+def lines(sections: Sequence[Section], reading: Reading, room: int, execution: ExecutionId) -> Arranged:
+    """The lines that `reading` asks for, as many as `room` characters take.
+
+    Raises RefusedError where they cannot be selected.
+    """
+    text = "\n".join(section.text for section in sections)
+    room -= _AROUND + len(repr(reading.grep or ""))
+    found = select(text, from_line=reading.from_line, tail=reading.tail, grep=reading.grep, at_most=max(1, room))
+    if not found.lines:
+        return Arranged(blocks=[_nothing(found, reading)], truncated=False, lines=found.total)
+    rows = [f"{number}: {line}" if reading.grep is not None else line for number, line in found.lines]
+    from_end = reading.tail is not None
+    count = _fitting(rows[::-1] if from_end else rows, room)
+    chosen = slice(len(rows) - count, None) if from_end else slice(0, count)
+    numbers = [number for number, _line in found.lines[chosen]]
+    parts = [_title(found, numbers, reading), *rows[chosen]]
+    if count < found.found:
+        parts.insert(1 if from_end else len(parts), _more(found, numbers, reading, execution))
+    return Arranged(blocks=["\n".join(parts)], truncated=count < found.found, lines=found.total)
+
+
+def _item(section: Section, images: Mapping[int, Image | Note]) -> _Item:
+    image = images.get(section.picture.number) if section.picture else None
+    return _Item(
+        text=section.text,
+        lines=line_count(section.text),
+        error=section.kind == "error",
+        stream=section.kind in ("stdout", "stderr"),
+        image=image if isinstance(image, Image) else None,
+    )
+
+
+def _blocks(items: Sequence[_Item]) -> Iterator[str | Image]:
+    texts: list[str] = []
+    for item in items:
+        texts.append(item.text)
+        if item.image is not None:
+            yield "\n".join(texts)
+            yield item.image
+            texts = []
+    if texts:
+        yield "\n".join(texts)
+
+
+def _together(items: Sequence[_Item]) -> list[_Item]:
+    """Fewer items: neighbouring streams as one; if need be all between two images but the ends."""
+    merged = [_merged(list(run)) if stream else list(run) for stream, run in groupby(items, lambda item: item.stream)]
+    fewer = [item for run in merged for item in run]
+    if len(fewer) <= _SECTIONS:
+        return fewer
+    result: list[_Item] = []
+    for pictured, group in groupby(fewer, lambda item: item.image is not None):
+        run = list(group)
+        result += run if pictured or len(run) <= 3 else [run[0], *_merged(run[1:-1]), run[-1]]
+    return result
+
+
+def _merged(run: Sequence[_Item]) -> list[_Item]:
+    text, lines = "\n".join(item.text for item in run), sum(item.lines for item in run)
+    return [_Item(text=text, lines=lines, error=False, stream=True, image=None)]
+
+
+def _fitting(rows: Sequence[str], room: int) -> int:
+    for count, row in enumerate(rows):
+        room -= len(row) + 1
+        if room < 0:
+            return count
+    return len(rows)
+
+
+def _nothing(found: Selection, reading: Reading) -> str:
+    if reading.grep is not None:
+        return f"No line matches ({found.total:,} lines)."
+    return f"Nothing from line {reading.from_line or found.total + 1} on: there are {found.total:,} lines."
+
+
+def _title(found: Selection, numbers: Sequence[int], reading: Reading) -> str:
+    if reading.grep is not None:
+        return f"{len(numbers):,} of {found.found:,} matching lines, of {found.total:,} lines:"
+    if not numbers:
+        return f"None of the {found.total:,} lines fits:"
+    return f"Lines {numbers[0]:,} to {numbers[-1]:,} of {found.total:,}:"
+
+
+def _more(found: Selection, numbers: Sequence[int], reading: Reading, execution: ExecutionId) -> str:
+    """The line that says how to get what did not fit."""
+    grep = f", grep={reading.grep!r}" if reading.grep is not None else ""
+    if reading.tail is not None:
+        return f"[… left out before this: {_call(execution, f'from_line={found.first}{grep}')} …]"
+    following = numbers[-1] + 1 if numbers else found.first
+    return f"[… more: {_call(execution, f'from_line={following}{grep}')} …]"
+
+
+def _call(execution: ExecutionId, arguments: str) -> str:
+    return f"kernel_output(execution_id={execution}, {arguments})"

@@ -1,0 +1,149 @@
+"""One tool call on its way: what it may use, and the answer it gives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import Execution, SessionRecord
+from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.content import META_KEY, Reading, ResultView, draw_up, finish, machine, weight
+from kernel_supervisor.mcp.images import prepare_all
+from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.sessions.ticket import Ticket
+
+PROGRESS_S = 3.0
+"""How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
+_THREAD_FROM = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a tool says: the text for the reader, and the machine-readable form for `_meta`."""
+
+    text: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    content: Sequence[types.ContentBlock] | None = None
+    """Instead of `text`, where there is more than text."""
+
+    def result(self) -> types.CallToolResult:
+        """As MCP has it. No structuredContent: clients show it instead of the text and the images."""
+        text = types.TextContent(type="text", text=self.text)
+        content: list[types.ContentBlock] = [text] if self.content is None else list(self.content)
+        return types.CallToolResult(content=content, _meta={META_KEY: self.facts})
+
+
+@dataclass(kw_only=True)
+class Call:
+    """What a tool knows of its call."""
+
+    ctx: ServerRequestContext[Caller]
+    caller: Caller
+    number: int
+    """The call's own number, the same when it is sent again."""
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """The one supervisor of this daemon."""
+        return self.caller.supervisor
+
+    @property
+    def key(self) -> str:
+        """The call key."""
+        return self.caller.call_key(self.number)
+
+    @property
+    def client(self) -> str:
+        """How the client names itself."""
+        params = self.ctx.session.client_params
+        return params.client_info.name if params is not None else self.caller.asker.kind
+
+    async def session(self, wanted: str) -> SessionRecord:
+        """The session this call is about."""
+        return await self.supervisor.session_of(self.caller.asker, wanted)
+
+    async def progress(self, message: str) -> None:
+        """Tell a client that asked for it how it goes; numbers must rise, so they are seconds."""
+        await self.ctx.session.report_progress(round(time.monotonic() - self.begun, 1), message=message)
+
+    async def wait(self, ticket: Ticket, patience_s: float, *, reader: bool = False) -> None:
+        """Wait for an execution's end, `patience_s` at most, with progress. The cell is not touched by it.
+
+        A client that cancels on purpose has the execution interrupted, or taken out of the queue; one that is
+        gone, or only lost patience, lets go of it, as does a mere `reader`.
+        """
+        end = time.monotonic() + patience_s
+        try:
+            while not ticket.settled.is_set() and time.monotonic() < end:
+                try:
+                    await asyncio.wait_for(ticket.settled.wait(), min(PROGRESS_S, max(0.0, end - time.monotonic())))
+                except asyncio.TimeoutError:
+                    await self.progress(_how_it_goes(ticket))
+        except asyncio.CancelledError:
+            if not reader and self.caller.cancelled_on_purpose(self.number):
+                await asyncio.shield(self.supervisor.stop_execution(ticket, "the client cancelled the call"))
+            raise
+
+    async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
+        """An execution as the client is to see it now."""
+        execution = ticket.execution if ticket is not None else execution
+        folded = await self.supervisor.folded(execution, ticket)
+        notices = tuple(self.caller.notices)
+        self.caller.notices.clear()
+        view = ResultView(
+            execution=execution,
+            folded=folded,
+            duration_s=_duration(execution),
+            kernel=await self._unusual_kernel(execution),
+            behind=self.supervisor.behind(ticket) if ticket is not None else (),
+            notices=notices,
+            cells=await self.supervisor.cells_of(execution) if _has_error(folded.outputs) else {},
+        )
+        if weight(view) > _THREAD_FROM:
+            draft = await asyncio.to_thread(draw_up, view, reading)
+        else:
+            draft = draw_up(view, reading)
+        images = await asyncio.to_thread(prepare_all, draft.pictures) if draft.pictures else []
+        rendered = finish(draft, images)
+        return Answer(content=rendered.content, facts=machine(view, rendered))
+
+    async def _unusual_kernel(self, execution: Execution) -> str:
+        """The kernel's name, if it is not the session's default one."""
+        if execution.kernel_id is None:
+            return ""
+        runner = self.supervisor.kernels.runners.get(execution.kernel_id)
+        if runner is None or runner.kernel.record.interpreter.kind == "default":
+            return ""
+        return runner.kernel.record.interpreter.name
+
+
+def _how_it_goes(ticket: Ticket) -> str:
+    execution = ticket.execution
+    if execution.started_at is None:
+        return f"execution {execution.id} is queued"
+    return f"execution {execution.id} runs for {time.time() - execution.started_at:.0f} s. {ticket.last_line}".rstrip()
+
+
+def _duration(execution: Execution) -> float | None:
+    if execution.started_at is None:
+        return None
+    return max(0.0, (execution.finished_at or time.time()) - execution.started_at)
+
+
+def _has_error(outputs: Sequence[dict[str, Any]]) -> bool:
+    return any(output["output_type"] == "error" for output in outputs)
+
+
+def needed(text: str, what: str) -> str:
+    """`text`, if there is something in it. Raises RefusedError."""
+    if not text.strip():
+        raise RefusedError(what)
+    return text

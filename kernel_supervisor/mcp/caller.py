@@ -1,0 +1,48 @@
+"""One client's connection as the tools see it: who asks, under which call, and what it has been told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernel_supervisor.sessions.asker import Asker
+from kernel_supervisor.sessions.supervisor import Supervisor
+
+_PATIENCE = ("timed out", "timeout", "time-out")
+
+
+@dataclass(kw_only=True)
+class Caller:
+    """The state of one connection; the SDK hands it to each call as `ctx.lifespan_context`."""
+
+    asker: Asker
+    supervisor: Supervisor
+    ready: asyncio.Event
+    """Set once the daemon has adopted what lives; every call waits for it."""
+    admin: Admin
+    cancels: dict[int, str] = field(default_factory=dict)
+    """Calls that the client cancelled, with its reason; what is cancelled and not in here lost its client."""
+    notices: list[str] = field(default_factory=list)
+    """What this client is to be told with its next result, once."""
+
+    def call_key(self, call: int) -> str:
+        """What makes a call the same call when it is sent again."""
+        return f"{self.asker.client_id}:{call}"
+
+    def cancelled_on_purpose(self, call: int) -> bool:
+        """Whether the client wants the work stopped: it cancelled, and not because its own time was up."""
+        reason = self.cancels.get(call)
+        return reason is not None and not any(word in reason.lower() for word in _PATIENCE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """What the daemon lets its clients ask of itself, by methods that no agent sees."""
+
+    status: Callable[[], dict[str, Any]]
+    stop: Callable[[bool], None]
+    """Stop the daemon soon; True ends the kernels first."""
+    hand_over: Callable[[], None]
+    """Make way for another daemon: clients are not told to wait, calls stay open, kernels run on."""

@@ -1,0 +1,165 @@
+"""An execution's result as an agent sees it: one status line, the outputs in order, what can be done next.
+
+Only preparing images blocks for long, so a caller on a loop does it in three steps::
+
+    draft = draw_up(view, reading)
+    images = await to_thread(prepare_all, draft.pictures) if draft.pictures else []
+    rendered = finish(draft, images)
+    CallToolResult(content=rendered.content, _meta={META_KEY: machine(view, rendered)})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from mcp_types import ImageContent, TextContent
+
+from kernel_supervisor.core.limits import line_count
+from kernel_supervisor.core.outputs import Folded
+from kernel_supervisor.core.terminal import plain
+from kernel_supervisor.core.transcript import Section, transcribe
+from kernel_supervisor.mcp import arrangement
+from kernel_supervisor.mcp.images import Image, Note, prepare_all
+from kernel_supervisor.mcp.view import Content, Draft, Reading, Rendered, ResultView
+from kernel_supervisor.mcp.wording import execution_count, footer, header, status
+
+__all__ = [
+    "META_KEY",
+    "Content",
+    "Draft",
+    "Reading",
+    "Rendered",
+    "ResultView",
+    "draw_up",
+    "finish",
+    "machine",
+    "render",
+    "weight",
+]
+
+META_KEY = "kernel-supervisor/result"
+_ERROR_CHARS = 600
+
+
+def render(view: ResultView, reading: Reading | None = None) -> Rendered:
+    """The whole of it at once. Blocks where there are images."""
+    draft = draw_up(view, reading)
+    return finish(draft, prepare_all(draft.pictures))
+
+
+def weight(view: ResultView) -> int:
+    """Characters that `draw_up` and `finish` have to read: from a million on, better in a thread."""
+    return sum(len(str(output.get("text", ""))) for output in view.folded.outputs)
+
+
+def draw_up(view: ResultView, reading: Reading | None = None) -> Draft:
+    """Fold the outputs to text and choose the images."""
+    reading = reading or Reading()
+    sections = transcribe(view.folded, cells=view.cells, full_traceback=reading.full_traceback)
+    pictures = [found.picture for found in sections if found.picture and found.picture.number >= reading.from_image]
+    wanted = 0 if reading.of_lines else max(0, reading.max_images)
+    return Draft(
+        view=view,
+        reading=reading,
+        sections=tuple(sections),
+        pictures=tuple(pictures[:wanted]),
+        left_pictures=() if reading.of_lines else tuple(pictures[wanted:]),
+    )
+
+
+def finish(draft: Draft, images: Sequence[Image | Note] = ()) -> Rendered:
+    """The content blocks, with `images` for the draft's pictures.
+
+    All text together is within `reading.max_chars`. Raises RefusedError for lines that cannot be selected.
+    """
+    reading, number = draft.reading, draft.view.execution.id
+    prepared = {picture.number: image for picture, image in zip(draft.pictures, images, strict=True)}
+    sections = [_captioned(section, prepared) if section.picture else section for section in draft.sections]
+    top, bottom = header(draft.view, output=bool(sections)), footer(draft)
+    room = reading.max_chars - len(top) - len(bottom) - 2
+    if reading.of_lines:
+        arranged = arrangement.lines(sections, reading, room, number)
+    elif reading.from_image > 1:
+        later = [section for section in sections if section.picture and section.picture.number >= reading.from_image]
+        arranged = replace(arrangement.whole(later, prepared, room, number), lines=sum(map(_lines, sections)))
+    else:
+        arranged = arrangement.whole(sections, prepared, room, number)
+    return Rendered(
+        content=_content([top, *arranged.blocks, bottom], reading.max_chars),
+        truncated=arranged.truncated,
+        lines=arranged.lines,
+        images=sum(section.picture is not None for section in sections),
+    )
+
+
+def machine(view: ResultView, rendered: Rendered) -> dict[str, Any]:
+    """The machine-readable part of a result, for `_meta`."""
+    execution = view.execution
+    found: dict[str, Any] = {
+        "execution_id": execution.id,
+        "status": status(view),
+        "execution_count": execution_count(view),
+        "session": execution.session,
+        "kernel_id": execution.kernel_id,
+        "duration_s": None if view.duration_s is None else round(view.duration_s, 3),
+        "truncated": rendered.truncated,
+        "lines": rendered.lines,
+        "images": rendered.images,
+    }
+    error = _error(view.folded)
+    if error is not None:
+        found["error"] = {key: plain(str(error.get(key, ""))[:_ERROR_CHARS]) for key in ("ename", "evalue")}
+    if view.question is not None:
+        found["question"] = plain(view.question)[:_ERROR_CHARS]
+    return found
+
+
+def _error(folded: Folded) -> Mapping[str, Any] | None:
+    """The last error of an execution: from its outputs, else from its reply."""
+    for output in reversed(folded.outputs):
+        if output["output_type"] == "error":
+            return output
+    reply = folded.reply
+    return reply if reply and reply.get("status") == "error" and "ename" in reply else None
+
+
+def _captioned(section: Section, prepared: Mapping[int, Image | Note]) -> Section:
+    """A picture's line, with what is known of it once it is prepared."""
+    assert section.picture is not None
+    number, found = section.picture.number, prepared.get(section.picture.number)
+    if found is None:
+        return replace(section, text=f"[image {number}: {section.picture.mime}, not shown here]")
+    if isinstance(found, Note):
+        return replace(section, text=f"[image {number}: {found.text}]")
+    remark = f", {found.remark}" if found.remark else ""
+    return replace(section, text=f"[image {number}: {found.width}×{found.height}{remark}]")
+
+
+def _lines(section: Section) -> int:
+    return line_count(section.text)
+
+
+def _content(parts: Iterable[str | Image], max_chars: int) -> list[Content]:
+    """`parts` as blocks: neighbouring texts as one, all texts together within `max_chars` characters."""
+    content: list[Content] = []
+    texts: list[str] = []
+    left = max_chars
+
+    def flush() -> None:
+        nonlocal left
+        text = "\n".join(filter(None, texts))[: max(0, left)]
+        texts.clear()
+        left -= len(text)
+        if text:
+            content.append(TextContent(type="text", text=text))
+
+    for part in parts:
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        flush()
+        content.append(ImageContent(type="image", data=part.base64, mime_type=part.mime))
+    flush()
+    return content

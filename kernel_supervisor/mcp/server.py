@@ -1,0 +1,161 @@
+"""The MCP server: one `Server` of the SDK for all connections, and the border where errors become results."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+import logging
+from typing import Any
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+
+from kernel_supervisor import __version__
+from kernel_supervisor.core.errors import RefusedError, SupervisorError
+from kernel_supervisor.core.model import Message
+from kernel_supervisor.mcp.arguments import parse
+from kernel_supervisor.mcp.call import Call
+from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.content import META_KEY
+from kernel_supervisor.mcp.registry import INSTRUCTIONS, TOOLS, listed
+from kernel_supervisor.sessions import reading
+
+log = logging.getLogger(__name__)
+Context = ServerRequestContext[Caller]
+
+
+class StopParams(types.RequestParams):
+    """supervisor/shutdown."""
+
+    kernels: bool = False
+
+
+class FollowParams(types.RequestParams):
+    """supervisor/follow. On the wire in camel case, as all of MCP: `executionId`."""
+
+    execution_id: int
+
+
+def build() -> Server[Caller]:
+    """The server. Each connection's `Caller` is the lifespan state that its calls get."""
+    server: Server[Caller] = Server(
+        "kernel-supervisor",
+        version=__version__,
+        title="Kernel Supervisor",
+        instructions=INSTRUCTIONS,
+        on_list_tools=_list_tools,
+        on_call_tool=_call_tool,
+    )
+    server.add_request_handler("supervisor/status", types.RequestParams, _status)
+    server.add_request_handler("supervisor/shutdown", StopParams, _stop)
+    server.add_request_handler("supervisor/hand_over", types.RequestParams, _hand_over)
+    server.add_request_handler("supervisor/follow", FollowParams, _follow)
+    return server
+
+
+async def _list_tools(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+    return types.ListToolsResult(tools=listed())
+
+
+async def _call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+    """Run a tool. What could not be done is a result with `isError`; a cell that raised is not among it."""
+    caller = ctx.lifespan_context
+    await caller.ready.wait()
+    try:
+        tool = TOOLS.get(params.name)
+        if tool is None:
+            raise RefusedError(_unknown_tool(params.name))
+        arguments = parse(tool.model, params.name, params.arguments)
+        answer = await tool.run(Call(ctx=ctx, caller=caller, number=_number(ctx)), arguments)
+    except SupervisorError as error:
+        return _failed(str(error))
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        log.exception("%s failed", params.name)
+        return _failed(
+            f"{params.name} failed inside the supervisor ({type(error).__name__}: {error}); its log has more"
+        )
+    return answer.result()
+
+
+def _number(ctx: Context) -> int:
+    """The call's own number, which the daemon's connection hands along with the request."""
+    assert isinstance(ctx.request, int)
+    return ctx.request
+
+
+def _unknown_tool(name: str) -> str:
+    near = difflib.get_close_matches(name, TOOLS, 3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"there is no tool {name!r}.{hint} The tools are: {', '.join(TOOLS)}."
+
+
+def _failed(text: str) -> types.CallToolResult:
+    content: list[types.ContentBlock] = [types.TextContent(type="text", text=text)]
+    return types.CallToolResult(content=content, is_error=True, _meta={META_KEY: {"error": text}})
+
+
+# Methods of our own, which no agent sees
+
+
+async def _status(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
+    caller = ctx.lifespan_context
+    supervisor = caller.supervisor
+    return {
+        **caller.admin.status(),
+        "ready": caller.ready.is_set(),
+        "kernels": len(supervisor.kernels.runners),
+        "sessions": list(supervisor.sessions),
+    }
+
+
+async def _stop(ctx: Context, params: StopParams) -> dict[str, Any]:
+    ctx.lifespan_context.admin.stop(params.kernels)
+    return {"stopping": True}
+
+
+async def _hand_over(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
+    ctx.lifespan_context.admin.hand_over()
+    return {"stopping": True}
+
+
+async def _follow(ctx: Context, params: FollowParams) -> dict[str, Any]:
+    """Everything an execution prints and shows, as it comes: each progress message is one Jupyter message."""
+    caller = ctx.lifespan_context
+    await caller.ready.wait()
+    execution, ticket = await caller.supervisor.find_execution(params.execution_id)
+    news: asyncio.Queue[Message | None] = asyncio.Queue()
+    if ticket is not None:
+        ticket.listeners.append(news.put_nowait)
+        settled = asyncio.create_task(ticket.settled.wait(), name=f"follow execution {execution.id}")
+        settled.add_done_callback(lambda task: news.put_nowait(None))
+    seen: set[str] = set()
+    recorded = await asyncio.to_thread(lambda: list(reading.messages_of(ticket.execution if ticket else execution)))
+    for item in recorded:
+        if isinstance(item, Message):
+            await _pass_on(ctx, item, seen)
+    if ticket is not None:
+        try:
+            while (message := await news.get()) is not None:
+                await _pass_on(ctx, message, seen)
+        finally:
+            ticket.listeners.remove(news.put_nowait)
+            settled.cancel()
+        execution = ticket.execution
+    return {
+        "status": execution.status,
+        "reason": execution.reason,
+        "execution_count": execution.execution_count,
+    }
+
+
+async def _pass_on(ctx: Context, message: Message, seen: set[str]) -> None:
+    if message.msg_id in seen:
+        return
+    seen.add(message.msg_id)
+    fields = {"msg_id": message.msg_id, "msg_type": message.msg_type, "content": message.content}
+    text = json.dumps(fields, default=str)
+    await ctx.session.report_progress(len(seen), message=text)

@@ -1,0 +1,45 @@
+"""Small words for people and models: tables, sizes, times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Aligned columns. Numbers stay as they are written."""
+    return str(tabulate(rows, headers, tablefmt="plain", disable_numparse=True))
+
+
+def size(count: int | None) -> str:
+    """Bytes, in the unit that fits; empty for None."""
+    if count is None:
+        return ""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def span(seconds: float) -> str:
+    """A duration, in the two units that matter."""
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes:.0f} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{days:.1f} days"
+
+
+def when(at: float | None) -> str:
+    """A time of the epoch, in local time; with the date where it was not today."""
+    if at is None:
+        return ""
+    today = time.strftime("%Y-%m-%d")
+    day, clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)).split(" ")
+    return clock if day == today else f"{day} {clock}"

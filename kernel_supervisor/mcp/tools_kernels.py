@@ -1,0 +1,277 @@
+"""The tools about kernels: which one, in which environment, from start to end, and the session's notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import psutil
+
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import KernelRecord, SessionRecord
+from kernel_supervisor.environments.choice import as_interpreter, resolve
+from kernel_supervisor.environments.discovery import discover
+from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp.call import Answer, Call
+from kernel_supervisor.mcp.tables import size, span, table, when
+from kernel_supervisor.sessions import foreign, naming, saving
+from kernel_supervisor.sessions.runner import Runner
+
+
+async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
+    """The session and its kernel."""
+    session = await call.session(args.session)
+    runner = call.supervisor.runner_of(session)
+    record = await call.supervisor.kernel_record(session)
+    facts: dict[str, Any] = {
+        "session": session.name,
+        "directory": session.directory,
+        "kernel_id": session.kernel_id,
+    }
+    if runner is None or record is None:
+        return await _status_without_kernel(call, session, record, facts)
+    facts |= await _kernel_facts(runner)
+    lines = [
+        f"session {session.name} in {session.directory}",
+        f"kernel {_called(record)} ({record.id}), {facts['state']}, execution count {facts['execution_count']}",
+        f"interpreter {facts['interpreter']} ({record.interpreter.why or record.interpreter.kind})",
+        f"up {span(facts['uptime_s'])}, memory {size(facts['memory_bytes']) or 'not known'}, pid {facts['pid']}",
+    ]
+    if runner.current is not None:
+        execution = runner.current.execution
+        lines.append(
+            f"running execution {execution.id} since {when(execution.started_at)}; queued: {len(runner.waiting)}"
+        )
+    return Answer(text="\n".join(lines), facts=facts)
+
+
+async def _status_without_kernel(
+    call: Call, session: SessionRecord, record: KernelRecord | None, facts: dict[str, Any]
+) -> Answer:
+    if record is not None:
+        facts |= {"state": "dead", "end_reason": record.end_reason}
+        text = f"session {session.name}: its kernel is dead: {record.end_reason}. kernel_restart gives a fresh one."
+        return Answer(text=text, facts=facts)
+    interpreter = await asyncio.to_thread(call.supervisor.default_interpreter, call.caller.asker)
+    facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}
+    text = (
+        f"session {session.name} in {session.directory} has no kernel yet: the first kernel_exec starts one\n"
+        f"interpreter {interpreter.argv[0]} ({interpreter.why})"
+    )
+    return Answer(text=text, facts=facts)
+
+
+async def _kernel_facts(runner: Runner) -> dict[str, Any]:
+    record = runner.kernel.record
+    pid = record.process.pid if record.process is not None else None
+    return {
+        "kernel_id": record.id,
+        "name": _called(record),
+        "state": runner.state,
+        "interpreter": record.interpreter.argv[0] if record.interpreter.argv else record.interpreter.name,
+        "why": record.interpreter.why,
+        "kernel_directory": record.directory,
+        "execution_count": runner.execution_count,
+        "uptime_s": round(time.time() - record.started_at, 1),
+        "memory_bytes": await asyncio.to_thread(_memory, pid),
+        "pid": pid,
+        "generation": record.generation,
+        "connection_file": record.connection_file,
+        "standard_error": record.standard_error,
+        "last_used_at": runner.last_used,
+        "started_at": record.started_at,
+        "owned": record.owned,
+    }
+
+
+def _called(record: KernelRecord) -> str:
+    return "default" if record.interpreter.kind == "default" else record.interpreter.name
+
+
+def _memory(pid: int | None) -> int | None:
+    try:
+        return int(psutil.Process(pid).memory_info().rss) if pid is not None else None
+    except psutil.Error:
+        return None
+
+
+async def kernel_restart(call: Call, args: a.NoArguments) -> Answer:
+    """A fresh process for the session's kernel."""
+    session = await call.session(args.session)
+    record = await call.supervisor.kernel_record(session)
+    intent = {"generation": record.generation if record is not None else 0}
+    intent = await call.supervisor.records.begin_call(call.key, call.caller.asker.client_id, "kernel_restart", intent)
+    if record is None or record.ended or record.generation == intent["generation"]:
+        runner = await call.supervisor.restart(session, call.caller.asker, call.client)
+        record = runner.kernel.record
+    text = (
+        f"kernel {_called(record)} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
+        "The session's history and notebook go on."
+    )
+    return Answer(text=text, facts={"kernel_id": record.id, "generation": record.generation})
+
+
+async def kernel_shutdown(call: Call, args: a.Shutdown) -> Answer:
+    """End a kernel."""
+    runners = call.supervisor.kernels.runners
+    intent = await call.supervisor.records.begin_call(
+        call.key, call.caller.asker.client_id, "kernel_shutdown", {"kernel_id": args.kernel_id}
+    )
+    try:
+        kernel_id = naming.kernel_id(args.kernel_id, runners)
+    except RefusedError:
+        if args.kernel_id in call.supervisor.kernels.ended or intent.get("seen"):
+            return Answer(text=f"kernel {args.kernel_id} is gone", facts={"kernel_id": args.kernel_id})
+        raise
+    record = runners[kernel_id].kernel.record
+    if not record.owned and not args.force:
+        raise RefusedError(
+            f"kernel {kernel_id} was started by somebody else, who may be working in it. kernel_detach leaves it; "
+            "force=true ends it."
+        )
+    await call.supervisor.shut_down(kernel_id, f"the kernel was shut down by {call.client}")
+    return Answer(text=f"kernel {kernel_id} is gone, with its variables", facts={"kernel_id": kernel_id})
+
+
+async def kernel_list_envs(call: Call, args: a.NoArguments) -> Answer:
+    """Environments that a kernel can run in."""
+    session = await call.session(args.session)
+    found = await asyncio.to_thread(discover, call.caller.asker.where)
+    record = await call.supervisor.kernel_record(session)
+    current = record.interpreter.prefix if record is not None else None
+    rows, facts = [], []
+    for each in found:
+        here = current is not None and each.prefix == current and not each.argv
+        ipykernel = each.ipykernel or ("own kernel" if each.argv else "no ipykernel")
+        place = each.prefix or each.resource_dir
+        rows.append(
+            [
+                "→" if here else "",
+                each.name,
+                each.kind,
+                each.python_version or each.language,
+                ipykernel,
+                place,
+            ]
+        )
+        facts.append(
+            {
+                "name": each.name,
+                "kind": each.kind,
+                "prefix": each.prefix,
+                "python": each.python,
+                "python_version": each.python_version,
+            }
+            | {"ipykernel": each.ipykernel, "language": each.language, "current": here, "broken": each.broken}
+        )
+    text = table(["", "name", "kind", "python", "ipykernel", "where"], rows) if rows else "no environments were found"
+    return Answer(text=text, facts={"environments": facts})
+
+
+async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
+    """Work in another environment; the kernel left behind runs on."""
+    session = await call.session(args.session)
+    asker = call.caller.asker
+    wanted = args.env_name.strip()
+    if wanted == "default":
+        interpreter = await asyncio.to_thread(call.supervisor.default_interpreter, asker)
+    else:
+        found = await asyncio.to_thread(discover, asker.where)
+        environment = await asyncio.to_thread(resolve, wanted, found, asker.where)
+        interpreter = as_interpreter(environment, "chosen by kernel_use_env")
+    intent = await call.supervisor.records.begin_call(call.key, asker.client_id, "kernel_use_env", {"at": time.time()})
+    runner, returned = await call.supervisor.use(session, interpreter, asker, call.client, args.fresh, intent["at"])
+    record = runner.kernel.record
+    done = "returned to" if returned else "started"
+    text = f"{done} kernel {record.id} in {interpreter.name} ({interpreter.argv[0]}); its variables are its own"
+    return Answer(text=text, facts={"kernel_id": record.id, "returned": returned, "interpreter": interpreter.argv[0]})
+
+
+async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
+    """Every living kernel: ours, and those of Jupyter."""
+    session = await call.session(args.session)
+    kernels = []
+    for runner in list(call.supervisor.kernels.runners.values()):
+        facts = await _kernel_facts(runner)
+        kernels.append(
+            {
+                **facts,
+                "session": runner.kernel.record.session,
+                "current": facts["kernel_id"] == session.kernel_id,
+            }
+        )
+    known = {kernel["connection_file"] for kernel in kernels}
+    others = [
+        each for each in await foreign.find(call.caller.asker.surroundings.env) if each.connection_file not in known
+    ]
+    rows = [_running_row(each) for each in kernels]
+    rows += [["", each.id, "", "(Jupyter's)", "", "", ""] for each in others]
+    text = (
+        table(["", "kernel", "name", "session", "state", "memory", "last used"], rows)
+        if rows
+        else "no kernels are running"
+    )
+    facts = {
+        "kernels": kernels,
+        "others": [{"kernel_id": each.id, "connection_file": each.connection_file} for each in others],
+    }
+    return Answer(text=text, facts=facts)
+
+
+def _running_row(kernel: dict[str, Any]) -> list[Any]:
+    mark = "→" if kernel["current"] else ""
+    about = [kernel[key] for key in ("kernel_id", "name", "session", "state")]
+    return [mark, *about, size(kernel["memory_bytes"]), when(kernel["last_used_at"])]
+
+
+async def kernel_attach(call: Call, args: a.Attach) -> Answer:
+    """Work in a kernel that runs already."""
+    session = await call.session(args.session)
+    kernels = call.supervisor.kernels
+    wanted, asker = args.kernel_id.strip(), call.caller.asker
+    theirs = await foreign.choose(wanted, asker.surroundings.env, asker.cwd) if wanted not in kernels.runners else None
+    if theirs is not None:
+        runner = await kernels.attach(foreign.record_of(theirs, session, call.supervisor.paths.logs))
+    else:
+        runner = kernels.runners[naming.kernel_id(wanted, kernels.runners)]
+    record = runner.kernel.record
+    note = f"From here on in kernel {record.interpreter.name} ({record.id})."
+    await call.supervisor.switch(session, runner, call.client, note)
+    text = f"attached to kernel {record.id} ({record.interpreter.name}); kernel_detach returns to the default kernel"
+    return Answer(text=text, facts={"kernel_id": record.id, "connection_file": record.connection_file})
+
+
+async def kernel_detach(call: Call, args: a.NoArguments) -> Answer:
+    """Return to the session's default kernel."""
+    session = await call.session(args.session)
+    record = await call.supervisor.kernel_record(session)
+    if record is None or record.interpreter.kind == "default":
+        return Answer(text="this session is in its default kernel already", facts={"kernel_id": session.kernel_id})
+    after = await call.supervisor.leave(session, call.client)
+    where = f"kernel {after.kernel_id}" if after.kernel_id else "the next kernel_exec starts it"
+    text = f"left kernel {record.id}, which runs on; back in the default kernel ({where})"
+    return Answer(text=text, facts={"kernel_id": after.kernel_id, "left": record.id})
+
+
+async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
+    """The session as a notebook, and as HTML and PDF."""
+    session = await call.session(args.session)
+    wanted = saving.Wanted(
+        path=args.path,
+        directory=call.caller.asker.cwd,
+        html=args.save_html,
+        pdf=args.save_pdf,
+        overwrite=args.overwrite,
+        only=args.only,
+    )
+    saved = await saving.save(call.supervisor, session, wanted)
+    lines = [f"wrote {saved.notebook} ({saved.cells} cells)"]
+    lines += [f"wrote {path}" for path in saved.exports] + list(saved.failures)
+    facts = {
+        "path": str(saved.notebook),
+        "cells": saved.cells,
+        "exports": list(saved.exports),
+        "failures": list(saved.failures),
+    }
+    return Answer(text="\n".join(lines), facts=facts)

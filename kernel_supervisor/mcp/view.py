@@ -1,0 +1,84 @@
+"""What a result is made from, how much of it is wanted, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mcp_types import ImageContent, TextContent
+
+from kernel_supervisor.core.model import Execution, ExecutionId
+from kernel_supervisor.core.outputs import Folded
+from kernel_supervisor.core.transcript import Picture, Section
+
+MAX_CHARS = 12_000
+"""Codex cuts a longer text in its middle."""
+MAX_IMAGES = 8
+
+Content = TextContent | ImageContent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultView:
+    """All that a result is made from."""
+
+    execution: Execution
+    folded: Folded
+    duration_s: float | None = None
+    """Of the run so far, None where it did not begin."""
+    kernel: str = ""
+    """The kernel's name, only where it is not the session's usual one."""
+    behind: tuple[ExecutionId, ...] = ()
+    """What a queued execution waits for, the next to run first."""
+    question: str | None = None
+    """The prompt of an `input()` that waits for an answer, which may be empty."""
+    notices: tuple[str, ...] = ()
+    """What happened since this client's last call; told once, right after the status line."""
+    advice: tuple[str, ...] = ()
+    """What the caller knows that the reader can do next."""
+    cells: Mapping[int, int] = field(default_factory=dict)
+    """Execution counts of this kernel and generation, with the executions that had them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How much of a result is wanted, and which part."""
+
+    max_chars: int = MAX_CHARS
+    max_images: int = MAX_IMAGES
+    from_line: int | None = None
+    tail: int | None = None
+    grep: str | None = None
+    from_image: int = 1
+    full_traceback: bool = False
+
+    @property
+    def of_lines(self) -> bool:
+        """Whether certain lines are wanted, not the whole."""
+        return self.from_line is not None or self.tail is not None or self.grep is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A result whose images are not prepared yet."""
+
+    view: ResultView
+    reading: Reading
+    sections: tuple[Section, ...]
+    pictures: tuple[Picture, ...]
+    """Those that are to be shown inline."""
+    left_pictures: tuple[Picture, ...] = ()
+    """Those that would be shown inline were there not so many before them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A result as it is sent."""
+
+    content: list[Content]
+    truncated: bool
+    """Whether some of its text was left out."""
+    lines: int
+    """How many lines all of its text has: `from_line=lines + 1` is news."""
+    images: int
+    """How many images the execution has shown, inline or not."""

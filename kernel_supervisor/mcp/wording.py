@@ -1,0 +1,117 @@
+"""The first lines of a result and the last ones: how it stands, and what the reader can do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kernel_supervisor.core.markup import shorten_data
+from kernel_supervisor.core.model import ExecutionId
+from kernel_supervisor.core.terminal import plain
+from kernel_supervisor.core.tracebacks import folds
+from kernel_supervisor.mcp.view import Draft, ResultView
+
+_LINE = 600
+"""Characters of a notice, a reason, a question."""
+_NOTICES = 6
+_MARKS_SHOWN = 3
+_MARKS = {
+    "hole": "some output could not be recorded",
+    "limit": "recording stopped at its limit, later output was not kept",
+    "gap": "nobody was listening for a while, output of that time is missing",
+}
+
+
+def header(view: ResultView, *, output: bool) -> str:
+    """The status line, and under it the reason and the notices."""
+    execution, count = view.execution, execution_count(view)
+    parts = [status(view)]
+    if count is not None:
+        parts.append(f"In [{count}]")
+    parts.append(f"execution {execution.id}")
+    if execution.status == "queued":
+        parts.append(_behind(view.behind))
+    elif view.duration_s is not None:
+        parts.append(seconds(view.duration_s) + ("" if execution.settled else " so far"))
+    if view.kernel:
+        parts.append(f"kernel {clipped(view.kernel)}")
+    if not output and execution.status in ("ok", "running"):
+        parts.append("no output" if execution.settled else "no output yet")
+    lines = [" · ".join(parts)]
+    if execution.reason:
+        lines.append(clipped(execution.reason))
+    lines += [f"note: {clipped(notice)}" for notice in view.notices[:_NOTICES]]
+    return "\n".join(lines)
+
+
+def footer(draft: Draft) -> str:
+    """What is missing, and what can be done next; empty where there is nothing to say."""
+    return "\n".join([*_missing(draft), *_next_steps(draft.view)])
+
+
+def status(view: ResultView) -> str:
+    """The word for how the execution stands."""
+    return "waiting for input" if view.question is not None else view.execution.status
+
+
+def execution_count(view: ResultView) -> int | None:
+    """The number in the `In [n]` of the execution, where it has one yet."""
+    count = view.execution.execution_count
+    return count if count is not None else view.folded.execution_count
+
+
+def seconds(duration: float) -> str:
+    """A duration in words."""
+    if duration < 0.0995:
+        return f"{max(0.0, duration) * 1000:.0f} ms"
+    if duration < 9.95:
+        return f"{duration:.1f} s"
+    if duration < 120:
+        return f"{duration:.0f} s"
+    minutes, rest = divmod(int(duration), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def clipped(text: str) -> str:
+    """`text` as plain text that is short enough for a line of its own."""
+    text = plain(shorten_data(text[: _LINE * 4])).strip()
+    return text if len(text) <= _LINE else text[: _LINE - 1] + "…"
+
+
+def _behind(behind: Sequence[ExecutionId]) -> str:
+    if not behind:
+        return "next to run"
+    named = ", ".join(map(str, behind[:3])) + (f" and {len(behind) - 3} more" if len(behind) > 3 else "")
+    return f"behind execution{'s' if len(behind) > 1 else ''} {named}"
+
+
+def _missing(draft: Draft) -> Iterator[str]:
+    view, call = draft.view, f"kernel_output(execution_id={draft.view.execution.id}"
+    for mark in view.folded.marks[:_MARKS_SHOWN]:
+        yield f"note: {_MARKS[mark.kind]}" + (f" ({clipped(mark.detail)})" if mark.detail else "")
+    if len(view.folded.marks) > _MARKS_SHOWN:
+        yield f"note: {len(view.folded.marks) - _MARKS_SHOWN} more such marks"
+    left = [picture.number for picture in draft.left_pictures]
+    if left:
+        which = f"Image {left[0]} is" if len(left) == 1 else f"Images {left[0]} to {left[-1]} are"
+        yield f"{which} not shown here: {call}, from_image={left[0]})"
+    reading = draft.reading
+    if not reading.full_traceback and not reading.of_lines and any(map(_folds, view.folded.outputs)):
+        yield f"Library code in the traceback is folded: {call}, full_traceback=true)"
+
+
+def _folds(output: dict[str, object]) -> bool:
+    return output["output_type"] == "error" and folds(output)
+
+
+def _next_steps(view: ResultView) -> Iterator[str]:
+    number = view.execution.id
+    wait, stop = f"kernel_output(execution_id={number}, wait=60)", f"kernel_interrupt(execution_id={number})"
+    if view.question is not None:
+        asked = clipped(view.question)
+        told = f": {asked}" if asked else " for a line of input."
+        yield f"The cell asks{told} · answer: kernel_reply(text=…)"
+    elif view.execution.status == "running":
+        yield f"Still running: {wait} waits on, {stop} stops it."
+    elif view.execution.status == "queued":
+        yield f"Not begun yet: {wait} waits for it, {stop} takes it out of the queue."
+    yield from map(clipped, view.advice[:_NOTICES])

@@ -1,0 +1,1 @@
+"""Sessions as documents: notebooks written, exported and read."""

@@ -1,0 +1,100 @@
+"""PDF as a browser prints it: the look of a notebook, HTML included; formulas only with a network."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from kernel_supervisor.notebooks.contents import Contents
+from kernel_supervisor.notebooks.glyphs import in_a_font
+from kernel_supervisor.notebooks.html import write_html
+
+_COMMANDS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "chrome-headless-shell",
+    "microsoft-edge",
+)
+_APPLICATIONS = ("Google Chrome", "Chromium", "Microsoft Edge")
+_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+_SCRIPTS_MS = 10_000
+
+
+def found() -> str | None:
+    """The path of a Chromium, a Chrome or an Edge, also of one that playwright has fetched."""
+    for command in _COMMANDS:
+        if path := shutil.which(command):
+            return path
+    if sys.platform == "darwin":
+        for name in _APPLICATIONS:
+            if (path_in_bundle := Path(f"/Applications/{name}.app/Contents/MacOS/{name}")).exists():
+                return str(path_in_bundle)
+    return _playwrights()
+
+
+def losses(contents: Contents) -> tuple[int, int]:
+    """What it may lose of `contents`, worst first."""
+    return 0, contents.formulas
+
+
+def shows(character: str) -> bool:
+    """Whether `character` can be shown."""
+    return in_a_font(character)
+
+
+def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
+    """Write `notebook`, which stands at `ipynb`, to `pdf`. Raises OSError or RuntimeError."""
+    page = pdf.with_suffix(".print.html")
+    write_html(_printable(notebook), ipynb, page, theme="light")
+    # Chromium's sandbox does not start for root, nor in many containers; the code has run here anyway.
+    sandboxes = ([], ["--no-sandbox"]) if os.geteuid() else (["--no-sandbox"],)
+    for sandbox in sandboxes:
+        finished = subprocess.run(_command(page, pdf, sandbox), capture_output=True, text=True, check=False)
+        if pdf.exists():
+            return
+    raise RuntimeError(finished.stderr)
+
+
+def _command(page: Path, pdf: Path, sandbox: list[str]) -> list[str]:
+    browser = found()
+    assert browser is not None  # it was found before it was chosen
+    return [
+        browser,
+        "--headless=new",
+        *sandbox,
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--no-pdf-header-footer",
+        f"--user-data-dir={pdf.parent / 'browser'}",
+        f"--virtual-time-budget={_SCRIPTS_MS}",
+        f"--print-to-pdf={pdf}",
+        page.as_uri(),
+    ]
+
+
+def _printable(notebook: Any) -> Any:
+    """`notebook` with its widgets as texts: they need scripts that may not be there."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if _WIDGET_VIEW in data and len(data) > 1:
+                del data[_WIDGET_VIEW]
+    return notebook
+
+
+def _playwrights() -> str | None:
+    default = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    root = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / default / "ms-playwright")
+    names = ("chrome", "chrome-headless-shell", "headless_shell", "Chromium", "Google Chrome for Testing")
+    paths = (path for path in sorted(root.glob("chromium*/**/*"), reverse=True) if path.name in names)
+    return next((str(path) for path in paths if path.is_file() and os.access(path, os.X_OK)), None)

@@ -1,0 +1,70 @@
+"""What there is in a notebook that a document may fail to show."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+IMAGES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif")
+
+_MATH = re.compile(r"\$[^$\n]+\$|\$\$|\\\(|\\\[|\\begin\{")
+_NAME_ONLY = re.compile(r"<[\w.]+( object)?( at 0x[0-9a-f]+)?>\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Counts of what is hard to show, and all characters beyond ASCII."""
+
+    formulas: int
+    tables: int
+    """Outputs that are tables in HTML, with a text of the same beside it."""
+    html_only: int
+    """Outputs that are HTML, with neither an image nor a text that says more than a class's name."""
+    vectors: int
+    """Outputs that are SVG and nothing else."""
+    characters: frozenset[str]
+
+
+def contents_of(notebook: Any) -> Contents:
+    """What there is in `notebook`, an nbformat node."""
+    bundles = [output.data for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output]
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    texts += [bundle[mime] for bundle in bundles for mime in ("text/latex", "text/markdown") if mime in bundle]
+    return Contents(
+        formulas=sum(bool(_MATH.search(text)) for text in texts),
+        tables=sum("<table" in bundle.get("text/html", "") for bundle in bundles),
+        html_only=sum(is_html_only(bundle) for bundle in bundles),
+        vectors=sum("image/svg+xml" in bundle and "image/png" not in bundle for bundle in bundles),
+        characters=frozenset(character for text in _texts(notebook) for character in text if character > "\x7f"),
+    )
+
+
+def is_html_only(bundle: Any) -> bool:
+    """Whether `bundle` (data by mime type) loses its meaning without its HTML."""
+    if "text/html" not in bundle or any(mime in bundle for mime in (*IMAGES, "text/markdown", "text/latex")):
+        return False
+    return bool(_NAME_ONLY.match(bundle.get("text/plain", "").strip())) or "text/plain" not in bundle
+
+
+def with_readable_json(notebook: Any) -> Any:
+    """A copy of `notebook` with JSON outputs as text, where their own text is but a class's name."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "application/json" in data and _NAME_ONLY.match(data.get("text/plain", "").strip()):
+                data["text/plain"] = json.dumps(data["application/json"], indent=2, ensure_ascii=False)
+    return notebook
+
+
+def _texts(notebook: Any) -> Iterator[str]:
+    for cell in notebook.cells:
+        yield cell.source
+        for output in cell.get("outputs", ()):
+            yield output.get("text", "")
+            yield "".join(output.get("traceback", ()))
+            yield from (text for mime, text in output.get("data", {}).items() if mime in ("text/plain", "text/html"))

@@ -1,0 +1,110 @@
+"""A session's history as a Jupyter notebook, format 4.5, written in memory that does not grow with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.notebooks.cells import cells_of
+from kernel_supervisor.notebooks.files import check_target, is_ours, write_aside
+from kernel_supervisor.notebooks.history import Choice, Entry, choose
+from kernel_supervisor.notebooks.jsonstream import Write, write_json
+from kernel_supervisor.notebooks.survey import Survey
+
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+
+_KERNELSPEC_KEYS = ("name", "display_name", "language")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a notebook says about itself."""
+
+    session: str
+    kernelspec: Mapping[str, Any] | None = None
+    """`name`, `display_name` and `language`; what else it has (a command, an environment) is not written."""
+    language_info: Mapping[str, Any] | None = None
+    """As `kernel_info_reply` has it."""
+    metadata: Mapping[str, Any] | None = None
+    """That of the notebook from which the history was loaded; the above comes before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A notebook that was written."""
+
+    path: Path
+    fingerprint: str
+    """To be given as `known` when it is written again."""
+    cells: int
+    """How many cells it has, remarks included."""
+
+
+def write_notebook(
+    path: Path,
+    entries: Iterable[Entry],
+    *,
+    about: About,
+    choice: Choice | None = None,
+    known: str | None = None,
+    overwrite: bool = False,
+) -> Written:
+    """Write the chosen `entries` as a notebook to `path` (absolute; `.ipynb` is added where it is missing).
+
+    Blocks while it writes: call it in a thread. Its memory grows with the largest message, not the whole.
+    The same history gives the same bytes. A file that stands there is replaced only if it is the one with the
+    fingerprint `known`, or with `overwrite`; it is replaced in one step, and left alone on any error.
+
+    Raises RefusedError for a path or choice that cannot be, and where another's file stands there;
+    UnavailableError where the disk does not let it happen.
+    """
+    target = check_target(path, suffix=".ipynb")
+    chosen = choose(entries, choice or Choice())
+    approve = partial(_refuse_foreign, target, known) if not overwrite else lambda: None
+    fingerprint, cells = write_aside(target, partial(notebook_json, chosen, about), approve=approve)
+    return Written(path=target, fingerprint=fingerprint, cells=cells)
+
+
+def _refuse_foreign(target: Path, known: str | None) -> None:
+    if not is_ours(target, known):
+        whose = (
+            "was changed by someone else since this session wrote it" if known else "was not written by this session"
+        )
+        raise RefusedError(f"path: {target} exists and {whose}; choose another path, or pass overwrite=true")
+
+
+def notebook_json(entries: Sequence[Entry], about: About, write: Write) -> int:
+    """Give the notebook of `entries` to `write`, piece by piece; return how many cells it has."""
+    survey = Survey(entries)
+    numbers = count()
+    notebook = {
+        "cells": (cell for cell, _ in zip(cells_of(entries, survey), numbers, strict=False)),
+        "metadata": _metadata(about, survey.widget_state()),
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    write_json(notebook, write)
+    write(b"\n")
+    return next(numbers)
+
+
+def _metadata(about: About, widgets: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = dict(about.metadata or {})
+    if about.kernelspec:
+        metadata["kernelspec"] = {key: about.kernelspec[key] for key in _KERNELSPEC_KEYS if key in about.kernelspec}
+    if about.language_info:
+        metadata["language_info"] = dict(about.language_info)
+    if widgets:
+        metadata["widgets"] = _with_widgets(metadata.get("widgets") or {}, widgets)
+    metadata["kernel_supervisor"] = {"session": about.session}
+    return metadata
+
+
+def _with_widgets(loaded: Mapping[str, Any], widgets: Mapping[str, Any]) -> dict[str, Any]:
+    known = loaded.get(WIDGET_STATE, {}).get("state", {})
+    return {**loaded, WIDGET_STATE: {"state": {**known, **widgets}, "version_major": 2, "version_minor": 0}}

@@ -1,0 +1,140 @@
+"""Notebooks as HTML and PDF, converted in a process of their own that a deadline ends.
+
+What converts (nbconvert, pandoc, a browser) is imported and started there alone; see `convert`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
+from kernel_supervisor.notebooks.files import check_target, copy_aside
+
+Theme = Literal["light", "dark"]
+PdfEngine = Literal["typst", "browser", "xelatex"]
+Progress = Callable[[str], None]
+
+_MODULE = "kernel_supervisor.notebooks.convert"
+_LONGEST_LINE = 1 << 20
+_LAST_WORDS = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A document that was made from a notebook."""
+
+    path: Path
+    engine: str
+    """What made it: `nbconvert`, or the PDF engine."""
+    missing: str = ""
+    """Characters that no font on this machine can show, each once: blanks or boxes in the document."""
+
+
+async def export_html(
+    ipynb: Path, html: Path, *, theme: Theme = "light", deadline_s: float, progress: Progress | None = None
+) -> Exported:
+    """Make one self-contained HTML file of the notebook `ipynb` at `html` (absolute; `.html` is added).
+
+    Mathematics and interactive plots fetch their scripts from the network; all else is in the file. A file
+    that stands there is replaced in one step; it and the notebook are left alone on any error. `progress` is
+    called with a few words now and then. Raises RefusedError for a path that cannot be, UnavailableError
+    where it could not be made within `deadline_s` seconds or at all.
+    """
+    target = await asyncio.to_thread(check_target, html, suffix=".html")
+    return await _export("html", ipynb, target, theme, deadline_s, progress)
+
+
+async def export_pdf(
+    ipynb: Path,
+    pdf: Path,
+    *,
+    engine: PdfEngine | None = None,
+    deadline_s: float,
+    progress: Progress | None = None,
+) -> Exported:
+    """Make a PDF of the notebook `ipynb` at `pdf` (absolute; `.pdf` is added).
+
+    Without `engine`, those on this machine are tried in the order that loses least of this notebook. Files,
+    errors and `progress` are as for `export_html`; where there is no engine, the RefusedError gives the
+    command that installs one.
+    """
+    target = await asyncio.to_thread(check_target, pdf, suffix=".pdf")
+    return await _export("pdf", ipynb, target, engine or "auto", deadline_s, progress)
+
+
+async def _export(
+    kind: str, ipynb: Path, target: Path, option: str, deadline_s: float, progress: Progress | None
+) -> Exported:
+    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="kernel-supervisor-"))
+    try:
+        made = folder / target.name
+        arguments = (kind, str(ipynb), str(made), option, str(deadline_s))
+        outcome = await _converted(arguments, folder, deadline_s, progress or (lambda words: None))
+        await asyncio.to_thread(copy_aside, made, target)
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+    return Exported(path=target, engine=outcome["engine"], missing=outcome.get("missing", ""))
+
+
+async def _converted(arguments: tuple[str, ...], folder: Path, deadline_s: float, progress: Progress) -> dict[str, str]:
+    with (folder / "stderr").open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", _MODULE, *arguments),
+            cwd=folder,  # not the project's: its files must not be taken for modules
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+            limit=_LONGEST_LINE,
+        )
+    try:
+        outcome = await asyncio.wait_for(_followed(process, progress), deadline_s)
+    except asyncio.TimeoutError:
+        raise UnavailableError(
+            f"the export as {arguments[0]} took more than {deadline_s:g} s and was stopped"
+        ) from None
+    finally:
+        await _end(process)
+    if "engine" not in outcome:
+        raise await asyncio.to_thread(partial(_failure, outcome, process.returncode, folder / "stderr"))
+    return outcome
+
+
+async def _followed(process: asyncio.subprocess.Process, progress: Progress) -> dict[str, str]:
+    """The last thing that the process says, after `progress` was told the others."""
+    said: dict[str, str] = {}
+    assert process.stdout is not None  # a pipe was asked for
+    async for line in process.stdout:
+        said = json.loads(line)
+        if "progress" in said:
+            progress(said["progress"])
+    await process.wait()
+    return said
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:  # not yet waited for, so its number is still its own
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await asyncio.shield(process.wait())
+
+
+def _failure(outcome: dict[str, str], returncode: int | None, stderr: Path) -> SupervisorError:
+    if "refused" in outcome:
+        return RefusedError(outcome["refused"])
+    if "unavailable" in outcome:
+        return UnavailableError(outcome["unavailable"])
+    words = stderr.read_text(errors="replace").strip()[-_LAST_WORDS:]
+    return UnavailableError(f"the export failed (exit code {returncode}); its last words: {words}")

@@ -1,0 +1,167 @@
+"""Putting a document on the disk whole or not at all, and knowing whether it is still the one put there."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
+from kernel_supervisor.notebooks.jsonstream import Write
+
+Made = TypeVar("Made")
+
+_CHUNK = 1 << 20
+_LEFTOVER_AGE = 3600.0
+
+
+def fingerprint(path: Path) -> str | None:
+    """The SHA-256 of the file at `path` in hexadecimal, None where there is no file. Raises OSError."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except FileNotFoundError:
+        return None
+    return digest.hexdigest()
+
+
+def is_ours(path: Path, known: str | None) -> bool:
+    """Whether nothing stands at `path`, or exactly what `known` (a `fingerprint`) says. Raises OSError."""
+    found = fingerprint(path)
+    return found is None or found == known
+
+
+def beside(path: Path) -> Path:
+    """A free name next to `path`: `report.ipynb` → `report-1.ipynb`."""
+    number = 1
+    while (candidate := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
+        number += 1
+    return candidate
+
+
+def check_target(path: Path, *, suffix: str) -> Path:
+    """Where a document that is to be written to `path` will stand: with `suffix`, links followed.
+
+    Raises RefusedError where no file can stand there: a relative path, a folder, too long a name.
+    """
+    with _explained(path):
+        return _checked_target(path, suffix)
+
+
+def _checked_target(path: Path, suffix: str) -> Path:
+    if not path.is_absolute():
+        raise RefusedError(f"path: {path} is relative, and a document needs a place; give the whole path")
+    if path.is_dir():
+        raise RefusedError(f"path: {path} is a folder; name a file in it, such as {path / ('notebook' + suffix)}")
+    if path.suffix != suffix:
+        path = path.with_name(path.name + suffix)
+        if path.is_dir():
+            raise RefusedError(f"path: {path} is a folder; choose another name")
+    return Path(os.path.realpath(path))
+
+
+def write_aside(path: Path, produce: Callable[[Write], Made], *, approve: Callable[[], None]) -> tuple[str, Made]:
+    """Write what `produce` gives next to `path`, and move it there in one step.
+
+    Returns the file's `fingerprint`, and what `produce` returned.
+
+    Folders that are missing are made. `approve` is called before anything is written and again before the
+    move, and raises to prevent it. On any error the old file is as it was and nothing is left beside it.
+    Raises RefusedError for a path that cannot be, UnavailableError where the disk does not let it happen.
+    """
+    with _explained(path):
+        approve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f"{_aside_prefix(path)}{secrets.token_hex(4)}")
+        try:
+            written = _write_synced(aside, path, produce)
+            approve()
+            os.replace(aside, path)
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+        return written
+
+
+def copy_aside(made: Path, path: Path) -> None:
+    """Put a copy of the file at `made` to `path`, as `write_aside` does, whatever stands there."""
+
+    def produce(write: Write) -> None:
+        with made.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                write(chunk)
+
+    write_aside(path, produce, approve=lambda: None)
+
+
+def _aside_prefix(path: Path) -> str:
+    # Not made of the name itself: with anything added, a name of 255 bytes would be too long.
+    return f".kernel-supervisor-{hashlib.sha256(path.name.encode()).hexdigest()[:12]}-"
+
+
+def _write_synced(aside: Path, path: Path, produce: Callable[[Write], Made]) -> tuple[str, Made]:
+    digest = hashlib.sha256()
+    with aside.open("xb", buffering=_CHUNK) as file:
+        _remove_leftovers(path, os.fstat(file.fileno()).st_mtime)
+        with suppress(OSError):  # a new file, or a file system without permissions
+            os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
+
+        def write(piece: bytes) -> None:
+            digest.update(piece)
+            file.write(piece)
+
+        made = produce(write)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest(), made
+
+
+def _remove_leftovers(path: Path, now: float) -> None:
+    """Remove what writers of `path` that were killed have left; `now` is the file system's own time."""
+    for leftover in path.parent.glob(_aside_prefix(path) + "*"):
+        with suppress(OSError):
+            if now - leftover.stat().st_mtime > _LEFTOVER_AGE:
+                leftover.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # the file is there; some file systems cannot sync folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _explain(error, path) from error
+
+
+def _explain(error: OSError, path: Path) -> SupervisorError:
+    """`error`, met while writing `path`, in words that say what to do."""
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return RefusedError(f"path: a part of {path.parent} is a file, not a folder; choose another path")
+    if error.errno in (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.ELOOP):
+        return RefusedError(f"path: {path} cannot be a file's name ({error.strerror}); choose another path")
+    advice = {
+        errno.ENOSPC: "free some room, or choose a path on another disk",
+        errno.EDQUOT: "the disk quota is used up: free some room, or choose a path on another disk",
+        errno.EROFS: "the file system is read-only: choose a path elsewhere",
+        errno.EACCES: "choose a path in a folder that you may write to",
+        errno.EPERM: "choose a path in a folder that you may write to",
+        errno.ENOENT: "the folder has vanished meanwhile: try again, or choose another path",
+    }.get(error.errno or 0, "try again, or choose another path")
+    what = error.strerror or str(error)
+    return UnavailableError(f"{path} could not be written: {what}; {advice}. What stood there before is unchanged.")

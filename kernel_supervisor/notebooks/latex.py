@@ -1,0 +1,40 @@
+"""PDF through pandoc and xelatex, where LaTeX is what a machine has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from nbconvert.exporters import PDFExporter
+from nbconvert.exporters.pdf import LatexFailed
+
+from kernel_supervisor.notebooks.contents import Contents
+
+
+def found() -> bool:
+    """Whether both are installed."""
+    return bool(shutil.which("xelatex") and shutil.which("pandoc"))
+
+
+def losses(contents: Contents) -> tuple[int, int]:
+    """What it may lose of `contents`, worst first."""
+    return contents.html_only + contents.vectors, contents.tables + 1
+
+
+def shows(character: str) -> bool:
+    """Whether `character` can be shown: LaTeX's own fonts have little beyond Latin letters."""
+    return character < "\u0250" or "\u2010" <= character <= "\u2044"
+
+
+def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
+    """Write `notebook`, which stands at `ipynb`, to `pdf`. Raises OSError or RuntimeError."""
+    resources = {"metadata": {"name": ipynb.stem, "path": str(ipynb.parent)}}
+    os.environ["TEXINPUTS"] = f"{ipynb.parent}:"
+    exporter: Any = PDFExporter()  # type: ignore[no-untyped-call]  # nbconvert has no types
+    try:
+        document, _ = exporter.from_notebook_node(notebook, resources)
+    except LatexFailed as error:
+        raise RuntimeError(str(error)) from error
+    pdf.write_bytes(document)

@@ -1,0 +1,99 @@
+"""Reading a notebook that exists, so that a session can go on from it and saving it again loses nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import nbformat
+from nbformat import ValidationError
+
+from kernel_supervisor.core.errors import RefusedError, UnavailableError
+from kernel_supervisor.notebooks.history import LOADED_CELL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedCell:
+    """One cell of a notebook."""
+
+    kind: Literal["code", "markdown"]
+    """Raw cells count as markdown; saved again, they are raw."""
+    source: str
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    execution_count: int | None = None
+    cell: dict[str, Any]
+    """The cell without source and outputs: its type, id, metadata and attachments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A notebook that was read."""
+
+    path: Path
+    cells: list[LoadedCell]
+    metadata: dict[str, Any]
+    """The notebook's own, with kernelspec, language_info and widget state where it has them."""
+
+
+def load_notebook(path: Path) -> Loaded:
+    """Read the notebook at `path`, of format 3 or 4, as one of format 4.
+
+    Blocks while it reads: call it in a thread. Raises RefusedError for what is not a notebook, and
+    UnavailableError where the file cannot be read.
+    """
+    plain = json.loads(json.dumps(read_notebook(path)))
+    return Loaded(path=path, cells=[_loaded(cell) for cell in plain["cells"]], metadata=plain["metadata"])
+
+
+def read_notebook(path: Path) -> Any:
+    """The notebook at `path` as nbformat's node of format 4. Raises as `load_notebook`."""
+    try:
+        return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise RefusedError(f"path: {path}: {error.strerror}; name a notebook that exists") from error
+    except OSError as error:
+        raise UnavailableError(f"{path} could not be read: {error.strerror or error}") from error
+    except (ValueError, ValidationError, LookupError, AttributeError, TypeError) as error:
+        raise RefusedError(f"path: {path} is not a notebook that Jupyter can read: {error}") from error
+
+
+def messages_of(loaded: LoadedCell, *, msg_id: str) -> Iterator[dict[str, Any]]:
+    """`loaded` as messages of iopub, as jupyter_client has them, whose request was `msg_id`.
+
+    Kept in a message log, they give the cell back: the first carries what is neither source nor output, the
+    rest are its outputs. Where an `execute_input` follows them, the cell was run again, and what that run
+    shows stands in their place.
+    """
+    yield _message(LOADED_CELL, {**loaded.cell, "execution_count": loaded.execution_count}, msg_id, 0)
+    for number, output in enumerate(loaded.outputs, start=1):
+        content = {key: value for key, value in output.items() if key != "output_type"}
+        yield _message(output["output_type"], content, msg_id, number)
+
+
+def _loaded(cell: dict[str, Any]) -> LoadedCell:
+    return LoadedCell(
+        kind="code" if cell["cell_type"] == "code" else "markdown",
+        source=cell["source"],
+        outputs=cell.get("outputs", []),
+        execution_count=cell.get("execution_count"),
+        cell={key: value for key, value in cell.items() if key not in ("source", "outputs", "execution_count")},
+    )
+
+
+def _message(msg_type: str, content: dict[str, Any], msg_id: str, number: int) -> dict[str, Any]:
+    header = {"msg_id": f"{msg_id}-loaded-{number}", "msg_type": msg_type, "date": _now()}
+    return {
+        "header": header,
+        "parent_header": {"msg_id": msg_id, "username": ""},
+        "metadata": {},
+        "content": content,
+        "buffers": [],
+    }
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")

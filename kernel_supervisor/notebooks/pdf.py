@@ -1,0 +1,77 @@
+"""A notebook as PDF, by the engine on this machine that loses least of it. For the converting process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from subprocess import SubprocessError
+from typing import Any, Protocol
+
+from kernel_supervisor.core.errors import RefusedError, UnavailableError
+from kernel_supervisor.notebooks import browser, latex, typeset
+from kernel_supervisor.notebooks.contents import Contents, contents_of
+from kernel_supervisor.notebooks.glyphs import missing_characters
+
+
+class Engine(Protocol):
+    """What a module of an engine has."""
+
+    def found(self) -> object:
+        """Whether it can be used on this machine."""
+
+    def losses(self, contents: Contents) -> tuple[int, int]:
+        """What it may lose of `contents`, worst first."""
+
+    def shows(self, character: str) -> bool:
+        """Whether `character` can be shown."""
+
+    def write(self, notebook: Any, ipynb: Path, pdf: Path) -> None:
+        """Write `notebook`, which stands at `ipynb`, to `pdf`."""
+
+
+_ENGINES: Mapping[str, Engine] = {"typst": typeset, "browser": browser, "xelatex": latex}
+_ORDER = tuple(_ENGINES)
+
+
+def write_pdf(notebook: Any, ipynb: Path, pdf: Path, engine: str, progress: Callable[[str], None]) -> tuple[str, str]:
+    """Write `notebook`, which stands at `ipynb`, to `pdf`; return the engine and what no font could show.
+
+    `engine` is one of them by name, or `auto`. Raises RefusedError where there is none, UnavailableError
+    where all that there are have failed.
+    """
+    contents = contents_of(notebook)
+    failures = []
+    for name in _candidates(engine, contents):
+        progress(f"writing PDF with {name}")
+        try:
+            _ENGINES[name].write(notebook, ipynb, pdf)
+        except (SubprocessError, OSError, RuntimeError, ValueError) as error:
+            failures.append(f"{name}: {_last_words(error)}")
+            continue
+        return name, missing_characters(contents.characters, _ENGINES[name].shows)
+    raise UnavailableError("the PDF could not be made: " + "; ".join(failures))
+
+
+def _candidates(engine: str, contents: Contents) -> list[str]:
+    if engine != "auto" and engine not in _ENGINES:
+        raise RefusedError(f"pdf_engine: there is no engine {engine!r}; choose one of {', '.join(_ORDER)}")
+    asked = _ORDER if engine == "auto" else (engine,)
+    found = [name for name in asked if _ENGINES[name].found()]
+    if not found:
+        raise RefusedError(_advice(engine))
+    return sorted(found, key=lambda name: (_ENGINES[name].losses(contents), _ORDER.index(name)))
+
+
+def _advice(engine: str) -> str:
+    command = f"{sys.executable} -m pip install 'kernel-supervisor[pdf]'"
+    if engine in ("auto", "typst"):
+        what = "no PDF engine was found on this machine" if engine == "auto" else "the engine typst is not installed"
+        return f"{what}; install one with: {command}"
+    what = "no Chromium or Chrome was" if engine == "browser" else "xelatex and pandoc were not"
+    return f"pdf_engine: {what} found on this machine; install it, or use pdf_engine=typst after: {command}"
+
+
+def _last_words(error: Exception) -> str:
+    said = getattr(error, "stderr", None) or str(error) or type(error).__name__
+    return (said if isinstance(said, str) else said.decode(errors="replace")).strip()[-300:]

@@ -1,0 +1,183 @@
+"""The first of two readings: what must be known before the first cell can be written, in little memory.
+
+A display may be updated, and an output cleared, long after it was shown. So the messages are read twice:
+here, to find out what will be left of them, and in `cells`, to write what is left, one output at a time.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.core.outputs import display_id_of, outputs_of
+from kernel_supervisor.notebooks.history import LOADED_CELL, Entry
+
+Bundle = tuple[dict[str, Any], dict[str, Any]]
+"""What a display shows: data by mime type, and its metadata."""
+
+_ROOM_FOR_DISPLAYS = 16 << 20
+_COUNTING = ("execute_input", "execute_reply", LOADED_CELL)
+_CLEARABLE = ("stream", "display_data", "execute_result", "error", "execute_reply")
+
+
+@dataclass(slots=True)
+class CellSurvey:
+    """What became of one entry."""
+
+    first_output: int = 0
+    """How many of its messages come before the first whose output is left."""
+    length: int = 0
+    """How many of its messages were read: a cell that still runs may have more by the second reading."""
+    execution_count: int | None = None
+    error: str = ""
+    """The name of the exception that ended it."""
+    timing: dict[str, str] = field(default_factory=dict)
+    """When what was sent, under JupyterLab's names."""
+    marks: list[Mark] = field(default_factory=list)
+    loaded: dict[str, Any] | None = None
+    """The cell as it stood in the notebook that it was loaded from, without its outputs."""
+
+
+@dataclass(slots=True)
+class _Display:
+    entry: int
+    message: Message | None
+    """None where the message would take too much room: it is looked up again."""
+    msg_id: str
+    date: str
+
+
+class Survey:
+    """What became of all entries, with the displays and widgets that reach across them."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        self._displays: dict[tuple[str, int, str], _Display] = {}
+        self._room = _ROOM_FOR_DISPLAYS
+        self._widgets = _Widgets()
+        self.cells = [self._cell(index) for index in range(len(entries))]
+
+    def latest(self, index: int, message: Message) -> Bundle | None:
+        """What the display of `message`, an output of entry `index`, shows at last; None if its own data."""
+        display = self._displays.get(self._key(index, message))
+        if display is None or display.msg_id == message.msg_id:
+            return None
+        return _bundle(display.message or self._reread(display))
+
+    def widget_state(self) -> dict[str, Any]:
+        """The state of all widgets by model id, as `application/vnd.jupyter.widget-state+json` has it."""
+        return self._widgets.models()
+
+    def _cell(self, index: int) -> CellSurvey:
+        cell, clear_pending = CellSurvey(), False
+        for number, item in enumerate(self._entries[index].messages()):
+            cell.length = number + 1
+            if isinstance(item, Mark):
+                cell.marks.append(item)
+                continue
+            if clear_pending and item.msg_type in _CLEARABLE and (item.msg_type == "stream" or outputs_of(item)):
+                cell.first_output, clear_pending = number, False
+            if item.msg_type == "clear_output":
+                clear_pending = bool(item.content.get("wait"))
+                cell.first_output = cell.first_output if clear_pending else number
+            if item.msg_type == "execute_input" and cell.loaded is not None:
+                cell.first_output = number
+            _note(cell, item)
+            self._widgets.take(item)
+            if display_id_of(item):
+                self._take_display(index, item)
+        return cell
+
+    def _key(self, index: int, message: Message) -> tuple[str, int, str]:
+        # A display lives in one run of one kernel: later ones may use its id anew.
+        execution = self._entries[index].execution
+        return str(execution.kernel_id), execution.generation, display_id_of(message)
+
+    def _take_display(self, index: int, message: Message) -> None:
+        key = self._key(index, message)
+        old = self._displays.get(key)
+        date = message.date.rstrip("Z")
+        if old is not None and old.date > date:
+            return
+        kept = None
+        if old is not None:
+            self._room += _size(old.message)
+            kept = message if _size(message) <= self._room else None
+            self._room -= _size(kept)
+        self._displays[key] = _Display(index, kept, message.msg_id, date)
+
+    def _reread(self, display: _Display) -> Message:
+        for item in self._entries[display.entry].messages():
+            if isinstance(item, Message) and item.msg_id == display.msg_id:
+                return item
+        raise LookupError(f"message {display.msg_id} was there a moment ago")
+
+
+def _note(cell: CellSurvey, message: Message) -> None:
+    content, date = message.content, message.date.replace(" ", "T").replace("+00:00", "Z")
+    count = content.get("execution_count")
+    if isinstance(count, int) and message.msg_type in _COUNTING:
+        cell.execution_count = count
+    if message.msg_type == LOADED_CELL:
+        cell.loaded = content
+    elif message.msg_type == "error":
+        cell.error = str(content.get("ename", ""))
+    elif message.msg_type == "status" and content.get("execution_state") in ("busy", "idle"):
+        cell.timing[f"iopub.status.{content['execution_state']}"] = date
+    elif message.msg_type == "execute_input":
+        cell.timing["iopub.execute_input"] = date
+    elif message.msg_type == "execute_reply":
+        cell.timing["shell.execute_reply"] = date
+        if isinstance(message.metadata.get("started"), str):
+            cell.timing["shell.execute_reply.started"] = message.metadata["started"]
+        if content.get("status") == "error":
+            cell.error = str(content.get("ename", ""))
+
+
+def _bundle(message: Message) -> Bundle:
+    return dict(message.content.get("data") or {}), dict(message.content.get("metadata") or {})
+
+
+def _size(message: Message | None) -> int:
+    """About how many characters `message` shows."""
+    data = (message.content.get("data") or {}).values() if message is not None else ()
+    return sum(len(value) if isinstance(value, str) else len(json.dumps(value)) for value in data)
+
+
+class _Widgets:
+    """The state of widgets, from the comm messages that made and changed them.
+
+    https://jupyter-widgets.readthedocs.io/en/latest/embedding.html, `@jupyter-widgets/schema`, v2
+    """
+
+    def __init__(self) -> None:
+        self._states: dict[str, dict[str, Any]] = {}
+        self._buffers: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
+
+    def take(self, message: Message) -> None:
+        data = message.content.get("data")
+        if message.msg_type not in ("comm_open", "comm_msg") or not isinstance(data, Mapping) or "state" not in data:
+            return
+        model = str(message.content.get("comm_id"))
+        self._states.setdefault(model, {}).update(data["state"])
+        for path, buffer in zip(data.get("buffer_paths") or (), message.buffers, strict=False):
+            encoded = {"data": base64.b64encode(buffer).decode("ascii"), "encoding": "base64", "path": path}
+            self._buffers.setdefault(model, {})[tuple(path)] = encoded
+
+    def models(self) -> dict[str, Any]:
+        return {model: self._model(model, state) for model, state in self._states.items() if "_model_name" in state}
+
+    def _model(self, model: str, state: dict[str, Any]) -> dict[str, Any]:
+        described: dict[str, Any] = {
+            "model_name": state["_model_name"],
+            "model_module": state.get("_model_module"),
+            "model_module_version": state.get("_model_module_version"),
+            "state": state,
+        }
+        if model in self._buffers:
+            described["buffers"] = list(self._buffers[model].values())
+        return described

@@ -1,0 +1,129 @@
+"""Where everything is: one folder per user and machine, and a short one for sockets where that is needed.
+
+Strings and `os.path` instead of pathlib: the shim imports this file, and pathlib would cost it 5 ms.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import pwd
+import stat
+from typing import NamedTuple
+
+HOME_VARIABLE = "KERNEL_SUPERVISOR_HOME"
+LONGEST_SOCKET_PATH = 100
+"""Bytes. The limit is 107 on Linux and 103 on macOS, less what ZeroMQ and a kernel id's suffix need."""
+_LONGEST_SUFFIX = len("/kernels/0123456789ab-ipc-5")
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "fuse.s3fs", "fuse.sshfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
+    | {"smb3", "smbfs", "wekafs"}
+)
+
+
+class Paths(NamedTuple):
+    """The supervisor's folders, all 0700 and owned by this user."""
+
+    state: str
+    """Records, message logs, logs."""
+    run: str
+    """Sockets and connection files; inside `state` where the path is short enough and the disk is local."""
+
+    @property
+    def socket(self) -> str:
+        """The daemon's `ipc://` socket."""
+        return os.path.join(self.run, "daemon.sock")
+
+    @property
+    def lock(self) -> str:
+        """The file whose `flock` makes the daemon the only one."""
+        return os.path.join(self.run, "daemon.lock")
+
+    @property
+    def records(self) -> str:
+        """The database. It needs a local disk (WAL), so it stands beside the sockets."""
+        return os.path.join(self.run, "records.sqlite")
+
+    @property
+    def daemon_log(self) -> str:
+        """The daemon's own log, rotated."""
+        return os.path.join(self.state, "daemon.log")
+
+    @property
+    def connections(self) -> str:
+        """Connection files and sockets of the kernels."""
+        return os.path.join(self.run, "kernels")
+
+    @property
+    def logs(self) -> str:
+        """Message logs and standard error of the kernels."""
+        return os.path.join(self.state, "logs")
+
+    @property
+    def cache(self) -> str:
+        """What can be fetched again: overlays for environments without ipykernel."""
+        return os.path.join(self.state, "cache")
+
+
+def find() -> Paths:
+    """Where this user's supervisor keeps its things. Creates nothing.
+
+    The home directory is the password database's, never `$HOME` or `$XDG_*`: clients pass different
+    environments, and two answers would mean two daemons.
+    """
+    chosen = os.environ.get(HOME_VARIABLE)
+    state = os.path.abspath(chosen) if chosen else os.path.join(_home(), ".kernel-supervisor", _machine())
+    run = os.path.join(state, "run")
+    if len(os.fsencode(run)) + _LONGEST_SUFFIX > LONGEST_SOCKET_PATH or _on_network(state):
+        run = os.path.join("/var/tmp", f"kernel-supervisor-{os.getuid()}-{_digest(state)}")
+    return Paths(state, run)
+
+
+def prepare(paths: Paths) -> None:
+    """Create the folders, 0700. Raises PermissionError where one belongs to somebody else."""
+    for folder in (paths.state, paths.run, paths.connections, paths.logs):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        status = os.lstat(folder)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise PermissionError(
+                f"{folder} is not a folder of yours; remove it, or set {HOME_VARIABLE} to another place"
+            )
+        os.chmod(folder, 0o700)
+
+
+def _home() -> str:
+    return pwd.getpwuid(os.getuid()).pw_dir
+
+
+def _machine() -> str:
+    """A short name for this machine: a home on a network disk is shared by several."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            with open(path, encoding="ascii") as file:
+                identity = file.read().strip()
+        except (OSError, ValueError):
+            continue
+        if identity:
+            return identity[:12]
+    return platform.node() or "machine"
+
+
+def _digest(text: str) -> str:
+    import binascii  # 1 ms, and only where the path is too long
+
+    return format(binascii.crc32(text.encode("utf-8", "surrogateescape")), "08x")
+
+
+def _on_network(path: str) -> bool:
+    """Whether `path` is on a network file system, where flock, WAL and sockets do not work."""
+    best, kind = "", ""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+            for line in mounts:
+                _, mount, file_system, *_ = line.split(" ")
+                inside = path == mount or path.startswith(mount.rstrip("/") + "/")
+                if inside and len(mount) >= len(best):
+                    best, kind = mount, file_system
+    except OSError:
+        return False
+    return kind in _NETWORK_FILE_SYSTEMS

@@ -1,0 +1,123 @@
+"""The message log: what a kernel sent, one line per message, written by the kernel and its forks.
+
+The format, which `kernels/recorder.py` writes too (it must stand alone):
+
+    "\n" CRC32 " " PAYLOAD "\n"
+
+CRC32 is eight hexadecimal digits over PAYLOAD; PAYLOAD is a JSON array without raw newlines:
+`[channel, header, parent_header, metadata, content, [buffer in base64, …]]`, or for a mark
+`["mark", {"kind": …, "parent_id": …, "detail": …}]`. Each record is one `O_APPEND` write. It begins *and*
+ends with a newline, so that a torn record (a full disk, a crash) spoils itself alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kernel_supervisor.core.model import Mark, Message
+
+_CHUNK = 1 << 20
+_LONGEST_RECORD = 1 << 31
+
+
+def encode_message(channel: str, message: dict[str, Any]) -> bytes:
+    """A record for `message`, a Jupyter message as jupyter_client deserialises it."""
+    buffers = [base64.b64encode(buffer).decode("ascii") for buffer in message.get("buffers", ())]
+    parts = [
+        channel,
+        message["header"],
+        message["parent_header"],
+        message["metadata"],
+        message["content"],
+        buffers,
+    ]
+    return _record(json.dumps(parts, default=str).encode())
+
+
+def encode_mark(mark: Mark) -> bytes:
+    """A record for `mark`."""
+    return _record(
+        json.dumps(["mark", {"kind": mark.kind, "parent_id": mark.parent_id, "detail": mark.detail}]).encode()
+    )
+
+
+def _record(payload: bytes) -> bytes:
+    return b"\n%08x %s\n" % (binascii.crc32(payload), payload)
+
+
+class MessageLogWriter:
+    """Appends records for kernels that cannot write their own log (other languages, attached ones)."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path` for appending, created 0600. Raises OSError."""
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def append(self, record: bytes) -> None:
+        """Write one record. Raises OSError where it could not be written whole."""
+        if os.write(self._fd, record) != len(record):
+            raise OSError("the record was cut short: no room on the disk")
+
+    def close(self) -> None:
+        """Release the file."""
+        os.close(self._fd)
+
+
+def read(path: str | Path, start: int = 0, end: int | None = None) -> Iterator[tuple[int, Message | Mark]]:
+    """The records in `[start, end)` of the log at `path`, each with the offset behind it.
+
+    Damaged records are passed over. What has no final newline yet is left for the next reading. A log that
+    does not exist is empty. Never raises for what stands in the file.
+    """
+    try:
+        file = open(path, "rb", buffering=_CHUNK)  # noqa: SIM115 - the generator's `with` below owns it
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(start)
+        position = start
+        while end is None or position < end:
+            line = file.readline(_LONGEST_RECORD)
+            if not line.endswith(b"\n"):
+                return
+            position += len(line)
+            item = _decode(line)
+            if item is not None:
+                yield position, item
+
+
+def _decode(line: bytes) -> Message | Mark | None:
+    if len(line) < 11 or line[8:9] != b" ":
+        return None
+    payload = line[9:-1]
+    try:
+        if int(line[:8], 16) != binascii.crc32(payload):
+            return None
+        parts = json.loads(payload)
+        return _mark(parts[1]) if parts[0] == "mark" else _message(parts)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+
+
+def _mark(fields: dict[str, Any]) -> Mark:
+    return Mark(kind=fields["kind"], parent_id=str(fields["parent_id"]), detail=str(fields["detail"]))
+
+
+def _message(parts: list[Any]) -> Message:
+    channel, header, parent, metadata, content, buffers = parts
+    return Message(
+        channel=channel,
+        msg_type=header["msg_type"],
+        msg_id=header["msg_id"],
+        parent_id=parent.get("msg_id", ""),
+        date=str(header.get("date", "")),
+        username=str(parent.get("username", "")),
+        content=content,
+        metadata=metadata,
+        buffers=tuple(base64.b64decode(buffer) for buffer in buffers),
+    )

@@ -1,0 +1,228 @@
+"""The kernels of all sessions: starting, adopting, restarting and ending them, each with its runner."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+import psutil
+
+from kernel_supervisor.core.errors import UnavailableError
+from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName
+from kernel_supervisor.environments.activation import activate
+from kernel_supervisor.environments.discovery import describe
+from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
+from kernel_supervisor.kernels.launch import Surroundings, remove_connection
+from kernel_supervisor.kernels.process import identify
+from kernel_supervisor.paths import Paths
+from kernel_supervisor.records.database import Database
+from kernel_supervisor.sessions.asker import Asker
+from kernel_supervisor.sessions.runner import Runner
+
+log = logging.getLogger(__name__)
+_ASK_AGAIN_S = 1.0
+ADOPTION_DEADLINE_S = 5.0
+"""How long the start of a daemon waits for a kernel that does not answer."""
+
+
+class Kernels:
+    """Every kernel that this daemon holds, by id."""
+
+    def __init__(self, paths: Paths, records: Database) -> None:
+        self._paths, self._records = paths, records
+        self.runners: dict[KernelId, Runner] = {}
+        self.ended: dict[KernelId, str] = {}
+        """Why a kernel is gone, for as long as this daemon lives."""
+        self.unreachable: dict[KernelId, str] = {}
+        """Recorded kernels whose process lives and does not answer, with what was tried."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, session: SessionName, interpreter: Interpreter, asker: Asker, directory: str) -> Runner:
+        """Start a kernel for a session and wait until it is ready. Raises UnavailableError."""
+        kernel_id = KernelId(secrets.token_hex(6))
+        record = self._record(kernel_id, session, interpreter, directory, generation=1)
+        return await self._launch(record, asker)
+
+    def _record(
+        self,
+        kernel_id: KernelId,
+        session: SessionName,
+        interpreter: Interpreter,
+        directory: str,
+        generation: int,
+    ) -> KernelRecord:
+        log_base = os.path.join(self._paths.logs, f"{kernel_id}-{generation}")
+        return KernelRecord(
+            id=kernel_id,
+            session=session,
+            generation=generation,
+            interpreter=interpreter,
+            connection_file=os.path.join(self._paths.connections, f"{kernel_id}.json"),
+            directory=directory if os.path.isdir(directory) else os.path.expanduser("~"),
+            channel_identity=secrets.token_hex(16),
+            recorded="{connection_file}" not in " ".join(interpreter.argv),
+            message_log=log_base + ".messages",
+            standard_error=log_base + ".stderr",
+            started_at=time.time(),
+        )
+
+    async def attach(self, record: KernelRecord) -> Runner:
+        """Connect to a kernel that somebody else started. Raises UnavailableError where it does not answer."""
+        for runner in self.runners.values():
+            if runner.kernel.record.connection_file == record.connection_file:
+                return runner
+        kernel = Kernel.adopt(record)
+        try:
+            await kernel.connect(ADOPTION_DEADLINE_S)
+        except BaseException:
+            await kernel.close()
+            raise
+        await self._records.save_kernel(record)
+        runner = self._own(kernel)
+        if kernel.info.get("language_info", {}).get("name") == "python":
+            self._hold(kernel.teach_lookup(), f"lookup in kernel {record.id}")
+        return runner
+
+    async def _launch(self, record: KernelRecord, asker: Asker) -> Runner:
+        """Commit, launch, commit the process, connect: a next daemon finds the kernel whatever line was the last."""
+        surroundings = await asyncio.to_thread(_activated, record.interpreter, asker)
+        await self._records.save_kernel(record)
+        try:
+            kernel = await Kernel.start(record, surroundings)
+        except UnavailableError as error:
+            await self._mark_ended(record, str(error))
+            raise
+        await self._records.save_kernel(kernel.record)
+        try:
+            await kernel.connect()
+        except BaseException as error:
+            await asyncio.shield(self._give_up(kernel, f"it did not start: {error}"))
+            raise
+        log.info("session %s: kernel %s started, pid %s", record.session, record.id, kernel.record.process)
+        return self._own(kernel)
+
+    async def _give_up(self, kernel: Kernel, reason: str) -> None:
+        kernel.on_death = lambda: None
+        await kernel.shutdown()
+        await self._mark_ended(kernel.record, reason)
+
+    def _own(self, kernel: Kernel) -> Runner:
+        runner = Runner(kernel, self._records.save_execution, self._lost)
+        self.runners[kernel.record.id] = runner
+        return runner
+
+    def _lost(self, runner: Runner) -> None:
+        """A kernel ended on its own account: its record says why, its sockets go."""
+        record = runner.kernel.record
+        log.warning("session %s: kernel %s: %s", record.session, record.id, runner.dead_because)
+        self._hold(self._bury(runner), f"burial of kernel {record.id}")
+
+    def _hold(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _bury(self, runner: Runner) -> None:
+        if self.runners.get(runner.kernel.record.id) is runner:
+            del self.runners[runner.kernel.record.id]
+        await runner.close()
+        remove_connection(runner.kernel.record)
+        await self._mark_ended(runner.kernel.record, runner.dead_because)
+
+    async def _mark_ended(self, record: KernelRecord, reason: str) -> None:
+        self.ended[record.id] = reason
+        await self._records.save_kernel(replace(record, ended_at=time.time(), end_reason=reason))
+
+    async def end(self, runner: Runner, reason: str) -> None:
+        """End a kernel on request, politely first. Its running execution is told `reason`."""
+        record = runner.kernel.record
+        runner.dead_because = reason
+        await runner.kernel.shutdown()
+        await runner.bury()
+        self.runners.pop(record.id, None)
+        await runner.close()
+        await self._mark_ended(record, reason)
+        log.info("session %s: kernel %s ended: %s", record.session, record.id, reason)
+
+    async def restart(self, record: KernelRecord, asker: Asker) -> Runner:
+        """A fresh process for a kernel, living or dead, under the same id. Raises UnavailableError."""
+        runner = self.runners.get(record.id)
+        if runner is not None:
+            await self.end(runner, "the kernel was restarted on request")
+        fresh = self._record(
+            record.id, record.session, record.interpreter, record.directory, generation=record.generation + 1
+        )
+        return await self._launch(fresh, asker)
+
+    # Adoption
+
+    async def adopt_all(self) -> None:
+        """Take over every recorded kernel that lives; say of the others that they are gone.
+
+        One that lives and does not answer (it may be stopped) is `unreachable` and asked again from time to time.
+        """
+        records = await self._records.living_kernels()
+        reached = await asyncio.gather(*(self._adopt(record, ADOPTION_DEADLINE_S) for record in records))
+        for record, done in zip(records, reached, strict=True):
+            if not done:
+                self._hold(self._keep_asking(record), f"adoption of kernel {record.id}")
+
+    async def _keep_asking(self, record: KernelRecord) -> None:
+        while not await self._adopt(record, READY_DEADLINE_S):  # noqa: ASYNC110 - no event: somebody has to ask
+            await asyncio.sleep(_ASK_AGAIN_S)
+
+    async def _adopt(self, record: KernelRecord, deadline_s: float) -> bool:
+        """Whether the matter is settled: it was adopted, or it is gone."""
+        try:
+            kernel = Kernel.adopt(await asyncio.to_thread(_with_process, record))
+        except ProcessLookupError:
+            self.unreachable.pop(record.id, None)
+            remove_connection(record)
+            await self._mark_ended(record, "it ended while no daemon watched it; how is not known")
+            return True
+        try:
+            await kernel.connect(deadline_s)
+        except (UnavailableError, OSError, ValueError) as error:
+            log.error("kernel %s lives but cannot be reached: %s", record.id, error)
+            self.unreachable[record.id] = str(error)
+            await kernel.close()
+            return False
+        self.unreachable.pop(record.id, None)
+        await self._records.save_kernel(kernel.record)
+        self._own(kernel)
+        log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, record.process)
+        return True
+
+    async def close(self) -> None:
+        """Let go of all kernels; they run on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(runner.close() for runner in self.runners.values()))
+
+
+def _activated(interpreter: Interpreter, asker: Asker) -> Surroundings:
+    """The client's surroundings, with the environment of `interpreter` activated in them. Blocks on files."""
+    environment = describe(interpreter.prefix, asker.where) if interpreter.prefix else None
+    if environment is None:
+        return asker.surroundings
+    return replace(asker.surroundings, env=activate(environment, asker.surroundings.env))
+
+
+def _with_process(record: KernelRecord) -> KernelRecord:
+    """A record that was committed just before its kernel's process: that process, if there is one.
+
+    Raises ProcessLookupError where there is none.
+    """
+    if record.process is not None or not record.owned:
+        return record
+    for process in psutil.process_iter(["cmdline"]):
+        if record.connection_file in (process.info["cmdline"] or ()):
+            return replace(record, process=identify(process.pid))
+    raise ProcessLookupError(record.connection_file)

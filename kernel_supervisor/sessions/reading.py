@@ -1,0 +1,47 @@
+"""What an execution has shown, read back from its kernel's message log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+
+from kernel_supervisor.core.model import Execution, Mark, Message
+from kernel_supervisor.core.outputs import Folded, Folder
+from kernel_supervisor.records import messagelog
+from kernel_supervisor.sessions.ticket import Ticket
+
+
+def messages_of(execution: Execution) -> Iterator[Message | Mark]:
+    """The recorded messages of one execution, in order; of a running one as far as there are. Blocks on the disk."""
+    region = execution.region
+    if region is None:
+        return
+    end = region.end if execution.settled else None
+    for _, item in messagelog.read(region.log, region.start, end):
+        if item.parent_id == execution.msg_id or (isinstance(item, Mark) and not item.parent_id):
+            yield item
+
+
+def _fold(execution: Execution, live: list[Message]) -> Folded:
+    folder = Folder()
+    for item in messages_of(execution):
+        folder.feed(item)
+    for message in live:  # only what the log could not take is new to the folder
+        folder.feed(message)
+    return folder.result()
+
+
+async def folded(execution: Execution, ticket: Ticket | None) -> Folded:
+    """The outputs so far. `ticket` is its place in the queue, where it has one."""
+    if execution.region is None and ticket is None:
+        return Folded()
+    return await asyncio.to_thread(_fold, execution, list(ticket.live) if ticket is not None else [])
+
+
+def log_size(path: str) -> int:
+    """Bytes in a message log, 0 where there is none yet."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0

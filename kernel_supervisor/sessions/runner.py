@@ -1,0 +1,292 @@
+"""The owner of one kernel: a queue, and one task that sends one execution at a time and sees it through."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kernel_supervisor.core.errors import SupervisorError, UnavailableError
+from kernel_supervisor.core.model import Execution, ExecutionStatus, KernelState, Message, MessageId, Region
+from kernel_supervisor.kernels.channels import Channel, JupyterMessage
+from kernel_supervisor.kernels.kernel import Kernel
+from kernel_supervisor.records import messagelog
+from kernel_supervisor.records.messagelog import MessageLogWriter
+from kernel_supervisor.sessions.reading import log_size
+from kernel_supervisor.sessions.ticket import Ticket
+
+log = logging.getLogger(__name__)
+IDLE_GRACE_S = 4.0
+"""How long after its reply an execution's idle status may be missing (nbclient waits as long)."""
+LOOK_S = 1.0
+"""How often the message log of a running execution is looked at, in case its messages did not reach us."""
+_REMEMBERED = 2000
+_LATE_S = 0.2
+
+Save = Callable[[Execution], Awaitable[None]]
+
+
+class Runner:
+    """Runs executions on one kernel. `save` commits an execution; it is awaited before anything is sent."""
+
+    def __init__(self, kernel: Kernel, save: Save, on_death: Callable[[Runner], None]) -> None:
+        """Take a connected kernel over. `on_death` is called once, after its executions were settled."""
+        self.kernel = kernel
+        self._save, self._on_death = save, on_death
+        self._queue: deque[Ticket] = deque()
+        self.current: Ticket | None = None
+        self._wake = asyncio.Event()
+        self._finished: OrderedDict[str, Execution] = OrderedDict()
+        self._late: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writer = None if kernel.record.recorded else MessageLogWriter(Path(kernel.record.message_log))
+        self.dead_because = ""
+        self.last_used = time.time()
+        self.execution_count = 0
+        """The kernel's own, as far as we have seen."""
+        kernel.on_message, kernel.on_death = self._hear, self._died
+        self._owner = asyncio.create_task(self._own(), name=f"owner of kernel {kernel.record.id}")
+
+    @property
+    def state(self) -> KernelState:
+        """What the kernel is doing, as far as our own executions say."""
+        if self.dead_because or not self.kernel.alive:
+            return "dead"
+        return "busy" if self.current is not None else "idle"
+
+    @property
+    def waiting(self) -> list[Ticket]:
+        """What is queued, in order."""
+        return list(self._queue)
+
+    def submit(self, ticket: Ticket) -> None:
+        """Put a committed execution in the queue."""
+        self._queue.append(ticket)
+        self._wake.set()
+
+    def resume(self, ticket: Ticket) -> None:
+        """Go on with an execution that a predecessor had sent, or may have sent, before it died."""
+        self._queue.appendleft(ticket)
+        self._wake.set()
+
+    async def withdraw(self, ticket: Ticket, reason: str) -> bool:
+        """Take a queued execution out; False where it runs already."""
+        if ticket not in self._queue:
+            return False
+        self._queue.remove(ticket)
+        await self._settle(ticket, "aborted", reason)
+        return True
+
+    async def _own(self) -> None:
+        while True:
+            while not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+            ticket = self.current = self._queue.popleft()
+            try:
+                await self._run(ticket)
+            except SupervisorError as error:
+                await self._settle(ticket, "lost", str(error))
+            finally:
+                self.current = None
+
+    async def _run(self, ticket: Ticket) -> None:
+        record = self.kernel.record
+        self.last_used = time.time()
+        if ticket.execution.status == "queued":
+            start = log_size(record.message_log)
+            ticket.execution = replace(
+                ticket.execution,
+                status="running",
+                started_at=time.time(),
+                kernel_id=record.id,
+                generation=record.generation,
+                region=Region(log=record.message_log, start=start, end=start),
+            )
+            await self._save(ticket.execution)
+        assert ticket.execution.region is not None
+        assert ticket.execution.msg_id is not None
+        ticket.scanned = ticket.execution.region.start
+        if ticket.sent:
+            await asyncio.to_thread(self._search_log, ticket)
+        if not (ticket.reply and ticket.idle) and not self.dead_because:
+            # sent again where a predecessor may have sent it: the recorder begins each msg_id only once
+            await self.kernel.execute(ticket.execution.msg_id, ticket.execution.source)
+            ticket.sent = True
+        await self._see_through(ticket)
+
+    async def _see_through(self, ticket: Ticket) -> None:
+        """Wait for the end, by live messages; the log is looked at where they may have been lost."""
+        replied_at: float | None = None
+        while not (ticket.reply and ticket.idle) and not self.dead_because:
+            if ticket.reply is not None:
+                replied_at = replied_at or time.monotonic()
+                if time.monotonic() - replied_at > IDLE_GRACE_S:
+                    break
+            ticket.changed.clear()
+            try:
+                await asyncio.wait_for(ticket.changed.wait(), LOOK_S)
+            except asyncio.TimeoutError:
+                await asyncio.to_thread(self._search_log, ticket)
+        if ticket.reply is None:
+            await asyncio.to_thread(self._search_log, ticket)
+        if ticket.reply is None:
+            await self._settle(ticket, "dead", self.dead_because)
+        else:
+            await self._settle(ticket, status_of(ticket.reply), "")
+        self._remember(ticket.execution)
+
+    def _search_log(self, ticket: Ticket) -> None:
+        """Find an execution's reply and idle status in the log, from where the last search stopped."""
+        assert ticket.execution.region is not None
+        for position, item in messagelog.read(ticket.execution.region.log, ticket.scanned):
+            ticket.scanned = position
+            if not isinstance(item, Message) or item.parent_id != ticket.execution.msg_id:
+                continue
+            if item.msg_type == "execute_reply":
+                ticket.reply = item.content
+            elif item.msg_type == "status" and item.content.get("execution_state") == "idle":
+                ticket.idle = ticket.reply is not None
+
+    async def _settle(self, ticket: Ticket, status: ExecutionStatus, reason: str) -> None:
+        region = ticket.execution.region
+        if region is not None:
+            region = replace(region, end=log_size(region.log))
+        count = (ticket.reply or {}).get("execution_count")
+        ticket.execution = replace(
+            ticket.execution,
+            status=status,
+            reason=ticket.cancelled or reason,
+            finished_at=time.time(),
+            execution_count=count if isinstance(count, int) else ticket.execution.execution_count,
+            region=region,
+        )
+        try:
+            await self._save(ticket.execution)
+        except UnavailableError as error:
+            log.error("execution %s could not be recorded: %s", ticket.execution.id, error)
+        self.last_used = time.time()
+        ticket.settled.set()
+        ticket.changed.set()
+
+    # Messages
+
+    def _hear(self, channel: Channel, message: JupyterMessage) -> None:
+        if channel == "control" or (channel == "shell" and message["msg_type"] != "execute_reply"):
+            return
+        if self._writer is not None:
+            self._write(channel, message)
+        self.execution_count = message["content"].get("execution_count") or self.execution_count
+        parent_id = message["parent_header"].get("msg_id", "")
+        ticket = self.current
+        if ticket is not None and parent_id == ticket.execution.msg_id:
+            ticket.hear(_message(channel, message))
+        elif parent_id in self._finished and message["msg_type"] != "status":
+            self._extend_soon(parent_id)
+
+    def _write(self, channel: Channel, message: JupyterMessage) -> None:
+        assert self._writer is not None
+        try:
+            self._writer.append(messagelog.encode_message(channel, message))
+        except OSError as error:
+            log.error("kernel %s: a message could not be recorded: %s", self.kernel.record.id, error)
+
+    def _remember(self, execution: Execution) -> None:
+        """Threads may go on printing for an execution that is over: it is known for a while."""
+        self._finished[execution.msg_id or ""] = execution
+        while len(self._finished) > _REMEMBERED:
+            self._finished.popitem(last=False)
+
+    def _extend_soon(self, msg_id: str) -> None:
+        if msg_id not in self._late:
+            self._late[msg_id] = asyncio.get_running_loop().call_later(_LATE_S, self._extend, msg_id)
+
+    def _extend(self, msg_id: str) -> None:
+        self._late.pop(msg_id, None)
+        execution = self._finished.get(msg_id)
+        if execution is None or execution.region is None:
+            return
+        region = replace(execution.region, end=log_size(execution.region.log))
+        self._finished[msg_id] = replace(execution, region=region)
+        self._hold(self._save(self._finished[msg_id]), f"late output of execution {execution.id}")
+
+    def _hold(self, work: Awaitable[None], name: str) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except SupervisorError as error:
+                log.error("%s: %s", name, error)
+
+        task = asyncio.create_task(run(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # The end
+
+    def _died(self) -> None:
+        if self.dead_because:  # it was ended on request, by somebody who goes on from there
+            return
+        self.dead_because = f"the kernel died ({self.kernel.ended_how()})"
+        self._hold(self._mourn(), f"end of kernel {self.kernel.record.id}")
+
+    async def _mourn(self) -> None:
+        await self.bury()
+        self._on_death(self)
+
+    async def bury(self) -> None:
+        """Settle what ran and what waited on a kernel that is gone, with `dead_because` as the reason."""
+        current = self.current
+        if current is not None:
+            current.changed.set()
+            await current.settled.wait()
+        for ticket in list(self._queue):
+            await self._settle(ticket, "aborted", f"{self.dead_because} before this was run")
+        self._queue.clear()
+
+    async def close(self) -> None:
+        """Let go of the kernel, which runs on, and of everything that waits here."""
+        self._owner.cancel()
+        for timer in self._late.values():
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(self._owner, *self._tasks, return_exceptions=True)
+        await self.kernel.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def status_of(reply: dict[str, Any]) -> ExecutionStatus:
+    """The status that an execute_reply means."""
+    match reply.get("status"):
+        case "ok":
+            return "ok"
+        case "aborted" | "abort":
+            return "aborted"
+        case _:
+            return "error"
+
+
+def _message(channel: Channel, message: dict[str, Any]) -> Message:
+    return Message(
+        channel=channel,
+        msg_type=message["msg_type"],
+        msg_id=message["header"]["msg_id"],
+        parent_id=message["parent_header"].get("msg_id", ""),
+        date=str(message["header"].get("date", "")),
+        username=str(message["parent_header"].get("username", "")),
+        content=message["content"],
+        metadata=message["metadata"],
+        buffers=tuple(bytes(buffer) for buffer in message.get("buffers", ())),
+    )
+
+
+def new_msg_id() -> MessageId:
+    """A message id that nobody has."""
+    return MessageId(secrets.token_hex(16))

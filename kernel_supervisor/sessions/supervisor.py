@@ -1,0 +1,360 @@
+"""The supervisor: sessions, what they run, and what became of it. The daemon has one; every tool calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import (
+    EntryKind,
+    Execution,
+    ExecutionId,
+    ExecutionStatus,
+    Interpreter,
+    KernelId,
+    KernelRecord,
+    SessionName,
+    SessionRecord,
+)
+from kernel_supervisor.core.outputs import Folded
+from kernel_supervisor.environments.defaults import default
+from kernel_supervisor.paths import Paths
+from kernel_supervisor.records.database import Database
+from kernel_supervisor.sessions import naming, reading
+from kernel_supervisor.sessions.asker import Asker
+from kernel_supervisor.sessions.kernels import Kernels
+from kernel_supervisor.sessions.runner import Runner, new_msg_id, status_of
+from kernel_supervisor.sessions.ticket import Ticket
+
+log = logging.getLogger(__name__)
+_INTERRUPT_LADDER_S = (2.0, 3.0)
+"""How long an interrupted execution is given after each SIGINT."""
+_CLAIM_S = 120.0
+"""How long a queued execution of a dead daemon waits for its client to ask again, where its kernel is gone."""
+
+
+class Supervisor:
+    """Everything that is owned: records, sessions, kernels, and the executions on their way."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Name the folders; nothing is opened before `open`."""
+        self.paths = paths
+        self.records = Database(paths.records)
+        self.kernels = Kernels(paths, self.records)
+        self.sessions: dict[SessionName, SessionRecord] = {}
+        self.tickets: dict[ExecutionId, Ticket] = {}
+        self._locks: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Open the records, adopt what lives, and go on with what was running."""
+        await self.records.open()
+        self.sessions = {session.name: session for session in await self.records.sessions()}
+        await self.kernels.adopt_all()
+        for execution in await self.records.unsettled():
+            await self._take_up(execution)
+
+    async def close(self) -> None:
+        """Let go of everything; kernels and cells run on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.kernels.close()
+        await self.records.close()
+
+    # Sessions
+
+    async def session_of(self, asker: Asker, wanted: str = "") -> SessionRecord:
+        """The session that a client means: the one it names, was told to use, or its directory's own."""
+        name = naming.session_name(wanted or asker.session, asker.directory, self.sessions)
+        if name not in self.sessions:
+            self.sessions[name] = SessionRecord(name=name, directory=asker.directory, created_at=time.time())
+            await self.records.save_session(self.sessions[name])
+        return self.sessions[name]
+
+    async def change_session(self, session: SessionRecord) -> SessionRecord:
+        """Commit a change to a session."""
+        self.sessions[session.name] = session
+        await self.records.save_session(session)
+        return session
+
+    def runner_of(self, session: SessionRecord) -> Runner | None:
+        """The session's current kernel, if it lives."""
+        return self.kernels.runners.get(session.kernel_id) if session.kernel_id is not None else None
+
+    async def kernel_record(self, session: SessionRecord) -> KernelRecord | None:
+        """The record of the session's current kernel, living or ended."""
+        runner = self.runner_of(session)
+        if runner is not None:
+            return runner.kernel.record
+        return await self.records.kernel(session.kernel_id) if session.kernel_id is not None else None
+
+    def default_interpreter(self, asker: Asker) -> Interpreter:
+        """What the default kernel of this client's sessions runs, and why. Blocks on files."""
+        return default(asker.where, asker.python or None)
+
+    async def ready_runner(self, session: SessionRecord, asker: Asker) -> Runner:
+        """The session's kernel, started if there is none yet.
+
+        Raises RefusedError where it is dead (it is replaced only on request), UnavailableError where it
+        cannot be started.
+        """
+        async with self._locks[session.name]:
+            session = self.sessions[session.name]
+            runner = self.runner_of(session)
+            if runner is not None:
+                return runner
+            await self.refuse_dead(session)
+            interpreter = await asyncio.to_thread(self.default_interpreter, asker)
+            runner = self.kernel_in(session, interpreter)
+            if runner is None:
+                runner = await self.kernels.start(session.name, interpreter, asker, session.directory)
+            await self.change_session(replace(session, kernel_id=runner.kernel.record.id))
+            return runner
+
+    def kernel_in(self, session: SessionRecord, interpreter: Interpreter) -> Runner | None:
+        """A living kernel that this session started with this interpreter before."""
+        for runner in self.kernels.runners.values():
+            record = runner.kernel.record
+            if record.session == session.name and record.owned and record.interpreter.argv == interpreter.argv:
+                return runner
+        return None
+
+    async def refuse_dead(self, session: SessionRecord) -> None:
+        """Raises RefusedError with what is known of the session's kernel, where it has one that cannot be used."""
+        if session.kernel_id is None:
+            return
+        if session.kernel_id in self.kernels.unreachable:
+            tried = self.kernels.unreachable[session.kernel_id]
+            raise RefusedError(f"kernel {session.kernel_id} lives but does not answer: {tried} Try again in a moment.")
+        record = await self.records.kernel(session.kernel_id)
+        if record is not None and record.ended:
+            raise RefusedError(
+                f"{record.end_reason}. Its variables are gone. kernel_restart gives this session a fresh kernel; "
+                "kernel_history shows what was run."
+            )
+
+    # Executions
+
+    async def execute(
+        self, session: SessionRecord, code: str, asker: Asker, client: str, call_key: str | None
+    ) -> Ticket:
+        """Commit an execution and put it in the queue; a call that is known already is joined, not repeated.
+
+        Raises RefusedError and UnavailableError as `ready_runner`.
+        """
+        ticket, fresh = await self._commit(session, "code", code, client, call_key)
+        if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
+            return self.tickets.get(ticket.execution.id, ticket)
+        self.tickets[ticket.execution.id] = ticket
+        try:
+            runner = await self.ready_runner(session, asker)
+        except BaseException as error:
+            del self.tickets[ticket.execution.id]
+            reason = str(error) or type(error).__name__
+            await self.records.save_execution(replace(ticket.execution, status="aborted", reason=reason))
+            raise
+        self._submit(ticket, runner)
+        return ticket
+
+    async def _commit(
+        self, session: SessionRecord, kind: EntryKind, source: str, client: str, call_key: str | None
+    ) -> tuple[Ticket, bool]:
+        entry = Execution(
+            id=ExecutionId(0),
+            session=session.name,
+            kind=kind,
+            source=source,
+            status="queued" if kind == "code" else "ok",
+            kernel_id=session.kernel_id,
+            msg_id=new_msg_id() if kind == "code" else None,
+            client=client,
+            queued_at=time.time(),
+        )
+        execution, fresh = await self.records.add_execution(entry, call_key)
+        ticket = Ticket(execution=execution)
+        if execution.settled:
+            ticket.settled.set()
+        return ticket, fresh
+
+    def _submit(self, ticket: Ticket, runner: Runner) -> None:
+        self.tickets[ticket.execution.id] = ticket
+        runner.submit(ticket)
+        self._hold(self._forget_when_settled(ticket), f"execution {ticket.execution.id}")
+
+    async def _forget_when_settled(self, ticket: Ticket) -> None:
+        await ticket.settled.wait()
+        self.tickets.pop(ticket.execution.id, None)
+
+    async def _take_up(self, execution: Execution) -> None:
+        """An execution that a predecessor left queued or running."""
+        runner = self.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+        ticket = Ticket(execution=execution, sent=execution.status == "running")
+        same_process = runner is not None and (
+            execution.status == "queued" or runner.kernel.record.generation == execution.generation
+        )
+        if runner is not None and same_process:
+            self._submit(ticket, runner)
+        elif execution.status == "running":
+            await self._settle_without_kernel(ticket)
+        else:
+            self._hold(self._give_up_unclaimed(execution), f"unclaimed execution {execution.id}")
+
+    async def _settle_without_kernel(self, ticket: Ticket) -> None:
+        execution = ticket.execution
+        found = await reading.folded(execution, None)
+        record = await self.records.kernel(execution.kernel_id) if execution.kernel_id is not None else None
+        status: ExecutionStatus = "dead" if found.reply is None else status_of(found.reply)
+        reason = "" if found.reply is not None else (record.end_reason if record else "its kernel is gone")
+        region = execution.region
+        if region is not None:
+            region = replace(region, end=reading.log_size(region.log))
+        settled = replace(execution, status=status, reason=reason, region=region, finished_at=time.time())
+        await self.records.save_execution(replace(settled, execution_count=found.execution_count))
+
+    async def _give_up_unclaimed(self, execution: Execution) -> None:
+        await asyncio.sleep(_CLAIM_S)
+        if execution.id not in self.tickets:
+            reason = "its kernel was gone before it could run, and its client did not ask again"
+            await self.records.save_execution(replace(execution, status="aborted", reason=reason))
+
+    async def find_execution(self, execution_id: int) -> tuple[Execution, Ticket | None]:
+        """An execution, with its ticket while it is on its way. Raises RefusedError."""
+        ticket = self.tickets.get(ExecutionId(execution_id))
+        if ticket is not None:
+            return ticket.execution, ticket
+        execution = await self.records.execution(execution_id)
+        if execution is None:
+            raise RefusedError(f"there is no execution {execution_id}; kernel_history lists them")
+        return execution, None
+
+    async def folded(self, execution: Execution, ticket: Ticket | None) -> Folded:
+        """What an execution has shown so far."""
+        return await reading.folded(execution, ticket)
+
+    async def add_entry(
+        self, session: SessionRecord, kind: EntryKind, source: str, client: str, call_key: str | None = None
+    ) -> Execution:
+        """Commit markdown or a note to a session's history, once for each call."""
+        ticket, _ = await self._commit(session, kind, source, client, call_key)
+        return ticket.execution
+
+    # Kernels
+
+    async def restart(self, session: SessionRecord, asker: Asker, client: str) -> Runner:
+        """A fresh process for the session's kernel, with a note. Raises RefusedError, UnavailableError."""
+        async with self._locks[session.name]:
+            record = await self.kernel_record(self.sessions[session.name])
+            if record is None:
+                raise RefusedError("this session has no kernel yet: the first kernel_exec starts one")
+            if not record.owned:
+                raise RefusedError("this kernel was started by somebody else: restart it there, or kernel_detach first")
+            runner = await self.kernels.restart(record, asker)
+            await self.add_entry(session, "note", "The kernel was restarted: its variables are gone.", client)
+            return runner
+
+    async def switch(self, session: SessionRecord, runner: Runner, client: str, note: str) -> SessionRecord:
+        """Make another kernel the session's current one, with a note; the one left behind runs on."""
+        if session.kernel_id == runner.kernel.record.id:
+            return session
+        await self.add_entry(session, "note", note, client)
+        return await self.change_session(
+            replace(session, kernel_id=runner.kernel.record.id, previous_kernel_id=session.kernel_id)
+        )
+
+    async def shut_down(self, kernel_id: KernelId, reason: str) -> None:
+        """End a kernel; sessions that had it get a fresh one with their next execution. Raises RefusedError."""
+        runner = self.kernels.runners.get(kernel_id)
+        if runner is None:
+            raise RefusedError(f"there is no living kernel {kernel_id}; kernel_list_running lists them")
+        await self.kernels.end(runner, reason)
+        for session in [each for each in self.sessions.values() if each.kernel_id == kernel_id]:
+            await self.change_session(replace(session, kernel_id=None))
+
+    async def end_all(self) -> None:
+        """End every kernel that is ours, at the same time; their sessions start afresh."""
+        reason = "the supervisor was stopped with its kernels"
+        owned = [runner.kernel.record.id for runner in self.kernels.runners.values() if runner.kernel.record.owned]
+        await asyncio.gather(*(self.shut_down(kernel_id, reason) for kernel_id in owned))
+
+    async def use(
+        self,
+        session: SessionRecord,
+        interpreter: Interpreter,
+        asker: Asker,
+        client: str,
+        fresh: bool,
+        since: float,
+    ) -> tuple[Runner, bool]:
+        """Make a kernel of this interpreter the session's current one; whether it was there before.
+
+        `since` is when the call was first made: a kernel that is younger is the one that this call started.
+        """
+        async with self._locks[session.name]:
+            runner = self.kernel_in(session, interpreter)
+            if runner is not None and fresh and runner.kernel.record.started_at < since:
+                runner = None
+            returned = runner is not None and runner.kernel.record.started_at < since
+            if runner is None:
+                runner = await self.kernels.start(session.name, interpreter, asker, session.directory)
+            note = f"From here on in the environment {interpreter.name}."
+            await self.switch(self.sessions[session.name], runner, client, note)
+            return runner, returned
+
+    async def leave(self, session: SessionRecord, client: str) -> SessionRecord:
+        """Return to the session's default kernel, or to none where it has none; the kernel left runs on."""
+        home = [
+            runner.kernel.record.id
+            for runner in self.kernels.runners.values()
+            if runner.kernel.record.session == session.name and runner.kernel.record.interpreter.kind == "default"
+        ]
+        await self.add_entry(session, "note", "Back in the default kernel.", client)
+        kernel_id = home[0] if home else None
+        return await self.change_session(replace(session, kernel_id=kernel_id, previous_kernel_id=session.kernel_id))
+
+    async def stop_execution(self, ticket: Ticket, reason: str) -> bool:
+        """Take an execution out of its queue, or interrupt it and see whether it stopped. Never hits another one."""
+        for runner in self.kernels.runners.values():
+            if await runner.withdraw(ticket, reason):
+                return True
+            for wait_s in _INTERRUPT_LADDER_S:
+                if runner.current is not ticket or ticket.settled.is_set():
+                    break
+                ticket.cancelled = reason
+                await runner.kernel.interrupt()
+                try:
+                    await asyncio.wait_for(ticket.settled.wait(), wait_s)
+                except asyncio.TimeoutError:
+                    continue
+        return ticket.settled.is_set()
+
+    def behind(self, ticket: Ticket) -> tuple[ExecutionId, ...]:
+        """What a queued execution waits for, the one that runs first."""
+        for runner in self.kernels.runners.values():
+            waiting = runner.waiting
+            if ticket in waiting:
+                before = waiting[: waiting.index(ticket)]
+                running = [runner.current] if runner.current is not None else []
+                return tuple(each.execution.id for each in (*running, *before))
+        return ()
+
+    async def cells_of(self, execution: Execution) -> dict[int, int]:
+        """Execution counts of one kernel's generation, with the executions that had them."""
+        history = await self.records.history(execution.session)
+        return {
+            each.execution_count: each.id
+            for each in history
+            if each.execution_count is not None
+            and (each.kernel_id, each.generation) == (execution.kernel_id, execution.generation)
+        }
+
+    def _hold(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

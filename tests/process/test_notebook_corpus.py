@@ -1,0 +1,115 @@
+"""Promise: a notebook of a session is what Jupyter's own tools make of the same code."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel_supervisor.notebooks.document import About, write_notebook
+from kernel_supervisor.notebooks.history import Choice, Entry
+from tests.notebooks_corpus.corpus import CORPUS, Case
+from tests.notebooks_corpus.nbf import nbformat
+from tests.notebooks_corpus.running import joined, notebook_of, record, through_nbclient, without_chance
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@dataclass
+class Run:
+    path: Path
+    entries: Sequence[Entry]
+    about: About
+    ours: Any
+    theirs: Any
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("corpus")
+    sources = [case.code for case in CORPUS]
+    entries, info = record(sources, folder / "messages.log")
+    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    about = About(session="corpus", kernelspec=kernelspec, language_info=info["language_info"])
+    written = write_notebook(folder / "corpus.ipynb", entries, about=about)
+    ours = nbformat.read(written.path, as_version=4)
+    return Run(written.path, entries, about, ours, through_nbclient(notebook_of(sources)))
+
+
+def test_corpus_has_forty_cells() -> None:
+    assert len(CORPUS) >= 40
+
+
+def test_notebook_validates(run: Run) -> None:
+    nbformat.validate(run.ours)
+
+
+def _code_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("number", range(len(CORPUS)), ids=[case.name for case in CORPUS])
+def test_outputs_are_nbclients(run: Run, number: int) -> None:
+    case: Case = CORPUS[number]
+    ours, theirs = _code_cells(run.ours)[number], _code_cells(run.theirs)[number]
+    assert ours.source == case.code
+    mine, other = without_chance(joined(ours.outputs)), without_chance(joined(theirs.outputs))
+    if case.differs:
+        assert case.holds is not None
+        assert case.holds(mine), mine
+        assert mine != other, "there is no difference any more: say so in the corpus"
+    else:
+        assert mine == other
+        assert ours.execution_count == theirs.execution_count
+
+
+def test_file_is_what_nbformat_would_write(run: Run) -> None:
+    assert nbformat.writes(run.ours) + "\n" == run.path.read_text()
+
+
+def test_times_are_kept_under_the_names_that_nbclient_uses(run: Run) -> None:
+    for mine, other in zip(_code_cells(run.ours), _code_cells(run.theirs), strict=True):
+        assert set(other.metadata.get("execution", {})) <= set(mine.metadata.execution)
+        assert all(time.endswith("Z") and "T" in time for time in mine.metadata.execution.values())
+
+
+def test_widget_state_is_nbclients(run: Run) -> None:
+    mine, other = (_widget_states(notebook) for notebook in (run.ours, run.theirs))
+    assert len(mine) == len(other) > 10
+    assert mine == other
+
+
+def _widget_states(notebook: Any) -> list[Any]:
+    """The states of all widgets, in an order that does not depend on their random ids."""
+    states = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()
+    for model in states:
+        if model["model_name"] == "OutputModel":  # see "Output widget" in the corpus
+            model["state"].update(outputs=[], msg_id="")
+    plain = json.loads(re.sub(r"IPY_MODEL_[0-9a-f]{32}", "IPY_MODEL", json.dumps(list(states))))
+    return sorted(plain, key=lambda model: json.dumps(model, sort_keys=True))
+
+
+def test_cells_that_ended_well_run_again_to_the_same(run: Run) -> None:
+    written = write_notebook(run.path.with_name("ok"), run.entries, about=run.about, choice=Choice(only="ok"))
+    saved = nbformat.read(written.path, as_version=4)
+    assert "1 / 0" not in [cell.source for cell in saved.cells]
+    assert {cell.metadata.kernel_supervisor.status for cell in _code_cells(saved)} == {"ok"}
+    again = through_nbclient(nbformat.read(written.path, as_version=4))
+    differing = {case.code for case in CORPUS if case.differs}
+    for before, after in zip(_code_cells(saved), _code_cells(again), strict=True):
+        if before.source not in differing:
+            mine, other = _without_counts(before), _without_counts(after)
+            assert mine == other, before.source
+
+
+def _without_counts(cell: Any) -> Any:
+    """The outputs of `cell`; cells that were left out do not count, so the rest count otherwise."""
+    outputs = without_chance(joined(cell.outputs))
+    for output in outputs:
+        output.pop("execution_count", None)
+    return outputs
