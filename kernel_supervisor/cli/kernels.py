@@ -83,7 +83,7 @@ def _session_of(command: Command) -> str:
 
 
 def console(command: Command) -> int:
-    """Become a Jupyter console."""
+    """Become a Jupyter console: where it can, this process is replaced by it."""
     if importlib.util.find_spec("jupyter_console") is None:
         print(
             "kernel-supervisor console needs jupyter_console. Install it beside kernel-supervisor:\n"
@@ -101,6 +101,7 @@ def console(command: Command) -> int:
         connection_file = facts["connection_file"]
     command.close()
     os.execv(sys.executable, [sys.executable, "-m", "jupyter_console", "--existing", connection_file])
+    return FAILED  # it cannot get here
 
 
 def envs(command: Command) -> int:

@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from kernel_supervisor import __version__
 from kernel_supervisor.cli import admin, execute, kernels, registration, service
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_Commands = argparse._SubParsersAction  # type: ignore[type-arg]  # argparse has no public name for it
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # it has no public name
 
 
 def _add(commands: _Commands, name: str, run: _Run, text: str, *, json: bool = False) -> argparse.ArgumentParser:
@@ -118,8 +119,11 @@ def _add_work(commands: _Commands) -> None:
 
 
 def _add_admin(commands: _Commands) -> None:
-    _add(commands, "status", admin.status, "Say whether the daemon runs, where it keeps its things, who is connected.", json=True)
+    text = "Say whether the daemon runs, where it keeps its things, who is connected."
+    _add(commands, "status", admin.status, text, json=True)
     _add(commands, "start", admin.start, "Start the daemon, if it does not run.")
+    text = "Replace the running daemon by the installed version; no kernel, call or line of output is lost."
+    _add(commands, "restart-daemon", admin.restart_daemon, text)
     stop = _add(commands, "stop", admin.stop, "Stop the daemon; kernels run on.")
     stop.add_argument("--kernels", action="store_true", help="end all kernels too: nothing is left running")
     logs = _add(commands, "logs", admin.logs, "Show the daemon's log, or what a kernel wrote to its standard error.")

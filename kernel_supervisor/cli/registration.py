@@ -17,20 +17,27 @@ NAME = "kernel-supervisor"
 def register(command: Command) -> int:
     """Run `claude mcp add …` if Claude Code is there, else print it; print the JSON for others."""
     options = command.options
+    facts = command.tool("kernel_status", start=True)[1]  # first: it refuses an interpreter that cannot be used
     server = _server(options.python, options.session)
     registration = ["claude", "mcp", "add", "--scope", options.scope, NAME, "--", *server]
     claude = shutil.which("claude")
     code = DONE
     if claude and not options.only_print:
         print("$ " + shlex.join(registration), flush=True)
-        code = DONE if subprocess.run([claude, *registration[1:]], check=False).returncode == 0 else FAILED
+        code = _run([claude, *registration[1:]], options.scope)
     else:
         print("Claude Code:\n\n    " + shlex.join(registration))
     entry = {"mcpServers": {NAME: {"command": server[0], "args": server[1:]}}}
     print("\nAny other MCP client:\n\n" + json.dumps(entry, indent=2))
-    facts = command.tool("kernel_status", start=True)[1]
     print(f"\nThe default kernel in this directory runs {facts['interpreter']}\n({facts['why']}; --python changes it)")
     return code
+
+
+def _run(command: list[str], scope: str) -> int:
+    if subprocess.run(command, check=False).returncode == 0:
+        return DONE
+    print(f"If it is there already, first: claude mcp remove --scope {scope} {NAME}", file=sys.stderr)
+    return FAILED
 
 
 def _server(python: str, session: str) -> list[str]:

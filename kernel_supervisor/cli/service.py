@@ -8,28 +8,51 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from kernel_supervisor.cli.session import DONE, FAILED, Command
+from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command
 from kernel_supervisor.client import autostart
+from kernel_supervisor.paths import HOME_VARIABLE
 
 _MAC = sys.platform == "darwin"
 
 
 def install(command: Command) -> int:
-    """Write the unit for this interpreter, enable it and start it. A daemon that runs hands over."""
+    """Write the unit for this interpreter, enable it and (re)start it. A daemon that runs hands over.
+
+    Where the service manager does not take it, nothing is left behind.
+    """
+    if os.environ.get(HOME_VARIABLE):
+        print(
+            f"kernel-supervisor service install: {HOME_VARIABLE} is set, and the service is for the usual place. "
+            "Unset it and try again.",
+            file=sys.stderr,
+        )
+        return USAGE
     target = Path(_target())
+    installed = target.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(target.name + ".new")
-    aside.write_text(_filled(_template()))
+    aside.write_text(filled(mac=_MAC, python=sys.executable), encoding="utf-8")
     os.replace(aside, target)
-    print(f"wrote {target}")
-    if _MAC:
-        return _run(["launchctl", "bootstrap", f"gui/{os.getuid()}", str(target)])
-    if _run(["systemctl", "--user", "daemon-reload"]) != DONE:
-        return FAILED
-    code = _run(["systemctl", "--user", "enable", "--now", autostart.SYSTEMD_UNIT])
-    if code == DONE:
-        print("To keep it running after you log out: loginctl enable-linger")
+    print(f"wrote {target}", flush=True)
+    code = _start_on_mac(target, again=installed) if _MAC else _start_on_linux()
+    if code != DONE and not installed:
+        target.unlink()
+        print(f"removed {target} again: the service manager did not take it", file=sys.stderr)
     return code
+
+
+def _start_on_linux() -> int:
+    for verb in (["daemon-reload"], ["enable", autostart.SYSTEMD_UNIT], ["restart", autostart.SYSTEMD_UNIT]):
+        if _run(["systemctl", "--user", *verb]) != DONE:
+            return FAILED
+    print("To keep it running after you log out: loginctl enable-linger")
+    return DONE
+
+
+def _start_on_mac(target: Path, *, again: bool) -> int:
+    if again:
+        _run(["launchctl", "bootout", f"gui/{os.getuid()}/{autostart.LAUNCHD_LABEL}"])
+    return _run(["launchctl", "bootstrap", f"gui/{os.getuid()}", str(target)])
 
 
 def uninstall(command: Command) -> int:
@@ -64,22 +87,38 @@ def _target() -> str:
     return autostart.launch_agent() if _MAC else autostart.unit_file()
 
 
-def _template() -> str:
-    """The unit as it is shipped: inside the package, or beside it in a checkout."""
-    name = f"launchd/{autostart.LAUNCHD_LABEL}.plist" if _MAC else f"systemd/{autostart.SYSTEMD_UNIT}"
+def filled(*, mac: bool, python: str) -> str:
+    """The plist or the unit as it is installed, for the interpreter `python`."""
+    name = f"launchd/{autostart.LAUNCHD_LABEL}.plist" if mac else f"systemd/{autostart.SYSTEMD_UNIT}"
+    return _template(name).replace("@PYTHON@", _escaped(python) if mac else _quoted(python))
+
+
+def _template(name: str) -> str:
+    """The file as it is shipped: inside the package, or beside it in a checkout."""
     shipped = files("kernel_supervisor") / "units" / name
     if shipped.is_file():
-        return shipped.read_text()
-    return (Path(__file__).parents[2] / name).read_text()
+        return shipped.read_text(encoding="utf-8")
+    return (Path(__file__).parents[2] / name).read_text(encoding="utf-8")
 
 
-def _filled(template: str) -> str:
-    return template.replace("@PYTHON@", sys.executable).replace("@HOME@", os.path.expanduser("~"))
+def _escaped(path: str) -> str:
+    """As XML's text. By hand: `xml.sax.saxutils` would cost every command 20 ms."""
+    return path.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _quoted(path: str) -> str:
+    """As the first word of ExecStart (systemd.service(5)), where `%` begins a specifier.
+
+    Names with quotes or backslashes need no escapes: systemd refuses them, and `install` says so.
+    """
+    return '"' + path.replace("%", "%%") + '"'
 
 
 def _run(arguments: list[str]) -> int:
     try:
         return DONE if subprocess.run(arguments, check=False).returncode == 0 else FAILED
     except FileNotFoundError:
-        print(f"kernel-supervisor: {arguments[0]} is not there: this machine has no such service manager", file=sys.stderr)
+        print(
+            f"kernel-supervisor: there is no {arguments[0]}: this machine has no such service manager", file=sys.stderr
+        )
         return FAILED

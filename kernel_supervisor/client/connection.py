@@ -43,6 +43,8 @@ class Connection:
         self._hello = hello("cli", session=session, python=python)
         self._wire: Wire | None = None
         self._calls = 0
+        self.pid = 0
+        """The daemon's, as its welcome said."""
 
     def open(self, *, start: bool, deadline_s: float = START_DEADLINE_S) -> None:
         """Reach the daemon; start it if there is none and `start` says so. Raises NoDaemonError."""
@@ -54,6 +56,7 @@ class Connection:
         while self._wait(end):
             frame = self._wire.receive()
             if frame is not None and frame.kind == WELCOME:
+                self.pid = int(frame.header["pid"])
                 return
             if self._wire.lost():
                 break
@@ -67,10 +70,12 @@ class Connection:
         *,
         deadline_s: float | None = None,
         on_progress: OnProgress | None = None,
+        again: bool = True,
     ) -> dict[str, Any]:
         """The result of one request. Raises CallError, TimeoutError, NoDaemonError.
 
-        A daemon that is replaced meanwhile is found again and the request is sent again, under its number.
+        A daemon that is replaced meanwhile is found again and the request is sent again, under its number;
+        without `again` the daemon's end is what was asked for, and the result is empty.
         """
         self._calls += 1
         meta = {**_META, **({"progressToken": self._calls} if on_progress else {})}
@@ -82,7 +87,7 @@ class Connection:
             if end is not None and time.monotonic() >= end:
                 raise TimeoutError(f"no answer to {method} within {deadline_s:g} s")
             self._wait(end)
-            answer = self._take(line, on_progress)
+            answer = self._take(line, on_progress, again)
             if answer is not None:
                 return answer
 
@@ -100,7 +105,7 @@ class Connection:
         poller.poll(max(0, round(left * 1000)))
         return end is None or time.monotonic() < end
 
-    def _take(self, line: bytes, on_progress: OnProgress | None) -> dict[str, Any] | None:
+    def _take(self, line: bytes, on_progress: OnProgress | None, again: bool) -> dict[str, Any] | None:
         assert self._wire is not None
         lost = self._wire.lost()
         while (frame := self._wire.receive()) is not None:
@@ -115,6 +120,8 @@ class Connection:
                     return dict(message["result"])
                 if message.get("method") == "notifications/progress" and on_progress is not None:
                     on_progress(message["params"].get("message") or "")
+        if lost and not again:
+            return {}
         if lost:
             self._wire.close()
             self._wait_for_another()
@@ -152,7 +159,7 @@ def ask(paths: Paths, method: str, params: dict[str, Any], *, deadline_s: float,
     connection = Connection(paths)
     try:
         connection.open(start=start, deadline_s=deadline_s)
-        return connection.request(method, params, deadline_s=deadline_s)
+        return connection.request(method, params, deadline_s=deadline_s, again=False)
     finally:
         connection.close()
 

@@ -7,6 +7,7 @@ a call's own number is what makes it the same call when a shim sends it again.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,9 @@ class Connection:
         self._inbox, self._read = anyio.create_memory_object_stream[SessionMessage | Exception](float("inf"))
         self._write, self._outbox = anyio.create_memory_object_stream[SessionMessage](float("inf"))
         self._open = True
+        self.answered = asyncio.Event()
+        """Set while no call is open."""
+        self.answered.set()
         name = f"client {caller.asker.client_id}"
         self._tasks = [
             asyncio.create_task(self._serve(), name=name),
@@ -59,7 +63,7 @@ class Connection:
             message = types.jsonrpc_message_adapter.validate_json(body, by_name=False)
         except ValidationError as error:
             log.info("a message that is not JSON-RPC was refused: %s", error)
-            self._send(RPC, {"answers": call}, _invalid())
+            self._send(RPC, {"answers": call}, _invalid(body))
             return
         if isinstance(message, types.JSONRPCRequest):
             self._take_request(message, call)
@@ -72,10 +76,10 @@ class Connection:
         if call is None or call in self._calls:
             return  # it is being answered already
         self._calls[call] = message.id
+        self.answered.clear()
 
         async def settled() -> None:
-            self._calls.pop(call, None)
-            self.caller.cancels.pop(call, None)
+            self._close_call(call)
             self._send(SETTLED, {"call": call}, b"")
 
         metadata = ServerMessageMetadata(request_context=call, on_request_unanswered=settled)
@@ -104,17 +108,24 @@ class Connection:
                 continue
             header: dict[str, Any] = {}
             if isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
-                call = message.id if isinstance(message.id, int) else None
+                call = message.id if isinstance(message.id, int) else 0
                 if call not in self._calls:
                     continue
                 header = {"answers": call}
-                message = message.model_copy(update={"id": self._calls.pop(call)})
-                self.caller.cancels.pop(call, None)
+                message = message.model_copy(update={"id": self._close_call(call)})
             elif isinstance(message, types.JSONRPCRequest):
                 message = message.model_copy(update={"id": f"{self._incarnation}/{message.id}"})
             else:
                 message = self._restored(message)
             self._send(RPC, header, message.model_dump_json(by_alias=True, exclude_unset=True).encode())
+
+    def _close_call(self, call: int) -> str | int | None:
+        """Forget a call that is answered, or never will be; the client's id of it."""
+        self.caller.cancels.pop(call, None)
+        id_ = self._calls.pop(call, None)
+        if not self._calls:
+            self.answered.set()
+        return id_
 
     def _restored(self, message: types.JSONRPCNotification) -> types.JSONRPCNotification:
         """A notification of a subscription names the request that opened it: by the client's id."""
@@ -134,7 +145,11 @@ class Connection:
             stream.close()
 
 
-def _invalid() -> bytes:
-    return (
-        b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Invalid Request: not a JSON-RPC 2.0 message"}}'
-    )
+def _invalid(body: bytes) -> bytes:
+    """The refusal of a message that JSON-RPC allows and MCP does not, such as one with an array for its params."""
+    try:
+        id_ = json.loads(body)["id"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        id_ = None
+    error = {"code": types.INVALID_REQUEST, "message": "Invalid Request: not a message as MCP has them"}
+    return json.dumps({"jsonrpc": "2.0", "id": id_, "error": error}).encode()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _LOG_BYTES, _LOG_FILES = 2 << 20, 3
 _LOCK_DEADLINE_S = 20.0
+_ANSWERS_S = 2.0
+"""How long a daemon that was told to stop waits for the answers that it owes."""
 
 
 def main(*, service: bool) -> int:
@@ -79,6 +81,7 @@ class Daemon:
         self._paths = paths
         self._started = time.time()
         self._stop: asyncio.Event
+        self._stopping: asyncio.Event
         self._end_kernels = False
         self._told = False
         self._router: Router
@@ -86,7 +89,7 @@ class Daemon:
 
     async def run(self) -> int:
         """Bind, adopt, serve, drain. Returns the exit code."""
-        self._stop = asyncio.Event()
+        self._stop, self._stopping = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signum, self._stop.set)
@@ -120,7 +123,9 @@ class Daemon:
         modules = await asyncio.to_thread(_import_all)
         supervisor = self._supervisor = modules["sessions.supervisor"].Supervisor(self._paths)
         identity = modules["kernels.process"].identify(os.getpid())
-        admin = modules["mcp.caller"].Admin(status=self._status, stop=self._be_stopped, hand_over=self._hand_over)
+        admin = modules["mcp.caller"].Admin(
+            status=self._status, stop=self._be_stopped, stopping=self._stopping, hand_over=self._hand_over
+        )
         router = self._router = modules["daemon.server"].Router(socket, supervisor, admin, identity)
         router.server.set_result(modules["mcp.server"].build())
         log.info("daemon %s, pid %s, in %s", __version__, os.getpid(), self._paths.state)
@@ -134,13 +139,17 @@ class Daemon:
             serving.cancel()
 
     async def _drain(self, serving: asyncio.Task[None]) -> None:
-        """Let go: of clients, then of kernels (or end them), then of the records."""
+        """Let go: of kernels (or end them), so that calls are answered; of clients; of the records."""
+        if hasattr(self, "_router"):
+            if self._end_kernels:
+                await self._supervisor.end_all()
+            if self._told:
+                self._stopping.set()
+                await self._router.answered(_ANSWERS_S)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
         if hasattr(self, "_router"):
             await self._router.close(told=self._told)
-            if self._end_kernels:
-                await self._supervisor.end_all()
             await self._supervisor.close()
         if self._told:
             with contextlib.suppress(FileNotFoundError):
@@ -162,10 +171,10 @@ class Daemon:
 
     def _be_stopped(self, end_kernels: bool) -> None:
         self._told, self._end_kernels = True, end_kernels
-        asyncio.get_running_loop().call_later(0.05, self._stop.set)  # the answer goes first
+        self._stop.set()
 
     def _hand_over(self) -> None:
-        asyncio.get_running_loop().call_later(0.05, self._stop.set)
+        self._stop.set()
 
 
 def _import_all() -> dict[str, Any]:

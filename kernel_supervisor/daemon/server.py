@@ -129,6 +129,14 @@ class Router:
             log.info("a client is not there any more: %s", error)
             self._drop_soon(identity)
 
+    async def answered(self, deadline_s: float) -> None:
+        """Wait until no call is open, `deadline_s` at most."""
+        waits = [asyncio.create_task(each.answered.wait()) for each in self._connections.values()]
+        if waits:
+            await asyncio.wait(waits, timeout=deadline_s)
+        for task in waits:
+            task.cancel()
+
     async def close(self, *, told: bool) -> None:
         """Let go of all clients. `told`: they are to start a daemon again only when asked for something."""
         if told:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.kernels import postmortem
 from kernel_supervisor.kernels.channels import Channel, Channels, JupyterMessage
 from kernel_supervisor.kernels.launch import Surroundings, last_words, launch, remove_connection
 from kernel_supervisor.kernels.lookup import INSPECT, VARIABLES
@@ -20,6 +24,7 @@ from kernel_supervisor.kernels.process import Process
 READY_DEADLINE_S = 60.0
 """An interpreter on a cold network disk takes its time; nothing hangs longer than this."""
 _ASK_AGAIN_S = 0.05
+_AS_LONG_AS_IT_TAKES_S = 30 * 86_400.0
 _SHUTDOWN_LADDER_S = (3.0, 3.0, 3.0)
 """How long a request, SIGTERM and SIGKILL are each given."""
 
@@ -35,6 +40,7 @@ class Kernel:
         """The content of its kernel_info_reply."""
         self.on_message: Callable[[Channel, JupyterMessage], None] = lambda channel, message: None
         self.on_death: Callable[[], None] = lambda: None
+        self.memory: postmortem.MemoryWatch | None = None
         self._heard = False
         self._ready = asyncio.Event()
         self._dead = asyncio.Event()
@@ -59,6 +65,7 @@ class Kernel:
         """
         if self.process is not None:
             self.process.watch(self._died)
+            await asyncio.to_thread(self.watch_memory, system=True)
         self.channels = Channels(Path(self.record.connection_file), self.record.channel_identity, self._take)
         end = asyncio.get_running_loop().time() + deadline_s
         while not self._ready.is_set():
@@ -91,6 +98,30 @@ class Kernel:
     def alive(self) -> bool:
         """Whether its process runs; of a kernel without one here, whether nothing says otherwise."""
         return not self._dead.is_set() and (self.process is None or self.process.alive())
+
+    def watch_memory(self, *, system: bool = False) -> None:
+        """Note the counters of out-of-memory kills, to be compared if it dies."""
+        if self.process is not None:
+            before = self.memory.system_killed if self.memory is not None else 0
+            self.memory = postmortem.watch_memory(self.process.identity.pid, system=system)
+            if not system:
+                self.memory = replace(self.memory, system_killed=before)
+
+    def post_mortem(self) -> str:
+        """Why it died, as far as can be known. Blocks on files."""
+        if self.process is None:
+            return "the kernel is gone"
+        return postmortem.explain(self.record, self.process.exit(), self.memory)
+
+    def read_surroundings(self) -> Surroundings | None:
+        """What the living process was started with; None where the system does not tell. Blocks on /proc."""
+        if self.process is None:
+            return None
+        try:
+            process = psutil.Process(self.process.identity.pid)
+            return Surroundings(env=process.environ(), umask=_umask_of(process.pid), limits=_limits_of(process))
+        except (psutil.Error, OSError):
+            return None
 
     def ended_how(self) -> str:
         """How its process ended, in words."""
@@ -126,6 +157,10 @@ class Kernel:
             "allow_stdin": False,
         }
         await self.channels.send("shell", "execute_request", content)
+
+    async def pass_through_shell(self) -> None:
+        """Return when everything that was sent on the shell channel so far is done; no deadline but its owner's."""
+        await self.channels.ask("shell", "kernel_info_request", {}, _AS_LONG_AS_IT_TAKES_S)
 
     async def variables(self, deadline_s: float) -> dict[str, Any]:
         """The content of `lookup.variables`. Raises TimeoutError."""
@@ -174,3 +209,20 @@ class Kernel:
             await self.channels.close()
         if self.process is not None:
             self.process.close()
+
+
+def _umask_of(pid: int) -> int | None:
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    except OSError:
+        return None
+    return None
+
+
+def _limits_of(process: psutil.Process) -> dict[str, tuple[int, int]]:
+    if not hasattr(process, "rlimit"):
+        return {}
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    return {name: process.rlimit(getattr(resource, name)) for name in names}

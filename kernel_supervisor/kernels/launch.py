@@ -79,25 +79,23 @@ async def launch(record: KernelRecord, surroundings: Surroundings, overlay: str 
     return Process(identity, child)
 
 
-def last_words(record: KernelRecord, longest: int = 2000) -> str:
-    """The end of what the kernel wrote to its standard output and error, as a sentence; empty if nothing."""
+def last_words(record: KernelRecord) -> str:
+    """The end of what the kernel wrote to its standard output and error, from the last fatal error on if there is one.
+
+    Empty, or a line break, a heading and at most 2,000 characters. Blocks on the file.
+    """
     try:
         with open(record.standard_error, "rb") as file:
-            file.seek(max(0, os.path.getsize(record.standard_error) - longest))
+            file.seek(max(0, os.path.getsize(record.standard_error) - _SEARCHED))
             tail = file.read().decode("utf-8", "replace").strip()
     except OSError:
         return ""
-    lines = [line for line in tail.splitlines() if line.strip() and not line.startswith(_BANNER)]
-    return "\nThe end of its standard error:\n" + "\n".join(lines) if lines else ""
+    _, fatal, dump = tail.rpartition("Fatal Python error")
+    words = (fatal + dump)[:_WORDS] if fatal else tail[-_WORDS:]
+    return f"\nThe end of its standard error:\n{words}" if words else ""
 
 
-_BANNER = (
-    "NOTE: When using the `ipython kernel` entry point",
-    "To exit, you will have to explicitly quit this process",
-    "To read more about this, see https://github.com/ipython/ipython",
-    "To connect another client to this kernel, use:",
-    "    --existing",
-)
+_SEARCHED, _WORDS = 32_768, 2_000
 
 
 def remove_connection(record: KernelRecord) -> None:

@@ -32,14 +32,25 @@ def identify(pid: int) -> ProcessIdentity | None:
     """The identity of the process that has `pid` now, or None where there is none (a zombie is none)."""
     if not _LINUX:
         return _identify_by_psutil(pid)
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    if fields[0] in (b"Z", b"X"):
+    fields = _stat(pid)
+    if not fields or fields[0] in (b"Z", b"X"):
         return None
     return ProcessIdentity(pid=pid, start=int(fields[19]), boot=_boot())
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of `/proc/PID/stat` from the third on; none where there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+def _status_of_zombie(identity: ProcessIdentity) -> int | None:
+    fields = _stat(identity.pid) if _LINUX else []
+    is_it = len(fields) > 49 and fields[0] == b"Z" and int(fields[19]) == identity.start
+    return int(fields[49]) if is_it else None
 
 
 def _identify_by_psutil(pid: int) -> ProcessIdentity | None:
@@ -63,6 +74,8 @@ class Exit:
 
     code: int | None = None
     signal: int | None = None
+    peak_bytes: int | None = None
+    """Its largest resident memory, for a child of ours."""
 
     def __str__(self) -> str:
         if self.signal is not None:
@@ -71,6 +84,12 @@ class Exit:
             except ValueError:
                 return f"killed by signal {self.signal}"
         return "ended" if self.code is None else f"exit code {self.code}"
+
+
+def _exit(code: int, peak_bytes: int | None) -> Exit:
+    if code < 0:
+        return Exit(signal=-code, peak_bytes=peak_bytes)
+    return Exit(code=code, peak_bytes=peak_bytes)
 
 
 class Process:
@@ -92,10 +111,10 @@ class Process:
         """Whether it still runs; a zombie does not."""
         if self._exit is not None:
             return False
-        if self._child is not None:
-            return self._child.poll() is None
         if self._fd >= 0:
             return not select.select([self._fd], [], [], 0)[0]
+        if self._child is not None:
+            return self._child.poll() is None
         return identify(self.identity.pid) == self.identity
 
     def watch(self, on_death: Callable[[], None]) -> None:
@@ -120,35 +139,43 @@ class Process:
             on_death()
 
     def exit(self) -> Exit:
-        """How it ended. Blocks for a moment at most; only for a process that is not alive."""
+        """How it ended; only for a process that is not alive, so that nothing is waited for."""
         if self._exit is None:
             self._exit = self._exit_of_child() if self._child is not None else self._exit_of_other()
         return self._exit
 
     def _exit_of_child(self) -> Exit:
+        """`wait4` instead of `Popen.wait`: it tells how much memory the child had at its peak."""
         assert self._child is not None
+        if self._child.returncode is not None:
+            return _exit(self._child.returncode, None)
         try:
-            status = self._child.wait(1.0)
-        except subprocess.TimeoutExpired:
+            _, status, usage = os.wait4(self.identity.pid, 0)
+        except ChildProcessError:
             return Exit()
-        return Exit(signal=-status) if status < 0 else Exit(code=status)
+        self._child.returncode = os.waitstatus_to_exitcode(status)
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return _exit(self._child.returncode, peak)
 
     def _exit_of_other(self) -> Exit:
-        """Linux 6.15 and later keep the status of a reaped process for whoever holds its pidfd."""
+        """A zombie's status stands in /proc (proc(5), field 52); once it is reaped, Linux 6.15 and later keep
+        it for whoever holds its pidfd."""
+        status = _status_of_zombie(self.identity)
+        if status is None:
+            status = self._status_by_pidfd()
+        return Exit() if status is None else _exit(os.waitstatus_to_exitcode(status), None)
+
+    def _status_by_pidfd(self) -> int | None:
         if self._fd < 0:
-            return Exit()
+            return None
         info = ctypes.create_string_buffer(64)
         ctypes.c_uint64.from_buffer(info, 0).value = _PIDFD_INFO_EXIT
         try:
             fcntl.ioctl(self._fd, _PIDFD_GET_INFO, info, True)
         except OSError:
-            return Exit()
-        if not ctypes.c_uint64.from_buffer(info, 0).value & _PIDFD_INFO_EXIT:
-            return Exit()
-        status = ctypes.c_int32.from_buffer(info, 60).value
-        if os.WIFSIGNALED(status):
-            return Exit(signal=os.WTERMSIG(status))
-        return Exit(code=os.WEXITSTATUS(status))
+            return None
+        known = ctypes.c_uint64.from_buffer(info, 0).value & _PIDFD_INFO_EXIT
+        return ctypes.c_int32.from_buffer(info, 60).value if known else None
 
     def signal(self, number: int) -> None:
         """Send a signal to this very process. Raises ProcessLookupError where it is gone."""

@@ -254,7 +254,7 @@ def dump_crashes(descriptor: int) -> None:
     """Tracebacks of crashes in C go to the kernel's log: ipykernel's pipe would lose them."""
     import faulthandler
 
-    faulthandler.enable(file=os.fdopen(descriptor, "w"))
+    faulthandler.enable(file=os.fdopen(descriptor, "w"), all_threads=False)
 
 
 def main() -> None:
@@ -271,6 +271,7 @@ def main() -> None:
     base = os.path.splitext(options.connection_file)[0]
     attempt(pipe_through_folder, iostream, base)
     app: Any = kernelapp.IPKernelApp.instance()
+    app.log_connection_info = lambda: None  # advice to people at a terminal, which is not where it would go
     app.initialize(sys.argv[1:])
     recorder = attempt(Recorder, options.log, options.limit)
     if recorder is not None:

@@ -20,6 +20,8 @@ class Arguments(BaseModel):
 
 Session = Annotated[str, Field(description="another session than this project's own")]
 Code = Annotated[str, Field(description="Python code; the last expression's value is shown")]
+ExecutionNumber = Annotated[int, Field(ge=1, lt=1 << 53)]
+"""No more than JSON carries exactly, and the database takes."""
 MaxChars = Annotated[int, Field(ge=500, le=400_000, description="text limit, 12000 by default")]
 
 
@@ -44,7 +46,7 @@ class Exec(Arguments):
 class Output(Arguments):
     """kernel_output."""
 
-    execution_id: int
+    execution_id: ExecutionNumber
     wait: Annotated[float, Field(ge=0, le=86_400, description="seconds to wait for its end")] = 0
     from_line: Annotated[int, Field(ge=1, description="read on from this line")] | None = None
     tail: Annotated[int, Field(ge=1, description="only the last lines")] | None = None
@@ -88,6 +90,13 @@ class SaveNotebook(Arguments):
     session: Session = ""
 
 
+class Restart(Arguments):
+    """kernel_restart."""
+
+    replay: Annotated[bool, Field(description="then run the cells that succeeded again, up to the first error")] = False
+    session: Session = ""
+
+
 class UseEnv(Arguments):
     """kernel_use_env."""
 
@@ -113,7 +122,7 @@ class Shutdown(Arguments):
 class Interrupt(Arguments):
     """kernel_interrupt."""
 
-    execution_id: Annotated[int, Field(description="only this one; without it, whatever runs")] | None = None
+    execution_id: Annotated[ExecutionNumber, Field(description="only this one; without it, whatever runs")] | None = None
     session: Session = ""
 
 

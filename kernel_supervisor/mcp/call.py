@@ -82,29 +82,40 @@ class Call:
         """
         end = time.monotonic() + patience_s
         try:
-            while not ticket.settled.is_set() and time.monotonic() < end:
-                try:
-                    await asyncio.wait_for(ticket.settled.wait(), min(PROGRESS_S, max(0.0, end - time.monotonic())))
-                except asyncio.TimeoutError:
-                    await self.progress(_how_it_goes(ticket))
+            while not ticket.settled.is_set() and time.monotonic() < end and not self.caller.admin.stopping.is_set():
+                await self._wait_once(ticket, min(PROGRESS_S, max(0.0, end - time.monotonic())))
         except asyncio.CancelledError:
             if not reader and self.caller.cancelled_on_purpose(self.number):
                 await asyncio.shield(self.supervisor.stop_execution(ticket, "the client cancelled the call"))
             raise
 
+    async def _wait_once(self, ticket: Ticket, longest_s: float) -> None:
+        waits = [asyncio.create_task(each.wait()) for each in (ticket.settled, self.caller.admin.stopping)]
+        try:
+            done, _ = await asyncio.wait(waits, timeout=longest_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        if not done:
+            await self.progress(_how_it_goes(ticket))
+
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now."""
         execution = ticket.execution if ticket is not None else execution
         folded = await self.supervisor.folded(execution, ticket)
-        notices = tuple(self.caller.notices)
+        notices = [*self.caller.notices]
         self.caller.notices.clear()
+        if self.caller.admin.stopping.is_set():
+            notices.append("the daemon was stopped on request; kernel and cell run on, the next call finds them")
+        if self.supervisor.records.not_recorded:
+            notices.append(f"this is not being recorded: {self.supervisor.records.not_recorded}")
         view = ResultView(
             execution=execution,
             folded=folded,
             duration_s=_duration(execution),
             kernel=await self._unusual_kernel(execution),
             behind=self.supervisor.behind(ticket) if ticket is not None else (),
-            notices=notices,
+            notices=tuple(notices),
             cells=await self.supervisor.cells_of(execution) if _has_error(folded.outputs) else {},
         )
         if weight(view) > _THREAD_FROM:

@@ -44,5 +44,7 @@ class Admin:
     status: Callable[[], dict[str, Any]]
     stop: Callable[[bool], None]
     """Stop the daemon soon; True ends the kernels first."""
+    stopping: asyncio.Event
+    """Set when the daemon is about to stop on request: calls that wait answer with what there is."""
     hand_over: Callable[[], None]
     """Make way for another daemon: clients are not told to wait, calls stay open, kernels run on."""

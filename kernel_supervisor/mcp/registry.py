@@ -113,7 +113,7 @@ TOOLS: dict[str, Tool] = {
     "kernel_restart": Tool(
         title="Restart the kernel",
         description="A fresh process for the session's kernel: all variables are lost, history and notebook go on.",
-        model=a.NoArguments,
+        model=a.Restart,
         run=kernels.kernel_restart,
         annotations=_changes(destructive=True),
     ),

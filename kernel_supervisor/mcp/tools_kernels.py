@@ -9,14 +9,16 @@ from typing import Any
 import psutil
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import KernelRecord, SessionRecord
+from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.mcp import arguments as a
-from kernel_supervisor.mcp.call import Answer, Call
+from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.tables import size, span, table, when
 from kernel_supervisor.sessions import foreign, naming, saving
 from kernel_supervisor.sessions.runner import Runner
+
+_NAME_A_KERNEL = "kernel_id is empty: give an id from kernel_list_running, or its beginning"
 
 
 async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
@@ -96,11 +98,13 @@ def _memory(pid: int | None) -> int | None:
         return None
 
 
-async def kernel_restart(call: Call, args: a.NoArguments) -> Answer:
+async def kernel_restart(call: Call, args: a.Restart) -> Answer:
     """A fresh process for the session's kernel."""
     session = await call.session(args.session)
     record = await call.supervisor.kernel_record(session)
-    intent = {"generation": record.generation if record is not None else 0}
+    replayed = await call.supervisor.last_good_cells(session) if args.replay else []
+    generation = record.generation if record is not None else 0
+    intent: dict[str, Any] = {"generation": generation, "replay": [cell.id for cell in replayed]}
     intent = await call.supervisor.records.begin_call(call.key, call.caller.asker.client_id, "kernel_restart", intent)
     if record is None or record.ended or record.generation == intent["generation"]:
         runner = await call.supervisor.restart(session, call.caller.asker, call.client)
@@ -109,27 +113,50 @@ async def kernel_restart(call: Call, args: a.NoArguments) -> Answer:
         f"kernel {_called(record)} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
         "The session's history and notebook go on."
     )
-    return Answer(text=text, facts={"kernel_id": record.id, "generation": record.generation})
+    facts = {"kernel_id": record.id, "generation": record.generation}
+    if not args.replay:
+        return Answer(text=text, facts=facts)
+    return await _replay(call, session, intent["replay"], text, facts)
+
+
+async def _replay(
+    call: Call, session: SessionRecord, cells: list[int], text: str, facts: dict[str, Any]
+) -> Answer:
+    """Run earlier cells again, each once however often this call is sent, up to the first that fails."""
+    asker = call.caller.asker
+    for done, number in enumerate(cells):
+        source = (await call.supervisor.find_execution(number))[0].source
+        ticket = await call.supervisor.execute(session, source, asker, call.client, f"{call.key}:replay:{number}")
+        while not ticket.settled.is_set():
+            await call.wait(ticket, PROGRESS_S)
+        if ticket.execution.status != "ok":
+            again = ticket.execution.id
+            text += (
+                f" Replay stopped: execution {number}, run again as {again}, ended with status "
+                f"{ticket.execution.status} (kernel_output(execution_id={again})); {done} of {len(cells)} cells ran."
+            )
+            return Answer(text=text, facts={**facts, "replayed": done, "failed": again})
+    return Answer(text=f"{text} {len(cells)} cells were run again.", facts={**facts, "replayed": len(cells)})
 
 
 async def kernel_shutdown(call: Call, args: a.Shutdown) -> Answer:
     """End a kernel."""
     runners = call.supervisor.kernels.runners
-    intent = await call.supervisor.records.begin_call(
-        call.key, call.caller.asker.client_id, "kernel_shutdown", {"kernel_id": args.kernel_id}
-    )
-    try:
-        kernel_id = naming.kernel_id(args.kernel_id, runners)
-    except RefusedError:
-        if args.kernel_id in call.supervisor.kernels.ended or intent.get("seen"):
-            return Answer(text=f"kernel {args.kernel_id} is gone", facts={"kernel_id": args.kernel_id})
-        raise
+    given = needed(args.kernel_id, _NAME_A_KERNEL).strip()
+    wanted = await call.supervisor.records.intent_of(call.key)
+    if not wanted and given in call.supervisor.kernels.ended and given not in runners:
+        return Answer(text=f"kernel {given} is gone already", facts={"kernel_id": given})
+    kernel_id = KernelId(wanted["kernel_id"]) if wanted else naming.kernel_id(given, runners)
+    if kernel_id not in runners:
+        return Answer(text=f"kernel {kernel_id} is gone", facts={"kernel_id": kernel_id})
     record = runners[kernel_id].kernel.record
     if not record.owned and not args.force:
         raise RefusedError(
             f"kernel {kernel_id} was started by somebody else, who may be working in it. kernel_detach leaves it; "
             "force=true ends it."
         )
+    intent = {"kernel_id": kernel_id}
+    await call.supervisor.records.begin_call(call.key, call.caller.asker.client_id, "kernel_shutdown", intent)
     await call.supervisor.shut_down(kernel_id, f"the kernel was shut down by {call.client}")
     return Answer(text=f"kernel {kernel_id} is gone, with its variables", facts={"kernel_id": kernel_id})
 
@@ -173,7 +200,7 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     """Work in another environment; the kernel left behind runs on."""
     session = await call.session(args.session)
     asker = call.caller.asker
-    wanted = args.env_name.strip()
+    wanted = needed(args.env_name, "env_name is empty: kernel_list_envs lists environments").strip()
     if wanted == "default":
         interpreter = await asyncio.to_thread(call.supervisor.default_interpreter, asker)
     else:
@@ -229,7 +256,7 @@ async def kernel_attach(call: Call, args: a.Attach) -> Answer:
     """Work in a kernel that runs already."""
     session = await call.session(args.session)
     kernels = call.supervisor.kernels
-    wanted, asker = args.kernel_id.strip(), call.caller.asker
+    wanted, asker = needed(args.kernel_id, _NAME_A_KERNEL).strip(), call.caller.asker
     theirs = await foreign.choose(wanted, asker.surroundings.env, asker.cwd) if wanted not in kernels.runners else None
     if theirs is not None:
         runner = await kernels.attach(foreign.record_of(theirs, session, call.supervisor.paths.logs))
@@ -246,7 +273,7 @@ async def kernel_detach(call: Call, args: a.NoArguments) -> Answer:
     """Return to the session's default kernel."""
     session = await call.session(args.session)
     record = await call.supervisor.kernel_record(session)
-    if record is None or record.interpreter.kind == "default":
+    if record is None or (record.session == session.name and record.interpreter.kind == "default"):
         return Answer(text="this session is in its default kernel already", facts={"kernel_id": session.kernel_id})
     after = await call.supervisor.leave(session, call.client)
     where = f"kernel {after.kernel_id}" if after.kernel_id else "the next kernel_exec starts it"

@@ -186,9 +186,14 @@ async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
             )
     else:
         runner = call.supervisor.runner_of(session)
-        ticket = runner.current if runner is not None else None
-        if ticket is None:
+        current = runner.current if runner is not None else None
+        # sent again after a daemon's death, it must not hit another execution than the first time
+        intent = {"execution_id": current.execution.id if current is not None else None}
+        asker = call.caller.asker.client_id
+        intent = await call.supervisor.records.begin_call(call.key, asker, "kernel_interrupt", intent)
+        if current is None or intent["execution_id"] != current.execution.id:
             return Answer(text="nothing is running", facts={"stopped": False})
+        ticket = current
     stopped = await call.supervisor.stop_execution(ticket, f"interrupted by {call.client}")
     number = ticket.execution.id
     if stopped:

@@ -12,6 +12,8 @@ from kernel_supervisor.mcp.view import Draft, ResultView
 
 _LINE = 600
 """Characters of a notice, a reason, a question."""
+_REASON = 3000
+"""Characters of a reason: that of a kernel's death has its last words in it."""
 _NOTICES = 6
 _MARKS_SHOWN = 3
 _MARKS = {
@@ -38,7 +40,7 @@ def header(view: ResultView, *, output: bool) -> str:
         parts.append("no output" if execution.settled else "no output yet")
     lines = [" · ".join(parts)]
     if execution.reason:
-        lines.append(clipped(execution.reason))
+        lines.append(clipped(execution.reason, _REASON))
     lines += [f"note: {clipped(notice)}" for notice in view.notices[:_NOTICES]]
     return "\n".join(lines)
 
@@ -71,10 +73,10 @@ def seconds(duration: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def clipped(text: str) -> str:
+def clipped(text: str, longest: int = _LINE) -> str:
     """`text` as plain text that is short enough for a line of its own."""
-    text = plain(shorten_data(text[: _LINE * 4])).strip()
-    return text if len(text) <= _LINE else text[: _LINE - 1] + "…"
+    text = plain(shorten_data(text[: longest * 4])).strip()
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _behind(behind: Sequence[ExecutionId]) -> str:

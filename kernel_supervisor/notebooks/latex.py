@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from nbconvert.exporters import PDFExporter
 from nbconvert.exporters.pdf import LatexFailed
 
-from kernel_supervisor.notebooks.contents import Contents
+from kernel_supervisor.notebooks.contents import Contents, with_readable_json
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
+"""All but the escape character, of which nbconvert makes colours."""
 
 
 def found() -> bool:
@@ -34,7 +38,23 @@ def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
     os.environ["TEXINPUTS"] = f"{ipynb.parent}:"
     exporter: Any = PDFExporter()  # type: ignore[no-untyped-call]  # nbconvert has no types
     try:
-        document, _ = exporter.from_notebook_node(notebook, resources)
+        document, _ = exporter.from_notebook_node(_printable(notebook), resources)
     except LatexFailed as error:
         raise RuntimeError(str(error)) from error
     pdf.write_bytes(document)
+
+
+def _printable(notebook: Any) -> Any:
+    """`notebook` without what LaTeX gives up on: control characters, and SVG, which only Inkscape translates."""
+    notebook = with_readable_json(notebook)
+    for cell in notebook.cells:
+        cell["source"] = _CONTROL.sub("", cell.source)
+        for output in cell.get("outputs", ()):
+            if "text" in output:
+                output["text"] = _CONTROL.sub("", output.text)
+            data = output.get("data", {})
+            if data.pop("image/svg+xml", None):
+                data.setdefault("text/plain", "A picture in SVG: it is in the notebook.")
+            if "text/plain" in data:
+                data["text/plain"] = _CONTROL.sub("", data["text/plain"])
+    return notebook

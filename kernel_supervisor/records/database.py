@@ -1,7 +1,9 @@
 """The records: sessions, kernels, executions and calls in SQLite, committed before anything takes effect.
 
 One thread owns the connection. WAL with `synchronous=NORMAL`: what is committed survives the death of this
-process at any line, which is what the promises need; a power cut may take the last few commits.
+process at any line, which is what the promises need; a power cut may take the last few commits. Where the disk
+does not take a commit, everything goes on in a copy in memory, `not_recorded` says so, and the copy goes back to
+the disk as soon as there is room.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from kernel_supervisor.core.model import (
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 SCHEMA = 1
+_RETURN_S = 1.0
+_DAMAGED = ("malformed", "not a database", "encrypted")
 _MIGRATIONS = [
     """
     CREATE TABLE sessions (
@@ -50,7 +54,7 @@ _MIGRATIONS = [
     CREATE INDEX executions_unsettled ON executions (status) WHERE status IN ('queued', 'running');
     CREATE TABLE calls (
         call_key TEXT PRIMARY KEY, client_id TEXT NOT NULL, tool TEXT NOT NULL, intent TEXT NOT NULL,
-        answer TEXT, at REAL NOT NULL);
+        at REAL NOT NULL);
     """,
 ]
 _SESSION_COLUMNS = "name, directory, kernel_id, previous_kernel_id, created_at, notebooks"
@@ -68,6 +72,9 @@ class Database:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
         self._db: sqlite3.Connection
+        self._next_return = 0.0
+        self.not_recorded = ""
+        """Why the records are only in memory now; empty where they are on the disk."""
         self.set_aside = ""
         """Where an unreadable or newer database was moved to, empty where there was none."""
 
@@ -81,7 +88,7 @@ class Database:
 
     async def close(self) -> None:
         """Close the file."""
-        await self._run(lambda: self._db.close())
+        await self._run(self._close)
         self._thread.shutdown()
 
     async def _run(self, work: Callable[[], _T]) -> _T:
@@ -91,17 +98,55 @@ class Database:
         """Run one statement and commit; the last row's number. Raises UnavailableError."""
 
         def work() -> int:
+            if self.not_recorded:
+                self._return_to_disk()
             try:
-                with self._db:
-                    return self._db.execute(statement, tuple(values)).lastrowid or 0
+                return self._commit(statement, values)
+            except sqlite3.IntegrityError:
+                raise
             except sqlite3.Error as error:
-                if isinstance(error, sqlite3.IntegrityError):
-                    raise
-                raise UnavailableError(
-                    f"the records cannot be written ({error}): is {self._path}'s disk full?"
-                ) from error
+                self._go_to_memory(error)
+                return self._commit(statement, values)
 
         return await self._run(work)
+
+    def _commit(self, statement: str, values: Iterable[Any]) -> int:
+        with self._db:
+            return self._db.execute(statement, tuple(values)).lastrowid or 0
+
+    def _go_to_memory(self, error: sqlite3.Error) -> None:
+        """Go on in memory, with all that was committed so far."""
+        log.error("the records cannot be written to %s: %s; they are kept in memory", self._path, error)
+        memory = sqlite3.connect(":memory:", check_same_thread=False)
+        self._db.backup(memory)
+        self._db.close()
+        self._db = memory
+        self.not_recorded = f"the records cannot be written to {self._path}: {error}"
+        self._next_return = time.monotonic() + _RETURN_S
+
+    def _return_to_disk(self) -> None:
+        """Write the copy back, in one transaction, if there is room again; looked at now and then."""
+        if time.monotonic() < self._next_return:
+            return
+        self._next_return = time.monotonic() + _RETURN_S
+        disk = sqlite3.connect(self._path, timeout=1, check_same_thread=False)
+        try:
+            self._db.backup(disk)
+            disk.execute("PRAGMA journal_mode = WAL")
+            disk.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error as error:
+            log.info("the records cannot be written yet: %s", error)
+            disk.close()
+            return
+        self._db.close()
+        self._db, self.not_recorded = disk, ""
+        log.info("the records are on the disk again")
+
+    def _close(self) -> None:
+        if self.not_recorded:
+            self._next_return = 0.0
+            self._return_to_disk()
+        self._db.close()
 
     async def _rows(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         return await self._run(lambda: self._db.execute(query, tuple(values)).fetchall())
@@ -110,6 +155,8 @@ class Database:
         try:
             self._connect()
         except (sqlite3.DatabaseError, _NewerSchemaError) as error:
+            if isinstance(error, sqlite3.DatabaseError) and not any(word in str(error) for word in _DAMAGED):
+                raise UnavailableError(f"the records at {self._path} cannot be opened: {error}") from error
             self.set_aside = f"{self._path}.set-aside-{time.strftime('%Y%m%d-%H%M%S')}"
             log.error("the records cannot be used (%s) and were moved to %s", error, self.set_aside)
             for suffix in ("", "-wal", "-shm"):
@@ -233,16 +280,11 @@ class Database:
         values = (call_key, client_id, tool, json.dumps(intent), time.time())
         statement = "INSERT OR IGNORE INTO calls (call_key, client_id, tool, intent, at) VALUES (?, ?, ?, ?, ?)"
         await self._write(statement, values)
+        return await self.intent_of(call_key) or intent
+
+    async def intent_of(self, call_key: str) -> dict[str, Any] | None:
+        """What a call said that it was about to do, if it was made before."""
         rows = await self._rows("SELECT intent FROM calls WHERE call_key = ?", (call_key,))
-        return dict(json.loads(rows[0][0]))
-
-    async def finish_call(self, call_key: str, answer: dict[str, Any]) -> None:
-        """Commit a call's answer, so that its repetition gets the same one."""
-        await self._write("UPDATE calls SET answer = ? WHERE call_key = ?", (json.dumps(answer), call_key))
-
-    async def answered_call(self, call_key: str) -> dict[str, Any] | None:
-        """The answer that a call was given, if it was."""
-        rows = await self._rows("SELECT answer FROM calls WHERE call_key = ? AND answer IS NOT NULL", (call_key,))
         return dict(json.loads(rows[0][0])) if rows else None
 
     async def forget_calls(self, older_than_s: float) -> None:

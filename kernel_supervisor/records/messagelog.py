@@ -86,19 +86,31 @@ def read(path: str | Path, start: int = 0, end: int | None = None) -> Iterator[t
             if not line.endswith(b"\n"):
                 return
             position += len(line)
-            item = _decode(line)
+            text = _payload(line)
+            del line  # a record may be large: never more copies of it than are needed
+            item = _decode(text) if text is not None else None
+            del text
             if item is not None:
                 yield position, item
+                del item
 
 
-def _decode(line: bytes) -> Message | Mark | None:
+def _payload(line: bytes) -> str | None:
+    """The JSON of a record that is whole."""
     if len(line) < 11 or line[8:9] != b" ":
         return None
-    payload = line[9:-1]
+    payload = memoryview(line)[9:-1]
     try:
         if int(line[:8], 16) != binascii.crc32(payload):
             return None
-        parts = json.loads(payload)
+        return str(payload, "utf-8")
+    except ValueError:
+        return None
+
+
+def _decode(text: str) -> Message | Mark | None:
+    try:
+        parts = json.loads(text)
         return _mark(parts[1]) if parts[0] == "mark" else _message(parts)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None

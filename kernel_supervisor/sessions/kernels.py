@@ -18,7 +18,7 @@ from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, Se
 from kernel_supervisor.environments.activation import activate
 from kernel_supervisor.environments.discovery import describe
 from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
-from kernel_supervisor.kernels.launch import Surroundings, remove_connection
+from kernel_supervisor.kernels.launch import Surroundings, last_words, remove_connection
 from kernel_supervisor.kernels.process import identify
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
@@ -47,7 +47,7 @@ class Kernels:
         """Start a kernel for a session and wait until it is ready. Raises UnavailableError."""
         kernel_id = KernelId(secrets.token_hex(6))
         record = self._record(kernel_id, session, interpreter, directory, generation=1)
-        return await self._launch(record, asker)
+        return await self._launch(record, await asyncio.to_thread(_activated, interpreter, asker))
 
     def _record(
         self,
@@ -89,9 +89,8 @@ class Kernels:
             self._hold(kernel.teach_lookup(), f"lookup in kernel {record.id}")
         return runner
 
-    async def _launch(self, record: KernelRecord, asker: Asker) -> Runner:
+    async def _launch(self, record: KernelRecord, surroundings: Surroundings) -> Runner:
         """Commit, launch, commit the process, connect: a next daemon finds the kernel whatever line was the last."""
-        surroundings = await asyncio.to_thread(_activated, record.interpreter, asker)
         await self._records.save_kernel(record)
         try:
             kernel = await Kernel.start(record, surroundings)
@@ -120,7 +119,7 @@ class Kernels:
     def _lost(self, runner: Runner) -> None:
         """A kernel ended on its own account: its record says why, its sockets go."""
         record = runner.kernel.record
-        log.warning("session %s: kernel %s: %s", record.session, record.id, runner.dead_because)
+        log.warning("session %s: kernel %s: %s", record.session, record.id, runner.dead_because.partition("\n")[0])
         self._hold(self._bury(runner), f"burial of kernel {record.id}")
 
     def _hold(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -142,7 +141,7 @@ class Kernels:
     async def end(self, runner: Runner, reason: str) -> None:
         """End a kernel on request, politely first. Its running execution is told `reason`."""
         record = runner.kernel.record
-        runner.dead_because = reason
+        runner.doom(reason)
         await runner.kernel.shutdown()
         await runner.bury()
         self.runners.pop(record.id, None)
@@ -151,14 +150,21 @@ class Kernels:
         log.info("session %s: kernel %s ended: %s", record.session, record.id, reason)
 
     async def restart(self, record: KernelRecord, asker: Asker) -> Runner:
-        """A fresh process for a kernel, living or dead, under the same id. Raises UnavailableError."""
+        """A fresh process for a kernel, living or dead, under the same id. Raises UnavailableError.
+
+        It gets what the living one was started with, else what the client has that asks.
+        """
         runner = self.runners.get(record.id)
+        surroundings = None
         if runner is not None:
+            surroundings = await asyncio.to_thread(runner.kernel.read_surroundings)
             await self.end(runner, "the kernel was restarted on request")
         fresh = self._record(
             record.id, record.session, record.interpreter, record.directory, generation=record.generation + 1
         )
-        return await self._launch(fresh, asker)
+        if surroundings is None:
+            surroundings = await asyncio.to_thread(_activated, fresh.interpreter, asker)
+        return await self._launch(fresh, surroundings)
 
     # Adoption
 
@@ -184,7 +190,8 @@ class Kernels:
         except ProcessLookupError:
             self.unreachable.pop(record.id, None)
             remove_connection(record)
-            await self._mark_ended(record, "it ended while no daemon watched it; how is not known")
+            words = await asyncio.to_thread(last_words, record)
+            await self._mark_ended(record, f"the kernel ended while no daemon watched it; how is not known{words}")
             return True
         try:
             await kernel.connect(deadline_s)
@@ -195,7 +202,7 @@ class Kernels:
             return False
         self.unreachable.pop(record.id, None)
         await self._records.save_kernel(kernel.record)
-        self._own(kernel)
+        self._own(kernel).mark_gap(f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
         log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, record.process)
         return True
 

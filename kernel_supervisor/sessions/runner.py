@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core.errors import SupervisorError, UnavailableError
-from kernel_supervisor.core.model import Execution, ExecutionStatus, KernelState, Message, MessageId, Region
+from kernel_supervisor.core.model import Execution, ExecutionStatus, KernelState, Mark, Message, MessageId, Region
 from kernel_supervisor.kernels.channels import Channel, JupyterMessage
 from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.records import messagelog
@@ -26,6 +26,10 @@ IDLE_GRACE_S = 4.0
 """How long after its reply an execution's idle status may be missing (nbclient waits as long)."""
 LOOK_S = 1.0
 """How often the message log of a running execution is looked at, in case its messages did not reach us."""
+_LOST = (
+    "it was sent, or about to be sent, when the daemon died, and was over before another listened; this kernel does "
+    "not record itself, so nobody knows how it ended. It was not run again"
+)
 _REMEMBERED = 2000
 _LATE_S = 0.2
 
@@ -46,7 +50,9 @@ class Runner:
         self._late: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer = None if kernel.record.recorded else MessageLogWriter(Path(kernel.record.message_log))
+        self._over = False
         self.dead_because = ""
+        """Why the kernel is gone, once that is known."""
         self.last_used = time.time()
         self.execution_count = 0
         """The kernel's own, as far as we have seen."""
@@ -56,7 +62,7 @@ class Runner:
     @property
     def state(self) -> KernelState:
         """What the kernel is doing, as far as our own executions say."""
-        if self.dead_because or not self.kernel.alive:
+        if not self.kernel.alive:
             return "dead"
         return "busy" if self.current is not None else "idle"
 
@@ -66,14 +72,11 @@ class Runner:
         return list(self._queue)
 
     def submit(self, ticket: Ticket) -> None:
-        """Put a committed execution in the queue."""
+        """Put a committed execution in the queue; one that a dead kernel can no longer run is aborted."""
         self._queue.append(ticket)
         self._wake.set()
-
-    def resume(self, ticket: Ticket) -> None:
-        """Go on with an execution that a predecessor had sent, or may have sent, before it died."""
-        self._queue.appendleft(ticket)
-        self._wake.set()
+        if self._over:
+            self._hold(self.bury(), f"execution {ticket.execution.id} on a dead kernel")
 
     async def withdraw(self, ticket: Ticket, reason: str) -> bool:
         """Take a queued execution out; False where it runs already."""
@@ -84,10 +87,11 @@ class Runner:
         return True
 
     async def _own(self) -> None:
-        while True:
-            while not self._queue:
+        while not self._over:
+            if not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
+                continue
             ticket = self.current = self._queue.popleft()
             try:
                 await self._run(ticket)
@@ -110,16 +114,40 @@ class Runner:
                 region=Region(log=record.message_log, start=start, end=start),
             )
             await self._save(ticket.execution)
+            self.kernel.watch_memory()
         assert ticket.execution.region is not None
         assert ticket.execution.msg_id is not None
         ticket.scanned = ticket.execution.region.start
         if ticket.sent:
             await asyncio.to_thread(self._search_log, ticket)
+        if ticket.sent and not record.recorded and ticket.reply is None:
+            await self._find_out(ticket)
+            return
         if not (ticket.reply and ticket.idle) and not self.dead_because:
             # sent again where a predecessor may have sent it: the recorder begins each msg_id only once
             await self.kernel.execute(ticket.execution.msg_id, ticket.execution.source)
             ticket.sent = True
         await self._see_through(ticket)
+
+    async def _find_out(self, ticket: Ticket) -> None:
+        """What became of an execution in a kernel without a recorder, which a predecessor sent or meant to send.
+
+        It is never sent again on a guess. A request on the same channel is answered behind it: if its reply
+        has not come by then, it came while nobody listened, or the request never arrived.
+        """
+        behind = asyncio.create_task(self.kernel.pass_through_shell(), name="barrier")
+        changed = asyncio.create_task(ticket.changed.wait(), name="reply")
+        try:
+            while ticket.reply is None and not behind.done() and not self.dead_because:
+                ticket.changed.clear()
+                await asyncio.wait({behind, changed}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (behind, changed):
+                task.cancel()
+        if ticket.reply is None and not self.dead_because:
+            await self._settle(ticket, "lost", _LOST)
+        else:
+            await self._see_through(ticket)
 
     async def _see_through(self, ticket: Ticket) -> None:
         """Wait for the end, by live messages; the log is looked at where they may have been lost."""
@@ -190,10 +218,18 @@ class Runner:
         elif parent_id in self._finished and message["msg_type"] != "status":
             self._extend_soon(parent_id)
 
+    def mark_gap(self, detail: str) -> None:
+        """Say in the log that nobody listened for a while. Only for kernels whose log we write."""
+        if self._writer is not None:
+            self._append(messagelog.encode_mark(Mark(kind="gap", parent_id="", detail=detail)))
+
     def _write(self, channel: Channel, message: JupyterMessage) -> None:
+        self._append(messagelog.encode_message(channel, message))
+
+    def _append(self, record: bytes) -> None:
         assert self._writer is not None
         try:
-            self._writer.append(messagelog.encode_message(channel, message))
+            self._writer.append(record)
         except OSError as error:
             log.error("kernel %s: a message could not be recorded: %s", self.kernel.record.id, error)
 
@@ -230,12 +266,17 @@ class Runner:
     # The end
 
     def _died(self) -> None:
-        if self.dead_because:  # it was ended on request, by somebody who goes on from there
+        if self._over:  # it was ended on request, by somebody who goes on from there
             return
-        self.dead_because = f"the kernel died ({self.kernel.ended_how()})"
+        self._over = True
         self._hold(self._mourn(), f"end of kernel {self.kernel.record.id}")
 
+    def doom(self, reason: str) -> None:
+        """It is about to be ended on request: nothing that waits here is begun any more."""
+        self._over, self.dead_because = True, reason
+
     async def _mourn(self) -> None:
+        self.dead_because = await asyncio.to_thread(self.kernel.post_mortem)
         await self.bury()
         self._on_death(self)
 
@@ -245,9 +286,8 @@ class Runner:
         if current is not None:
             current.changed.set()
             await current.settled.wait()
-        for ticket in list(self._queue):
-            await self._settle(ticket, "aborted", f"{self.dead_because} before this was run")
-        self._queue.clear()
+        while self._queue:
+            await self._settle(self._queue.popleft(), "aborted", f"it was not run: {self.dead_because}")
 
     async def close(self) -> None:
         """Let go of the kernel, which runs on, and of everything that waits here."""

@@ -12,6 +12,7 @@ from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.core.model import ExecutionId, SessionRecord
 from kernel_supervisor.notebooks.document import About, write_notebook
 from kernel_supervisor.notebooks.export import export_html, export_pdf
+from kernel_supervisor.notebooks.files import check_target
 from kernel_supervisor.notebooks.history import Choice, Entry
 from kernel_supervisor.sessions.reading import messages_of
 from kernel_supervisor.sessions.supervisor import Supervisor
@@ -59,7 +60,7 @@ async def save(
         Entry(execution=execution, messages=lambda execution=execution: messages_of(execution))  # type: ignore[misc]  # mypy cannot infer a lambda's default
         for execution in history
     ]
-    path = _target(wanted, session)
+    path = await asyncio.to_thread(_target, wanted, session)
     choice = Choice(only="ok" if wanted.only == "ok" else "all", first=wanted.first, last=wanted.last)
     written = await asyncio.to_thread(
         write_notebook,
@@ -80,7 +81,7 @@ async def save(
 def _target(wanted: Wanted, session: SessionRecord) -> Path:
     name = wanted.path.strip() or os.path.join(session.directory, session.name)
     path = Path(wanted.directory, os.path.expanduser(name))
-    return path if path.suffix == ".ipynb" else path.with_name(path.name + ".ipynb")
+    return check_target(path, suffix=".ipynb")
 
 
 def _about(supervisor: Supervisor, session: SessionRecord) -> About:

@@ -33,6 +33,7 @@ from kernel_supervisor.sessions.runner import Runner, new_msg_id, status_of
 from kernel_supervisor.sessions.ticket import Ticket
 
 log = logging.getLogger(__name__)
+_CALLS_KEPT_S = 7 * 86_400.0
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
 _CLAIM_S = 120.0
@@ -57,6 +58,7 @@ class Supervisor:
         await self.records.open()
         self.sessions = {session.name: session for session in await self.records.sessions()}
         await self.kernels.adopt_all()
+        await self.records.forget_calls(_CALLS_KEPT_S)
         for execution in await self.records.unsettled():
             await self._take_up(execution)
 
@@ -136,8 +138,8 @@ class Supervisor:
         record = await self.records.kernel(session.kernel_id)
         if record is not None and record.ended:
             raise RefusedError(
-                f"{record.end_reason}. Its variables are gone. kernel_restart gives this session a fresh kernel; "
-                "kernel_history shows what was run."
+                f"{record.end_reason.splitlines()[0]}. Its variables are gone. kernel_restart gives this session a "
+                "fresh kernel; kernel_history shows what was run."
             )
 
     # Executions
@@ -258,6 +260,16 @@ class Supervisor:
             runner = await self.kernels.restart(record, asker)
             await self.add_entry(session, "note", "The kernel was restarted: its variables are gone.", client)
             return runner
+
+    async def last_good_cells(self, session: SessionRecord) -> list[Execution]:
+        """What succeeded on the latest generation of a kernel of this session that anything succeeded on, in order."""
+        good = [
+            each for each in await self.records.history(session.name) if each.kind == "code" and each.status == "ok"
+        ]
+        if not good:
+            return []
+        latest = (good[-1].kernel_id, good[-1].generation)
+        return [each for each in good if (each.kernel_id, each.generation) == latest]
 
     async def switch(self, session: SessionRecord, runner: Runner, client: str, note: str) -> SessionRecord:
         """Make another kernel the session's current one, with a note; the one left behind runs on."""

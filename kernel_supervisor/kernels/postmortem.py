@@ -1,0 +1,110 @@
+"""Why a kernel died: exit code or signal, evidence of memory exhaustion, peak memory, last words. Linux knows most."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.kernels.launch import last_words
+from kernel_supervisor.kernels.process import Exit
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryWatch:
+    """The counters of out-of-memory kills at some moment, to be compared after a death."""
+
+    cgroup: str = ""
+    """The folder of the process's memory cgroup, empty where there is none that counts."""
+    killed: int = 0
+    """How many processes that cgroup has lost to its limit."""
+    system_killed: int = 0
+    """How many the whole system has."""
+
+
+def watch_memory(pid: int, *, system: bool = False) -> MemoryWatch:
+    """The counters now, while the process lives. `system` reads the slower system-wide one too. Blocks on /proc."""
+    folder = _memory_cgroup(pid)
+    return MemoryWatch(
+        cgroup=str(folder) if folder else "",
+        killed=_killed_in(folder) if folder else 0,
+        system_killed=_killed_by_system() if system else 0,
+    )
+
+
+def explain(record: KernelRecord, ended: Exit, before: MemoryWatch | None) -> str:
+    """The whole of what is known, first the short of it. Blocks on files."""
+    sentences = [f"the kernel died ({ended})"]
+    evidence = _memory_evidence(before) if before is not None else ""
+    if evidence:
+        sentences.append(f"it ran out of memory: {evidence}")
+    elif ended.signal == signal.SIGKILL:
+        sentences.append("somebody sent it; there is no sign that memory ran out")
+    elif ended.signal in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT):
+        sentences.append("a crash in compiled code, not a Python exception")
+    elif ended.signal is None and ended.code is None:
+        sentences.append("how cannot be known for a kernel that an earlier daemon started, on this system")
+    if ended.peak_bytes:
+        sentences.append(f"peak memory {ended.peak_bytes / 1e6:.0f} MB")
+    return "; ".join(sentences) + last_words(record)
+
+
+def _memory_evidence(before: MemoryWatch) -> str:
+    if before.cgroup:
+        folder = Path(before.cgroup)
+        if _killed_in(folder) > before.killed:
+            return f"its control group ({folder.name}{_limit(folder)}) counted an out-of-memory kill"
+    if before.system_killed and _killed_by_system() > before.system_killed:
+        return "the system killed a process for lack of memory at that time"
+    return ""
+
+
+def _memory_cgroup(pid: int) -> Path | None:
+    """https://docs.kernel.org/admin-guide/cgroup-v2.html, and memory.txt of cgroup-v1."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        root = _CGROUPS / "memory" if "memory" in controllers.split(",") else _CGROUPS
+        if controllers in ("", "memory") or "memory" in controllers.split(","):
+            folder = root / path.lstrip("/")
+            if (folder / "memory.events").exists() or (folder / "memory.oom_control").exists():
+                return folder
+    return None
+
+
+def _killed_in(folder: Path) -> int:
+    for name in ("memory.events", "memory.oom_control"):
+        counted = _field(folder / name, "oom_kill")
+        if counted is not None:
+            return counted
+    return 0
+
+
+def _killed_by_system() -> int:
+    return _field(Path("/proc/vmstat"), "oom_kill") or 0
+
+
+def _limit(folder: Path) -> str:
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        try:
+            return f", limit {int((folder / name).read_text()) / 1e6:.0f} MB"
+        except (OSError, ValueError):
+            continue
+    return ""
+
+
+def _field(path: Path, name: str) -> int | None:
+    try:
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return int(value)
+    except (OSError, ValueError):
+        return None
+    return None

@@ -1,0 +1,67 @@
+"""Everything that `.ci/run` checks, each session in an environment of its own with the built package in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests", "fast"]
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_existing_virtualenvs = True
+FAST = ("tests/unit", "tests/wire")
+NEWER_THAN = (3, 10)
+
+
+def pythons() -> list[str]:
+    """Every interpreter ≥ 3.10 at hand, one for each minor version: on PATH, and pyenv's."""
+    candidates = [shutil.which(f"python3.{minor}") for minor in range(10, 20)]
+    candidates += [str(path) for path in sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python"))]
+    found: dict[tuple[int, ...], str] = {}
+    for candidate in filter(None, candidates):
+        answer = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
+        version = re.match(r"Python (\d+)\.(\d+)", answer.stdout)
+        if version and (key := tuple(map(int, version.groups()))) >= NEWER_THAN:
+            found.setdefault(key, os.path.realpath(candidate))
+    return [found[key] for key in sorted(found)]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff, and who may import whom."""
+    session.install("ruff>=0.11", "import-linter>=2.3", ".")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict, over product and tests."""
+    session.install(".[test,pdf]")
+    session.run("mypy", "kernel_supervisor", "mcp_shim", "tests")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All four layers, against the built package, on the Python that runs this."""
+    session.install("--compile-bytecode", ".[test,pdf]")
+    session.run("pytest", *(session.posargs or ["tests"]))
+
+
+@nox.session(python=pythons())
+def fast(session: nox.Session) -> None:
+    """The fast layers on each Python ≥ 3.10 at hand."""
+    session.install("--compile-bytecode", ".[demo]", "hypothesis", "pyte", "pytest", "pytest-timeout")
+    session.run("pytest", *FAST)
+
+
+@nox.session(default=False)
+def lowest(session: nox.Session) -> None:
+    """All layers with the oldest dependencies that pyproject.toml admits."""
+    session.install("--resolution", "lowest-direct", ".[test,pdf]")
+    session.run("pytest", "tests")

@@ -1,0 +1,34 @@
+"""Fixtures for all layers. After each test that had a home: no process, no socket, no connection file is left."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Home
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Asynchronous tests run on asyncio, as the daemon does."""
+    return "asyncio"
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    """A supervisor's home that nobody else uses, on a path that is short enough for sockets."""
+    root = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
+    project = root / "project"
+    project.mkdir()
+    place = Home(root / "home", project)
+    try:
+        yield place
+    finally:
+        place.sweep()
+        left = [*place.daemons(), *place.kernels()]
+        shutil.rmtree(root, ignore_errors=True)
+        assert not left, left

@@ -1,0 +1,34 @@
+"""Fixtures for tests that talk to the shim as MCP clients do."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import ERAS, Home, fresh_home
+
+
+@pytest.fixture(params=ERAS)
+def era(request: pytest.FixtureRequest) -> str:
+    """Both eras of the protocol, one after the other."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def standing_home() -> Iterator[Home]:
+    """A home whose daemon is started by the first test of a file and serves all of them."""
+    with fresh_home() as home:
+        yield home
+
+
+@pytest.fixture
+def desk(standing_home: Home) -> Iterator[Home]:
+    """A directory, and so a session, of the test's own at the daemon of the file. No kernel runs yet."""
+    with tempfile.TemporaryDirectory(prefix="desk-", dir=standing_home.project) as project:
+        yield Home(standing_home.path, Path(project))
+        for kernel in standing_home.kernels():
+            kernel.kill()
+            kernel.wait(10)

@@ -1,0 +1,146 @@
+"""Promise: a kernel starts with the first execution, is restarted, interrupted and ended only on request."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import psutil
+import pytest
+
+from tests.support import Home, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_only_the_first_execution_starts_a_kernel(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.client.list_tools()
+        for name in ("kernel_status", "kernel_list_vars", "kernel_history", "kernel_list_running", "kernel_list_envs"):
+            result = await session.call(name)
+            assert not result.is_error, result.text
+            assert not desk.kernels(), f"{name} started a kernel"
+        for name, arguments in (("kernel_status", {}), ("kernel_list_vars", {}), ("kernel_inspect", {"var_name": "x"})):
+            result = await session.call(name, **arguments)
+            assert "no kernel yet" in result.text
+            assert "kernel_exec" in result.text, "it says what starts one"
+        assert "Nothing was run" in (await session.call("kernel_history")).text
+        assert not desk.kernels()
+        await session.run("1")
+        assert len(desk.kernels()) == 1
+
+
+async def test_status_says_which_kernel_where_and_how_it_is(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("1")
+        await session.run("2")
+        status = await session.call("kernel_status")
+    (kernel,) = desk.kernels()
+    facts = status.facts
+    assert facts["pid"] == kernel.pid
+    assert facts["interpreter"] == sys.executable
+    assert facts["kernel_directory"] == os.path.realpath(desk.project)
+    assert (facts["state"], facts["execution_count"], facts["name"]) == ("idle", 2, "default")
+    assert 0 <= facts["uptime_s"] < 120
+    assert facts["memory_bytes"] > 1_000_000
+    for shown in (facts["kernel_id"], sys.executable, facts["session"], "idle", "execution count 2", "MB", "up "):
+        assert shown in status.text
+
+
+async def test_restart_clears_variables_and_counts_while_history_goes_on(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("x = 41")
+        (before,) = desk.kernels()
+        restarted = await session.call("kernel_restart")
+        assert not restarted.is_error, restarted.text
+        (after,) = desk.kernels()
+        fresh = await session.run("'x' in globals(), [line for line in In if line][:-1], Out")
+        history = await session.call("kernel_history")
+        saved = await session.call("kernel_save_notebook", path="all.ipynb")
+    assert after != before
+    assert not before.is_running()
+    assert fresh.facts["execution_count"] == 1
+    assert fresh.text.splitlines()[-1] == "(False, [], {})"
+    entries = history.facts["entries"]
+    assert [entry["kind"] for entry in entries] == ["code", "note", "code"]
+    assert entries[0]["code"] == "x = 41"
+    assert "restarted" in entries[1]["code"]
+    assert saved.facts["cells"] == 3
+
+
+async def test_restart_interrupts_what_runs_and_says_so(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        running = await session.run("import time\ntime.sleep(1000)", wait=False)
+        restarted = await session.call("kernel_restart")
+        read = await session.call("kernel_output", execution_id=running.facts["execution_id"], wait=60)
+        after = await session.run("'time' in globals()")
+    assert not restarted.is_error, restarted.text
+    assert read.facts["status"] not in ("ok", "running", "queued")
+    assert "restart" in read.text
+    assert after.text.splitlines()[-1] == "False"
+
+
+async def test_interrupt_stops_the_cell_and_keeps_the_variables(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        running = await session.run("import time\nx = 41\nprint('begun', flush=True)\ntime.sleep(1000)", timeout=0.5)
+        interrupted = await session.call("kernel_interrupt")
+        ended = await session.call("kernel_output", execution_id=running.facts["execution_id"])
+        idle = await session.call("kernel_interrupt")
+        after = await session.run("x")
+    assert interrupted.facts["stopped"]
+    assert interrupted.facts["execution_id"] == running.facts["execution_id"]
+    assert ended.facts["status"] == "error"
+    assert "begun" in ended.text
+    assert "KeyboardInterrupt" in ended.text
+    assert not idle.is_error
+    assert "nothing is running" in idle.text
+    assert after.text.splitlines()[-1] == "41"
+
+
+async def test_an_interrupt_aimed_at_a_queued_execution_leaves_the_running_one_alone(desk: Home, era: str) -> None:
+    gate = desk.project / "gate"
+    async with desk.client(era) as session:
+        cell = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\n'whole'"
+        running = await session.run(cell, wait=False)
+        queued = await session.run("ran = True", wait=False)
+        assert queued.facts["status"] == "queued"
+        stopped = await session.call("kernel_interrupt", execution_id=queued.facts["execution_id"])
+        gate.touch()
+        ended = await session.call("kernel_output", execution_id=running.facts["execution_id"], wait=60)
+        after = await session.run("'ran' in globals()")
+    assert stopped.facts["stopped"]
+    assert ended.facts["status"] == "ok"
+    assert after.text.splitlines()[-1] == "False"
+
+
+async def test_a_kernel_that_was_ended_is_replaced_by_the_next_execution(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        kernel_id = (await session.run("x = 41")).facts["kernel_id"]
+        ended = await session.call("kernel_shutdown", kernel_id=kernel_id[:6])
+        assert not ended.is_error, ended.text
+        assert not desk.kernels()
+        again = await session.call("kernel_shutdown", kernel_id=kernel_id)
+        after = await session.run("'x' in globals()")
+    assert not again.is_error, "to end what is gone is no error"
+    assert after.facts["kernel_id"] != kernel_id
+    assert after.text.splitlines()[-1] == "False"
+
+
+async def test_a_dead_kernel_is_explained_and_replaced_only_on_request(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("x = 41")
+        (kernel,) = desk.kernels()
+        kernel.kill()
+        await until(lambda: not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE, "the kernel is dead")
+        status = await session.call("kernel_status")
+        refused = await session.call("kernel_exec", code="x")
+        assert not desk.kernels(), "nothing was started in its place"
+        restarted = await session.call("kernel_restart")
+        after = await session.run("'x' in globals()")
+    assert status.facts["state"] == "dead"
+    assert "SIGKILL" in status.text
+    assert refused.is_error
+    assert "SIGKILL" in refused.text
+    assert "kernel_restart" in refused.text
+    assert not restarted.is_error, restarted.text
+    assert after.text.splitlines()[-1] == "False"

@@ -1,0 +1,142 @@
+"""Promise: variables can be looked at without running anything, and looking leaves no trace."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import Home, Result, Session
+
+pytestmark = pytest.mark.anyio
+_SETUP = """
+import math
+import numpy
+import pandas
+count = 41
+name = "x" * 5000
+matrix = numpy.zeros((3, 4))
+frame = pandas.DataFrame({"fruit": ["fig", "plum"], "n": [1, 2]})
+items = [1, 2, 3]
+def area(radius: float, *, unit: str = "m") -> float:
+    '''The area of a circle.'''
+    return math.pi * radius ** 2
+class Box:
+    '''Holds things.'''
+    lid = "closed"
+box = Box()
+"""
+
+
+async def _row(session: Session, name: str) -> dict[str, object]:
+    listed = await session.call("kernel_list_vars")
+    (row,) = [row for row in listed.facts["variables"] if row["name"] == name]
+    return dict(row)
+
+
+async def test_variables_are_listed_with_type_shape_or_size_and_a_short_value(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run(_SETUP)
+        count, matrix = await _row(session, "count"), await _row(session, "matrix")
+        frame, name = await _row(session, "frame"), await _row(session, "name")
+        items = await _row(session, "items")
+        listed = await session.call("kernel_list_vars")
+    assert (count["type"], count["value"]) == ("int", "41")
+    assert "ndarray" in str(matrix["type"])
+    assert "3" in str(matrix["shape"])
+    assert "4" in str(matrix["shape"])
+    assert matrix["bytes"]
+    assert "DataFrame" in str(frame["type"])
+    assert "2" in str(frame["shape"])
+    assert len(str(name["value"])) < 200, "a value is short"
+    assert "3" in str(items["shape"])
+    assert not listed.is_error
+    for shown in ("count", "int", "41", "matrix", "frame", "area"):
+        assert shown in listed.text
+
+
+async def test_nothing_of_ipythons_own_is_listed(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("41")
+        await session.run("mine = 1")
+        listed = await session.call("kernel_list_vars")
+    assert [row["name"] for row in listed.facts["variables"]] == ["mine"]
+
+
+async def test_the_list_is_narrowed_by_name_and_type(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run(_SETUP)
+        named = await session.call("kernel_list_vars", filter="mat")
+        typed = await session.call("kernel_list_vars", type="int")
+        none = await session.call("kernel_list_vars", filter="nothing like it")
+    assert {row["name"] for row in named.facts["variables"]} == {"math", "matrix"}
+    assert [row["name"] for row in typed.facts["variables"]] == ["count"]
+    assert none.facts["variables"] == []
+    assert not none.is_error
+
+
+async def test_inspecting_shows_value_type_signature_and_docstring(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run(_SETUP)
+        count, area = await _inspected(session, "count"), await _inspected(session, "area")
+        box, lid = await _inspected(session, "Box"), await _inspected(session, "box.lid")
+        item, frame = await _inspected(session, "items[1]"), await _inspected(session, "frame")
+        source = await session.call("kernel_inspect", var_name="area", detail="source")
+    assert "int" in count.text
+    assert "41" in count.text
+    assert "(radius: float, *, unit: str = 'm') -> float" in area.text
+    assert "The area of a circle." in area.text
+    assert "Holds things." in box.text
+    assert "'closed'" in lid.text
+    assert "2" in item.text
+    assert "plum" in frame.text
+    assert "math.pi * radius ** 2" in source.text
+
+
+async def _inspected(session: Session, name: str) -> Result:
+    result = await session.call("kernel_inspect", var_name=name)
+    assert not result.is_error, result.text
+    return result
+
+
+async def test_a_name_that_does_not_exist_gets_near_names(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("prices = [1]; zebra = 2")
+        result = await session.call("kernel_inspect", var_name="price")
+        attribute = await session.call("kernel_inspect", var_name="prices.lenght")
+    assert result.is_error
+    assert "'price'" in result.text
+    assert "prices" in result.text
+    assert "zebra" not in result.text
+    assert attribute.is_error
+    assert "lenght" in attribute.text
+
+
+async def test_looking_leaves_no_trace_in_history_out_or_execution_count(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("41 + 1")
+        before = await session.call("kernel_history")
+        await session.call("kernel_list_vars")
+        await session.call("kernel_inspect", var_name="Out")
+        await session.call("kernel_inspect", var_name="no_such_name")
+        await session.call("kernel_status")
+        after = await session.call("kernel_history")
+        last = await session.run("print(_, sorted(Out), [line for line in In if line][:-1])")
+    assert after.facts["entries"] == before.facts["entries"]
+    assert last.facts["execution_count"] == 2
+    assert last.text.splitlines()[-1] == "42 [1] ['41 + 1']"
+
+
+async def test_looking_works_while_a_cell_runs(desk: Home, era: str) -> None:
+    gate = desk.project / "gate"
+    async with desk.client(era) as session:
+        await session.run("x = 41")
+        cell = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\nx = 42"
+        running = await session.run(cell, wait=False)
+        inspected = await session.call("kernel_inspect", var_name="x")
+        listed = await session.call("kernel_list_vars", filter="x")
+        status = await session.call("kernel_status")
+        gate.touch()
+        ended = await session.call("kernel_output", execution_id=running.facts["execution_id"], wait=60)
+    assert "41" in inspected.text
+    assert [row["value"] for row in listed.facts["variables"] if row["name"] == "x"] == ["41"]
+    assert status.facts["state"] == "busy"
+    assert ended.facts["status"] == "ok"

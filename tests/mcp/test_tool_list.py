@@ -1,0 +1,125 @@
+"""Promise: the tools say honestly and briefly what they are, and their results have the form that clients show whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.support import RESULT, Home
+
+pytestmark = pytest.mark.anyio
+
+TOOLS = {
+    "kernel_exec": ["code"],
+    "kernel_inspect": ["var_name"],
+    "kernel_list_vars": [],
+    "kernel_status": [],
+    "kernel_restart": [],
+    "kernel_add_markdown": ["text"],
+    "kernel_save_notebook": [],
+    "kernel_list_envs": [],
+    "kernel_use_env": ["env_name"],
+    "kernel_list_running": [],
+    "kernel_attach": ["kernel_id"],
+    "kernel_detach": [],
+    "kernel_output": ["execution_id"],
+    "kernel_interrupt": [],
+    "kernel_shutdown": ["kernel_id"],
+    "kernel_history": [],
+}
+CORE = {"kernel_exec", "kernel_output", "kernel_list_vars", "kernel_inspect"}
+READ_ONLY = {
+    "kernel_inspect",
+    "kernel_list_vars",
+    "kernel_status",
+    "kernel_list_envs",
+    "kernel_list_running",
+    "kernel_output",
+    "kernel_history",
+}
+DESTRUCTIVE = {"kernel_exec", "kernel_restart", "kernel_shutdown", "kernel_interrupt"}
+
+
+async def _listed(home: Home, era: str) -> dict[str, Any]:
+    async with home.client(era) as session:
+        return {tool.name: tool for tool in (await session.client.list_tools()).tools}
+
+
+async def test_every_promised_tool_is_there_with_its_required_arguments(desk: Home, era: str) -> None:
+    listed = await _listed(desk, era)
+    assert set(TOOLS) <= set(listed)
+    for name, required in TOOLS.items():
+        assert listed[name].input_schema.get("required", []) == required, name
+
+
+async def test_every_tool_has_a_title_a_description_and_a_schema_that_is_one(desk: Home, era: str) -> None:
+    for name, tool in (await _listed(desk, era)).items():
+        assert tool.title, name
+        assert tool.description, name
+        jsonschema.Draft202012Validator.check_schema(tool.input_schema)
+        assert tool.input_schema["additionalProperties"] is False, name
+        assert "session" in tool.input_schema["properties"] or name in ("kernel_output", "kernel_shutdown"), name
+
+
+async def test_annotations_say_what_a_tool_may_do(desk: Home, era: str) -> None:
+    listed = await _listed(desk, era)
+    for name in TOOLS:
+        notes = listed[name].annotations
+        hints = (notes.read_only_hint, notes.destructive_hint, notes.idempotent_hint, notes.open_world_hint)
+        assert None not in hints, f"{name} leaves a hint to its default"
+    assert {name for name in TOOLS if listed[name].annotations.read_only_hint} == READ_ONLY
+    assert {name for name in TOOLS if listed[name].annotations.destructive_hint} == DESTRUCTIVE
+    assert {name for name in TOOLS if listed[name].annotations.open_world_hint} == {"kernel_exec"}
+    assert not listed["kernel_exec"].annotations.idempotent_hint
+    assert not listed["kernel_restart"].annotations.idempotent_hint
+
+
+async def test_the_core_four_are_loaded_at_once(desk: Home, era: str) -> None:
+    listed = await _listed(desk, era)
+    assert {name for name, tool in listed.items() if (tool.meta or {}).get("anthropic/alwaysLoad")} == CORE
+
+
+@pytest.mark.parametrize("opening", ["legacy", "auto"])
+async def test_descriptions_and_instructions_are_short(desk: Home, opening: str) -> None:
+    async with desk.client(opening) as session:
+        tools = (await session.client.list_tools()).tools
+        instructions = session.client.instructions
+    words = [tool.title + tool.description for tool in tools]
+    words += [each.get("description", "") for tool in tools for each in tool.input_schema["properties"].values()]
+    assert len("".join(words).encode()) < 6_000
+    assert instructions
+    assert "kernel_exec" in instructions
+    assert len(instructions.encode()) <= 2_048, "older clients cut them there"
+
+
+async def test_no_result_has_structured_content_and_every_result_has_the_machine_readable_part(
+    desk: Home, era: str
+) -> None:
+    async with desk.client(era) as session:
+        tools = (await session.client.list_tools()).tools
+        assert all(tool.output_schema is None for tool in tools)
+        kernel_id = (await session.run("x = 41")).facts["kernel_id"]
+        calls: dict[str, dict[str, Any]] = {
+            "kernel_exec": {"code": "x"},
+            "kernel_inspect": {"var_name": "x"},
+            "kernel_add_markdown": {"text": "words"},
+            "kernel_save_notebook": {"path": "x.ipynb"},
+            "kernel_use_env": {"env_name": "default"},
+            "kernel_attach": {"kernel_id": kernel_id},
+            "kernel_output": {"execution_id": 1},
+            "kernel_restart": {},
+            "kernel_shutdown": {"kernel_id": kernel_id},
+        }
+        for name in sorted(TOOLS, key=lambda name: name in ("kernel_restart", "kernel_shutdown")):
+            result = (await session.call(name, **calls.get(name, {}))).raw
+            assert not result.is_error, (name, result)
+            assert result.structured_content is None, name
+            assert RESULT in (result.meta or {}), name
+            assert result.content[0].type == "text", name
+            assert result.content[0].text, name
+        wrong = (await session.call("kernel_exec")).raw
+    assert wrong.is_error
+    assert wrong.structured_content is None
+    assert RESULT in wrong.meta

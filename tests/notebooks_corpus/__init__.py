@@ -1,0 +1,1 @@
+"""Cells and notebooks that the tests of the notebook's fidelity run."""

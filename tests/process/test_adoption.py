@@ -1,0 +1,157 @@
+"""Promise 1: state outlives everything but the kernel; who is adopted, and who is never touched."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from tests.support import Home, until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+
+
+async def test_a_pid_that_another_process_has_now_is_never_signalled(home: Home) -> None:
+    """The record names a living process with another start: a pid that was reused."""
+    async with home.client() as session:
+        await session.run("x = 1")
+        kernel_id = (await session.call("kernel_status")).facts["kernel_id"]
+    stopped = await asyncio.to_thread(home.cli, "stop")
+    assert stopped.returncode == 0, stopped.stderr
+    for kernel in home.kernels():
+        kernel.kill()
+    await until(lambda: not home.kernels(), "the kernel is gone")
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    try:
+        _rewrite_pid(home, kernel_id, bystander.pid)
+        async with home.client() as session:
+            refused = await session.call("kernel_exec", code="x")
+            assert refused.is_error
+            assert "ended while no daemon watched it" in refused.text
+            await session.call("kernel_interrupt")
+            await session.call("kernel_restart")
+            assert (await session.run("1 + 1")).text.endswith("2")
+        assert (await asyncio.to_thread(home.cli, "stop", "--kernels")).returncode == 0
+        assert bystander.poll() is None, "a stranger was signalled"
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def _rewrite_pid(home: Home, kernel_id: str, pid: int) -> None:
+    records = sqlite3.connect(home.path / "run/records.sqlite")
+    with records:
+        (text,) = records.execute("SELECT record FROM kernels WHERE id = ?", (kernel_id,)).fetchone()
+        record = json.loads(text)
+        record["process"]["pid"] = pid
+        records.execute("UPDATE kernels SET record = ? WHERE id = ?", (json.dumps(record), kernel_id))
+    records.close()
+
+
+async def test_a_kernel_whose_daemon_died_while_it_started_is_found(home: Home) -> None:
+    """Its process was launched and not yet committed: the connection file in its command line tells."""
+    async with home.client() as session:
+        await session.run("x = 41")
+        kernel_id = (await session.call("kernel_status")).facts["kernel_id"]
+        home.kill_daemon(signal.SIGSTOP)
+        records = sqlite3.connect(home.path / "run/records.sqlite")
+        with records:
+            (text,) = records.execute("SELECT record FROM kernels WHERE id = ?", (kernel_id,)).fetchone()
+            record = {**json.loads(text), "process": None}
+            records.execute("UPDATE kernels SET record = ? WHERE id = ?", (json.dumps(record), kernel_id))
+        records.close()
+        home.kill_daemon()
+        assert (await session.run("x + 1")).text.endswith("42")
+
+
+async def test_a_kernel_that_does_not_answer_is_unreachable_and_not_dead(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 41")
+        (kernel,) = home.kernels()
+        kernel.suspend()
+        home.kill_daemon()
+        refused = await session.call("kernel_exec", code="x")
+        assert refused.is_error
+        assert "does not answer" in refused.text
+        kernel.resume()
+
+        async def answer() -> str:
+            result = await session.call("kernel_exec", code="x + 1")
+            return "" if result.is_error else result.text
+
+        text = ""
+        for _ in range(600):
+            text = await answer()
+            if text:
+                break
+            await asyncio.sleep(0.1)
+        assert text.endswith("42")
+
+
+async def test_records_that_are_damaged_are_set_aside_and_the_daemon_starts(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 1")
+    assert (await asyncio.to_thread(home.cli, "stop", "--kernels")).returncode == 0
+    records = home.path / "run/records.sqlite"
+    records.write_bytes(b"this is no database" * 1000)
+    async with home.client() as session:
+        assert (await session.run("1 + 1")).text.endswith("2")
+    assert list(records.parent.glob("records.sqlite.set-aside-*"))
+
+
+async def test_records_of_a_newer_version_are_set_aside(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 1")
+    assert (await asyncio.to_thread(home.cli, "stop", "--kernels")).returncode == 0
+    records = sqlite3.connect(home.path / "run/records.sqlite")
+    records.execute("PRAGMA user_version = 99")
+    records.close()
+    async with home.client() as session:
+        assert (await session.run("1 + 1")).text.endswith("2")
+    assert list((home.path / "run").glob("records.sqlite.set-aside-*"))
+    assert "schema 99" in (home.path / "daemon.log").read_text()
+
+
+async def test_no_change_takes_effect_twice(home: Home) -> None:
+    """The daemon dies right after each change; the shim sends the call again."""
+    async with home.client() as session:
+        await session.run("x = 1")
+        before = home.kernels()[0]
+        stop_at_answer = asyncio.create_task(_kill_when(home, lambda: _generation(home) == 2))
+        restarted = await session.call("kernel_restart")
+        await stop_at_answer
+        assert restarted.facts["generation"] == 2
+        assert not psutil.pid_exists(before.pid) or before.status() == psutil.STATUS_ZOMBIE
+        added = asyncio.create_task(_kill_when(home, lambda: _count(home, "markdown") == 1))
+        await session.call("kernel_add_markdown", text="# Once")
+        await added
+        assert _count(home, "markdown") == 1
+        assert _generation(home) == 2
+
+
+async def _kill_when(home: Home, condition: object) -> None:
+    assert callable(condition)
+    await until(condition, "the change is committed")
+    home.kill_daemon()
+
+
+def _query(home: Home, query: str) -> list[tuple[str, ...]]:
+    records = sqlite3.connect(f"file:{home.path}/run/records.sqlite?mode=ro", uri=True)
+    try:
+        return records.execute(query).fetchall()
+    finally:
+        records.close()
+
+
+def _generation(home: Home) -> int:
+    return max([int(json.loads(row[0])["generation"]) for row in _query(home, "SELECT record FROM kernels")])
+
+
+def _count(home: Home, kind: str) -> int:
+    return len([row for row in _query(home, "SELECT kind FROM executions") if row[0] == kind])

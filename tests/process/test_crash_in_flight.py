@@ -1,0 +1,179 @@
+"""Promise 2: a call in flight while processes are killed gets its complete and only result, once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import psutil
+import pytest
+
+from tests.support import ERAS, Home, numbers, shim_pid, until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+
+LINES = 40
+CELL = f"""
+import time
+runs += 1
+for i in range({LINES}):
+    print("line", i, flush=True)
+    time.sleep(0.1)
+import matplotlib.pyplot as plt
+plt.plot([1, 3, 2]); plt.show()
+runs
+"""
+
+
+async def prepared(session) -> int:  # type: ignore[no-untyped-def]  # tests.support.Session
+    """The execution count before the cell, with matplotlib imported so that only the cell takes time."""
+    result = await session.run("import matplotlib.pyplot as plt; runs = 0")
+    return int(result.facts["execution_count"])
+
+
+def assert_complete(result, before: int) -> None:  # type: ignore[no-untyped-def]  # tests.support.Result
+    assert list(numbers(result.text, "line")) == list(range(LINES)), result.text
+    assert len(result.images) == 1
+    assert result.text.rstrip().endswith("1"), result.text[-200:]
+    assert result.facts["status"] == "ok"
+    assert result.facts["execution_count"] == before + 1
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("kills", [1, 5])
+async def test_a_cell_outlives_the_daemon_that_was_killed_while_it_ran(home: Home, era: str, kills: int) -> None:
+    async with home.client(era) as session:
+        before = await prepared(session)
+        call = asyncio.create_task(session.run(CELL, timeout=120))
+        first = await until(home.daemon, "a daemon")
+        await until(lambda: _printed(home) >= 3, "the cell prints")
+        for kill in range(kills):
+            killed = home.kill_daemon()
+            assert kill > 0 or killed == first.pid
+            await until(lambda killed=killed: _successor(home, killed), "another daemon")  # type: ignore[misc]  # a lambda's default
+            seen = _printed(home)
+            await until(lambda seen=seen: _printed(home) > seen or call.done(), "the cell goes on")  # type: ignore[misc]
+        assert_complete(await call, before)
+        assert (await session.run("runs")).text.endswith("1")
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_cell_that_finishes_while_no_daemon_lives_is_answered(home: Home, era: str) -> None:
+    async with home.client(era) as session:
+        before = await prepared(session)
+        call = asyncio.create_task(session.run(CELL, timeout=120))
+        await until(lambda: _printed(home) >= 3, "the cell prints")
+        shim = psutil.Process(shim_pid(home))
+        shim.suspend()  # so that nobody starts a daemon
+        home.kill_daemon()
+        await until(lambda: b'"execute_reply"' in _log(home).split(b'"line 39')[-1] and _printed(home) == LINES, "its end")
+        shim.resume()
+        assert_complete(await call, before)
+
+
+async def test_a_cell_is_not_run_twice_when_the_daemon_dies_between_commit_and_send(home: Home) -> None:
+    """The kernel is stopped, so that the request waits in its socket; each new daemon is in doubt and sends again."""
+    async with home.client() as session:
+        before = await prepared(session)
+        (kernel,) = home.kernels()
+        kernel.suspend()
+        call = asyncio.create_task(session.run("runs += 1; print('ran')\nruns", timeout=120))
+        for _ in range(3):
+            await until(lambda: _committed(home, "runs += 1"), "the execution is committed as running")
+            killed = home.kill_daemon()
+            await until(lambda killed=killed: _successor(home, killed), "another daemon")  # type: ignore[misc]  # a lambda's default
+        kernel.resume()
+        result = await call
+        assert result.text.count("ran") == 1
+        assert result.text.endswith("1")
+        assert result.facts["execution_count"] == before + 1
+        assert (await session.run("runs")).text.endswith("1")
+
+
+async def test_the_next_client_reads_what_a_killed_shim_was_waiting_for(home: Home) -> None:
+    async with home.client() as session:
+        before = await prepared(session)
+        call = asyncio.create_task(session.run(CELL, timeout=120))
+        await until(lambda: _printed(home) >= 3, "the cell prints")
+        psutil.Process(shim_pid(home)).kill()
+        with pytest.raises(Exception, match=r".*"):
+            await call
+    async with home.client() as session:
+        history = await session.call("kernel_history")
+        running = history.facts["entries"][-1]
+        assert running["status"] == "running"
+        result = await session.call("kernel_output", execution_id=running["execution_id"], wait=120)
+        assert_complete(result, before)
+
+
+async def test_machine_sleep_loses_nothing(home: Home) -> None:
+    """All processes stop for a while and go on, as they do when a laptop's lid is closed."""
+    async with home.client() as session:
+        before = await prepared(session)
+        call = asyncio.create_task(session.run(CELL, timeout=120))
+        await until(lambda: _printed(home) >= 3, "the cell prints")
+        daemon = home.daemon()
+        assert daemon is not None
+        everyone = [daemon, *home.kernels(), psutil.Process(shim_pid(home))]
+        for process in everyone:
+            process.suspend()
+        await asyncio.sleep(3)  # the sleep is what is tested
+        for process in reversed(everyone):
+            process.resume()
+        assert_complete(await call, before)
+
+
+async def test_a_stopped_daemon_does_not_lose_what_was_printed_meanwhile(home: Home) -> None:
+    """Its subscription overflows: what ZeroMQ dropped is read from the message log."""
+    async with home.client() as session:
+        await session.run("from IPython.display import display")
+        call = asyncio.create_task(
+            session.run("import time; print('begun', flush=True)\nfor i in range(5000): display(i)\n'end'", timeout=120, max_chars=400000)
+        )
+        await until(lambda: b"begun" in _log(home), "the cell began")
+        home.kill_daemon(signal.SIGSTOP)
+        await until(lambda: b"'end'" in _log(home).split(b"execute_input")[-1], "the cell ended")
+        home.kill_daemon(signal.SIGCONT)
+        result = await call
+        shown = [int(line) for line in result.text.splitlines() if line.isdecimal()]
+        assert shown == list(range(5000))
+        assert result.facts["status"] == "ok"
+
+
+async def test_restart_daemon_loses_no_kernel_call_or_line(home: Home) -> None:
+    async with home.client() as session:
+        before = await prepared(session)
+        call = asyncio.create_task(session.run(CELL, timeout=120))
+        await until(lambda: _printed(home) >= 3, "the cell prints")
+        old = home.daemon()
+        assert old is not None
+        answer = await asyncio.to_thread(home.cli, "restart-daemon")
+        assert answer.returncode == 0, answer.stderr
+        new = home.daemon()
+        assert new is not None
+        assert new.pid != old.pid
+        assert_complete(await call, before)
+
+
+def _log(home: Home) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(home.path.glob("logs/*.messages")))
+
+
+def _printed(home: Home) -> int:
+    return max([-1, *(int(part.split(b"\\n")[0]) for part in _log(home).split(b"line ")[1:] if part[:1].isdigit())]) + 1
+
+
+def _committed(home: Home, code: str) -> bool:
+    import sqlite3
+
+    records = sqlite3.connect(f"file:{home.path}/run/records.sqlite?mode=ro", uri=True)
+    try:
+        found = records.execute("SELECT status FROM executions WHERE source LIKE ?", (code + "%",)).fetchall()
+    finally:
+        records.close()
+    return found == [("running",)]
+
+
+def _successor(home: Home, killed: int) -> bool:
+    daemon = home.daemon()
+    return daemon is not None and daemon.pid != killed

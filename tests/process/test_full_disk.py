@@ -1,0 +1,91 @@
+"""Promise: a full disk stops nobody's work, is said to everybody, and spoils nothing that was recorded before."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Home, until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def small_disk(home: Home) -> Iterator[Path]:
+    """A disk of a few megabytes under the supervisor's home."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    home.path.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(home.path)], check=True)
+    try:
+        yield home.path
+    finally:
+        home.sweep()
+        subprocess.run(["umount", "-l", str(home.path)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte free."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            while True:
+                try:
+                    if file.write(b"x" * size) < size:
+                        break
+                except OSError:
+                    break
+    return filler
+
+
+async def test_a_full_disk_stops_nobody_and_is_told_to_everybody(home: Home, small_disk: Path) -> None:
+    async with home.client() as session:
+        recorded = await session.run("x = 41\nprint('recorded before')")
+        filler = fill(small_disk)
+        for expected in range(42, 50):
+            result = await session.run(f"print('while it is full', {expected})\nx += 1\nx")
+            assert result.facts["status"] == "ok", result.text
+            assert f"while it is full {expected}" in result.text
+            assert result.text.endswith(str(expected))
+            assert "not being recorded" in result.text, result.text
+        async with home.client() as other:
+            assert "not being recorded" in (await other.run("x")).text
+        filler.unlink()
+
+        async def recovered() -> bool:
+            return "not being recorded" not in (await session.run("x")).text
+
+        for _ in range(300):
+            if await recovered():
+                break
+            await asyncio.sleep(0.05)
+        else:
+            raise AssertionError("it did not recover when there was room again")
+        killed = home.kill_daemon()
+        old = await session.call("kernel_output", execution_id=recorded.facts["execution_id"])
+        assert "recorded before" in old.text
+        assert home.daemon() is None or home.daemon().pid != killed  # type: ignore[union-attr]  # just asked
+        history = await session.call("kernel_history", last=100)
+        codes = [entry["code"] for entry in history.facts["entries"]]
+        assert len([code for code in codes if "while it is full" in code]) == 8
+        fresh = await session.run("print('recorded after')\nx")
+        assert "recorded after" in fresh.text
+        again = await session.call("kernel_output", execution_id=fresh.facts["execution_id"])
+        assert "recorded after" in again.text
+
+
+async def test_what_a_hole_swallowed_is_named_in_the_log(home: Home, small_disk: Path) -> None:
+    async with home.client() as session:
+        await session.run("x = 1")
+        filler = fill(small_disk)
+        lost = await session.run("print('swallowed')")
+        assert "swallowed" in lost.text, "the live output is not affected"
+        filler.unlink()
+        await session.run("print('after')")
+        logs = list(small_disk.glob("logs/*.messages"))
+        await until(lambda: any(b'"hole"' in path.read_bytes() for path in logs), "the hole is marked")

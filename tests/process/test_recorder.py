@@ -1,0 +1,249 @@
+"""Promise 3: kernels write down what they send, in every interpreter, and user code does not notice."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+
+from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.core.outputs import fold
+from kernel_supervisor.records import messagelog
+from tests.support import until_now
+
+pytestmark = pytest.mark.timeout(300)
+RECORDER = Path(messagelog.__file__).parents[1] / "kernels" / "recorder.py"
+VERSIONS = ("ipykernel==6.29.5", "ipykernel==6.31.0", "ipykernel==7.0.1", "ipykernel==7.4.0")
+
+
+class Recorded:
+    """A kernel under the recorder, driven by jupyter_client."""
+
+    def __init__(self, client: BlockingKernelClient, log: Path) -> None:
+        self.client, self.log = client, log
+
+    def run(self, code: str, deadline_s: float = 120) -> str:
+        """Run a cell to its end; its msg_id."""
+        msg_id = self.client.execute(code, stop_on_error=False)
+        self.reply = self.client._recv_reply(msg_id, timeout=deadline_s)
+        end = time.monotonic() + deadline_s
+        while time.monotonic() < end:
+            try:
+                message = self.client.get_iopub_msg(timeout=1)
+            except queue.Empty:
+                continue
+            is_ours = message["parent_header"].get("msg_id") == msg_id
+            if is_ours and message["content"].get("execution_state") == "idle":
+                return str(msg_id)
+        raise AssertionError("no idle status")
+
+    def items(self, msg_id: str) -> list[Message | Mark]:
+        """What the log has of one cell."""
+        return [item for _, item in messagelog.read(self.log) if item.parent_id == msg_id]
+
+    def text(self, msg_id: str, name: str = "stdout") -> str:
+        """What a cell wrote to a stream."""
+        outputs = fold(self.items(msg_id)).outputs
+        return "".join(output["text"] for output in outputs if output.get("name") == name)
+
+
+@contextmanager
+def recorded(folder: Path, python: str = sys.executable, *options: str) -> Iterator[Recorded]:
+    """Start a kernel under the recorder and end it by its pid."""
+    folder.mkdir(exist_ok=True)
+    connection_file, log = folder / "k.json", folder / "k.messages"
+    info = {"transport": "ipc", "ip": str(folder / "k-ipc"), "key": "secret", "signature_scheme": "hmac-sha256"}
+    ports = {f"{name}_port": number for number, name in enumerate(("shell", "iopub", "stdin", "control", "hb"), 1)}
+    connection_file.write_text(json.dumps({**info, **ports}))
+    # with PYTEST_CURRENT_TEST set, ipykernel does not capture file descriptors
+    dropped = ("PYTHONDONTWRITEBYTECODE", "PYTEST_CURRENT_TEST")
+    env = {name: value for name, value in os.environ.items() if name not in dropped}
+    command = [python, str(RECORDER), "--log", str(log), *options, "-f", str(connection_file)]
+    with (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(command, env=env, cwd=folder, stdout=stderr, stderr=stderr, start_new_session=True)
+    client = BlockingKernelClient(connection_file=str(connection_file))
+    client.load_connection_file()
+    client.start_channels(hb=False)
+    try:
+        client.wait_for_ready(timeout=60)
+        yield Recorded(client, log)
+    finally:
+        client.stop_channels()
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
+    """Folders on paths that are short enough for sockets."""
+    import shutil
+    import tempfile
+
+    root = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
+    yield lambda name: root / name
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def interpreters() -> list[str]:
+    """Every Python ≥ 3.8 at hand that could carry an ipykernel of 2023, one for each minor version."""
+    found = {}
+    for minor in range(8, 20):
+        for place in (f"~/.pyenv/versions/3.{minor}.*/bin/python", f"/usr/bin/python3.{minor}"):
+            base = Path(place).expanduser()
+            for path in sorted(base.parents[2].glob(str(base.relative_to(base.parents[2])))):
+                found.setdefault(minor, str(path))
+    return [found[minor] for minor in sorted(found)]
+
+
+@pytest.fixture(scope="module")
+def environment(short: Callable[[str], Path]) -> Callable[[str, str], str]:
+    """Makes environments with some ipykernel, each once; their interpreters."""
+    made: dict[tuple[str, str], str] = {}
+
+    def make(python: str, requirement: str) -> str:
+        if (python, requirement) not in made:
+            folder = short(f"env{len(made)}")
+            uv = [sys.executable, "-m", "uv"]
+            subprocess.run([*uv, "venv", "-q", "--python", python, str(folder)], check=True)
+            target = ["--python", str(folder / "bin/python")]
+            subprocess.run([*uv, "pip", "install", "-q", "--compile-bytecode", *target, requirement], check=True)
+            made[python, requirement] = str(folder / "bin/python")
+        return made[python, requirement]
+
+    return make
+
+
+EVERYTHING = """
+import multiprocessing, os, subprocess, sys
+from IPython.display import display, HTML
+print("out"); print("err", file=sys.stderr)
+display(HTML("<b>bold</b>"))
+os.system("echo from a shell")
+subprocess.run(["echo", "from a subprocess"])
+def work(n):
+    sys.stdout.write(f"worker {n}\\n")  # one write: those of several processes mix
+    sys.stdout.flush()
+    return n
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    pool.map(work, range(3))
+pid = os.fork()
+if pid == 0:
+    sys.stdout.write("from a fork\\n")
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(pid, 0)
+41 + 1
+"""
+
+
+def assert_everything_is_recorded(kernel: Recorded) -> None:
+    cell = kernel.run(EVERYTHING)
+
+    def text() -> str:
+        return kernel.text(cell)
+
+    for words in ("out", "from a shell", "from a subprocess", "worker 0", "worker 2", "from a fork"):
+        until_now(lambda words=words: words in text(), f"{words!r} in the log")  # type: ignore[misc]  # a lambda's default
+    assert "err" in kernel.text(cell, "stderr")
+    folded = fold(kernel.items(cell))
+    assert folded.reply is not None
+    assert folded.reply["status"] == "ok"
+    data = [output["data"] for output in folded.outputs if "data" in output]
+    assert {"text/html": "<b>bold</b>", "text/plain": "<IPython.core.display.HTML object>"} in data
+    assert {"text/plain": "42"} in data
+    failed = kernel.run("1/0")
+    (error,) = [output for output in fold(kernel.items(failed)).outputs if output["output_type"] == "error"]
+    assert error["ename"] == "ZeroDivisionError"
+
+
+@pytest.mark.parametrize("requirement", VERSIONS)
+def test_each_ipykernel_is_recorded(short: Callable[[str], Path], environment: Any, requirement: str) -> None:
+    python = environment(sys.executable, requirement)
+    with recorded(short(requirement.replace("=", "")), python) as kernel:
+        assert_everything_is_recorded(kernel)
+
+
+@pytest.mark.parametrize("python", interpreters(), ids=lambda path: path.split("/")[-3])
+def test_each_python_at_hand_is_recorded(short: Callable[[str], Path], environment: Any, python: str) -> None:
+    with recorded(short("py" + python.split("/")[-3]), environment(python, "ipykernel>=6.29")) as kernel:
+        assert_everything_is_recorded(kernel)
+
+
+def test_two_hundred_thousand_prints_are_recorded_whole(short: Callable[[str], Path]) -> None:
+    with recorded(short("prints")) as kernel:
+        cell = kernel.run("for i in range(200_000): print(i)")
+        assert kernel.text(cell).split() == [str(i) for i in range(200_000)]
+
+
+def test_an_output_of_a_hundred_megabytes_is_recorded_where_the_limit_admits_it(short: Callable[[str], Path]) -> None:
+    with recorded(short("large"), sys.executable, "--limit", str(200 << 20)) as kernel:
+        cell = kernel.run("print('x' * 100_000_000)")
+        assert len(kernel.text(cell)) == 100_000_001
+
+
+def test_what_is_beyond_the_limit_is_marked_and_the_rest_goes_on(short: Callable[[str], Path]) -> None:
+    with recorded(short("limit"), sys.executable, "--limit", "10000") as kernel:
+        cell = kernel.run("for i in range(20): display('x' * 1000)\nprint('late')\n1")
+        items = kernel.items(cell)
+        assert [item.kind for item in items if isinstance(item, Mark)] == ["limit"]
+        shown = [item for item in items if isinstance(item, Message) and item.msg_type == "display_data"]
+        assert 5 < len(shown) < 20
+        assert fold(items).reply is not None, "how it ended is recorded all the same"
+        assert kernel.text(kernel.run("print('next')")) == "next\n", "the limit is one execution's"
+
+
+def test_an_execution_is_never_begun_twice(short: Callable[[str], Path]) -> None:
+    with recorded(short("twice")) as kernel:
+        kernel.run("n = 0")
+        session = kernel.client.session
+        message = session.msg("execute_request", {"code": "n += 1", "silent": False, "stop_on_error": False})
+        for _ in range(3):
+            kernel.client.shell_channel.socket.send_multipart(session.serialize(message))
+        kernel.client._recv_reply(message["header"]["msg_id"], timeout=30)
+        assert fold(kernel.items(kernel.run("n"))).outputs[0]["data"]["text/plain"] == "1"
+
+
+def test_user_code_sees_what_ipykernel_launcher_shows_it(short: Callable[[str], Path]) -> None:
+    code = "import sys, os; print(sys.argv[0].split(os.sep)[-1], sys.argv[1], sys.path[:2], __name__, sorted(globals()))"
+    with recorded(short("view")) as kernel:
+        ours = kernel.text(kernel.run(code))
+    folder = short("view")
+    plain = [sys.executable, "-m", "ipykernel_launcher", "-f", str(folder / "k.json")]
+    with (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(plain, cwd=folder, stdout=stderr, stderr=stderr, start_new_session=True)
+    client = BlockingKernelClient(connection_file=str(folder / "k.json"))
+    client.load_connection_file()
+    client.start_channels(hb=False)
+    theirs: list[str] = []
+    try:
+        client.wait_for_ready(timeout=60)
+
+        def hook(message: dict[str, Any]) -> None:
+            theirs.append(message["content"].get("text", ""))
+
+        client.execute_interactive(code, output_hook=hook, timeout=60)
+    finally:
+        client.stop_channels()
+        process.kill()
+        process.wait()
+    assert ours == "".join(theirs)
+
+
+def test_a_recorder_that_cannot_write_lets_the_kernel_go_on(short: Callable[[str], Path]) -> None:
+    folder = short("open")
+    folder.mkdir()
+    (folder / "k.messages").mkdir()  # no file can be opened there
+    with recorded(folder) as kernel:
+        kernel.run("x = 41")
+        assert kernel.reply["content"]["status"] == "ok"
+    assert "recorder:" in (folder / "stderr").read_text()
