@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -31,14 +30,18 @@ def supervisor() -> Iterator[Paths]:
         try:
             yield find()
         finally:
+            os.environ[HOME_VARIABLE] = folder
             subprocess.run([*COMMAND, "stop", "--kernels"], check=True, stdout=subprocess.DEVNULL)
 
 
 def interleaved(parts: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Each part's figures. One of each per round, so that the machine's moods meet all alike; one round is not counted."""
+    """Each part's figures. One of each per round, to and fro, so that the machine's moods meet all alike.
+
+    One more round goes before and is not counted.
+    """
     figures: dict[str, list[float]] = {name: [] for name in parts}
     for number in range(rounds + 1):
-        for name, measure in parts.items():
+        for name, measure in list(parts.items())[:: -1 if number % 2 else 1]:
             figure = measure()
             if number:
                 figures[name].append(figure)
@@ -75,8 +78,3 @@ def verdict(held: bool, text: str) -> bool:
     """Print whether a bound is kept."""
     print(f"{'kept  ' if held else 'BROKEN'}  {text}")
     return held
-
-
-def tidy(folder: str) -> None:
-    """Remove a folder of ours."""
-    shutil.rmtree(folder, ignore_errors=True)

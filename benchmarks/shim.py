@@ -89,7 +89,7 @@ def _opening(process: subprocess.Popen[bytes]) -> None:
     process.stdin.write(json.dumps(_INITIALIZE).encode() + b"\n")
     process.stdin.flush()
     if not process.stdout.readline():
-        raise RuntimeError(f"{process.args} answered nothing")
+        raise RuntimeError(f"{process.args!r} answered nothing")
 
 
 if __name__ == "__main__":

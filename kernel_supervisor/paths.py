@@ -82,7 +82,11 @@ def find() -> Paths:
 def prepare(paths: Paths) -> None:
     """Create the folders, 0700. Raises PermissionError where one belongs to somebody else."""
     for folder in (paths.state, paths.run, paths.connections, paths.logs):
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        previous = os.umask(0o077)  # `mode` is for the last part of the path alone
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        finally:
+            os.umask(previous)
         status = os.lstat(folder)
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
             raise PermissionError(

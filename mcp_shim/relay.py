@@ -43,6 +43,7 @@ class Relay:
         self._paths, self._hello = paths, hello
         self._wire: Wire | None = None
         self._welcomed = False
+        self._known: list[int] = []  # the incarnation that we were connected to last
         self._stopped = False  # on purpose: no daemon is started until the client asks for something
         self._hello_at = self._start_at = 0.0
         self._calls = 0
@@ -87,7 +88,7 @@ class Relay:
                 autostart.start(self._paths)
         if self._wire is not None and not self._welcomed and now >= self._hello_at:
             self._hello_at = now + HELLO_AGAIN_S
-            self._wire.send(HELLO, self._hello)
+            self._wire.send(HELLO, {**self._hello, "known": self._known})
 
     def _take_frames(self) -> None:
         """Everything the daemon sent before its connection ended, then the news that it did."""
@@ -97,6 +98,7 @@ class Relay:
             if frame.kind == RPC:
                 self._answer(frame.header.get("answers"), frame.body)
             elif frame.kind == WELCOME and not self._welcomed:
+                self._known = [frame.header.get("pid", 0), frame.header.get("start", 0)]
                 self._welcome()
             elif frame.kind == SETTLED:
                 self._unanswered.pop(frame.header.get("call", 0), None)

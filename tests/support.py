@@ -116,7 +116,12 @@ class Home:
 
     @asynccontextmanager
     async def client(
-        self, era: str = "legacy", *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, **more: Any
+        self,
+        era: str = "legacy",
+        *arguments: str,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+        **more: Any,
     ) -> AsyncIterator[Session]:
         """The SDK's own client, over the shim."""
         command, *rest = self.shim_command(*arguments)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, print_json
@@ -16,11 +18,13 @@ def execute(command: Command) -> int:
     if code is None:
         print("kernel-supervisor exec: give code, --file FILE, or code on standard input", file=sys.stderr)
         return USAGE
-    facts = command.tool("kernel_exec", start=True, deadline_s=None, code=code, wait=False)[1]
+    facts, stopped = _submit(command, code)
     number = facts["execution_id"]
     if command.options.no_wait:
         print_json(facts) if command.options.json else print(f"execution {number}")
         return DONE
+    if stopped:
+        _interrupt(command, number)
     outcome = _follow(command, number, silent=command.options.json)
     if command.options.json:
         text, facts = command.tool("kernel_output", execution_id=number)
@@ -28,6 +32,31 @@ def execute(command: Command) -> int:
     elif outcome["status"] not in ("ok", "error"):
         print(f"kernel-supervisor: execution {number}: {outcome['status']}. {outcome['reason']}", file=sys.stderr)
     return DONE if outcome["status"] == "ok" else FAILED
+
+
+def _submit(command: Command, code: str) -> tuple[dict[str, Any], bool]:
+    """The execution that was queued, and whether Ctrl-C was pressed before its number was known.
+
+    The first Ctrl-C is kept until then: the code may be running already. The second ends this command.
+    """
+    command.connection(start=True)
+    pressed: list[int] = []
+
+    def keep(signum: int, frame: FrameType | None) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(signum)
+
+    before = signal.signal(signal.SIGINT, keep)
+    try:
+        facts = command.tool("kernel_exec", deadline_s=None, code=code, wait=False)[1]
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return facts, bool(pressed)
+
+
+def _interrupt(command: Command, number: int) -> None:
+    print(command.tool("kernel_interrupt", execution_id=number)[0], file=sys.stderr)
 
 
 def _code(command: Command) -> str | None:
@@ -55,7 +84,7 @@ def _follow(command: Command, number: int, *, silent: bool) -> dict[str, Any]:
         try:
             return connection.request("supervisor/follow", {"executionId": number}, on_progress=show)
         except KeyboardInterrupt:
-            print(command.tool("kernel_interrupt", execution_id=number)[0], file=sys.stderr)
+            _interrupt(command, number)
 
 
 def _show(message: dict[str, Any]) -> None:

@@ -100,6 +100,7 @@ def console(command: Command) -> int:
             return FAILED
         connection_file = facts["connection_file"]
     command.close()
+    print("Ctrl-D leaves the kernel running; quit and exit end it, with its variables.", file=sys.stderr, flush=True)
     os.execv(sys.executable, [sys.executable, "-m", "jupyter_console", "--existing", connection_file])
     return FAILED  # it cannot get here
 

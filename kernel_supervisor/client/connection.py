@@ -49,19 +49,26 @@ class Connection:
     def open(self, *, start: bool, deadline_s: float = START_DEADLINE_S) -> None:
         """Reach the daemon; start it if there is none and `start` says so. Raises NoDaemonError."""
         end = time.monotonic() + deadline_s
-        if not autostart.listening(self._paths) and not (start and autostart.ensure(self._paths, deadline_s)):
-            raise NoDaemonError("no daemon is running" if not start else _not_up(self._paths))
+        while time.monotonic() < end:
+            if not autostart.listening(self._paths) and not (start and autostart.ensure(self._paths, deadline_s)):
+                raise NoDaemonError("no daemon is running" if not start else _not_up(self._paths))
+            if self._greet(end):
+                return
+        raise NoDaemonError(f"the daemon at {self._paths.socket} does not answer")
+
+    def _greet(self, end: float) -> bool:
+        """Whether a daemon answered our hello; not so where it was on its way out, or the time is up."""
         self._wire = Wire(self._paths)
         self._wire.send(HELLO, self._hello)
         while self._wait(end):
             frame = self._wire.receive()
             if frame is not None and frame.kind == WELCOME:
                 self.pid = int(frame.header["pid"])
-                return
+                return True
             if self._wire.lost():
                 break
         self.close()
-        raise NoDaemonError(f"the daemon at {self._paths.socket} does not answer")
+        return False
 
     def request(
         self,

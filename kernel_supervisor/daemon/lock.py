@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 
@@ -18,9 +19,16 @@ class Lock:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the pid in it is for people
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         return True
+
+    def release(self) -> None:
+        """Let another have it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def holder(self) -> int | None:
         """The pid that the holder wrote, for a person to read; never for a signal."""

@@ -17,6 +17,7 @@ import zmq
 import zmq.asyncio
 
 from kernel_supervisor import __version__
+from kernel_supervisor.client.autostart import listening
 from kernel_supervisor.daemon.lock import Lock
 from kernel_supervisor.daemon.notify import keep_watchdog_fed, notify
 from kernel_supervisor.paths import Paths, find, prepare
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _LOG_BYTES, _LOG_FILES = 2 << 20, 3
 _LOCK_DEADLINE_S = 20.0
+_LOOK_S = 0.02
 _ANSWERS_S = 2.0
 """How long a daemon that was told to stop waits for the answers that it owes."""
 
@@ -39,9 +41,9 @@ def main(*, service: bool) -> int:
     prepare(paths)
     lock = Lock(paths.lock)
     if not lock.acquire():
-        if not service:
+        if not service and not _outlast(paths, lock):
             return 0
-        if not _take_over(paths, lock):
+        if service and not _take_over(paths, lock):
             print(f"another daemon (pid {lock.holder()}) does not hand over", file=sys.stderr)
             return 1
     _log_to(paths)
@@ -51,6 +53,19 @@ def main(*, service: bool) -> int:
     except Exception:
         log.exception("the daemon failed")
         raise
+
+
+def _outlast(paths: Paths, lock: Lock) -> bool:
+    """Whether the lock is ours after all: where nobody is bound, its holder may be on its way out.
+
+    One that gave up then would leave its client without a daemon until that tries again, seconds later.
+    """
+    end = time.monotonic() + _LOCK_DEADLINE_S
+    while not listening(paths) and time.monotonic() < end:
+        time.sleep(_LOOK_S)
+        if lock.acquire():
+            return True
+    return False
 
 
 def _take_over(paths: Paths, lock: Lock) -> bool:

@@ -65,7 +65,7 @@ class Router:
 
     async def _take(self, identity: bytes, frame: Frame) -> None:
         if frame.kind == HELLO:
-            await self._welcome(identity, from_hello(frame.header))
+            await self._welcome(identity, from_hello(frame.header), frame.header.get("known") or [])
         elif frame.kind == BYE:
             await self._drop(identity)
         elif frame.kind == RPC:
@@ -75,7 +75,7 @@ class Router:
             else:
                 connection.take(frame.header.get("call"), frame.body)
 
-    async def _welcome(self, identity: bytes, asker: Asker) -> None:
+    async def _welcome(self, identity: bytes, asker: Asker, known: list[int]) -> None:
         await self._drop(identity)
         welcome = {
             "protocol": PROTOCOL,
@@ -86,6 +86,8 @@ class Router:
         self.send(identity, WELCOME, welcome)
         server = await self.server
         caller = Caller(asker=asker, supervisor=self._supervisor, ready=self.ready, admin=self._admin)
+        if known and known != [self._identity.pid, self._identity.start]:
+            caller.notices.append("the daemon was restarted meanwhile; kernels, variables and running cells were kept")
 
         def send(kind: bytes, header: dict[str, Any], body: bytes) -> None:
             self.send(identity, kind, header, body)
@@ -117,6 +119,7 @@ class Router:
             watch.close()
         connection = self._connections.pop(identity, None)
         if connection is not None:
+            self._supervisor.goodbye(connection.caller.asker.client_id)
             await connection.close()
 
     def send(self, identity: bytes, kind: bytes, header: dict[str, Any], body: bytes = b"") -> None:

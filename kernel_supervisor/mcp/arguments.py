@@ -122,7 +122,9 @@ class Shutdown(Arguments):
 class Interrupt(Arguments):
     """kernel_interrupt."""
 
-    execution_id: Annotated[ExecutionNumber, Field(description="only this one; without it, whatever runs")] | None = None
+    execution_id: Annotated[ExecutionNumber, Field(description="only this one; without it, whatever runs")] | None = (
+        None
+    )
     session: Session = ""
 
 

@@ -67,8 +67,34 @@ class Call:
         return params.client_info.name if params is not None else self.caller.asker.kind
 
     async def session(self, wanted: str) -> SessionRecord:
-        """The session this call is about."""
-        return await self.supervisor.session_of(self.caller.asker, wanted)
+        """The session this call is about; what the client has to know of it is noted for its next result."""
+        session = await self.supervisor.session_of(self.caller.asker, wanted)
+        self._note_company(session)
+        self._note_restart(session)
+        return session
+
+    def _note_company(self, session: SessionRecord) -> None:
+        if self.caller.asker.kind == "cli":  # it comes and goes
+            return
+        others = self.supervisor.enter(session.name, self.caller.asker.client_id)
+        if others and session.name not in self.caller.company:
+            self.caller.company.add(session.name)
+            self.caller.notices.append(
+                f"another client works in session {session.name} too, with the same variables; "
+                'session="a-name-of-your-own" keeps yours apart'
+            )
+
+    def _note_restart(self, session: SessionRecord) -> None:
+        runner = self.supervisor.runner_of(session)
+        if runner is None:
+            return
+        record = runner.kernel.record
+        before = self.caller.generations.get(record.id)
+        if before is not None and before != record.generation:
+            self.caller.notices.append(
+                f"kernel {record.id} was restarted since your last call: earlier variables are gone, the history is kept"
+            )
+        self.caller.generations[record.id] = record.generation
 
     async def progress(self, message: str) -> None:
         """Tell a client that asked for it how it goes; numbers must rise, so they are seconds."""

@@ -24,6 +24,10 @@ class Caller:
     admin: Admin
     cancels: dict[int, str] = field(default_factory=dict)
     """Calls that the client cancelled, with its reason; what is cancelled and not in here lost its client."""
+    generations: dict[str, int] = field(default_factory=dict)
+    """The generation of each kernel when this client last heard of it."""
+    company: set[str] = field(default_factory=set)
+    """The sessions in which it was told that others work."""
     notices: list[str] = field(default_factory=list)
     """What this client is to be told with its next result, once."""
 

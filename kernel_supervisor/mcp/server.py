@@ -113,7 +113,10 @@ async def _status(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
 
 
 async def _stop(ctx: Context, params: StopParams) -> dict[str, Any]:
-    ctx.lifespan_context.admin.stop(params.kernels)
+    caller = ctx.lifespan_context
+    if params.kernels:
+        await caller.ready.wait()  # those that a predecessor left are ended too, once they are adopted
+    caller.admin.stop(params.kernels)
     return {"stopping": True}
 
 

@@ -113,15 +113,14 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
         f"kernel {_called(record)} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
         "The session's history and notebook go on."
     )
+    call.caller.generations[record.id] = record.generation
     facts = {"kernel_id": record.id, "generation": record.generation}
     if not args.replay:
         return Answer(text=text, facts=facts)
     return await _replay(call, session, intent["replay"], text, facts)
 
 
-async def _replay(
-    call: Call, session: SessionRecord, cells: list[int], text: str, facts: dict[str, Any]
-) -> Answer:
+async def _replay(call: Call, session: SessionRecord, cells: list[int], text: str, facts: dict[str, Any]) -> Answer:
     """Run earlier cells again, each once however often this call is sent, up to the first that fails."""
     asker = call.caller.asker
     for done, number in enumerate(cells):

@@ -52,6 +52,7 @@ class Supervisor:
         self.tickets: dict[ExecutionId, Ticket] = {}
         self._locks: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._at_work: defaultdict[SessionName, set[str]] = defaultdict(set)
 
     async def open(self) -> None:
         """Open the records, adopt what lives, and go on with what was running."""
@@ -79,6 +80,16 @@ class Supervisor:
             self.sessions[name] = SessionRecord(name=name, directory=asker.directory, created_at=time.time())
             await self.records.save_session(self.sessions[name])
         return self.sessions[name]
+
+    def enter(self, session: SessionName, client_id: str) -> int:
+        """Note that a client works in a session; how many others do."""
+        self._at_work[session].add(client_id)
+        return len(self._at_work[session]) - 1
+
+    def goodbye(self, client_id: str) -> None:
+        """A client is gone."""
+        for clients in self._at_work.values():
+            clients.discard(client_id)
 
     async def change_session(self, session: SessionRecord) -> SessionRecord:
         """Commit a change to a session."""

@@ -57,9 +57,7 @@ def _call(inspector: Path, home: Home, era: str, name: str, **arguments: str) ->
 
 @pytest.mark.timeout(600)  # the first time, npm fetches it
 @pytest.mark.parametrize("era", ERAS)
-def test_the_inspector_lists_the_tools_and_finds_their_schemas_portable(
-    inspector: Path, desk: Home, era: str
-) -> None:
+def test_the_inspector_lists_the_tools_and_finds_their_schemas_portable(inspector: Path, desk: Home, era: str) -> None:
     done = _inspect(inspector, desk, era, "--strict", "--method", "tools/list")
     assert done.returncode == 0, done.stderr
     names = {tool["name"] for tool in json.loads(done.stdout)["tools"]}

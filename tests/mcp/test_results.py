@@ -79,7 +79,9 @@ async def test_the_machine_readable_part_says_what_ran_where(desk: Home, era: st
     async with desk.client(era) as session:
         first = (await session.run("1")).facts
         second = (await session.run("raise ValueError('no')")).facts
-    assert {"execution_id", "status", "execution_count", "session", "kernel_id", "duration_s", "truncated"} <= set(first)
+    assert {"execution_id", "status", "execution_count", "session", "kernel_id", "duration_s", "truncated"} <= set(
+        first
+    )
     assert (first["status"], first["execution_count"], first["truncated"]) == ("ok", 1, False)
     assert (second["status"], second["execution_count"]) == ("error", 2)
     assert second["execution_id"] > first["execution_id"]

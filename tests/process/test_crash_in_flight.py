@@ -66,7 +66,9 @@ async def test_a_cell_that_finishes_while_no_daemon_lives_is_answered(home: Home
         shim = psutil.Process(shim_pid(home))
         shim.suspend()  # so that nobody starts a daemon
         home.kill_daemon()
-        await until(lambda: b'"execute_reply"' in _log(home).split(b'"line 39')[-1] and _printed(home) == LINES, "its end")
+        await until(
+            lambda: b'"execute_reply"' in _log(home).split(b'"line 39')[-1] and _printed(home) == LINES, "its end"
+        )
         shim.resume()
         assert_complete(await call, before)
 
@@ -128,7 +130,11 @@ async def test_a_stopped_daemon_does_not_lose_what_was_printed_meanwhile(home: H
     async with home.client() as session:
         await session.run("from IPython.display import display")
         call = asyncio.create_task(
-            session.run("import time; print('begun', flush=True)\nfor i in range(5000): display(i)\n'end'", timeout=120, max_chars=400000)
+            session.run(
+                "import time; print('begun', flush=True)\nfor i in range(5000): display(i)\n'end'",
+                timeout=120,
+                max_chars=400000,
+            )
         )
         await until(lambda: b"begun" in _log(home), "the cell began")
         home.kill_daemon(signal.SIGSTOP)

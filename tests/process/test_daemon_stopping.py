@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -75,15 +79,13 @@ def test_after_stop_with_kernels_nothing_is_left_but_logs_records_and_the_lock(h
     assert stopped.returncode == 0, stopped.stderr
     assert home.daemons() == []
     assert home.kernels() == []
-    assert not psutil.pid_exists(child), "what the kernel started in its session goes with it"
+    assert not _runs(child), "what the kernel started in its session goes with it"
     assert _kept(home) == set()
     assert list((home.path / "logs").iterdir()), "logs are kept"
 
 
 @pytest.mark.parametrize("kernels", [True, False], ids=["with kernels", "without"])
-def test_a_connected_shim_waits_until_its_client_asks_and_then_starts_a_daemon_again(
-    home: Home, kernels: bool
-) -> None:
+def test_a_connected_shim_waits_until_its_client_asks_and_then_starts_a_daemon_again(home: Home, kernels: bool) -> None:
     with home.shim() as shim:
         shim.open()
         shim.run("x = 41")
@@ -155,13 +157,12 @@ def test_a_second_stop_has_nothing_to_do(home: Home) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_call_in_flight_is_answered_whole_by_the_daemons_successor(home: Home, number: signal.Signals) -> None:
-    """And soon: the shim starts the successor by itself, which does not give up over the lock of the dying one."""
     gate = home.project / "gate"
     with home.shim() as shim:
         shim.open()
         _start_cell(home, shim, gate)
         pid = home.kill_daemon(number)
-        until_now(lambda: (daemon := home.daemon()) is not None and daemon.pid != pid, "another daemon", 9)
+        until_now(lambda: (daemon := home.daemon()) is not None and daemon.pid != pid, "another daemon")
         gate.touch()
         answer = shim.answer("in flight")["result"]
         assert answer["_meta"]["kernel-supervisor/result"]["status"] == "ok"
@@ -177,6 +178,57 @@ def test_a_daemon_that_finds_another_one_ends_without_a_word(home: Home) -> None
     started = psutil.Popen([*daemon.cmdline()[:3]], cwd="/", env=home.env)
     assert started.wait(DEADLINE_S) == 0
     assert home.daemons() == [daemon]
+
+
+def test_a_daemon_outlasts_another_that_holds_the_lock_and_is_not_bound_any_more(home: Home) -> None:
+    """As one that is on its way out. One that gave up would leave its client waiting for the next attempt."""
+    run = home.path / "run"
+    run.mkdir(parents=True, mode=0o700)
+    with (run / "daemon.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        started = psutil.Popen([sys.executable, "-m", "kernel_supervisor.daemon"], cwd="/", env=home.env)
+        inode = os.stat(lock.fileno()).st_ino
+        until_now(lambda: _waits_for(started, inode), "it has the lock file open")
+        with pytest.raises(psutil.TimeoutExpired):
+            started.wait(0.5)
+    until_now(lambda: home.cli("status").returncode == 0, "it is the daemon")
+    assert home.daemons() == [started]
+    assert home.cli("stop").returncode == 0
+    assert started.wait(DEADLINE_S) == 0
+
+
+def _waits_for(process: psutil.Popen, inode: int) -> bool:
+    for path in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if path.stat().st_ino == inode:
+                return True
+    return False
+
+
+def test_a_command_that_meets_a_dying_daemon_goes_on_with_its_successor(home: Home) -> None:
+    assert home.cli("start").returncode == 0
+    (daemon,) = home.daemons()
+    daemon.suspend()  # it is bound, and says nothing
+    command = home.cli_command("start")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=home.project, env=home.env) as starting:
+        until_now(lambda: _connected(home, starting.pid), "the command has connected to it")
+        daemon.kill()
+        assert starting.wait(DEADLINE_S) == 0
+    assert home.daemons() != [daemon]
+    assert len(home.daemons()) == 1
+
+
+def _connected(home: Home, pid: int) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return len(psutil.Process(pid).net_connections("unix")) > 0
+    return False
+
+
+def _runs(pid: int) -> bool:
+    """Not so for one that only waits to be reaped by whoever adopted it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _start_cell(home: Home, shim: Shim, gate: Path) -> None:

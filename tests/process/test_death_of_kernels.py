@@ -79,7 +79,9 @@ def limited_group() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("by_adoption", [False, True], ids=["born", "adopted"])
-async def test_a_death_for_lack_of_memory_is_told_from_others(home: Home, limited_group: Path, by_adoption: bool) -> None:
+async def test_a_death_for_lack_of_memory_is_told_from_others(
+    home: Home, limited_group: Path, by_adoption: bool
+) -> None:
     async with home.client() as session:
         await session.run("x = 41")
         (kernel,) = home.kernels()

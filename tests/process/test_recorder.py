@@ -214,7 +214,9 @@ def test_an_execution_is_never_begun_twice(short: Callable[[str], Path]) -> None
 
 
 def test_user_code_sees_what_ipykernel_launcher_shows_it(short: Callable[[str], Path]) -> None:
-    code = "import sys, os; print(sys.argv[0].split(os.sep)[-1], sys.argv[1], sys.path[:2], __name__, sorted(globals()))"
+    code = (
+        "import sys, os; print(sys.argv[0].split(os.sep)[-1], sys.argv[1], sys.path[:2], __name__, sorted(globals()))"
+    )
     with recorded(short("view")) as kernel:
         ours = kernel.text(kernel.run(code))
     folder = short("view")

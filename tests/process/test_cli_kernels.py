@@ -1,0 +1,215 @@
+"""Promise: from a terminal kernels can be seen, restarted, interrupted, ended, read about and talked to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pexpect
+import pytest
+
+from tests.support import Home, until_now
+
+COMMANDS = (
+    *("list", "kill", "restart", "interrupt", "console", "exec", "history", "output", "save", "envs", "use"),
+    *("status", "start", "stop", "logs", "demo", "register", "service"),
+)
+NO_CONSOLE = "import sys; sys.modules['jupyter_console'] = None\nfrom kernel_supervisor.cli.main import main\n"
+
+
+def test_help_names_every_command_and_the_exit_codes(home: Home) -> None:
+    done = home.cli("--help")
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert re.search(rf"^ +{command} ", done.stdout, re.MULTILINE), command
+        own = home.cli(command, "--help")
+        assert own.returncode == 0
+        assert len(own.stdout.splitlines()) > 3, command
+    assert "exit codes: 0 done, 1 " in done.stdout
+    assert "2 wrong usage, 3 no daemon" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], ["kill", "--all"], ["kill", "x"], ["status"], ["history"], ["logs", "x"], ["interrupt", "x"]],
+)
+def test_without_a_daemon_what_needs_one_is_exit_code_3_and_starts_none(home: Home, arguments: list[str]) -> None:
+    done = home.cli(*arguments)
+    assert done.returncode == 3, done
+    assert "no daemon is running" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert not home.daemons()
+
+
+def test_programs_are_told_that_no_daemon_runs_in_json(home: Home) -> None:
+    status = home.cli("status", "--json")
+    assert status.returncode == 3
+    assert json.loads(status.stdout)["running"] is False
+    assert json.loads(home.cli("list", "--json").stdout) == {"kernels": [], "others": []}
+
+
+def test_start_and_status_name_the_daemon_and_its_places(home: Home) -> None:
+    started = home.cli("start")
+    (daemon,) = home.daemons()
+    assert (started.returncode, f"pid {daemon.pid}" in started.stdout) == (0, True)
+    assert home.cli("start").stdout == started.stdout, "to start it again changes nothing"
+    status = home.cli("status")
+    assert status.returncode == 0
+    for shown in (str(daemon.pid), str(home.path), str(home.path / "run/daemon.sock"), str(home.path / "daemon.log")):
+        assert shown in status.stdout
+    facts = json.loads(home.cli("status", "--json").stdout)
+    assert (facts["running"], facts["pid"], facts["kernels"]) == (True, daemon.pid, 0)
+
+
+def test_restart_gives_a_session_a_fresh_process(home: Home) -> None:
+    home.cli("exec", "x = 41")
+    (before,) = home.kernels()
+    done = home.cli("restart", "project")
+    assert (done.returncode, done.stderr) == (0, "")
+    (after,) = home.kernels()
+    assert after != before
+    assert home.cli("exec", "'x' in globals()").stdout == "False\n"
+
+
+def test_a_dead_kernel_is_restarted_by_its_sessions_name(home: Home) -> None:
+    home.cli("exec", "x = 41")
+    (kernel,) = home.kernels()
+    kernel.kill()
+    until_now(lambda: home.cli("list").stdout == "no kernels are running\n", "its death is known")
+    refused = home.cli("exec", "x")
+    assert refused.returncode == 1
+    assert "SIGKILL" in refused.stderr
+    assert home.cli("restart", "project").returncode == 0
+    assert home.cli("exec", "'x' in globals()").stdout == "False\n"
+
+
+def test_interrupt_stops_what_runs(home: Home) -> None:
+    begun = home.project / "begun"
+    home.cli("exec", "x = 41")
+    home.cli("exec", "--no-wait", f"import time\nopen({str(begun)!r}, 'w').close()\ntime.sleep(1000)")
+    until_now(begun.exists, "the cell runs")
+    done = home.cli("interrupt", "project")
+    assert done.returncode == 0
+    assert "stopped" in done.stdout
+    assert home.cli("interrupt", "project").stdout == "nothing is running\n"
+    assert home.cli("exec", "x").stdout == "41\n"
+
+
+def test_a_kernel_that_is_not_there_is_exit_code_1_and_says_what_to_do(home: Home) -> None:
+    home.cli("start")
+    for command in ("kill", "restart", "interrupt", "console", "logs"):
+        done = home.cli(command, "nope")
+        assert done.returncode == 1, command
+        assert "'nope'" in done.stderr, command
+        assert "kernel-supervisor list" in done.stderr, command
+
+
+def test_logs_show_the_daemons_log_or_what_a_kernel_wrote_to_its_standard_error(home: Home) -> None:
+    home.cli("exec", "import os; os.write(2, b'words from below\\n')")
+    (kernel,) = home.kernels()
+    log = home.cli("logs")
+    assert log.returncode == 0
+    assert f"pid {home.daemons()[0].pid}" in log.stdout
+    assert "words from below" not in log.stdout
+    assert "words from below" in home.cli("logs", "project").stdout
+    assert len(home.cli("logs", "-n", "1").stdout.splitlines()) == 1
+
+
+def test_logs_are_followed_as_they_grow(home: Home) -> None:
+    home.cli("exec", "import os; os.write(2, b'before\\n')")
+    command = home.cli_command("logs", "--follow", "project")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=home.project, env=home.env) as following:
+        assert following.stdout is not None
+        while following.stdout.readline() != "before\n":
+            pass
+        home.cli("exec", "os.write(2, b'after\\n')")
+        assert following.stdout.readline() == "after\n"
+        following.terminate()
+
+
+def test_environments_are_listed_and_used(home: Home) -> None:
+    listed = home.cli("envs")
+    assert sys.prefix in listed.stdout
+    assert sys.prefix in [row["prefix"] for row in json.loads(home.cli("envs", "--json").stdout)["environments"]]
+    assert home.cli("use", "default").returncode == 0
+    refused = home.cli("use", "nope")
+    assert refused.returncode == 1
+    assert "nope" in refused.stderr
+
+
+def test_save_writes_the_notebook_where_the_command_was_given(home: Home) -> None:
+    below = home.project / "below"
+    below.mkdir()
+    home.cli("exec", "40 + 2")
+    done = home.cli("save", "--session", "project", "--html", "kept", cwd=below)
+    assert done.returncode == 0, done.stderr
+    assert (below / "kept.ipynb").exists()
+    assert (below / "kept.html").exists()
+
+
+def test_console_is_a_real_jupyter_console_on_the_kernel(home: Home) -> None:
+    home.cli("exec", "x = 41")
+    (kernel,) = home.kernels()
+    command, *arguments = home.cli_command("console")
+    env = {**home.env, "TERM": "dumb", "IPYTHONDIR": str(home.project / "ipython")}
+    terminal = pexpect.spawn(command, arguments, cwd=str(home.project), env=env, timeout=60, encoding="utf-8")
+    try:
+        terminal.expect("Ctrl-D leaves the kernel running")
+        terminal.expect(r"In \[\d+\]")
+        terminal.send("print(f'<{x + 1}>'); y = 7\r")
+        terminal.expect("<42>")
+        terminal.expect(r"In \[\d+\]")
+        terminal.send("\x04")
+        terminal.expect("really want to exit")
+        terminal.send("y\r")
+        terminal.expect("keeping kernel alive")
+        terminal.expect(pexpect.EOF)
+    finally:
+        terminal.close(force=True)
+    assert home.kernels() == [kernel], "the kernel outlives its console"
+    assert home.cli("exec", "y").stdout == "7\n"
+
+
+def test_console_says_how_to_get_jupyter_console_where_it_is_missing(home: Home) -> None:
+    command = [sys.executable, "-c", f"{NO_CONSOLE}sys.exit(main(['console']))"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=home.project, env=home.env, check=False)
+    assert done.returncode == 1
+    assert f"{sys.executable} -m pip install jupyter_console" in done.stderr
+
+
+def test_console_without_a_kernel_says_what_starts_one(home: Home) -> None:
+    home.cli("start")
+    done = home.cli("console")
+    assert done.returncode == 1
+    assert "kernel-supervisor exec" in done.stderr
+
+
+def test_register_prints_what_to_do_for_claude_code_and_for_any_other_client(home: Home) -> None:
+    done = home.cli("register", "--print", "--session", "fixed")
+    assert done.returncode == 0, done.stderr
+    (command,) = re.findall(r"claude mcp add .*", done.stdout)
+    assert command.endswith("--session fixed")
+    document, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
+    (server,) = document["mcpServers"].values()
+    assert os.path.isabs(server["command"])
+    assert sys.executable in done.stdout, "it says which interpreter runs the default kernel"
+    told = subprocess.run(
+        [server["command"], *server["args"], "--version"], capture_output=True, text=True, env=home.env, check=True
+    )
+    assert told.stdout.startswith("kernel-supervisor-mcp "), "what it prints can be run"
+
+
+def test_register_runs_claude_codes_own_command_where_it_is_there(home: Home) -> None:
+    folder = home.project / "bin"
+    folder.mkdir()
+    claude = folder / "claude"
+    claude.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$0.said"\n')
+    claude.chmod(0o755)
+    env = {**home.env, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    assert home.cli("register", "--scope", "project", env=env).returncode == 0
+    said = (folder / "claude.said").read_text().splitlines()
+    assert said[:6] == ["mcp", "add", "--scope", "project", "kernel-supervisor", "--"]
+    assert len(said) > 6

@@ -1,0 +1,35 @@
+"""ARCHITECTURE.md stays true: its map names what there is, and nothing else; its files exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+MAP = TEXT.split("## The map")[1].split("\n## ")[0]
+
+
+def test_the_map_names_every_package_and_nothing_else() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", MAP, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    package = ROOT / "kernel_supervisor"
+    modules = {f"kernel_supervisor/{path.name}" for path in package.glob("*.py") if path.name != "__init__.py"}
+    packages = {f"kernel_supervisor/{path.parent.name}" for path in package.glob("*/__init__.py")}
+    assert named == modules | packages | {"mcp_shim", "systemd", "launchd", "tests", "benchmarks"}
+
+
+def test_every_file_it_names_exists() -> None:
+    places = [ROOT, ROOT / "kernel_supervisor"]
+    for name in re.findall(r"`([\w/*]+\.(?:py|md|toml))`", TEXT):
+        assert any(list(place.glob(name)) for place in places) or list(ROOT.glob(f"**/{name}")), name
+
+
+def test_every_dependency_is_explained() -> None:
+    pyproject = (ROOT / "pyproject.toml").read_text()  # not by tomllib: Python 3.10 has none
+    needed = re.search(r"^dependencies = \[(.*?)^\]", pyproject, re.DOTALL | re.MULTILINE)
+    extras = re.findall(r"^(?:demo|pdf) = \[(.*?)\]", pyproject, re.MULTILINE)
+    assert needed
+    table = TEXT.split("## Why each dependency")[1]
+    for name in re.findall(r'"([\w-]+)[<>=]', needed[1] + " ".join(extras)):
+        assert re.search(rf"\b{re.escape(name)}\b", table), name

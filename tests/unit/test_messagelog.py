@@ -1,0 +1,104 @@
+"""The message log: whatever happens to the file, reading never raises, never invents, loses at most what was torn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.records import messagelog
+
+_TEXT = st.text(max_size=40) | st.just("\n00000000 []\n") | st.just('\n{"a": 1}\n')
+
+
+def a_message(number: int, text: str, buffers: tuple[bytes, ...] = ()) -> dict[str, Any]:
+    return {
+        "header": {"msg_id": f"m{number}", "msg_type": "stream", "date": "2026-01-01T00:00:00Z"},
+        "parent_header": {"msg_id": "parent", "username": "me"},
+        "metadata": {},
+        "content": {"name": "stdout", "text": text},
+        "buffers": list(buffers),
+    }
+
+
+def read(path: Path, start: int = 0, end: int | None = None) -> list[Message | Mark]:
+    return [item for _, item in messagelog.read(path, start, end)]
+
+
+def ids(items: list[Message | Mark]) -> list[str]:
+    return [item.msg_id for item in items if isinstance(item, Message)]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("log") / "k.messages"
+
+
+def test_a_message_comes_back_as_it_was_sent(path: Path) -> None:
+    path.write_bytes(messagelog.encode_message("iopub", a_message(1, "é\udc80\x00\n", (b"\x00\xff", b""))))
+    (item,) = read(path)
+    assert isinstance(item, Message)
+    assert item.content == {"name": "stdout", "text": "é\udc80\x00\n"}
+    assert item.buffers == (b"\x00\xff", b"")
+    assert (item.channel, item.msg_type, item.parent_id, item.username) == ("iopub", "stream", "parent", "me")
+
+
+def test_a_mark_comes_back(path: Path) -> None:
+    mark = Mark(kind="gap", parent_id="", detail="nobody listened")
+    path.write_bytes(messagelog.encode_mark(mark))
+    assert read(path) == [mark]
+
+
+def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert read(tmp_path / "none") == []
+
+
+@given(texts=st.lists(_TEXT, min_size=1, max_size=8), data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_torn_tail_loses_only_itself(path: Path, texts: list[str], data: st.DataObject) -> None:
+    records = [messagelog.encode_message("iopub", a_message(number, text)) for number, text in enumerate(texts)]
+    torn = data.draw(st.integers(0, len(records) - 1))
+    cut = data.draw(st.integers(0, len(records[torn]) - 1))
+    whole = [f"m{number}" for number in range(len(records)) if number != torn]
+    path.write_bytes(b"".join((*records[:torn], records[torn][:cut], *records[torn + 1 :])))
+    found = ids(read(path))
+    nearly = cut == len(records[torn]) - 1  # all but its last newline: the next record's first one completes it
+    assert found == whole or (nearly and found == sorted([*whole, f"m{torn}"], key=lambda name: int(name[1:])))
+
+
+@given(
+    texts=st.lists(_TEXT, min_size=1, max_size=6),
+    damage=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=12)), max_size=6),
+    start=st.floats(0, 1),
+)
+@settings(max_examples=200, deadline=None)
+def test_corruption_never_raises_and_never_invents(
+    path: Path, texts: list[str], damage: list[tuple[float, bytes]], start: float
+) -> None:
+    log = bytearray(b"".join(messagelog.encode_message("iopub", a_message(n, text)) for n, text in enumerate(texts)))
+    for place, junk in damage:
+        at = int(place * len(log))
+        log[at : at + len(junk)] = junk
+    path.write_bytes(log)
+    for item in read(path, int(start * len(log))):
+        assert isinstance(item, Message)
+        assert item.content == {"name": "stdout", "text": texts[int(item.msg_id[1:])]}
+
+
+def test_reading_goes_on_where_it_stopped(path: Path) -> None:
+    records = [messagelog.encode_message("iopub", a_message(number, "x")) for number in range(4)]
+    path.write_bytes(b"".join(records[:2]) + records[2][:20])
+    *_, (position, _) = messagelog.read(path)
+    path.write_bytes(b"".join(records))
+    assert ids(read(path, position)) == ["m2", "m3"]
+
+
+def test_the_end_is_exclusive(path: Path) -> None:
+    records = [messagelog.encode_message("iopub", a_message(number, "x")) for number in range(4)]
+    path.write_bytes(b"".join(records))
+    first = len(records[0])
+    assert ids(read(path, first, first + len(records[1]))) == ["m1"]

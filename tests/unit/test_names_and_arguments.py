@@ -1,0 +1,87 @@
+"""Names of sessions and kernels, and what a client is told that got an argument wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import KernelId, SessionName, SessionRecord
+from kernel_supervisor.envelope import EnvelopeError, pack, unpack
+from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp.registry import TOOLS
+from kernel_supervisor.sessions import naming
+
+
+def sessions(*pairs: tuple[str, str]) -> dict[SessionName, SessionRecord]:
+    return {SessionName(name): SessionRecord(name=SessionName(name), directory=directory) for name, directory in pairs}
+
+
+def test_a_directory_names_its_session() -> None:
+    assert naming.session_name("", "/home/me/analysis", {}) == "analysis"
+    assert naming.session_name("", "/home/me/analysis", sessions(("analysis", "/home/me/analysis"))) == "analysis"
+
+
+def test_two_directories_of_one_name_are_told_apart() -> None:
+    other = naming.session_name("", "/srv/analysis", sessions(("analysis", "/home/me/analysis")))
+    assert other != "analysis"
+    assert other.startswith("analysis-")
+    assert other == naming.session_name("", "/srv/analysis", sessions(("analysis", "/home/me/analysis")))
+
+
+def test_a_name_that_was_asked_for_wins() -> None:
+    assert naming.session_name("mine", "/home/me/analysis", {}) == "mine"
+    with pytest.raises(RefusedError, match="no session name"):
+        naming.session_name("a/b\n", "/x", {})
+
+
+@pytest.mark.parametrize("directory", ["/", "/home/me/ä ß", "/x/" + "y" * 200, "/x/a:b"])
+def test_every_directory_has_a_name_that_can_be_asked_for(directory: str) -> None:
+    name = naming.session_name("", directory, {})
+    assert naming.session_name(name, "/elsewhere", {}) == name
+
+
+def test_a_kernel_is_found_by_a_unique_beginning() -> None:
+    known = [KernelId("abc1"), KernelId("abd2"), KernelId("abd")]
+    assert naming.kernel_id("abc", known) == "abc1"
+    assert naming.kernel_id("abd", known) == "abd"
+    with pytest.raises(RefusedError, match="several"):
+        naming.kernel_id("ab", known)
+    with pytest.raises(RefusedError, match="no kernel"):
+        naming.kernel_id("", known)
+
+
+def test_an_unknown_argument_is_named_with_the_allowed_ones() -> None:
+    with pytest.raises(RefusedError, match=r"no argument 'cod'.*Did you mean code.*session"):
+        a.parse(a.Exec, "kernel_exec", {"cod": "1"})
+
+
+def test_a_missing_argument_is_named() -> None:
+    with pytest.raises(RefusedError, match="needs the argument 'code'"):
+        a.parse(a.Exec, "kernel_exec", {})
+
+
+def test_a_wrong_type_is_named_with_what_was_given() -> None:
+    with pytest.raises(RefusedError, match=r"execution_id.*'seven'"):
+        a.parse(a.Output, "kernel_output", {"execution_id": "seven"})
+
+
+def test_strings_for_numbers_and_booleans_are_understood_and_null_is_nothing() -> None:
+    parsed = a.parse(a.Exec, "kernel_exec", {"code": "1", "wait": "false", "timeout": "2.5", "session": None})
+    assert (parsed.wait, parsed.timeout, parsed.session) == (False, 2.5, "")
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_every_schema_is_plain(name: str) -> None:
+    schema = a.schema(TOOLS[name].model)
+    assert schema["additionalProperties"] is False
+    for value in schema["properties"].values():
+        assert "type" in value
+        assert "anyOf" not in value
+        assert "title" not in value
+
+
+def test_frames_come_back_and_rubbish_is_refused() -> None:
+    assert unpack(pack(b"rpc", {"call": 1}, b"{}")) == (b"rpc", {"call": 1}, b"{}")
+    for parts in ([], [b"rpc"], [b"rpc", b"[]", b""], [b"rpc", b"{", b""], [b"rpc", b"\xff", b""]):
+        with pytest.raises(EnvelopeError):
+            unpack(parts)
