@@ -153,6 +153,8 @@ class KernelRecord:
     """The ZeroMQ identity of our channels, kept so that replies find the next daemon."""
     process: ProcessIdentity | None = None
     """None while it is being started, and for kernels that are not ours."""
+    overlay: str = ""
+    """A folder with an ipykernel for an interpreter that has none, appended to its `sys.path`."""
     owned: bool = True
     """Started by us. What is not ours is never shut down without being asked by name."""
     recorded: bool = True

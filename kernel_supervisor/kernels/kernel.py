@@ -47,9 +47,9 @@ class Kernel:
         self.channels: Channels
 
     @classmethod
-    async def start(cls, record: KernelRecord, surroundings: Surroundings, overlay: str = "") -> Kernel:
+    async def start(cls, record: KernelRecord, surroundings: Surroundings) -> Kernel:
         """Launch a kernel. It is not ready before `connect`. Raises UnavailableError."""
-        process = await launch(record, surroundings, overlay)
+        process = await launch(record, surroundings)
         return cls(replace(record, process=process.identity), process)
 
     @classmethod

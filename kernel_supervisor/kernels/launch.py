@@ -33,7 +33,7 @@ class Surroundings:
     """Soft and hard resource limits by their names in `resource`."""
 
 
-def command(record: KernelRecord, surroundings: Surroundings, overlay: str = "") -> list[str]:
+def command(record: KernelRecord, surroundings: Surroundings) -> list[str]:
     """What starts this kernel, with jupyter_client's `{connection_file}` still in it."""
     if not record.recorded:
         return list(record.interpreter.argv)
@@ -42,19 +42,19 @@ def command(record: KernelRecord, surroundings: Surroundings, overlay: str = "")
         options += ["--umask", str(surroundings.umask)]
     if surroundings.limits:
         options += ["--limits", json.dumps(surroundings.limits)]
-    if overlay:
-        options += ["--overlay", overlay]
+    if record.overlay:
+        options += ["--overlay", record.overlay]
     return [*record.interpreter.argv, RECORDER, *options, "-f", "{connection_file}"]
 
 
-async def launch(record: KernelRecord, surroundings: Surroundings, overlay: str = "") -> Process:
+async def launch(record: KernelRecord, surroundings: Surroundings) -> Process:
     """Start the process of `record`, which no daemon's death ends. It is not ready for requests yet.
 
     Raises UnavailableError where the interpreter cannot be started.
     """
     manager = AsyncKernelManager(connection_file=record.connection_file, transport="ipc")
     manager._kernel_spec = KernelSpec(
-        argv=command(record, surroundings, overlay),
+        argv=command(record, surroundings),
         display_name=record.interpreter.name,
         language=record.interpreter.language,
     )

@@ -22,6 +22,7 @@ Session = Annotated[str, Field(description="another session than this project's 
 Code = Annotated[str, Field(description="Python code; the last expression's value is shown")]
 ExecutionNumber = Annotated[int, Field(ge=1, lt=1 << 53)]
 """No more than JSON carries exactly, and the database takes."""
+OneExecution = Annotated[ExecutionNumber, Field(description="only this one; without it, whatever runs")]
 MaxChars = Annotated[int, Field(ge=500, le=400_000, description="text limit, 12000 by default")]
 
 
@@ -122,9 +123,7 @@ class Shutdown(Arguments):
 class Interrupt(Arguments):
     """kernel_interrupt."""
 
-    execution_id: Annotated[ExecutionNumber, Field(description="only this one; without it, whatever runs")] | None = (
-        None
-    )
+    execution_id: OneExecution | None = None
     session: Session = ""
 
 

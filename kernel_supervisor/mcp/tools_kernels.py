@@ -211,6 +211,11 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     record = runner.kernel.record
     done = "returned to" if returned else "started"
     text = f"{done} kernel {record.id} in {interpreter.name} ({interpreter.argv[0]}); its variables are its own"
+    if record.overlay and not returned:
+        text += (
+            ". That environment has no ipykernel: the kernel borrows one, and the environment itself is untouched "
+            "(its subprocesses do not see it)"
+        )
     return Answer(text=text, facts={"kernel_id": record.id, "returned": returned, "interpreter": interpreter.argv[0]})
 
 

@@ -8,7 +8,8 @@ import os
 import secrets
 import time
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,7 +17,9 @@ import psutil
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName
 from kernel_supervisor.environments.activation import activate
-from kernel_supervisor.environments.discovery import describe
+from kernel_supervisor.environments.discovery import describe, discover
+from kernel_supervisor.environments.model import Environment
+from kernel_supervisor.environments.overlay import ensure_overlay
 from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
 from kernel_supervisor.kernels.launch import Surroundings, last_words, remove_connection
 from kernel_supervisor.kernels.process import identify
@@ -46,8 +49,24 @@ class Kernels:
     async def start(self, session: SessionName, interpreter: Interpreter, asker: Asker, directory: str) -> Runner:
         """Start a kernel for a session and wait until it is ready. Raises UnavailableError."""
         kernel_id = KernelId(secrets.token_hex(6))
-        record = self._record(kernel_id, session, interpreter, directory, generation=1)
-        return await self._launch(record, await asyncio.to_thread(_activated, interpreter, asker))
+        place = await asyncio.to_thread(self._furnished, interpreter, asker)
+        record = self._record(kernel_id, session, place.interpreter, directory, generation=1)
+        return await self._launch(replace(record, overlay=place.overlay), place.surroundings)
+
+    def _furnished(self, interpreter: Interpreter, asker: Asker) -> _Place:
+        """The client's surroundings with the interpreter's environment activated in them, and an overlay where
+        it has no ipykernel. Blocks: files, activation scripts, and once per kind of Python a download."""
+        environment = _environment_of(interpreter, asker)
+        if environment is None:
+            return _Place(interpreter=interpreter, surroundings=asker.surroundings)
+        argv = tuple(part.replace("{resource_dir}", environment.resource_dir) for part in interpreter.argv)
+        overlay = ""
+        if not environment.argv and environment.language == "python" and not environment.ipykernel:
+            env = asker.surroundings.env
+            cache = Path(self._paths.cache)
+            overlay = str(ensure_overlay(environment, cache, lambda line: log.info("overlay: %s", line), env))
+        surroundings = replace(asker.surroundings, env=activate(environment, asker.surroundings.env))
+        return _Place(interpreter=replace(interpreter, argv=argv), surroundings=surroundings, overlay=overlay)
 
     def _record(
         self,
@@ -163,8 +182,8 @@ class Kernels:
             record.id, record.session, record.interpreter, record.directory, generation=record.generation + 1
         )
         if surroundings is None:
-            surroundings = await asyncio.to_thread(_activated, fresh.interpreter, asker)
-        return await self._launch(fresh, surroundings)
+            surroundings = (await asyncio.to_thread(self._furnished, fresh.interpreter, asker)).surroundings
+        return await self._launch(replace(fresh, overlay=record.overlay), surroundings)
 
     # Adoption
 
@@ -214,12 +233,18 @@ class Kernels:
         await asyncio.gather(*(runner.close() for runner in self.runners.values()))
 
 
-def _activated(interpreter: Interpreter, asker: Asker) -> Surroundings:
-    """The client's surroundings, with the environment of `interpreter` activated in them. Blocks on files."""
-    environment = describe(interpreter.prefix, asker.where) if interpreter.prefix else None
-    if environment is None:
-        return asker.surroundings
-    return replace(asker.surroundings, env=activate(environment, asker.surroundings.env))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    interpreter: Interpreter
+    surroundings: Surroundings
+    overlay: str = ""
+
+
+def _environment_of(interpreter: Interpreter, asker: Asker) -> Environment | None:
+    if "{connection_file}" in " ".join(interpreter.argv):
+        specs = [each for each in discover(asker.where) if each.argv and each.name == interpreter.name]
+        return specs[0] if specs else None
+    return describe(interpreter.prefix, asker.where) if interpreter.prefix else None
 
 
 def _with_process(record: KernelRecord) -> KernelRecord:
