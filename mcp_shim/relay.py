@@ -46,6 +46,7 @@ class Relay:
         self._known: list[int] = []  # the incarnation that we were connected to last
         self._stopped = False  # on purpose: no daemon is started until the client asks for something
         self._hello_at = self._start_at = 0.0
+        self._starts = 0  # attempts since a daemon was last seen
         self._calls = 0
         self._unanswered: dict[int, Request] = {}
         self._opening: dict[str, tuple[int | None, bytes]] = {}
@@ -82,10 +83,12 @@ class Relay:
         if self._wire is None and not self._stopped:
             if autostart.listening(self._paths):
                 self._wire = Wire(self._paths)
+                self._starts = 0
                 self._hello_at = 0.0
             elif now >= self._start_at:
                 self._start_at = now + autostart.RESTART_S
-                autostart.start(self._paths)
+                autostart.start(self._paths, by_service=not self._starts)
+                self._starts += 1
         if self._wire is not None and not self._welcomed and now >= self._hello_at:
             self._hello_at = now + HELLO_AGAIN_S
             self._wire.send(HELLO, {**self._hello, "known": self._known})

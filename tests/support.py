@@ -61,7 +61,7 @@ class Home:
 
     def _is_here(self, process: psutil.Process) -> bool:
         with suppress(psutil.Error):
-            return process.environ().get("KERNEL_SUPERVISOR_HOME") == str(self.path)
+            return bool(process.environ().get("KERNEL_SUPERVISOR_HOME") == str(self.path))
         return False
 
     @staticmethod

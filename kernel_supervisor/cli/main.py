@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NoDaemonError as error:
         print(f"kernel-supervisor: {error}", file=sys.stderr)
         return NO_DAEMON
+    except BrokenPipeError:  # whoever read our output has what they wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except (CallError, OSError, TimeoutError) as error:
         print(f"kernel-supervisor: {error}", file=sys.stderr)
         return FAILED

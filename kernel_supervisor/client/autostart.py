@@ -35,13 +35,16 @@ def listening(paths: Paths) -> bool:
     return True
 
 
-def start(paths: Paths) -> None:
+def start(paths: Paths, *, by_service: bool = True) -> None:
     """Start a daemon and return at once; it is up when `listening` says so.
+
+    Where a service is installed its manager starts it; `by_service=False`, for a second attempt, does without: a
+    service whose interpreter is gone must not keep anybody from working.
 
     Raises OSError where not even the interpreter can be started.
     """
     prepare(paths)
-    if not _start_by_service_manager():
+    if not (by_service and _start_by_service_manager()):
         _start_directly(paths)
 
 
@@ -54,7 +57,7 @@ def ensure(paths: Paths, deadline_s: float) -> bool:
         if now >= end:
             return False
         if now >= next_start:
-            start(paths)
+            start(paths, by_service=next_start == 0.0)
             next_start = now + RESTART_S
         time.sleep(RETRY_S)
     return True

@@ -85,6 +85,8 @@ class Execution:
     region: Region | None = None
     reason: str = ""
     """Why it is aborted, lost or dead."""
+    replaces: ExecutionId | None = None
+    """The entry of a loaded notebook that this is a run of; it stands in that entry's place."""
 
     @property
     def settled(self) -> bool:
@@ -135,7 +137,13 @@ class SessionRecord:
     """Where `kernel_detach` returns to."""
     created_at: float = 0.0
     notebooks: Mapping[str, str] = field(default_factory=dict)
-    """The notebooks that this session wrote: path and fingerprint of what it wrote there."""
+    """The notebooks that this session wrote: path, and fingerprints of what may stand there, with a space between."""
+    autosave: str = ""
+    """The notebook that is kept up to date, empty for none."""
+    notice: str = ""
+    """What the next client that works here is to be told of it, once."""
+    loaded: str = ""
+    """The message log of the notebook that was loaded last, which begins with the notebook's metadata."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +170,8 @@ class KernelRecord:
     message_log: str = ""
     standard_error: str = ""
     """The file that its standard output and error go to."""
+    language_info: Mapping[str, Any] = field(default_factory=dict)
+    """As its kernel_info_reply has it, once there was one."""
     started_at: float = 0.0
     ended_at: float | None = None
     end_reason: str = ""

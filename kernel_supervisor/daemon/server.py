@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -33,6 +34,7 @@ from kernel_supervisor.sessions.asker import Asker, from_hello
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
+_FLUSH_S = 1.0
 
 
 class Router:
@@ -44,6 +46,8 @@ class Router:
         self._connections: dict[bytes, Connection] = {}
         self._watches: dict[bytes, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._outgoing: asyncio.Queue[tuple[bytes, list[bytes]]] = asyncio.Queue()
+        self._sender: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
         """Set when calls may be served."""
         self.server: asyncio.Future[Server[Caller]] = asyncio.get_running_loop().create_future()
@@ -56,6 +60,7 @@ class Router:
 
     async def serve(self) -> None:
         """Take frames until cancelled."""
+        self._sender = asyncio.create_task(self._send_all(), name="frames out")
         while True:
             identity, *parts = await self._socket.recv_multipart()
             try:
@@ -124,13 +129,19 @@ class Router:
 
     def send(self, identity: bytes, kind: bytes, header: dict[str, Any], body: bytes = b"") -> None:
         """Queue a frame to a client; one that is gone is dropped."""
-        try:
-            zmq.Socket.shadow(self._socket.underlying).send_multipart(
-                [identity, *pack(kind, header, body)], zmq.NOBLOCK
-            )
-        except zmq.ZMQError as error:  # EHOSTUNREACH: ROUTER_MANDATORY says so
-            log.info("a client is not there any more: %s", error)
-            self._drop_soon(identity)
+        self._outgoing.put_nowait((identity, pack(kind, header, body)))
+
+    async def _send_all(self) -> None:
+        """The only sender: a send beside asyncio's, on the raw socket, would strand what is being received."""
+        while True:
+            identity, parts = await self._outgoing.get()
+            try:
+                await self._socket.send_multipart([identity, *parts])
+            except zmq.ZMQError as error:  # EHOSTUNREACH: ROUTER_MANDATORY says so
+                log.info("a client is not there any more: %s", error)
+                self._drop_soon(identity)
+            finally:
+                self._outgoing.task_done()
 
     async def answered(self, deadline_s: float) -> None:
         """Wait until no call is open, `deadline_s` at most."""
@@ -147,3 +158,7 @@ class Router:
                 self.send(identity, STOPPING, {})
         for identity in list(self._connections):
             await self._drop(identity)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._outgoing.join(), _FLUSH_S)
+        if self._sender is not None:
+            self._sender.cancel()

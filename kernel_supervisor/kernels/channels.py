@@ -8,6 +8,7 @@ socket instead. `rcvhwm` is 0: the default of 1,000 drops messages, the idle sta
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import logging
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 import zmq
 import zmq.asyncio
-from jupyter_client.session import Session
+from jupyter_client.session import DELIM, Session
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class Channels:
         while True:
             frames = await socket.recv_multipart()
             try:
-                message = self.session.deserialize(self.session.feed_identities(frames)[1])
+                message = self._decoded(frames)
             except (ValueError, KeyError, IndexError, TypeError) as error:
                 log.warning("a message that is not Jupyter's was passed over: %s", error)
                 continue
@@ -113,6 +114,26 @@ class Channels:
             if name in ("shell", "control") and waiting is not None and not waiting.done():
                 waiting.set_result(message)
             self._on_message(name, message)
+
+    def _decoded(self, frames: list[bytes]) -> JupyterMessage:
+        """A message whose signature is right. Raises ValueError.
+
+        Not `Session.deserialize`: it turns every string that looks like a date into one, in the content too,
+        which costs more than all the rest.
+        """
+        start = frames.index(DELIM) + 1
+        signature, parts = frames[start], frames[start + 1 : start + 5]
+        if self.session.auth is not None and not hmac.compare_digest(self.session.sign(parts), signature):
+            raise ValueError("the signature is wrong")
+        header, parent, metadata, content = map(json.loads, parts)
+        return {
+            "header": header,
+            "msg_type": header["msg_type"],
+            "parent_header": parent,
+            "metadata": metadata,
+            "content": content,
+            "buffers": frames[start + 5 :],
+        }
 
     async def close(self) -> None:
         """Stop reading and drop the sockets."""

@@ -80,6 +80,7 @@ class Kernel:
             await self.channels.send("control", "kernel_info_request", {})
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), _ASK_AGAIN_S)
+        self.record = replace(self.record, language_info=dict(self.info.get("language_info") or {}))
 
     def _take(self, channel: Channel, message: JupyterMessage) -> None:
         if channel == "iopub":

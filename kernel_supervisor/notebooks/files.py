@@ -33,9 +33,9 @@ def fingerprint(path: Path) -> str | None:
 
 
 def is_ours(path: Path, known: str | None) -> bool:
-    """Whether nothing stands at `path`, or exactly what `known` (a `fingerprint`) says. Raises OSError."""
+    """Whether nothing stands at `path`, or what `known` (one `fingerprint`, or several) says. Raises OSError."""
     found = fingerprint(path)
-    return found is None or found == known
+    return found is None or found in (known or "").split()
 
 
 def beside(path: Path) -> Path:
@@ -67,13 +67,20 @@ def _checked_target(path: Path, suffix: str) -> Path:
     return Path(os.path.realpath(path))
 
 
-def write_aside(path: Path, produce: Callable[[Write], Made], *, approve: Callable[[], None]) -> tuple[str, Made]:
+def write_aside(
+    path: Path,
+    produce: Callable[[Write], Made],
+    *,
+    approve: Callable[[], None],
+    announce: Callable[[str], None] = lambda fingerprint: None,
+) -> tuple[str, Made]:
     """Write what `produce` gives next to `path`, and move it there in one step.
 
     Returns the file's `fingerprint`, and what `produce` returned.
 
     Folders that are missing are made. `approve` is called before anything is written and again before the
-    move, and raises to prevent it. On any error the old file is as it was and nothing is left beside it.
+    move, and raises to prevent it; `announce` is told the new fingerprint between that and the move. A file
+    that is the same already is left as it is. On any error the old file is as it was and nothing is left beside it.
     Raises RefusedError for a path that cannot be, UnavailableError where the disk does not let it happen.
     """
     with _explained(path):
@@ -83,7 +90,9 @@ def write_aside(path: Path, produce: Callable[[Write], Made], *, approve: Callab
         try:
             written = _write_synced(aside, path, produce)
             approve()
-            os.replace(aside, path)
+            if fingerprint(path) != written[0]:
+                announce(written[0])
+                os.replace(aside, path)
         finally:
             with suppress(OSError):
                 aside.unlink(missing_ok=True)

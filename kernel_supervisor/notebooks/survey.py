@@ -41,6 +41,11 @@ class CellSurvey:
     loaded: dict[str, Any] | None = None
     """The cell as it stood in the notebook that it was loaded from, without its outputs."""
 
+    @property
+    def ran(self) -> bool:
+        """Whether it is more than a loaded cell as it was."""
+        return self.loaded is None or "iopub.execute_input" in self.timing
+
 
 @dataclass(slots=True)
 class _Display:

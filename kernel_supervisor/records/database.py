@@ -14,9 +14,10 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from kernel_supervisor.core.errors import UnavailableError
@@ -41,15 +42,18 @@ _MIGRATIONS = [
     """
     CREATE TABLE sessions (
         name TEXT PRIMARY KEY, directory TEXT NOT NULL, kernel_id TEXT, previous_kernel_id TEXT,
-        created_at REAL NOT NULL, notebooks TEXT NOT NULL);
+        created_at REAL NOT NULL, notebooks TEXT NOT NULL, autosave TEXT NOT NULL, notice TEXT NOT NULL,
+        loaded TEXT NOT NULL);
     CREATE TABLE kernels (
         id TEXT PRIMARY KEY, session TEXT NOT NULL, record TEXT NOT NULL, ended INTEGER NOT NULL);
     CREATE TABLE executions (
         id INTEGER PRIMARY KEY AUTOINCREMENT, call_key TEXT UNIQUE, session TEXT NOT NULL, kernel_id TEXT,
         generation INTEGER NOT NULL, msg_id TEXT, kind TEXT NOT NULL, source TEXT NOT NULL,
         status TEXT NOT NULL, execution_count INTEGER, client TEXT NOT NULL, queued_at REAL NOT NULL,
-        started_at REAL, finished_at REAL, log TEXT, log_start INTEGER, log_end INTEGER, reason TEXT NOT NULL);
-    CREATE INDEX executions_of_session ON executions (session, id);
+        started_at REAL, finished_at REAL, log TEXT, log_start INTEGER, log_end INTEGER, reason TEXT NOT NULL,
+        replaces INTEGER, place INTEGER NOT NULL);
+    CREATE INDEX executions_of_session ON executions (session, place);
+    CREATE INDEX executions_that_replace ON executions (session, replaces) WHERE replaces IS NOT NULL;
     CREATE INDEX executions_by_msg_id ON executions (msg_id);
     CREATE INDEX executions_unsettled ON executions (status) WHERE status IN ('queued', 'running');
     CREATE TABLE calls (
@@ -57,11 +61,22 @@ _MIGRATIONS = [
         at REAL NOT NULL);
     """,
 ]
-_SESSION_COLUMNS = "name, directory, kernel_id, previous_kernel_id, created_at, notebooks"
+_SESSION_COLUMNS = "name, directory, kernel_id, previous_kernel_id, created_at, notebooks, autosave, notice, loaded"
 _EXECUTION_COLUMNS = (
     "id, session, kernel_id, generation, msg_id, kind, source, status, execution_count, client, queued_at, "
-    "started_at, finished_at, log, log_start, log_end, reason"
+    "started_at, finished_at, log, log_start, log_end, reason, replaces"
 )
+_LAST_PLACE = "(SELECT coalesce(max(place), 0) + 1 FROM executions WHERE session = ?)"
+_REPLACED = "SELECT replaces FROM executions WHERE session = ? AND replaces IS NOT NULL"
+_Statement = tuple[str, Iterable[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A place in a session's history: directly before or after another entry of it."""
+
+    entry: ExecutionId
+    before: bool
 
 
 class Database:
@@ -75,6 +90,8 @@ class Database:
         self._next_return = 0.0
         self.not_recorded = ""
         """Why the records are only in memory now; empty where they are on the disk."""
+        self.on_entry: Callable[[Execution], None] = lambda execution: None
+        """Called on the loop with each entry that was committed, new or changed."""
         self.set_aside = ""
         """Where an unreadable or newer database was moved to, empty where there was none."""
 
@@ -96,23 +113,30 @@ class Database:
 
     async def _write(self, statement: str, values: Iterable[Any]) -> int:
         """Run one statement and commit; the last row's number. Raises UnavailableError."""
+        return await self._write_all([(statement, values)])
+
+    async def _write_all(self, statements: Sequence[_Statement]) -> int:
+        """Run statements and commit them together; the last row's number. Raises UnavailableError."""
 
         def work() -> int:
             if self.not_recorded:
                 self._return_to_disk()
             try:
-                return self._commit(statement, values)
+                return self._commit(statements)
             except sqlite3.IntegrityError:
                 raise
             except sqlite3.Error as error:
                 self._go_to_memory(error)
-                return self._commit(statement, values)
+                return self._commit(statements)
 
         return await self._run(work)
 
-    def _commit(self, statement: str, values: Iterable[Any]) -> int:
+    def _commit(self, statements: Sequence[_Statement]) -> int:
+        number = 0
         with self._db:
-            return self._db.execute(statement, tuple(values)).lastrowid or 0
+            for statement, values in statements:
+                number = self._db.execute(statement, tuple(values)).lastrowid or 0
+        return number
 
     def _go_to_memory(self, error: sqlite3.Error) -> None:
         """Go on in memory, with all that was committed so far."""
@@ -190,8 +214,11 @@ class Database:
             session.previous_kernel_id,
             session.created_at,
             json.dumps(dict(session.notebooks)),
+            session.autosave,
+            session.notice,
+            session.loaded,
         )
-        await self._write(f"INSERT OR REPLACE INTO sessions ({_SESSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
+        await self._write(f"INSERT OR REPLACE INTO sessions ({_SESSION_COLUMNS}) VALUES (?{', ?' * 8})", values)
 
     async def sessions(self) -> list[SessionRecord]:
         """All of them, oldest first."""
@@ -204,8 +231,11 @@ class Database:
                 previous_kernel_id=previous,
                 created_at=created_at,
                 notebooks=json.loads(notebooks),
+                autosave=autosave,
+                notice=notice,
+                loaded=loaded,
             )
-            for name, directory, kernel_id, previous, created_at, notebooks in rows
+            for name, directory, kernel_id, previous, created_at, notebooks, autosave, notice, loaded in rows
         ]
 
     # Kernels
@@ -226,22 +256,32 @@ class Database:
 
     # Executions
 
-    async def add_execution(self, execution: Execution, call_key: str | None) -> tuple[Execution, bool]:
+    async def add_execution(
+        self, execution: Execution, call_key: str | None, beside: Beside | None = None
+    ) -> tuple[Execution, bool]:
         """Commit a new entry of a session's history; its id is given here.
 
+        It stands last, or before or after another entry of its session, or where the entry is that it replaces.
         Returns the entry and True; or, where `call_key` is known already, the entry it made then and False.
         """
-        values = _execution_values(execution)
         try:
-            number = await self._write(
-                f"INSERT INTO executions (call_key, {_EXECUTION_COLUMNS}) VALUES (?{', ?' * 17})",
-                (call_key, None, *values[1:]),
-            )
+            number = await self._write_all(_insertion(execution, call_key, beside))
         except sqlite3.IntegrityError:
             found = await self.execution_of_call(call_key or "")
             assert found is not None
             return found, False
-        return _with_id(execution, number), True
+        added = _with_id(execution, number)
+        self.on_entry(added)
+        return added, True
+
+    async def add_executions(self, executions: Sequence[Execution], call_keys: Sequence[str]) -> None:
+        """Commit new entries, which stand last, all or none; none where the first call key is known already."""
+        pairs = zip(executions, call_keys, strict=True)
+        statements = [statement for each, key in pairs for statement in _insertion(each, key, None)]
+        with suppress(sqlite3.IntegrityError):
+            await self._write_all(statements)
+        for execution in executions[-1:]:
+            self.on_entry(execution)
 
     async def save_execution(self, execution: Execution) -> None:
         """Commit what has become of an entry."""
@@ -249,6 +289,7 @@ class Database:
         values = _execution_values(execution)
         assignments = ", ".join(f"{name} = ?" for name in names)
         await self._write(f"UPDATE executions SET {assignments} WHERE id = ?", (*values[1:], values[0]))
+        self.on_entry(execution)
 
     async def execution(self, execution_id: int) -> Execution | None:
         """One entry."""
@@ -259,10 +300,23 @@ class Database:
         return await self._one("call_key = ?", call_key)
 
     async def history(self, session: SessionName, *, last: int | None = None) -> list[Execution]:
-        """A session's entries in order; the `last` of them if given."""
+        """A session's entries in order, without those that were replaced; the `last` of them if given."""
         limit = -1 if last is None else last
-        query = f"SELECT {_EXECUTION_COLUMNS} FROM executions WHERE session = ? ORDER BY id DESC LIMIT ?"
-        return [_execution(row) for row in reversed(await self._rows(query, (session, limit)))]
+        query = (
+            f"SELECT {_EXECUTION_COLUMNS} FROM executions WHERE session = ? AND id NOT IN ({_REPLACED}) "
+            "ORDER BY place DESC, id DESC LIMIT ?"
+        )
+        return [_execution(row) for row in reversed(await self._rows(query, (session, session, limit)))]
+
+    async def replaced(self, session: SessionName) -> dict[ExecutionId, Execution]:
+        """The entries of a session that others stand for, by id."""
+        query = f"SELECT {_EXECUTION_COLUMNS} FROM executions WHERE id IN ({_REPLACED})"
+        return {each.id: each for each in map(_execution, await self._rows(query, (session,)))}
+
+    async def entries_of_call(self, prefix: str) -> list[Execution]:
+        """The entries whose call keys begin with `prefix`, which ends with a colon, in order."""
+        query = f"SELECT {_EXECUTION_COLUMNS} FROM executions WHERE call_key >= ? AND call_key < ? ORDER BY id"
+        return [_execution(row) for row in await self._rows(query, (prefix, prefix[:-1] + ";"))]
 
     async def unsettled(self) -> list[Execution]:
         """Queued and running entries of all sessions, in order."""
@@ -294,6 +348,23 @@ class Database:
 
 class _NewerSchemaError(Exception):
     pass
+
+
+def _insertion(execution: Execution, call_key: str | None, beside: Beside | None) -> list[_Statement]:
+    """The statements that put an entry in its place. Where its call key is known, they fail together."""
+    values = _execution_values(execution)
+    insert = f"INSERT INTO executions (call_key, {_EXECUTION_COLUMNS}, place) VALUES (?{', ?' * 18}, %s)"
+    of_entry = "(SELECT place FROM executions WHERE id = ?)"
+    if execution.replaces is not None:
+        return [(insert % of_entry, (call_key, None, *values[1:], execution.replaces))]
+    if beside is None:
+        return [(insert % _LAST_PLACE, (call_key, None, *values[1:], execution.session))]
+    shift = f"UPDATE executions SET place = place + 1 WHERE session = ? AND place >{'=' if beside.before else ''} "
+    step = -1 if beside.before else 1  # of the place that the entry beside it has by then
+    return [
+        (shift + of_entry, (execution.session, beside.entry)),
+        (insert % f"{of_entry} + {step}", (call_key, None, *values[1:], beside.entry)),
+    ]
 
 
 def _kernel(text: str) -> KernelRecord:
@@ -328,6 +399,7 @@ def _execution_values(execution: Execution) -> tuple[Any, ...]:
         region.start if region else None,
         region.end if region else None,
         execution.reason,
+        execution.replaces,
     )
 
 
@@ -349,6 +421,7 @@ def _execution(row: tuple[Any, ...]) -> Execution:
         finished_at=row[12],
         region=None if log_path is None else Region(log=log_path, start=start, end=end),
         reason=row[16],
+        replaces=row[17],
     )
 
 

@@ -102,7 +102,7 @@ class Kernels:
         except BaseException:
             await kernel.close()
             raise
-        await self._records.save_kernel(record)
+        await self._records.save_kernel(kernel.record)
         runner = self._own(kernel)
         if kernel.info.get("language_info", {}).get("name") == "python":
             self._hold(kernel.teach_lookup(), f"lookup in kernel {record.id}")
@@ -122,7 +122,8 @@ class Kernels:
         except BaseException as error:
             await asyncio.shield(self._give_up(kernel, f"it did not start: {error}"))
             raise
-        log.info("session %s: kernel %s started, pid %s", record.session, record.id, kernel.record.process)
+        await self._records.save_kernel(kernel.record)
+        log.info("session %s: kernel %s started, pid %s", record.session, record.id, _pid(kernel.record))
         return self._own(kernel)
 
     async def _give_up(self, kernel: Kernel, reason: str) -> None:
@@ -222,7 +223,7 @@ class Kernels:
         self.unreachable.pop(record.id, None)
         await self._records.save_kernel(kernel.record)
         self._own(kernel).mark_gap(f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, record.process)
+        log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, _pid(record))
         return True
 
     async def close(self) -> None:
@@ -245,6 +246,10 @@ def _environment_of(interpreter: Interpreter, asker: Asker) -> Environment | Non
         specs = [each for each in discover(asker.where) if each.argv and each.name == interpreter.name]
         return specs[0] if specs else None
     return describe(interpreter.prefix, asker.where) if interpreter.prefix else None
+
+
+def _pid(record: KernelRecord) -> str:
+    return str(record.process.pid) if record.process is not None else "not known"
 
 
 def _with_process(record: KernelRecord) -> KernelRecord:

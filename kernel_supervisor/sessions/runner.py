@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kernel_supervisor.core.errors import SupervisorError, UnavailableError
+from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.core.model import Execution, ExecutionStatus, KernelState, Mark, Message, MessageId, Region
 from kernel_supervisor.kernels.channels import Channel, JupyterMessage
 from kernel_supervisor.kernels.kernel import Kernel
@@ -32,6 +32,8 @@ _LOST = (
 )
 _REMEMBERED = 2000
 _LATE_S = 0.2
+_COMMITS_S = 2.0
+"""How long the commits that are under way may take when the kernel is let go of."""
 
 Save = Callable[[Execution], Awaitable[None]]
 
@@ -71,6 +73,24 @@ class Runner:
         """What is queued, in order."""
         return list(self._queue)
 
+    @property
+    def free(self) -> bool:
+        """Whether it can begin an execution at once, and would not begin it twice if we died in between."""
+        return self.current is None and not self._queue and not self._over and self.kernel.record.recorded
+
+    def begun(self, execution: Execution) -> Execution:
+        """An execution as it is when this kernel runs it, its messages expected from here on in the log."""
+        record = self.kernel.record
+        start = log_size(record.message_log)
+        return replace(
+            execution,
+            status="running",
+            started_at=time.time(),
+            kernel_id=record.id,
+            generation=record.generation,
+            region=Region(log=record.message_log, start=start, end=start),
+        )
+
     def submit(self, ticket: Ticket) -> None:
         """Put a committed execution in the queue; one that a dead kernel can no longer run is aborted."""
         self._queue.append(ticket)
@@ -104,17 +124,8 @@ class Runner:
         record = self.kernel.record
         self.last_used = time.time()
         if ticket.execution.status == "queued":
-            start = log_size(record.message_log)
-            ticket.execution = replace(
-                ticket.execution,
-                status="running",
-                started_at=time.time(),
-                kernel_id=record.id,
-                generation=record.generation,
-                region=Region(log=record.message_log, start=start, end=start),
-            )
+            ticket.execution = self.begun(ticket.execution)
             await self._save(ticket.execution)
-            self.kernel.watch_memory()
         assert ticket.execution.region is not None
         assert ticket.execution.msg_id is not None
         ticket.scanned = ticket.execution.region.start
@@ -127,6 +138,7 @@ class Runner:
             # sent again where a predecessor may have sent it: the recorder begins each msg_id only once
             await self.kernel.execute(ticket.execution.msg_id, ticket.execution.source)
             ticket.sent = True
+            self.kernel.watch_memory()  # while the kernel is busy anyway
         await self._see_through(ticket)
 
     async def _find_out(self, ticket: Ticket) -> None:
@@ -195,13 +207,10 @@ class Runner:
             execution_count=count if isinstance(count, int) else ticket.execution.execution_count,
             region=region,
         )
-        try:
-            await self._save(ticket.execution)
-        except UnavailableError as error:
-            log.error("execution %s could not be recorded: %s", ticket.execution.id, error)
+        # The caller need not wait for this commit: were it lost, the next daemon would find the end in the log.
+        self._hold(self._save(ticket.execution), f"end of execution {ticket.execution.id}")
         self.last_used = time.time()
-        ticket.settled.set()
-        ticket.changed.set()
+        ticket.settle()
 
     # Messages
 
@@ -294,9 +303,11 @@ class Runner:
         self._owner.cancel()
         for timer in self._late.values():
             timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(self._owner, *self._tasks, return_exceptions=True)
+        await asyncio.gather(self._owner, return_exceptions=True)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_COMMITS_S)
+            for task in late:
+                task.cancel()
         await self.kernel.close()
         if self._writer is not None:
             self._writer.close()

@@ -76,10 +76,14 @@ class Supervisor:
     async def session_of(self, asker: Asker, wanted: str = "") -> SessionRecord:
         """The session that a client means: the one it names, was told to use, or its directory's own."""
         name = naming.session_name(wanted or asker.session, asker.directory, self.sessions)
-        if name not in self.sessions:
-            self.sessions[name] = SessionRecord(name=name, directory=asker.directory, created_at=time.time())
-            await self.records.save_session(self.sessions[name])
-        return self.sessions[name]
+        known = self.sessions.get(name)
+        return known or SessionRecord(name=name, directory=asker.directory, created_at=time.time())
+
+    async def keep(self, session: SessionRecord) -> SessionRecord:
+        """Commit a session that something is about to happen in; looking at one leaves no trace."""
+        if session.name not in self.sessions:
+            await self.change_session(session)
+        return self.sessions[session.name]
 
     def enter(self, session: SessionName, client_id: str) -> int:
         """Note that a client works in a session; how many others do."""
@@ -162,7 +166,7 @@ class Supervisor:
 
         Raises RefusedError and UnavailableError as `ready_runner`.
         """
-        ticket, fresh = await self._commit(session, "code", code, client, call_key)
+        ticket, fresh = await self._commit(session, "code", code, client, call_key, self.runner_of(session))
         if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
             return self.tickets.get(ticket.execution.id, ticket)
         self.tickets[ticket.execution.id] = ticket
@@ -177,8 +181,17 @@ class Supervisor:
         return ticket
 
     async def _commit(
-        self, session: SessionRecord, kind: EntryKind, source: str, client: str, call_key: str | None
+        self,
+        session: SessionRecord,
+        kind: EntryKind,
+        source: str,
+        client: str,
+        call_key: str | None,
+        runner: Runner | None = None,
     ) -> tuple[Ticket, bool]:
+        """Commit an entry; of a call that is known already, the entry that it made. Code that `runner` can take at
+        once is committed as running: one commit instead of two."""
+        await self.keep(session)
         entry = Execution(
             id=ExecutionId(0),
             session=session.name,
@@ -190,10 +203,12 @@ class Supervisor:
             client=client,
             queued_at=time.time(),
         )
+        if runner is not None and runner.free:
+            entry = runner.begun(entry)
         execution, fresh = await self.records.add_execution(entry, call_key)
         ticket = Ticket(execution=execution)
         if execution.settled:
-            ticket.settled.set()
+            ticket.settle()
         return ticket, fresh
 
     def _submit(self, ticket: Ticket, runner: Runner) -> None:
@@ -263,7 +278,7 @@ class Supervisor:
     async def restart(self, session: SessionRecord, asker: Asker, client: str) -> Runner:
         """A fresh process for the session's kernel, with a note. Raises RefusedError, UnavailableError."""
         async with self._locks[session.name]:
-            record = await self.kernel_record(self.sessions[session.name])
+            record = await self.kernel_record(await self.keep(session))
             if record is None:
                 raise RefusedError("this session has no kernel yet: the first kernel_exec starts one")
             if not record.owned:
@@ -284,6 +299,7 @@ class Supervisor:
 
     async def switch(self, session: SessionRecord, runner: Runner, client: str, note: str) -> SessionRecord:
         """Make another kernel the session's current one, with a note; the one left behind runs on."""
+        session = await self.keep(session)
         if session.kernel_id == runner.kernel.record.id:
             return session
         await self.add_entry(session, "note", note, client)
@@ -299,6 +315,11 @@ class Supervisor:
         await self.kernels.end(runner, reason)
         for session in [each for each in self.sessions.values() if each.kernel_id == kernel_id]:
             await self.change_session(replace(session, kernel_id=None))
+
+    def call_attention(self) -> None:
+        """Wake everybody who waits for an execution: the daemon stops."""
+        for ticket in self.tickets.values():
+            ticket.attention.set()
 
     async def end_all(self) -> None:
         """End every kernel that is ours, at the same time; their sessions start afresh."""
@@ -320,6 +341,7 @@ class Supervisor:
         `since` is when the call was first made: a kernel that is younger is the one that this call started.
         """
         async with self._locks[session.name]:
+            session = await self.keep(session)
             runner = self.kernel_in(session, interpreter)
             if runner is not None and fresh and runner.kernel.record.started_at < since:
                 runner = None

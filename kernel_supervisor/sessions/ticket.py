@@ -20,6 +20,8 @@ class Ticket:
     execution: Execution
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once its status is final and committed."""
+    attention: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set with `settled`, and when those who wait are to look up because the daemon stops."""
     reply: dict[str, Any] | None = None
     """The content of its execute_reply."""
     idle: bool = False
@@ -36,6 +38,11 @@ class Ticket:
     scanned: int = 0
     """How far the message log was searched for its end."""
     last_line: str = ""
+
+    def settle(self) -> None:
+        """Wake everybody: its status is final."""
+        for event in (self.settled, self.attention, self.changed):
+            event.set()
 
     def hear(self, message: Message) -> None:
         """Take a live message of this execution."""

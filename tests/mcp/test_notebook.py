@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 def _read(path: Path) -> Any:
-    notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)  # type: ignore[no-untyped-call]  # it has no types
     nbformat.validate(notebook)
     return notebook
 

@@ -60,7 +60,7 @@ async def test_the_project_that_claude_code_names_decides_not_the_working_direct
     async with desk.client(era) as session, desk.client(era, cwd=below, env=named) as other:
         await session.run("x = 41")
         result = await other.run("import os; print(os.getcwd()); x")
-    assert result.text.splitlines()[1:] == [os.path.realpath(desk.project), "Out[2]: 41"]
+    assert result.text.splitlines()[-2:] == [os.path.realpath(desk.project), "Out[2]: 41"]
 
 
 @pytest.mark.parametrize("told", ["option", "variable"])
@@ -89,3 +89,18 @@ async def test_a_session_that_a_call_names_is_apart_from_the_clients_own(desk: H
     assert listed.facts["variables"] == []
     assert [entry["code"] for entry in history.facts["entries"]] == ["'x' in globals()"]
     assert own.text.splitlines()[-1] == "41"
+
+
+async def test_a_client_that_joins_another_living_one_is_told_so_once(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        alone = await session.run("x = 41")
+        async with desk.client(era) as other:
+            joined = await other.run("x")
+            later = await other.run("x")
+            apart = await other.run("1", session=f"apart-{era}")
+    async with desk.client(era) as session:
+        back = await session.run("x")
+    assert "another client" in joined.text
+    assert "session=" in joined.text, "it says how to work apart"
+    for result in (alone, later, apart, back):
+        assert "another client" not in result.text

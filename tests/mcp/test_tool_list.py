@@ -1,4 +1,4 @@
-"""Promise: the tools say honestly and briefly what they are, and their results have the form that clients show whole."""
+"""Promise: the tools say honestly and briefly what they are; results have the form that clients show whole."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_descriptions_and_instructions_are_short(desk: Home, opening: str)
     async with desk.client(opening) as session:
         tools = (await session.client.list_tools()).tools
         instructions = session.client.instructions
-    words = [tool.title + tool.description for tool in tools]
+    words = [f"{tool.title}{tool.description}" for tool in tools]
     words += [each.get("description", "") for tool in tools for each in tool.input_schema["properties"].values()]
     assert len("".join(words).encode()) < 6_000
     assert instructions

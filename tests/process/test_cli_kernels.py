@@ -35,6 +35,7 @@ def test_help_names_every_command_and_the_exit_codes(home: Home) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["list"], ["kill", "--all"], ["kill", "x"], ["status"], ["history"], ["logs", "x"], ["interrupt", "x"]],
+    ids=" ".join,
 )
 def test_without_a_daemon_what_needs_one_is_exit_code_3_and_starts_none(home: Home, arguments: list[str]) -> None:
     done = home.cli(*arguments)
@@ -109,7 +110,6 @@ def test_a_kernel_that_is_not_there_is_exit_code_1_and_says_what_to_do(home: Hom
 
 def test_logs_show_the_daemons_log_or_what_a_kernel_wrote_to_its_standard_error(home: Home) -> None:
     home.cli("exec", "import os; os.write(2, b'words from below\\n')")
-    (kernel,) = home.kernels()
     log = home.cli("logs")
     assert log.returncode == 0
     assert f"pid {home.daemons()[0].pid}" in log.stdout

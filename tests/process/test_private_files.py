@@ -1,4 +1,4 @@
-"""Promise: only you get in. Everything on disk is yours alone, whatever the umask, and nothing listens on the network."""
+"""Promise: only you get in. All on disk is yours alone, whatever the umask; nothing listens on the network."""
 
 from __future__ import annotations
 
