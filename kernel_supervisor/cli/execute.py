@@ -1,4 +1,4 @@
-"""exec, history, output, save: working in a session from a terminal."""
+"""exec, history, output, save, load: working in a session from a terminal."""
 
 from __future__ import annotations
 
@@ -129,6 +129,21 @@ def save(command: Command) -> int:
         save_html=options.html,
         save_pdf=options.pdf,
         overwrite=options.overwrite,
+        only=options.only,
+        first=options.first,
+        last=options.last,
+        theme=options.theme,
+        pdf_engine=options.pdf_engine,
+        autosave=options.autosave,
     )
     print(text)
     return FAILED if facts["failures"] else DONE
+
+
+def load(command: Command) -> int:
+    """A notebook as the session's history."""
+    options = command.options
+    path = str(Path(options.path).absolute())
+    text, facts = command.tool("kernel_load_notebook", start=True, deadline_s=None, path=path, run=options.run_cells)
+    print(text)
+    return FAILED if "failed" in facts else DONE

@@ -116,9 +116,20 @@ def _add_work(commands: _Commands) -> None:
     save = _add(commands, "save", execute.save, "Write a session as a notebook.")
     save.add_argument("path", nargs="?", default="", help="default: the session's name in its directory")
     save.add_argument("--html", action="store_true", help="and as HTML")
+    save.add_argument("--theme", choices=["light", "dark"], default="light", help="of the HTML")
     save.add_argument("--pdf", action="store_true", help="and as PDF")
+    save.add_argument("--pdf-engine", choices=["typst", "browser", "xelatex"], help="default: what loses least")
+    save.add_argument("--only", choices=["all", "ok"], default="all", help="ok leaves out failed cells")
+    save.add_argument("--first", type=int, metavar="EXECUTION", help="from this entry on")
+    save.add_argument("--last", type=int, metavar="EXECUTION", help="up to this entry")
+    text = "keep the notebook up to date from now on, or no longer"
+    save.add_argument("--autosave", action=argparse.BooleanOptionalAction, help=text)
     save.add_argument("--overwrite", action="store_true", help="replace a file that the session did not write")
     _add_session(save)
+    load = _add(commands, "load", execute.load, "Take a notebook's cells into a session, to go on from there.")
+    load.add_argument("path", metavar="NOTEBOOK")
+    load.add_argument("--run", dest="run_cells", action="store_true", help="run its code cells, up to the first error")
+    _add_session(load)
 
 
 def _add_admin(commands: _Commands) -> None:

@@ -24,6 +24,7 @@ from kernel_supervisor.paths import Paths, find, prepare
 
 if TYPE_CHECKING:
     from kernel_supervisor.daemon.server import Router
+    from kernel_supervisor.sessions.autosave import Autosave
     from kernel_supervisor.sessions.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class Daemon:
         self._told = False
         self._router: Router
         self._supervisor: Supervisor
+        self._autosave: Autosave
 
     async def run(self) -> int:
         """Bind, adopt, serve, drain. Returns the exit code."""
@@ -147,6 +149,8 @@ class Daemon:
         serving = asyncio.create_task(router.serve(), name="frames")
         try:
             await supervisor.open()
+            self._autosave = modules["sessions.autosave"].Autosave(supervisor)
+            self._autosave.open()
             router.ready.set()
             notify("READY=1")
             await serving
@@ -164,6 +168,8 @@ class Daemon:
                 await self._router.answered(_ANSWERS_S)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+        if hasattr(self, "_autosave"):
+            await self._autosave.close()
         if hasattr(self, "_router"):
             await self._router.close(told=self._told)
             await self._supervisor.close()
@@ -194,5 +200,5 @@ class Daemon:
 
 
 def _import_all() -> dict[str, Any]:
-    names = ("sessions.supervisor", "kernels.process", "mcp.caller", "mcp.server", "daemon.server")
+    names = ("sessions.supervisor", "sessions.autosave", "kernels.process", "mcp.caller", "mcp.server", "daemon.server")
     return {name: importlib.import_module(f"kernel_supervisor.{name}") for name in names}

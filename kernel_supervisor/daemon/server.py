@@ -81,7 +81,6 @@ class Router:
                 connection.take(frame.header.get("call"), frame.body)
 
     async def _welcome(self, identity: bytes, asker: Asker, known: list[int]) -> None:
-        await self._drop(identity)
         welcome = {
             "protocol": PROTOCOL,
             "version": __version__,
@@ -89,6 +88,8 @@ class Router:
             "start": self._identity.start,
         }
         self.send(identity, WELCOME, welcome)
+        if identity in self._connections:
+            return  # a hello that was said again because the first answer took its time
         server = await self.server
         caller = Caller(asker=asker, supervisor=self._supervisor, ready=self.ready, admin=self._admin)
         if known and known != [self._identity.pid, self._identity.start]:

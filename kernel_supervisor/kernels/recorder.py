@@ -287,7 +287,8 @@ def main() -> None:
     if recorder is not None:
         attempt(recorder.attach, app.session)
     attempt(run_each_once, app.kernel)
-    attempt(lambda: load_beside("lookup").install(app.kernel))
+    summary = attempt(lambda: load_beside("formatter").install(app.kernel.shell))
+    attempt(lambda: load_beside("lookup").install(app.kernel, summary))
     if log is not None:
         attempt(dump_crashes, log)
     app.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -77,17 +77,34 @@ class AddMarkdown(Arguments):
     """kernel_add_markdown."""
 
     text: str
+    before: Annotated[ExecutionNumber, Field(description="put it before this entry")] | None = None
+    after: Annotated[ExecutionNumber, Field(description="put it after this entry")] | None = None
     session: Session = ""
 
 
 class SaveNotebook(Arguments):
     """kernel_save_notebook."""
 
-    path: Annotated[str, Field(description="relative to your directory; .ipynb is added")] = ""
+    path: Annotated[str, Field(description="relative to your directory; default: the session's name in its")] = ""
     save_html: bool = False
     save_pdf: bool = False
     overwrite: Annotated[bool, Field(description="replace a file that this session did not write")] = False
-    only: Annotated[str, Field(pattern="^(all|ok)$", description='"ok" leaves out failed cells')] = "all"
+    only: Annotated[Literal["all", "ok"], Field(description='"ok" leaves out failed cells')] = "all"
+    first: Annotated[ExecutionNumber, Field(description="from this entry on")] | None = None
+    last: Annotated[ExecutionNumber, Field(description="up to this entry")] | None = None
+    theme: Annotated[Literal["light", "dark"], Field(description="of the HTML")] = "light"
+    pdf_engine: (
+        Annotated[Literal["typst", "browser", "xelatex"], Field(description="default: what loses least")] | None
+    ) = None
+    autosave: Annotated[bool, Field(description="true: keep this notebook up to date; false: no longer")] | None = None
+    session: Session = ""
+
+
+class LoadNotebook(Arguments):
+    """kernel_load_notebook."""
+
+    path: Annotated[str, Field(description="an .ipynb, relative to your directory")]
+    run: Annotated[bool, Field(description="run its code cells, up to the first error")] = False
     session: Session = ""
 
 

@@ -72,6 +72,7 @@ class Call:
         session = await self.supervisor.session_of(self.caller.asker, wanted)
         self._note_company(session)
         self._note_restart(session)
+        await self._note_notebook(session)
         return session
 
     def _note_company(self, session: SessionRecord) -> None:
@@ -96,6 +97,11 @@ class Call:
                 f"kernel {record.id} was restarted since your last call: its variables are gone, the history is kept"
             )
         self.caller.generations[record.id] = record.generation
+
+    async def _note_notebook(self, session: SessionRecord) -> None:
+        if session.notice and self.caller.asker.kind != "cli":
+            self.caller.notices.append(session.notice)
+            await self.supervisor.change_session(session.name, notice="")
 
     async def progress(self, message: str) -> None:
         """Tell a client that asked for it how it goes; numbers must rise, so they are seconds."""

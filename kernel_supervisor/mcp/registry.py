@@ -10,6 +10,7 @@ import mcp_types as types
 
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import tools_kernels as kernels
+from kernel_supervisor.mcp import tools_notebook as notebook
 from kernel_supervisor.mcp import tools_work as work
 from kernel_supervisor.mcp.call import Answer, Call
 
@@ -22,7 +23,8 @@ call returns what there is and an execution_id; kernel_output(execution_id, wait
 - Long output is cut in the middle; kernel_output(execution_id, from_line=…, tail=…, grep=…) reads the rest.
 - kernel_list_envs and kernel_use_env change the environment; kernel_list_running and kernel_attach join a kernel that \
 runs already, such as a notebook's.
-- kernel_save_notebook writes the session as .ipynb, HTML or PDF; kernel_add_markdown adds text to it.
+- kernel_save_notebook writes the session as .ipynb, HTML or PDF; kernel_add_markdown adds text to it; \
+kernel_load_notebook goes on from an .ipynb.
 - Sub-agents that should not share variables pass session="a-name-of-their-own".
 """
 
@@ -38,6 +40,8 @@ class Tool:
     annotations: types.ToolAnnotations
     core: bool = False
     """Whether clients that load tools on demand should have it from the start."""
+    waits: bool = False
+    """Whether it mostly waits for a cell, and is let go of when its client goes. All others are carried through."""
 
 
 def _reads() -> types.ToolAnnotations:
@@ -62,6 +66,7 @@ TOOLS: dict[str, Tool] = {
         "errors. After the timeout the cell runs on; the result then says how to wait.",
         model=a.Exec,
         run=work.kernel_exec,
+        waits=True,
         annotations=_changes(destructive=True, open_world=True),
         core=True,
     ),
@@ -70,6 +75,7 @@ TOOLS: dict[str, Tool] = {
         description="Wait for an execution, or read on in its output by lines, tail, grep or image.",
         model=a.Output,
         run=work.kernel_output,
+        waits=True,
         annotations=_reads(),
         core=True,
     ),
@@ -126,17 +132,26 @@ TOOLS: dict[str, Tool] = {
     ),
     "kernel_add_markdown": Tool(
         title="Add markdown",
-        description="Add a markdown cell to the session's notebook.",
+        description="Add a markdown cell to the session's notebook, at its end or beside an execution.",
         model=a.AddMarkdown,
-        run=work.kernel_add_markdown,
+        run=notebook.kernel_add_markdown,
         annotations=_changes(),
     ),
     "kernel_save_notebook": Tool(
         title="Save the notebook",
-        description="Write the session (code, markdown, outputs, plots) as .ipynb, and as HTML or PDF if asked.",
+        description="Write the session (code, markdown, outputs, plots) as .ipynb, and as HTML or PDF if asked; once, "
+        "or kept up to date.",
         model=a.SaveNotebook,
-        run=kernels.kernel_save_notebook,
+        run=notebook.kernel_save_notebook,
         annotations=_changes(idempotent=True),
+    ),
+    "kernel_load_notebook": Tool(
+        title="Load a notebook",
+        description="Take the cells of an .ipynb, with their outputs, into the session's history, to go on from there; "
+        "run=true runs them up to the first error.",
+        model=a.LoadNotebook,
+        run=notebook.kernel_load_notebook,
+        annotations=_changes(destructive=True, open_world=True),
     ),
     "kernel_list_envs": Tool(
         title="List environments",

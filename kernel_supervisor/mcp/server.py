@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import json
 import logging
+from collections.abc import Awaitable
 from typing import Any
 
 import mcp_types as types
@@ -16,7 +17,7 @@ from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import Message
 from kernel_supervisor.mcp.arguments import parse
-from kernel_supervisor.mcp.call import Call
+from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.content import META_KEY
 from kernel_supervisor.mcp.registry import INSTRUCTIONS, TOOLS, listed
@@ -69,7 +70,8 @@ async def _call_tool(ctx: Context, params: types.CallToolRequestParams) -> types
         if tool is None:
             raise RefusedError(_unknown_tool(params.name))
         arguments = parse(tool.model, params.name, params.arguments)
-        answer = await tool.run(Call(ctx=ctx, caller=caller, number=_number(ctx)), arguments)
+        work = tool.run(Call(ctx=ctx, caller=caller, number=_number(ctx)), arguments)
+        answer = await (work if tool.waits else _carried_through(work))
     except SupervisorError as error:
         return _failed(str(error))
     except asyncio.CancelledError:
@@ -80,6 +82,17 @@ async def _call_tool(ctx: Context, params: types.CallToolRequestParams) -> types
             f"{params.name} failed inside the supervisor ({type(error).__name__}: {error}); its log has more"
         )
     return answer.result()
+
+
+_under_way: set[asyncio.Future[Answer]] = set()
+
+
+async def _carried_through(work: Awaitable[Answer]) -> Answer:
+    """A restart, a switch, a document: half of it would be worse than all of it, whatever becomes of the client."""
+    task = asyncio.ensure_future(work)
+    _under_way.add(task)
+    task.add_done_callback(_under_way.discard)
+    return await asyncio.shield(task)
 
 
 def _number(ctx: Context) -> int:

@@ -1,4 +1,4 @@
-"""The tools about kernels: which one, in which environment, from start to end, and the session's notebook."""
+"""The tools about kernels: which one, in which environment, from start to end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.tables import size, span, table, when
-from kernel_supervisor.sessions import foreign, naming, saving
+from kernel_supervisor.sessions import foreign, naming
 from kernel_supervisor.sessions.runner import Runner
 
 _NAME_A_KERNEL = "kernel_id is empty: give an id from kernel_list_running, or its beginning"
@@ -126,7 +126,7 @@ async def _replay(call: Call, session: SessionRecord, cells: list[int], text: st
     for done, number in enumerate(cells):
         source = (await call.supervisor.find_execution(number))[0].source
         ticket = await call.supervisor.execute(session, source, asker, call.client, f"{call.key}:replay:{number}")
-        while not ticket.settled.is_set():
+        while not ticket.settled.is_set() and not call.caller.admin.stopping.is_set():
             await call.wait(ticket, PROGRESS_S)
         if ticket.execution.status != "ok":
             again = ticket.execution.id
@@ -283,26 +283,3 @@ async def kernel_detach(call: Call, args: a.NoArguments) -> Answer:
     where = f"kernel {after.kernel_id}" if after.kernel_id else "the next kernel_exec starts it"
     text = f"left kernel {record.id}, which runs on; back in the default kernel ({where})"
     return Answer(text=text, facts={"kernel_id": after.kernel_id, "left": record.id})
-
-
-async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
-    """The session as a notebook, and as HTML and PDF."""
-    session = await call.session(args.session)
-    wanted = saving.Wanted(
-        path=args.path,
-        directory=call.caller.asker.cwd,
-        html=args.save_html,
-        pdf=args.save_pdf,
-        overwrite=args.overwrite,
-        only=args.only,
-    )
-    saved = await saving.save(call.supervisor, session, wanted)
-    lines = [f"wrote {saved.notebook} ({saved.cells} cells)"]
-    lines += [f"wrote {path}" for path in saved.exports] + list(saved.failures)
-    facts = {
-        "path": str(saved.notebook),
-        "cells": saved.cells,
-        "exports": list(saved.exports),
-        "failures": list(saved.failures),
-    }
-    return Answer(text="\n".join(lines), facts=facts)

@@ -206,14 +206,3 @@ async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
         f"does not look. Wait with kernel_output(execution_id={number}, wait=60), or kernel_restart to end the kernel."
     )
     return Answer(text=text, facts={"stopped": False, "execution_id": number})
-
-
-async def kernel_add_markdown(call: Call, args: a.AddMarkdown) -> Answer:
-    """Text for the notebook."""
-    needed(args.text, "text is empty: give the markdown to add")
-    session = await call.session(args.session)
-    entry = await call.supervisor.add_entry(session, "markdown", args.text, call.client, call.key)
-    return Answer(
-        text=f"added to the notebook of session {session.name} as entry {entry.id}",
-        facts={"execution_id": entry.id},
-    )

@@ -103,7 +103,7 @@ def _payload(line: bytes) -> str | None:
     try:
         if int(line[:8], 16) != binascii.crc32(payload):
             return None
-        return str(payload, "utf-8")
+        return str(payload, "utf-8", "replace")  # half of a surrogate pair is written as a byte, as Jupyter sends it
     except ValueError:
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kernel_supervisor.core.model import Execution, Mark, Message
 from kernel_supervisor.core.outputs import Folded, Folder
@@ -12,15 +12,28 @@ from kernel_supervisor.records import messagelog
 from kernel_supervisor.sessions.ticket import Ticket
 
 
-def messages_of(execution: Execution) -> Iterator[Message | Mark]:
-    """The recorded messages of one execution, in order; of a running one as far as there are. Blocks on the disk."""
+def messages_of(execution: Execution, end: int | None = None) -> Iterator[Message | Mark]:
+    """The recorded messages of one execution, in order; of a running one as far as there are. Blocks on the disk.
+
+    `end` is where to stop in the log of one that runs.
+    """
     region = execution.region
     if region is None:
         return
-    end = region.end if execution.settled else None
+    end = region.end if execution.settled else end
     for _, item in messagelog.read(region.log, region.start, end):
         if item.parent_id == execution.msg_id or (isinstance(item, Mark) and not item.parent_id):
             yield item
+
+
+def messages_with_live(execution: Execution, end: int, live: Sequence[Message]) -> Iterator[Message | Mark]:
+    """The messages of a running execution up to `end`, and those of `live` that its log could not take."""
+    seen = set()
+    for item in messages_of(execution, end):
+        if isinstance(item, Message):
+            seen.add(item.msg_id)
+        yield item
+    yield from (message for message in live if message.msg_id not in seen)
 
 
 def _fold(execution: Execution, live: list[Message]) -> Folded:

@@ -117,6 +117,9 @@ class Runner:
                 await self._run(ticket)
             except SupervisorError as error:
                 await self._settle(ticket, "lost", str(error))
+            except Exception as error:  # a fault of ours must not stop the queue
+                log.exception("execution %s failed inside the supervisor", ticket.execution.id)
+                await self._settle(ticket, "lost", f"the supervisor failed: {type(error).__name__}: {error}")
             finally:
                 self.current = None
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.core.model import ExecutionId, SessionRecord
-from kernel_supervisor.notebooks.document import About, write_notebook
-from kernel_supervisor.notebooks.export import export_html, export_pdf
+from kernel_supervisor.core.errors import SupervisorError, UnavailableError
+from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, Mark, Message, SessionName, SessionRecord
+from kernel_supervisor.notebooks.document import About, Written, write_notebook
+from kernel_supervisor.notebooks.export import PdfEngine, Progress, Theme, export_html, export_pdf
 from kernel_supervisor.notebooks.files import check_target
 from kernel_supervisor.notebooks.history import Choice, Entry
-from kernel_supervisor.sessions.reading import messages_of
+from kernel_supervisor.sessions import loading, reading
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 EXPORT_DEADLINE_S = 300.0
+_COMMIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,81 +44,145 @@ class Wanted:
     html: bool = False
     pdf: bool = False
     overwrite: bool = False
-    only: str = "all"
-    first: ExecutionId | None = None
-    last: ExecutionId | None = None
+    choice: Choice = field(default_factory=Choice)
+    theme: Theme = "light"
+    pdf_engine: PdfEngine | None = None
+    """None for the one that loses least."""
 
 
 async def save(
-    supervisor: Supervisor,
-    session: SessionRecord,
-    wanted: Wanted,
-    progress: Callable[[str], None] | None = None,
+    supervisor: Supervisor, session: SessionRecord, wanted: Wanted, progress: Progress | None = None
 ) -> Saved:
     """Write a session's notebook and what is made from it. A failed export leaves the notebook as it is.
 
     Raises RefusedError and UnavailableError as `write_notebook` does.
     """
-    history = await supervisor.records.history(session.name)
-    entries = [
-        Entry(execution=execution, messages=lambda execution=execution: messages_of(execution))  # type: ignore[misc]  # mypy cannot infer a lambda's default
-        for execution in history
-    ]
+    session = await supervisor.keep(session)
     path = await asyncio.to_thread(_target, wanted, session)
-    choice = Choice(only="ok" if wanted.only == "ok" else "all", first=wanted.first, last=wanted.last)
-    written = await asyncio.to_thread(
-        write_notebook,
-        path,
-        entries,
-        about=_about(supervisor, session),
-        choice=choice,
-        known=session.notebooks.get(str(path)),
-        overwrite=wanted.overwrite,
-    )
-    session = supervisor.sessions[session.name]
-    notebooks = {**session.notebooks, str(written.path): written.fingerprint}
-    await supervisor.change_session(replace(session, notebooks=notebooks))
+    written = await write(supervisor, session.name, path, choice=wanted.choice, overwrite=wanted.overwrite)
     exports, failures = await _exports(written.path, wanted, progress)
     return Saved(notebook=written.path, cells=written.cells, exports=exports, failures=failures)
 
 
 def _target(wanted: Wanted, session: SessionRecord) -> Path:
-    name = wanted.path.strip() or os.path.join(session.directory, session.name)
+    name = wanted.path.strip() or session.autosave or os.path.join(session.directory, session.name)
     path = Path(wanted.directory, os.path.expanduser(name))
     return check_target(path, suffix=".ipynb")
 
 
-def _about(supervisor: Supervisor, session: SessionRecord) -> About:
-    runner = supervisor.runner_of(session)
-    if runner is None:
-        return About(session=session.name)
-    language = runner.kernel.info.get("language_info") or {}
-    interpreter = runner.kernel.record.interpreter
-    kernelspec = {
-        "name": "python3" if interpreter.language == "python" else interpreter.name,
-        "display_name": "Python 3" if interpreter.language == "python" else interpreter.name,
-        "language": interpreter.language,
+async def write(
+    supervisor: Supervisor,
+    name: SessionName,
+    path: Path,
+    *,
+    choice: Choice | None = None,
+    overwrite: bool = False,
+) -> Written:
+    """Write a session's notebook to `path`, as `check_target` has it. Raises as `write_notebook` does.
+
+    It is written to its end even if the one who asked is gone, before another writer may begin.
+    """
+    return await asyncio.shield(_write(supervisor, name, path, choice, overwrite))
+
+
+async def _write(
+    supervisor: Supervisor, name: SessionName, path: Path, choice: Choice | None, overwrite: bool
+) -> Written:
+    async with supervisor.writing[name]:
+        entries = await _entries(supervisor, name)
+        about = await _about(supervisor, supervisor.sessions[name], entries)
+        known = supervisor.sessions[name].notebooks.get(str(path))
+        loop = asyncio.get_running_loop()
+
+        def announce(fingerprint: str) -> None:
+            """Commit what will stand there before it does: whatever dies in between, the file is known as ours."""
+            may_be = f"{fingerprint} {known or ''}".rstrip()
+            try:
+                noted = asyncio.run_coroutine_threadsafe(_note(supervisor, name, path, may_be), loop)
+                noted.result(_COMMIT_S)
+            except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError, RuntimeError) as error:
+                raise UnavailableError(f"{path} was not written: the supervisor is stopping") from error
+
+        written = await asyncio.to_thread(
+            partial(write_notebook, path, entries, about=about, choice=choice, known=known),
+            overwrite=overwrite,
+            announce=announce,
+        )
+        await _note(supervisor, name, path, written.fingerprint)
+        return written
+
+
+async def _note(supervisor: Supervisor, name: SessionName, path: Path, fingerprints: str) -> None:
+    notebooks = supervisor.sessions[name].notebooks
+    if notebooks.get(str(path)) != fingerprints:
+        await supervisor.change_session(name, notebooks={**notebooks, str(path): fingerprints})
+
+
+async def _entries(supervisor: Supervisor, name: SessionName) -> list[Entry]:
+    replaced = await supervisor.records.replaced(name)
+    return [_entry(supervisor, execution, replaced) for execution in await supervisor.records.history(name)]
+
+
+def _entry(supervisor: Supervisor, execution: Execution, replaced: dict[ExecutionId, Execution]) -> Entry:
+    ticket = supervisor.tickets.get(execution.id)
+    messages: Callable[[], Iterator[Message | Mark]]
+    if ticket is not None and not ticket.execution.settled and ticket.execution.region is not None:
+        execution = ticket.execution
+        end = reading.log_size(ticket.execution.region.log)
+        messages = partial(reading.messages_with_live, execution, end, tuple(ticket.live))
+    else:
+        execution = ticket.execution if ticket is not None else execution
+        messages = partial(reading.messages_of, execution)
+    before = replaced.get(execution.replaces) if execution.replaces is not None else None
+    if before is None:
+        return Entry(execution=execution, messages=messages)
+    return Entry(execution=execution, messages=lambda: chain(reading.messages_of(before), messages()))
+
+
+async def _about(supervisor: Supervisor, session: SessionRecord, entries: list[Entry]) -> About:
+    """What is true of the kernel that the last of the entries ran on, and of the notebook that was loaded."""
+    kernels = [entry.execution.kernel_id for entry in entries if entry.execution.kernel_id is not None]
+    record = await supervisor.records.kernel(kernels[-1]) if kernels else await supervisor.kernel_record(session)
+    metadata = await asyncio.to_thread(loading.metadata_of, session.loaded)
+    if record is None:
+        return About(session=session.name, metadata=metadata)
+    return About(
+        session=session.name,
+        kernelspec=_kernelspec(record),
+        language_info=record.language_info,
+        metadata=metadata,
+    )
+
+
+def _kernelspec(record: KernelRecord) -> dict[str, str]:
+    language, name = record.interpreter.language, record.interpreter.name
+    is_python = language == "python"
+    return {
+        "name": "python3" if is_python else name,
+        "display_name": "Python 3" if is_python else name,
+        "language": language,
     }
-    return About(session=session.name, kernelspec=kernelspec, language_info=language)
 
 
 async def _exports(
-    notebook: Path, wanted: Wanted, progress: Callable[[str], None] | None
+    notebook: Path, wanted: Wanted, progress: Progress | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     exports: list[str] = []
     failures: list[str] = []
     if wanted.html:
         try:
+            target = notebook.with_suffix(".html")
             made = await export_html(
-                notebook, notebook.with_suffix(".html"), deadline_s=EXPORT_DEADLINE_S, progress=progress
+                notebook, target, theme=wanted.theme, deadline_s=EXPORT_DEADLINE_S, progress=progress
             )
             exports.append(str(made.path))
         except SupervisorError as error:
             failures.append(f"no HTML: {error}")
     if wanted.pdf:
         try:
+            target = notebook.with_suffix(".pdf")
             made = await export_pdf(
-                notebook, notebook.with_suffix(".pdf"), deadline_s=EXPORT_DEADLINE_S, progress=progress
+                notebook, target, engine=wanted.pdf_engine, deadline_s=EXPORT_DEADLINE_S, progress=progress
             )
             missing = f", without glyphs for {made.missing}" if made.missing else ""
             exports.append(f"{made.path} (by {made.engine}{missing})")

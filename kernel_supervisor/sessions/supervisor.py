@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import (
     EntryKind,
     Execution,
@@ -25,7 +25,7 @@ from kernel_supervisor.core.model import (
 from kernel_supervisor.core.outputs import Folded
 from kernel_supervisor.environments.defaults import default
 from kernel_supervisor.paths import Paths
-from kernel_supervisor.records.database import Database
+from kernel_supervisor.records.database import Beside, Database
 from kernel_supervisor.sessions import naming, reading
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
@@ -33,10 +33,11 @@ from kernel_supervisor.sessions.runner import Runner, new_msg_id, status_of
 from kernel_supervisor.sessions.ticket import Ticket
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _CALLS_KEPT_S = 7 * 86_400.0
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
-_CLAIM_S = 120.0
+_CLAIM_S = 30.0
 """How long a queued execution of a dead daemon waits for its client to ask again, where its kernel is gone."""
 
 
@@ -51,8 +52,12 @@ class Supervisor:
         self.sessions: dict[SessionName, SessionRecord] = {}
         self.tickets: dict[ExecutionId, Ticket] = {}
         self._locks: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._at_work: defaultdict[SessionName, set[str]] = defaultdict(set)
+        self.writing: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Held while a session's notebook is written: each writer has to know what the one before it wrote."""
+        self.catch_up: Callable[[SessionName], None] = lambda name: None
+        """Called where a session has a notebook to be kept up to date, or another one than before."""
 
     async def open(self) -> None:
         """Open the records, adopt what lives, and go on with what was running."""
@@ -82,7 +87,8 @@ class Supervisor:
     async def keep(self, session: SessionRecord) -> SessionRecord:
         """Commit a session that something is about to happen in; looking at one leaves no trace."""
         if session.name not in self.sessions:
-            await self.change_session(session)
+            self.sessions[session.name] = session
+            await self.records.save_session(session)
         return self.sessions[session.name]
 
     def enter(self, session: SessionName, client_id: str) -> int:
@@ -95,9 +101,9 @@ class Supervisor:
         for clients in self._at_work.values():
             clients.discard(client_id)
 
-    async def change_session(self, session: SessionRecord) -> SessionRecord:
-        """Commit a change to a session."""
-        self.sessions[session.name] = session
+    async def change_session(self, name: SessionName, **changes: Any) -> SessionRecord:
+        """Commit a change of some fields of a session; what others change meanwhile stays."""
+        session = self.sessions[name] = replace(self.sessions[name], **changes)
         await self.records.save_session(session)
         return session
 
@@ -132,7 +138,7 @@ class Supervisor:
             runner = self.kernel_in(session, interpreter)
             if runner is None:
                 runner = await self.kernels.start(session.name, interpreter, asker, session.directory)
-            await self.change_session(replace(session, kernel_id=runner.kernel.record.id))
+            await self.change_session(session.name, kernel_id=runner.kernel.record.id)
             return runner
 
     def kernel_in(self, session: SessionRecord, interpreter: Interpreter) -> Runner | None:
@@ -160,22 +166,43 @@ class Supervisor:
     # Executions
 
     async def execute(
-        self, session: SessionRecord, code: str, asker: Asker, client: str, call_key: str | None
+        self,
+        session: SessionRecord,
+        code: str,
+        asker: Asker,
+        client: str,
+        call_key: str | None,
+        replaces: ExecutionId | None = None,
     ) -> Ticket:
         """Commit an execution and put it in the queue; a call that is known already is joined, not repeated.
 
-        Raises RefusedError and UnavailableError as `ready_runner`.
+        It takes the place of the loaded entry that it `replaces`. Once begun it is carried through, whatever becomes
+        of the caller. Raises RefusedError and UnavailableError as `ready_runner`.
         """
-        ticket, fresh = await self._commit(session, "code", code, client, call_key, self.runner_of(session))
+        work = self._execute(session, code, asker, client, call_key, replaces)
+        return await asyncio.shield(self._hold(work, f"execute in session {session.name}"))
+
+    async def _execute(
+        self,
+        session: SessionRecord,
+        code: str,
+        asker: Asker,
+        client: str,
+        call_key: str | None,
+        replaces: ExecutionId | None,
+    ) -> Ticket:
+        runner = self.runner_of(session)
+        ticket, fresh = await self._commit(session, "code", code, client, call_key, runner, replaces=replaces)
         if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
             return self.tickets.get(ticket.execution.id, ticket)
         self.tickets[ticket.execution.id] = ticket
         try:
             runner = await self.ready_runner(session, asker)
-        except BaseException as error:
+        except SupervisorError as error:
             del self.tickets[ticket.execution.id]
-            reason = str(error) or type(error).__name__
-            await self.records.save_execution(replace(ticket.execution, status="aborted", reason=reason))
+            ticket.execution = replace(ticket.execution, status="aborted", reason=str(error))
+            await self.records.save_execution(ticket.execution)
+            ticket.settle()  # the same call may have been sent again meanwhile, and wait here
             raise
         self._submit(ticket, runner)
         return ticket
@@ -188,6 +215,8 @@ class Supervisor:
         client: str,
         call_key: str | None,
         runner: Runner | None = None,
+        beside: Beside | None = None,
+        replaces: ExecutionId | None = None,
     ) -> tuple[Ticket, bool]:
         """Commit an entry; of a call that is known already, the entry that it made. Code that `runner` can take at
         once is committed as running: one commit instead of two."""
@@ -202,10 +231,11 @@ class Supervisor:
             msg_id=new_msg_id() if kind == "code" else None,
             client=client,
             queued_at=time.time(),
+            replaces=replaces,
         )
         if runner is not None and runner.free:
             entry = runner.begun(entry)
-        execution, fresh = await self.records.add_execution(entry, call_key)
+        execution, fresh = await self.records.add_execution(entry, call_key, beside)
         ticket = Ticket(execution=execution)
         if execution.settled:
             ticket.settle()
@@ -222,7 +252,7 @@ class Supervisor:
 
     async def _take_up(self, execution: Execution) -> None:
         """An execution that a predecessor left queued or running."""
-        runner = self.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+        runner = await self._kernel_for(execution)
         ticket = Ticket(execution=execution, sent=execution.status == "running")
         same_process = runner is not None and (
             execution.status == "queued" or runner.kernel.record.generation == execution.generation
@@ -233,6 +263,20 @@ class Supervisor:
             await self._settle_without_kernel(ticket)
         else:
             self._hold(self._give_up_unclaimed(execution), f"unclaimed execution {execution.id}")
+
+    async def _kernel_for(self, execution: Execution) -> Runner | None:
+        """The living kernel that an execution was, or would have been, run on.
+
+        One that was queued while its session's first kernel was being started knows no kernel yet.
+        """
+        if execution.kernel_id is not None:
+            return self.kernels.runners.get(execution.kernel_id)
+        session = self.sessions[execution.session]
+        runners = self.kernels.runners.values()
+        started = [each for each in runners if each.kernel.record.session == session.name and each.kernel.record.owned]
+        if session.kernel_id is None and len(started) == 1:
+            session = await self.change_session(session.name, kernel_id=started[0].kernel.record.id)
+        return self.runner_of(session)
 
     async def _settle_without_kernel(self, ticket: Ticket) -> None:
         execution = ticket.execution
@@ -267,10 +311,16 @@ class Supervisor:
         return await reading.folded(execution, ticket)
 
     async def add_entry(
-        self, session: SessionRecord, kind: EntryKind, source: str, client: str, call_key: str | None = None
+        self,
+        session: SessionRecord,
+        kind: EntryKind,
+        source: str,
+        client: str,
+        call_key: str | None = None,
+        beside: Beside | None = None,
     ) -> Execution:
-        """Commit markdown or a note to a session's history, once for each call."""
-        ticket, _ = await self._commit(session, kind, source, client, call_key)
+        """Commit markdown or a note to a session's history, at its end or `beside` an entry, once for each call."""
+        ticket, _ = await self._commit(session, kind, source, client, call_key, beside=beside)
         return ticket.execution
 
     # Kernels
@@ -290,7 +340,9 @@ class Supervisor:
     async def last_good_cells(self, session: SessionRecord) -> list[Execution]:
         """What succeeded on the latest generation of a kernel of this session that anything succeeded on, in order."""
         good = [
-            each for each in await self.records.history(session.name) if each.kind == "code" and each.status == "ok"
+            each
+            for each in await self.records.history(session.name)
+            if each.kind == "code" and each.status == "ok" and each.kernel_id is not None
         ]
         if not good:
             return []
@@ -304,7 +356,7 @@ class Supervisor:
             return session
         await self.add_entry(session, "note", note, client)
         return await self.change_session(
-            replace(session, kernel_id=runner.kernel.record.id, previous_kernel_id=session.kernel_id)
+            session.name, kernel_id=runner.kernel.record.id, previous_kernel_id=session.kernel_id
         )
 
     async def shut_down(self, kernel_id: KernelId, reason: str) -> None:
@@ -314,7 +366,7 @@ class Supervisor:
             raise RefusedError(f"there is no living kernel {kernel_id}; kernel_list_running lists them")
         await self.kernels.end(runner, reason)
         for session in [each for each in self.sessions.values() if each.kernel_id == kernel_id]:
-            await self.change_session(replace(session, kernel_id=None))
+            await self.change_session(session.name, kernel_id=None)
 
     def call_attention(self) -> None:
         """Wake everybody who waits for an execution: the daemon stops."""
@@ -361,7 +413,7 @@ class Supervisor:
         ]
         await self.add_entry(session, "note", "Back in the default kernel.", client)
         kernel_id = home[0] if home else None
-        return await self.change_session(replace(session, kernel_id=kernel_id, previous_kernel_id=session.kernel_id))
+        return await self.change_session(session.name, kernel_id=kernel_id, previous_kernel_id=session.kernel_id)
 
     async def stop_execution(self, ticket: Ticket, reason: str) -> bool:
         """Take an execution out of its queue, or interrupt it and see whether it stopped. Never hits another one."""
@@ -399,7 +451,8 @@ class Supervisor:
             and (each.kernel_id, each.generation) == (execution.kernel_id, execution.generation)
         }
 
-    def _hold(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _hold(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -25,7 +25,10 @@ def environment(desk: Home) -> Path:
     venv.create(prefix, with_pip=False, symlinks=True)
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     folder = next(Path(entry) for entry in sys.path if entry.endswith(f"{version}/site-packages"))
-    (prefix / "lib" / version / "site-packages/shared.pth").write_text(f"{folder}\n")
+    own = prefix / "lib" / version / "site-packages"
+    (own / "shared.pth").write_text(f"{folder}\n")
+    for part in folder.glob("ipykernel*"):  # so that it is seen to have one of its own
+        (own / part.name).symlink_to(part)
     return prefix
 
 

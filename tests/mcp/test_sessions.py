@@ -97,7 +97,7 @@ async def test_a_client_that_joins_another_living_one_is_told_so_once(desk: Home
         async with desk.client(era) as other:
             joined = await other.run("x")
             later = await other.run("x")
-            apart = await other.run("1", session=f"apart-{era}")
+            apart = await other.run("1", session=f"unshared-{era}")
     async with desk.client(era) as session:
         back = await session.run("x")
     assert "another client" in joined.text

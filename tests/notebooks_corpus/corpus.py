@@ -231,7 +231,13 @@ outer()
         code="try:\n    1 / 0\nexcept ZeroDivisionError:\n    undefined",
     ),
     Case(name="long traceback", code="def deep(n): return deep(n - 1) if n else 1 / 0\ndeep(40)"),
-    Case(name="recursion", code="def forever(): return forever()\nforever()"),
+    Case(
+        name="recursion",
+        code="def forever(): return forever()\nforever()",
+        differs="the recorder starts the kernel as a script, nbclient's is started by `python -m`: fewer frames lie "
+        "below the cell, so a few more fit in before the limit",
+        holds=lambda outputs: outputs[0]["ename"] == "RecursionError" and len(outputs[0]["traceback"]) > 900,
+    ),
     Case(name="syntax error", code="def f(:\n    pass"),
     Case(name="indentation error", code="if True:\npass"),
     Case(name="exception group", code="raise BaseException('base')"),

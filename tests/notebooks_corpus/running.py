@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -74,11 +75,18 @@ def _run(client: Any, writer: MessageLogWriter, number: int, source: str) -> Exe
     )
 
 
-def through_nbclient(notebook: Any) -> Any:
-    """`notebook` (a node) run by nbclient from top to bottom."""
+def through_nbclient(notebook: Any, folder: Path | None = None) -> Any:
+    """`notebook` (a node) run by nbclient from top to bottom, in `folder`."""
+    # Under pytest ipykernel would not watch its file descriptors.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     NotebookClient(
-        notebook, timeout=_DEADLINE_S, kernel_name="python3", allow_errors=True, iopub_timeout=_DEADLINE_S
-    ).execute()
+        notebook,
+        timeout=_DEADLINE_S,
+        kernel_name="python3",
+        allow_errors=True,
+        iopub_timeout=_DEADLINE_S,
+        resources={"metadata": {"path": str(folder)}} if folder else {},
+    ).execute(env=environment)
     return notebook
 
 

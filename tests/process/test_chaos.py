@@ -151,12 +151,16 @@ async def recovered(home: Home, session: str, shim: Shim, token: str) -> tuple[d
         try:
             history = await shim.tool("kernel_history", filter=token, last=5)
             entries = [each for each in history["_meta"][RESULT]["entries"] if each["code"].endswith(token)]
+            entries = [each for each in entries if each["status"] != "aborted"]  # said to have never been run
             assert len(entries) <= 1, entries
-            if not entries or (entries[0]["status"] == "aborted" and entries[0]["execution_count"] is None):
+            if not entries:
                 return None, shim
             result = await shim.tool("kernel_output", execution_id=entries[0]["execution_id"], wait=ANSWER_S)
-            if result["_meta"][RESULT]["status"] != "running":
+            if result["_meta"][RESULT]["status"] == "aborted":
+                return None, shim
+            if result["_meta"][RESULT]["status"] not in ("running", "queued"):
                 return result, shim
+            await asyncio.sleep(0.1)  # before asking again
         except (ShimDiedError, ConnectionError):
             await shim.close()
             shim = await restarted(home, session)

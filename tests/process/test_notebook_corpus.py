@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -11,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from kernel_supervisor.notebooks.document import About, write_notebook
-from kernel_supervisor.notebooks.history import Choice, Entry
 from tests.notebooks_corpus.corpus import CORPUS, Case
 from tests.notebooks_corpus.nbf import nbformat
-from tests.notebooks_corpus.running import joined, notebook_of, record, through_nbclient, without_chance
+from tests.notebooks_corpus.running import joined, notebook_of, through_nbclient, without_chance
+from tests.support import Home, fresh_home
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.timeout(300)
 @dataclass
 class Run:
     path: Path
-    entries: Sequence[Entry]
-    about: About
+    ok: Path
+    """The same without the cells that failed."""
     ours: Any
     theirs: Any
 
@@ -33,12 +33,20 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("corpus")
     sources = [case.code for case in CORPUS]
-    entries, info = record(sources, folder / "messages.log")
-    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    about = About(session="corpus", kernelspec=kernelspec, language_info=info["language_info"])
-    written = write_notebook(folder / "corpus.ipynb", entries, about=about)
-    ours = nbformat.read(written.path, as_version=4)
-    return Run(written.path, entries, about, ours, through_nbclient(notebook_of(sources)))
+    path, ok = folder / "corpus.ipynb", folder / "ok.ipynb"
+    with fresh_home() as home:
+        asyncio.run(_through_the_supervisor(home, sources, path, ok))
+    return Run(path, ok, nbformat.read(path, as_version=4), through_nbclient(notebook_of(sources)))
+
+
+async def _through_the_supervisor(home: Home, sources: Sequence[str], path: Path, ok: Path) -> None:
+    async with home.client() as session:
+        for source in sources:
+            ran = await session.run(source, timeout=60)
+            assert ran.facts["status"] in ("ok", "error"), (source, ran.text)
+        for target, only in ((path, "all"), (ok, "ok")):
+            saved = await session.call("kernel_save_notebook", path=str(target), only=only)
+            assert not saved.is_error, saved.text
 
 
 def test_corpus_has_forty_cells() -> None:
@@ -95,11 +103,11 @@ def _widget_states(notebook: Any) -> list[Any]:
 
 
 def test_cells_that_ended_well_run_again_to_the_same(run: Run) -> None:
-    written = write_notebook(run.path.with_name("ok"), run.entries, about=run.about, choice=Choice(only="ok"))
-    saved = nbformat.read(written.path, as_version=4)
+    saved = nbformat.read(run.ok, as_version=4)
+    nbformat.validate(saved)
     assert "1 / 0" not in [cell.source for cell in saved.cells]
     assert {cell.metadata.kernel_supervisor.status for cell in _code_cells(saved)} == {"ok"}
-    again = through_nbclient(nbformat.read(written.path, as_version=4))
+    again = through_nbclient(nbformat.read(run.ok, as_version=4))
     differing = {case.code for case in CORPUS if case.differs}
     for before, after in zip(_code_cells(saved), _code_cells(again), strict=True):
         if before.source not in differing:

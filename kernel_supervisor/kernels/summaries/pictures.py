@@ -1,0 +1,137 @@
+"""Figures in one line: what is drawn. Models of scikit-learn: what they were set to, and whether they are fitted."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from .plain import clipped, loaded, short, type_name
+
+_PLOTLY = "application/vnd.plotly.v1+json"
+_VEGA = "application/vnd.vegalite.v"
+_MANY = 6
+_ALONG = ("x", "y", "z", "values", "lat", "r")
+
+
+def matplotlib_figure(figure: Any, plain: str) -> str | None:
+    """What stands on each of its axes."""
+    axes = list(figure.axes)
+    said = [_axes(each) for each in axes[:_MANY]]
+    more = "; and %s more axes" % (len(axes) - _MANY) if len(axes) > _MANY else ""
+    head = "matplotlib figure" if axes else "matplotlib figure, empty"
+    title = figure._suptitle.get_text() if figure._suptitle is not None else ""
+    return clipped("{}{}: {}{}".format(head, _quoted(title), "; ".join(said), more) if axes else head, 1000)
+
+
+def _axes(axes: Any) -> str:
+    if type(axes) is not loaded("matplotlib.axes", "Axes") and not type_name(type(axes)).startswith("matplotlib."):
+        return type_name(type(axes))
+    drawn = []
+    for kind, artists in (("line", axes.lines), ("image", axes.images)):
+        drawn += ["{} {}{}".format(len(artists), kind, "s" * (len(artists) != 1))] if len(artists) else []
+    groups = {type_name(type(each)).rpartition(".")[2] for each in itertools.islice(axes.collections, 50)}
+    drawn += sorted(groups)
+    drawn += [f"{len(axes.patches)} patches"] if len(axes.patches) else []
+    names = [str(line.get_label()) for line in list(axes.lines)[:_MANY]]
+    labels = ", ".join(clipped(name) for name in names if not name.startswith("_"))
+    parts = [" ".join(drawn) if len(drawn) < 2 else ", ".join(drawn) or "nothing drawn"]
+    parts += [
+        f"x{_quoted(axes.get_xlabel())}" if axes.get_xlabel() else "",
+        f"y{_quoted(axes.get_ylabel())}" if axes.get_ylabel() else "",
+    ]
+    parts += ["labelled " + labels if labels else ""]
+    return "axes{} with {}".format(_quoted(axes.get_title()), ", ".join(filter(None, parts)) or "nothing drawn")
+
+
+def _quoted(title: Any) -> str:
+    return f" '{clipped(title, 60)}'" if type(title) is str and title else ""
+
+
+def bundle_summary(bundle: Any) -> str | None:
+    """One line on the plotly or Vega-Lite figure in a MIME bundle; None where there is none."""
+    for mime, spec in bundle.items():
+        if type(mime) is str and type(spec) is dict:
+            if mime == _PLOTLY:
+                return clipped(_plotly(spec), 1000)
+            if mime.startswith(_VEGA):
+                return clipped("Vega-Lite figure{}: {}".format(_quoted(_title(spec.get("title"))), _vega(spec)), 1000)
+    return None
+
+
+def _plotly(spec: dict[str, Any]) -> str:
+    traces, layout = spec.get("data") or [], spec.get("layout") or {}
+    said = []
+    for trace in traces[:_MANY]:
+        along = next((trace[key] for key in _ALONG if trace.get(key) is not None), None)
+        points = f" of {_count(along):,}" if _count(along) else ""
+        said.append("{}{}{}".format(trace.get("type", "scatter"), points, _quoted(trace.get("name"))))
+    more = ["and %s more" % (len(traces) - _MANY)] if len(traces) > _MANY else []
+    for axis in ("xaxis", "yaxis"):
+        title = _title((layout.get(axis) or {}).get("title"))
+        more += [axis[0] + _quoted(title)] if title else []
+    return "plotly figure{}: {}".format(
+        _quoted(_title(layout.get("title"))), ", ".join([*said, *more]) or "nothing drawn"
+    )
+
+
+def _count(along: Any) -> int:
+    """The length of a list, also of plotly's binary form `{"dtype": "f8", "bdata": base64}`."""
+    if type(along) is dict and type(along.get("bdata")) is str:
+        width = "".join(filter(str.isdigit, str(along.get("dtype", "")))) or "1"
+        return len(along["bdata"].rstrip("=")) * 3 // 4 // int(width)
+    return len(along) if type(along) in (list, tuple) or type(along) is loaded("numpy", "ndarray") else 0
+
+
+def _title(title: Any) -> str:
+    text = title.get("text", "") if type(title) is dict else title
+    return text if type(text) is str else ""
+
+
+def _vega(spec: dict[str, Any]) -> str:
+    for key in ("layer", "hconcat", "vconcat", "concat"):
+        parts = spec.get(key)
+        if type(parts) is list:
+            return "{} of {}: {}".format(key, len(parts), "; ".join(_vega(part) for part in parts[:_MANY]))
+    if type(spec.get("spec")) is dict:
+        return "repeated or faceted " + _vega(spec["spec"])
+    mark = spec.get("mark")
+    name = mark.get("type", "") if type(mark) is dict else mark
+    said = [f"{channel} {_channel(how)}" for channel, how in list((spec.get("encoding") or {}).items())[:_MANY]]
+    rows = next((len(rows) for rows in (spec.get("datasets") or {}).values() if type(rows) is list), None)
+    return "{} of {}{}".format(
+        short(name).strip("'"),
+        ", ".join(said) or "nothing",
+        "" if rows is None else f", {rows} rows",
+    )
+
+
+def _channel(how: Any) -> str:
+    if type(how) is not dict:
+        return ""
+    field = how.get("field")
+    call = how.get("aggregate")
+    said = clipped(field) if type(field) is str else ""
+    return f"{call}({said})" if type(call) is str else said or "fixed"
+
+
+def estimator(model: Any, plain: str) -> str | None:
+    """The parameters that `text/plain` names, and the attributes that fitting gives; no attribute is computed."""
+    base = loaded("sklearn.base", "BaseEstimator")
+    held = getattr(model, "__dict__", None)
+    if base is None or not issubclass(type(model), base) or type(held) is not dict:
+        return None
+    fitted = [name for name in held if type(name) is str and name.endswith("_") and not name.startswith("_")]
+    said = []
+    for name in fitted[:20]:
+        value = held[name]
+        if type(value) is loaded("numpy", "ndarray"):
+            few = value.size <= 8 and value.dtype.kind in "biufUS"
+            said.append(
+                "{} = {}".format(
+                    name, clipped(str(value.tolist()), 80) if few else f"array {value.shape} {value.dtype}"
+                )
+            )
+        else:
+            said.append(f"{name} = {short(value, 60)}")
+    state = "fitted: " + ", ".join(said) if said else "not fitted"
+    return f"{plain[:1500]}\n{state}"

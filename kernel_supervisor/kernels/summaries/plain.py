@@ -1,0 +1,193 @@
+"""Rendering that calls nobody's code: plain values, small tables, dictionaries and lists; and what is bounded how."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+import types
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+LIMIT = 4000
+"""Characters of a summary."""
+TIME_S = 0.5
+"""After this, the columns that are left are named with their type only."""
+_LINE = 160
+_CELL = 32
+_LARGE = 20
+_SAMPLE = 10_000
+_DATES = frozenset(("datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "decimal.Decimal"))
+_PANDAS = (".Timestamp", ".Timedelta", ".Period", ".Interval", ".NAType", ".NaTType")
+_PLAIN = frozenset(map(id, (int, float, complex, bool, str, bytes, type(None))))
+
+
+def bounded(text: str) -> str:
+    """`text` in at most LIMIT characters, cut at the end of a line."""
+    if len(text) <= LIMIT:
+        return text
+    kept = text[: LIMIT - 40]
+    return kept[: max(kept.rfind("\n"), LIMIT // 2)].rstrip() + "\n… (cut here)"
+
+
+def loaded(module: str, name: str) -> Any:
+    """What `module` has under `name`, if it is loaded; no module is asked, and none is imported."""
+    found = sys.modules.get(module)
+    if found is None or not issubclass(type(found), types.ModuleType):
+        return None
+    descriptor: Any = vars(types.ModuleType)["__dict__"]
+    return descriptor.__get__(found).get(name)
+
+
+def type_name(kind: type) -> str:
+    """The class's name with its module; no metaclass is asked."""
+    module = type.__dict__["__module__"].__get__(kind)
+    name = str(type.__dict__["__qualname__"].__get__(kind))
+    return name if type(module) is not str or module in ("builtins", "__main__") else module + "." + name
+
+
+def public_name(kind: type) -> str:
+    """`type_name`, if its module has this very class under that name, else nothing."""
+    module, _, name = type_name(kind).rpartition(".")
+    return module + "." + name if module and loaded(module, name) is kind else ""
+
+
+def is_plain(value: Any) -> bool:
+    """Whether hashing, comparing and showing it is nobody's code."""
+    kind = type(value)
+    if id(kind) in _PLAIN:
+        return True
+    numpy_scalar = loaded("numpy", "generic")
+    if numpy_scalar is not None and issubclass(kind, numpy_scalar):
+        return kind is not loaded("numpy", "void") and type_name(kind).startswith("numpy.")
+    name = public_name(kind)
+    return name in _DATES or (name.startswith("pandas.") and name.endswith(_PANDAS))
+
+
+def short(value: Any, width: int = _CELL) -> str:
+    """A plain value in at most `width` characters; the type of any other."""
+    kind = type(value)
+    if kind is str:
+        return clipped(value[: width + 1].__repr__(), width)
+    if kind is bytes:
+        return clipped(value[: width + 1].__repr__(), width)
+    if kind is int:
+        return str(value) if value.bit_length() < 256 else f"int of {value.bit_length()} bits"
+    if kind is float:
+        return f"{value:.6g}"
+    if kind is list or kind is tuple or kind is dict or kind is set:
+        return f"{kind.__name__} of {len(value)}"
+    return clipped(str(value), width) if is_plain(value) else f"<{clipped(type_name(kind), width)}>"
+
+
+def clipped(text: str, width: int = _CELL) -> str:
+    """`text` on one line of at most `width` characters."""
+    text = text.replace("\n", "\\n")
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def cell(value: Any) -> str:
+    """A value in a table: a string without its quotes."""
+    return clipped(value[: 2 * _CELL]) if type(value) is str else short(value)
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.4g} TB"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, their columns under each other."""
+    widths = [max(len(row[index]) for row in rows if index < len(row)) for index in range(max(map(len, rows)))]
+    padded = ("  ".join(text.ljust(widths[index]) for index, text in enumerate(row)) for row in rows)
+    return [clipped("  " + line.rstrip(), _LINE) for line in padded]
+
+
+def missing(value: Any) -> bool:
+    """None, NaN, pandas' NA and NaT; nothing else is compared."""
+    if value is None or type(value) is float:
+        return value is None or value != value
+    return type(value).__name__ in ("NAType", "NaTType") and type_name(type(value)).startswith("pandas.")
+
+
+def told(values: Sequence[Any]) -> str:
+    """Range and commonest of some values, as far as they are plain."""
+    there = [value for value in values if not missing(value)]
+    if not there:
+        return "all missing" if len(values) else "empty"
+    kinds = Counter(type_name(type(value)) for value in there)
+    if not all(is_plain(value) for value in there):
+        return "values of " + ", ".join(name for name, _ in kinds.most_common(3))
+    parts = []
+    if len(kinds) == 1 and type(there[0]) not in (bool, str, bytes, complex):
+        parts.append(f"{short(min(there))} … {short(max(there))}")
+    counts = Counter(there)
+    distinct = len(counts)
+    parts.append(f"{distinct} distinct")
+    if distinct <= len(there) // 2 or distinct < _LARGE:
+        common = (f"{short(value)} {100.0 * count / len(there):.0f}%" for value, count in counts.most_common(4))
+        parts.append(", ".join(common))
+    return "; ".join(parts)
+
+
+class Clock:
+    """How long a summary may go on."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + TIME_S
+
+    def is_over(self) -> bool:
+        """Whether what is left is to be left out."""
+        return time.monotonic() > self._end
+
+
+def large_mapping(value: Any, plain: str) -> str | None:
+    """A dictionary with more than a few entries that are too long to read."""
+    if len(plain) <= LIMIT or len(value) <= _LARGE:
+        return None
+    sample = list(itertools.islice(dict.items(value), _SAMPLE))
+    first = sample[:8]
+    lines = [f"{type_name(type(value))} of {len(value):,} entries, {size(sys.getsizeof(value))} without their contents"]
+    lines.append("keys: " + _types((key for key, _ in sample), len(value), "first"))
+    lines.append("values: " + _types((each for _, each in sample), len(value), "first"))
+    lines += ["first:", *aligned([(short(key, 40), short(each, 80)) for key, each in first])]
+    return "\n".join([*lines, *_as_shown(plain, [each for _, each in first])])
+
+
+def large_sequence(value: Any, plain: str) -> str | None:
+    """A list, tuple or set with more than a few elements that are too long to read."""
+    if len(plain) <= LIMIT or len(value) <= _LARGE:
+        return None
+    ordered = type(value) is list or type(value) is tuple
+    sample = list(value[:: len(value) // _SAMPLE or 1] if ordered else itertools.islice(value, _SAMPLE))
+    first = list(itertools.islice(value, 8))
+    lines = [
+        f"{type_name(type(value))} of {len(value):,} elements, {size(sys.getsizeof(value))} without their contents"
+    ]
+    lines.append("types: " + _types(sample, len(value), "sampled" if ordered else "first"))
+    if all(map(is_plain, sample)):
+        lines.append(("values: " if len(sample) == len(value) else "~ values: ") + told(sample))
+    lines.append("first: " + ", ".join(short(each, 80) for each in first))
+    if ordered:
+        lines.append("last: " + ", ".join(short(each, 80) for each in value[-4:]))
+    return "\n".join([*lines, *_as_shown(plain, first)])
+
+
+def _types(values: Iterable[Any], count: int, how: str) -> str:
+    kinds = Counter(type_name(type(value)) for value in values)
+    seen = sum(kinds.values())
+    remark = "" if seen == count else f" (of the {how} {seen:,})"
+    return ", ".join(f"{name} × {n:,}" for name, n in kinds.most_common(5)) + remark
+
+
+def _as_shown(plain: str, values: list[Any]) -> list[str]:
+    """The beginning of `text/plain` where the elements say more than we can: it is computed already."""
+    if all(map(is_plain, values)):
+        return []
+    return ["it begins:", plain[:1500].rpartition("\n")[0] or plain[:1500]]

@@ -1,0 +1,242 @@
+"""Tables: pandas, polars, pyarrow. What is large is sampled, and said so."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import Any
+
+from .arrays import EXACT, lacking, numbers
+from .plain import Clock, aligned, cell, clipped, loaded, missing, short, size, told, type_name
+
+_VERBATIM_ROWS, _VERBATIM_COLUMNS = 30, 12
+_DESCRIBED, _SHOWN = 30, 8
+_HEAD, _TAIL = 5, 3
+_SAMPLE = 20_000
+
+
+def pandas_frame(frame: Any, plain: str) -> str | None:
+    """pandas.DataFrame; None where it is short, or where display.max_rows was raised to show it whole."""
+    rows, columns = frame.shape
+    if columns <= _max_columns() and rows <= _verbatim_rows():
+        return None
+    clock = Clock()
+    head = "pandas DataFrame: {} rows × {} columns".format(f"{rows:,}", f"{columns:,}")
+    if columns <= 1000:
+        head += f", {size(int(frame.memory_usage(deep=False).sum()))} without what objects hold"
+    names = frame.columns[:_DESCRIBED].tolist()
+    described = [_pandas_column(name, frame.iloc[:, at], clock) for at, name in enumerate(names)]
+    lines = [head, *_index(frame.index), *_columns(described, columns, rows)]
+    if columns > _DESCRIBED:
+        kinds = Counter(str(dtype) for dtype in frame.dtypes.iloc[_DESCRIBED : _DESCRIBED + 10_000])
+        lines.append(f"  … {columns - _DESCRIBED} more columns: {_kinds(kinds)}")
+    shown = [frame.iloc[:, at] for at in range(min(columns, _SHOWN))]
+    lines += _ends(
+        [_name(name) for name in names[:_SHOWN]],
+        rows,
+        lambda start, stop: [
+            [_name(frame.index[at]), *[_pandas_cell(column, at) for column in shown]] for at in range(start, stop)
+        ],
+        columns,
+    )
+    return "\n".join(lines)
+
+
+def _max_columns() -> int:
+    wanted = sys.modules["pandas"].get_option("display.max_columns")
+    return sys.maxsize if wanted is None else max(_VERBATIM_COLUMNS, wanted if wanted != 20 else 0)
+
+
+def _verbatim_rows() -> int:
+    wanted = sys.modules["pandas"].get_option("display.max_rows")
+    return sys.maxsize if wanted is None else int(wanted) if wanted > 60 else _VERBATIM_ROWS
+
+
+def pandas_series(series: Any, plain: str) -> str | None:
+    """pandas.Series."""
+    rows = len(series)
+    if rows <= _verbatim_rows():
+        return None
+    name, dtype, gone, values = _pandas_column(series.name, series, Clock())
+    lines = ["pandas Series {}: {} values, {}".format(name, f"{rows:,}", dtype), *_index(series.index)]
+    lines += [f"missing: {gone}", f"values: {values}", *_legend([values], rows)]
+    pick = lambda start, stop: [[_name(series.index[at]), _pandas_cell(series, at)] for at in range(start, stop)]  # noqa: E731 - beside its only use
+    return "\n".join([*lines, *_ends([name], rows, pick, 1)])
+
+
+def _pandas_known(dtype: Any) -> bool:
+    """Whether it is a type of numpy's or pandas' own; arrays of other kinds run code of others."""
+    numpy, name = loaded("numpy", "dtype"), type_name(type(dtype))
+    return (numpy is not None and issubclass(type(dtype), numpy)) or name.startswith("pandas.")
+
+
+def _pandas_column(name: Any, series: Any, clock: Clock) -> Any:
+    dtype, rows = series.dtype, len(series)
+    label, kind = _name(name), clipped(str(dtype)) if _pandas_known(dtype) else type_name(type(dtype))
+    if clock.is_over() or not _pandas_known(dtype):
+        return label, kind, "?", "not looked into"
+    if hasattr(dtype, "kind") and dtype.kind in "biufcmM" and type_name(type(dtype)).startswith("numpy."):
+        mark, some = ("", series) if rows <= EXACT else ("~ ", series.iloc[:: rows // _SAMPLE])
+        values = some.to_numpy()
+        return label, kind, mark + _share(lacking(values), len(values)), mark + numbers(values)
+    mark, some = ("", series) if rows <= _SAMPLE else ("~ ", series.iloc[:: rows // _SAMPLE])
+    listed = some.tolist()
+    return label, kind, mark + _share(sum(map(missing, listed)), len(listed)), mark + told(listed)
+
+
+def _pandas_cell(series: Any, at: int) -> str:
+    if not _pandas_known(series.dtype):
+        return "?"
+    value = series.iloc[at]
+    number = loaded("numpy", "number")
+    if number is not None and issubclass(type(value), number):
+        value = value.item()
+    return "NaN" if missing(value) else cell(value)
+
+
+def _index(index: Any) -> list[str]:
+    if not len(index) or not type_name(type(index)).startswith("pandas."):
+        return []
+    names = ", ".join(_name(name) for name in list(index.names)[:4] if name is not None)
+    kind = type_name(type(index)).rpartition(".")[2]
+    return ["index{}: {} {} … {}".format(" " + names if names else "", kind, _name(index[0]), _name(index[-1]))]
+
+
+def _name(value: Any) -> str:
+    if type(value) is tuple:
+        return clipped(" / ".join(cell(part) for part in value[:4]), 40)
+    return cell(value)
+
+
+def polars_frame(frame: Any, plain: str) -> str | None:
+    """polars.DataFrame, never a LazyFrame."""
+    rows, columns = frame.shape
+    if rows <= 10 and columns <= 8:
+        return None
+    clock = Clock()
+    head = "polars DataFrame: {} rows × {} columns, {}".format(
+        f"{rows:,}", f"{columns:,}", size(frame.estimated_size())
+    )
+    names = frame.columns
+    described = [_polars_column(frame.to_series(at), clock) for at in range(min(columns, _DESCRIBED))]
+    lines = [head, *_columns(described, columns, rows)]
+    if columns > _DESCRIBED:
+        kinds = Counter(str(dtype) for dtype in frame.dtypes[_DESCRIBED : _DESCRIBED + 10_000])
+        lines.append(f"  … {columns - _DESCRIBED} more columns: {_kinds(kinds)}")
+    shown = [frame.to_series(at) for at in range(min(columns, _SHOWN))]
+    pick = lambda start, stop: [  # noqa: E731 - beside its only use
+        [str(at), *[_polars_cell(series, at) for series in shown]] for at in range(start, stop)
+    ]
+    return "\n".join([*lines, *_ends([_name(name) for name in names[:_SHOWN]], rows, pick, columns)])
+
+
+def polars_series(series: Any, plain: str) -> str | None:
+    """polars.Series."""
+    rows = len(series)
+    if rows <= 10:
+        return None
+    name, dtype, gone, values = _polars_column(series, Clock())
+    lines = ["polars Series {}: {} values, {}".format(name, f"{rows:,}", dtype)]
+    lines += [f"missing: {gone}", f"values: {values}", *_legend([values], rows)]
+    pick = lambda start, stop: [[str(at), _polars_cell(series, at)] for at in range(start, stop)]  # noqa: E731 - beside its only use
+    return "\n".join([*lines, *_ends([name], rows, pick, 1)])
+
+
+def _polars_known(dtype: Any) -> bool:
+    return str(dtype).partition("(")[0] not in ("Object", "Unknown", "Extension")
+
+
+def _polars_column(series: Any, clock: Clock) -> Any:
+    rows, dtype = len(series), clipped(str(series.dtype), 40)
+    label = _name(series.name)
+    if clock.is_over() or not _polars_known(series.dtype):
+        return label, dtype, "?", "not looked into"
+    gone = _share(series.null_count(), rows)
+    if series.dtype.is_numeric() and not dtype.startswith("Decimal"):
+        mark, some = ("", series) if rows <= EXACT else ("~ ", series[:: rows // _SAMPLE])
+        low, high, mean = some.min(), some.max(), some.mean()
+        return (
+            label,
+            dtype,
+            gone,
+            "" if low is None else f"{mark}{short(low)} … {short(high)}, mean {short(mean)}",
+        )
+    if series.dtype.is_nested():
+        return label, dtype, gone, ""
+    mark, some = ("", series) if rows <= _SAMPLE else ("~ ", series[:: rows // _SAMPLE])
+    return label, dtype, gone, mark + told(some.to_list())
+
+
+def _polars_cell(series: Any, at: int) -> str:
+    if not _polars_known(series.dtype):
+        return "?"
+    value = series[at]
+    return "null" if value is None else cell(value) if not series.dtype.is_nested() else clipped(str(series.dtype))
+
+
+def arrow_table(table: Any, plain: str) -> str | None:
+    """pyarrow's Table and RecordBatch: a schema, missing values, the first and last rows."""
+    rows, columns, kind = table.num_rows, table.num_columns, type_name(type(table)).rpartition(".")[2]
+    clock = Clock()
+    lines = ["pyarrow {}: {} rows × {} columns, {}".format(kind, f"{rows:,}", f"{columns:,}", size(table.nbytes))]
+    described = []
+    for at in range(min(columns, _DESCRIBED)):
+        described.append(_arrow_column(table.schema.field(at), table.column(at), rows, clock))
+    lines += _columns(described, columns, rows)
+    if columns > _DESCRIBED:
+        lines.append("  … %s more columns" % (columns - _DESCRIBED))
+    shown = [table.column(at) for at in range(min(columns, _SHOWN))]
+    pick = lambda start, stop: [  # noqa: E731 - beside its only use
+        [str(at), *[_arrow_cell(column, at) for column in shown]] for at in range(start, stop)
+    ]
+    return "\n".join([*lines, *_ends([_name(name) for name in table.schema.names[:_SHOWN]], rows, pick, columns)])
+
+
+def _arrow_known(kind: Any) -> bool:
+    return type_name(type(kind)).startswith("pyarrow.lib.") and "Extension" not in type_name(type(kind))
+
+
+def _arrow_column(field: Any, column: Any, rows: int, clock: Clock) -> Any:
+    kind = field.type
+    if clock.is_over() or not _arrow_known(kind):
+        return _name(field.name), clipped(str(kind) if _arrow_known(kind) else "extension", 40), "?", "not looked into"
+    mark, blocks = "", [column]
+    if rows > _SAMPLE:
+        mark, blocks = "~ ", [column.slice(block * (rows // 20), 500) for block in range(20)]
+    listed = [value for block in blocks for value in block.to_pylist()] if kind.num_fields == 0 else []
+    values = mark + told(listed) if listed else ""
+    return _name(field.name), clipped(str(kind), 40), _share(column.null_count, rows), values
+
+
+def _arrow_cell(column: Any, at: int) -> str:
+    return cell(column[at].as_py()) if _arrow_known(column.type) else "?"
+
+
+def _share(count: int, whole: int) -> str:
+    return "0" if not count else "{} ({:.3g}%)".format(f"{count:,}", 100.0 * count / whole)
+
+
+def _kinds(kinds: Counter[str]) -> str:
+    return ", ".join(f"{clipped(kind)} × {count}" for kind, count in kinds.most_common(6))
+
+
+def _columns(described: list[Any], columns: int, rows: int) -> list[str]:
+    if not described:
+        return []
+    lines = aligned([("column", "type", "missing", "values"), *described])
+    return [*lines, *_legend([values for _, _, _, values in described], rows)]
+
+
+def _legend(values: list[str], rows: int) -> list[str]:
+    if not any(value.startswith("~") for value in values):
+        return []
+    return ["~ from a sample of about {} of the {} rows".format(f"{_SAMPLE:,}", f"{rows:,}")]
+
+
+def _ends(names: list[str], rows: int, pick: Any, columns: int) -> list[str]:
+    """The first and the last rows."""
+    head = min(rows, _HEAD)
+    tail = min(rows - head, _TAIL)
+    body = [*pick(0, head), *([["…"]] if rows > head + tail else []), *pick(rows - tail, rows)]
+    what = "first and last rows" + (f", first {_SHOWN} columns:" if columns > _SHOWN else ":")
+    return [what, *aligned([["", *names], *body])] if body else []

@@ -1,0 +1,167 @@
+"""The tools about the session as a document: its text, its notebook, and notebooks that exist already."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import mcp_types as types
+
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
+from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
+from kernel_supervisor.mcp.content import Reading
+from kernel_supervisor.notebooks.history import Choice
+from kernel_supervisor.records.database import Beside
+from kernel_supervisor.sessions import loading, saving
+from kernel_supervisor.sessions.ticket import Ticket
+
+_Made = TypeVar("_Made")
+_APART_S = 0.2
+"""Progress goes out no faster than this: its numbers have to rise."""
+_MAY_FAIL, _NOT_RUN = "raises-exception", "skip-execution"
+"""Tags of cells, as nbclient has them."""
+
+
+async def kernel_add_markdown(call: Call, args: a.AddMarkdown) -> Answer:
+    """Text for the notebook."""
+    needed(args.text, "text is empty: give the markdown to add")
+    session = await call.session(args.session)
+    beside = await _beside(call, session, args)
+    entry = await call.supervisor.add_entry(session, "markdown", args.text, call.client, call.key, beside)
+    where = f", {'before' if beside.before else 'after'} entry {beside.entry}" if beside else ""
+    return Answer(
+        text=f"added to the notebook of session {session.name} as entry {entry.id}{where}",
+        facts={"execution_id": entry.id},
+    )
+
+
+async def _beside(call: Call, session: SessionRecord, args: a.AddMarkdown) -> Beside | None:
+    wanted = args.before if args.before is not None else args.after
+    if wanted is None:
+        return None
+    if args.before is not None and args.after is not None:
+        raise RefusedError("before and after exclude each other: name one entry")
+    entry, _ = await call.supervisor.find_execution(wanted)
+    if entry.session != session.name:
+        name = "before" if args.before is not None else "after"
+        raise RefusedError(f"{name}: execution {wanted} is in session {entry.session}, not in {session.name}")
+    return Beside(entry=entry.id, before=args.before is not None)
+
+
+async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
+    """The session as a notebook, and as HTML and PDF."""
+    session = await call.session(args.session)
+    choice = Choice(only=args.only, first=_entry_id(args.first), last=_entry_id(args.last))
+    if args.autosave and choice != Choice():
+        raise RefusedError("autosave keeps the whole session: leave out only, first and last")
+    wanted = saving.Wanted(
+        path=args.path,
+        directory=call.caller.asker.cwd,
+        html=args.save_html,
+        pdf=args.save_pdf,
+        overwrite=args.overwrite,
+        choice=choice,
+        theme=args.theme,
+        pdf_engine=args.pdf_engine,
+    )
+    saved = await _with_progress(call, lambda tell: saving.save(call.supervisor, session, wanted, tell))
+    lines = [f"wrote {saved.notebook} ({saved.cells} cells)"]
+    lines += [f"wrote {path}" for path in saved.exports] + list(saved.failures)
+    if args.autosave is not None:
+        autosave = str(saved.notebook) if args.autosave else ""
+        await call.supervisor.change_session(session.name, autosave=autosave)
+        call.supervisor.catch_up(session.name)
+        lines.append("it is kept up to date from now on" if autosave else "autosave is off")
+    facts = {
+        "path": str(saved.notebook),
+        "cells": saved.cells,
+        "exports": list(saved.exports),
+        "failures": list(saved.failures),
+        "autosave": call.supervisor.sessions[session.name].autosave or None,
+    }
+    return Answer(text="\n".join(lines), facts=facts)
+
+
+def _entry_id(number: int | None) -> ExecutionId | None:
+    return ExecutionId(number) if number is not None else None
+
+
+async def _with_progress(call: Call, work: Callable[[Callable[[str], None]], Awaitable[_Made]]) -> _Made:
+    """What `work` makes, while the client is told what it says, and told again while it says nothing."""
+    news: asyncio.Queue[str] = asyncio.Queue()
+
+    async def tell() -> None:
+        words = "writing the notebook"
+        while True:
+            await call.progress(words)
+            await asyncio.sleep(_APART_S)
+            try:
+                words = await asyncio.wait_for(news.get(), PROGRESS_S)
+            except asyncio.TimeoutError:
+                continue
+
+    telling = asyncio.create_task(tell(), name="progress of an export")
+    try:
+        return await work(news.put_nowait)
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+async def kernel_load_notebook(call: Call, args: a.LoadNotebook) -> Answer:
+    """A notebook's cells as the session's history, and run if that is wanted."""
+    given = needed(args.path, "path is empty: name a notebook").strip()
+    session = await call.session(args.session)
+    path = await asyncio.to_thread(_existing, call.caller.asker.cwd, given)
+    entries = await loading.load(call.supervisor, session, path, call.client, call.key)
+    span = f" as entries {entries[0].id} to {entries[-1].id}" if entries else ""
+    text = f"loaded {path}: {len(entries)} cells{span} of session {session.name}"
+    facts: dict[str, Any] = {"path": str(path), "entries": [entry.id for entry in entries]}
+    if not args.run:
+        return Answer(text=f"{text}. None of them was run.", facts={**facts, "ran": 0})
+    return await _run(call, session, entries, text, facts)
+
+
+def _existing(directory: str, given: str) -> Path:
+    path = Path(directory, os.path.expanduser(given))
+    with_suffix = path.with_name(path.name + ".ipynb")
+    return with_suffix if not path.exists() and with_suffix.exists() else path
+
+
+async def _run(
+    call: Call, session: SessionRecord, entries: list[Execution], text: str, facts: dict[str, Any]
+) -> Answer:
+    """Run loaded cells, each once however often this call is sent, up to the first that fails and was not to.
+
+    Cells tagged to be skipped are, and those tagged to raise may: so do the notebooks that we write run again.
+    """
+    cells = [entry for entry in entries if entry.kind == "code" and entry.source.strip()]
+    done = 0
+    for entry in cells:
+        tags = await asyncio.to_thread(loading.tags_of, entry)
+        if _NOT_RUN in tags:
+            continue
+        key = f"{call.key}:run:{entry.id}"
+        ticket = await call.supervisor.execute(
+            call.supervisor.sessions[session.name], entry.source, call.caller.asker, call.client, key, entry.id
+        )
+        while not ticket.settled.is_set() and not call.caller.admin.stopping.is_set():
+            await call.wait(ticket, PROGRESS_S)
+        if ticket.execution.status != "ok" and not (ticket.execution.status == "error" and _MAY_FAIL in tags):
+            return await _stopped(
+                call, ticket, f"{text}. {done} of {len(cells)} code cells ran", {**facts, "ran": done}
+            )
+        done += 1
+    return Answer(text=f"{text}. {done} of {len(cells)} code cells were run.", facts={**facts, "ran": done})
+
+
+async def _stopped(call: Call, ticket: Ticket, text: str, facts: dict[str, Any]) -> Answer:
+    shown = await call.show(ticket.execution, ticket, Reading())
+    words = types.TextContent(type="text", text=f"{text}, then it stopped at this one:")
+    failed = {"failed": ticket.execution.id, "status": ticket.execution.status}
+    return Answer(content=[words, *(shown.content or ())], facts={**facts, **failed})

@@ -1,0 +1,107 @@
+"""Notebooks that are kept up to date: written in the background after each change of their session's history."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from kernel_supervisor.core.errors import SupervisorError
+from kernel_supervisor.core.model import Execution, SessionName
+from kernel_supervisor.notebooks.document import ForeignFileError
+from kernel_supervisor.notebooks.files import beside
+from kernel_supervisor.sessions.saving import write
+from kernel_supervisor.sessions.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+_RESTS = 4.0
+"""How many times as long as it took to write it a notebook is left alone: a large one costs a fifth of a core."""
+_CLOSE_S = 5.0
+
+
+class Autosave:
+    """Writes the notebooks of the sessions that named one. One task for each session that has changed."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._changed: set[SessionName] = set()
+        self._tasks: dict[SessionName, asyncio.Task[None]] = {}
+        self._writing: set[SessionName] = set()
+        self._told: dict[SessionName, str] = {}
+        self._closing = False
+
+    def open(self) -> None:
+        """Watch the records, and catch up with what a predecessor could not write."""
+        self._supervisor.records.on_entry, self._supervisor.catch_up = self._take, self.catch_up
+        for session in self._supervisor.sessions.values():
+            self.catch_up(session.name)
+
+    def _take(self, execution: Execution) -> None:
+        if execution.settled:
+            self.catch_up(execution.session)
+
+    def catch_up(self, name: SessionName) -> None:
+        """Write a session's notebook soon, if it has named one; what changes meanwhile is written with it."""
+        session = self._supervisor.sessions.get(name)
+        if session is None or not session.autosave or self._closing:
+            return
+        self._changed.add(name)
+        if name not in self._tasks:
+            self._tasks[name] = asyncio.create_task(self._keep(name), name=f"autosave of session {name}")
+
+    async def _keep(self, name: SessionName) -> None:
+        try:
+            while name in self._changed and not self._closing:
+                self._changed.discard(name)
+                begun = time.monotonic()
+                self._writing.add(name)
+                await self._write(name)
+                self._writing.discard(name)
+                if not self._closing:
+                    await asyncio.sleep((time.monotonic() - begun) * _RESTS)
+        finally:
+            del self._tasks[name]
+
+    async def _write(self, name: SessionName) -> None:
+        path = self._supervisor.sessions[name].autosave
+        if not path:
+            return
+        try:
+            try:
+                await write(self._supervisor, name, Path(path))
+            except ForeignFileError:
+                await self._move_beside(name, Path(path))
+            self._told.pop(name, None)
+        except SupervisorError as error:
+            log.error("session %s: its notebook could not be kept up to date: %s", name, error)
+            await self._tell_once(name, f"the notebook was not saved: {error} It is tried again with each execution.")
+        except Exception:
+            log.exception("session %s: autosave failed", name)
+            await self._tell_once(name, "the notebook was not saved: autosave failed; the daemon's log has more")
+
+    async def _move_beside(self, name: SessionName, path: Path) -> None:
+        """Leave a file that somebody else changed alone, and go on in another."""
+        other = await asyncio.to_thread(beside, path)
+        await write(self._supervisor, name, other)
+        if self._supervisor.sessions[name].autosave != str(path):  # it was told another one meanwhile
+            return
+        notice = f"{path} was changed by somebody else and is left alone; the notebook is kept in {other} from now on"
+        await self._supervisor.change_session(name, autosave=str(other), notice=notice)
+
+    async def _tell_once(self, name: SessionName, notice: str) -> None:
+        if self._told.get(name) != notice:
+            self._told[name] = notice
+            await self._supervisor.change_session(name, notice=notice)
+
+    async def close(self) -> None:
+        """Let what is being written be written, for a moment; the next daemon catches up with the rest."""
+        self._closing = True
+        for name, task in list(self._tasks.items()):
+            if name not in self._writing:
+                task.cancel()
+        tasks = list(self._tasks.values())
+        if tasks:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), _CLOSE_S)

@@ -1,0 +1,197 @@
+"""What a cell displays gets a text for models beside it, in every kernel, and nothing else about it changes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel_supervisor.core.outputs import fold
+from tests.process.test_recorder import Recorded, recorded, short
+from tests.support import Home
+
+__all__ = ["short"]
+pytestmark = [pytest.mark.timeout(300)]
+MIME = "text/llm+plain"
+LIMIT = 4000
+
+CASES = {
+    "numpy": ("import numpy; numpy.arange(10_000.)", ["10,000", "float64", "0 … 9999"]),
+    "numpy of 5 GB": (
+        "import numpy; numpy.broadcast_to(numpy.float64(1.5), (25_000, 25_000))",
+        ["25,000 × 25,000", "5 GB", "~ from 64,000 of 625,000,000"],
+    ),
+    "memory-mapped": (
+        "import numpy, tempfile; numpy.memmap(tempfile.TemporaryFile(), 'f8', 'w+', shape=(625_000_000,))",
+        ["memory-mapped", "5 GB", "~ values: 0 … 0"],
+    ),
+    "frame of 50 million rows": (
+        "import numpy, pandas\nn = 50_000_000\npandas.DataFrame({'a': numpy.broadcast_to(numpy.int8(3), n),"
+        " 'b': numpy.broadcast_to(numpy.float32('nan'), n)}, copy=False)",
+        ["50,000,000 rows × 2 columns", "~ 20,000 (100%)", "sample", "49999999"],
+    ),
+    "frame": (
+        "import pandas; pandas.DataFrame({'s': ['fig', None] * 500, 'n': range(1000)})",
+        ["1,000 rows × 2 columns", "500 (50%)", "'fig' 100%", "0 … 999"],
+    ),
+    "wide frame": ("import numpy, pandas; pandas.DataFrame(numpy.eye(40, 3000))", ["3,000 columns", "2970 more"]),
+    "series": ("import pandas; pandas.Series(range(100), name='height')", ["Series height: 100 values", "0 … 99"]),
+    "polars": ("import polars; polars.DataFrame({'a': [1, None] * 50})", ["100 rows × 1", "Int64", "50 (50%)"]),
+    "polars series": ("import polars; polars.Series('w', range(100))", ["Series w: 100 values", "0 … 99"]),
+    "arrow": ("import pyarrow; pyarrow.table({'a': [1, None] * 50})", ["100 rows × 1 columns", "int64", "50 (50%)"]),
+    "xarray": (
+        "import numpy, xarray; xarray.Dataset({'t': (('x', 'y'), numpy.ones((50, 60)))}, {'x': range(50)})",
+        ["x 50", "float64", "1 … 1", "0 … 49"],
+    ),
+    "dictionary": ("{f'k{i}': i for i in range(1_000_000)}", ["1,000,000 entries", "'k0'", "str × 10,000"]),
+    "list": ("list(range(100_000))", ["100,000 elements", "first: 0, 1", "99999"]),
+    "figure": (
+        "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2], label='one')\nplt.title('Growth');",
+        ["'Growth'", "1 line", "one"],
+    ),
+    "altair": (
+        "import altair, pandas; altair.Chart(pandas.DataFrame({'a': [1]})).mark_bar().encode(x='a')",
+        ["bar of x a", "1 rows"],
+    ),
+    "plotly": ("import plotly.express as px; px.scatter(x=[1, 2], y=[3, 4], title='T')", ["'T'", "scatter of 2"]),
+    "plotly shown": ("import plotly.express as px; px.bar(x=[1, 2], y=[3, 4]).show()", ["bar of 2"]),
+    "estimator": (
+        "from sklearn.linear_model import LinearRegression; LinearRegression().fit([[1], [2]], [1, 2])",
+        ["LinearRegression()", "fitted", "coef_"],
+    ),
+}
+
+SMALL = (
+    "import numpy; numpy.zeros((3, 4))",
+    "import pandas; pandas.DataFrame({'a': [1, 2]})",
+    "import pandas; pandas.set_option('display.max_rows', 200); pandas.DataFrame({'a': range(150)})",
+    "import polars; polars.DataFrame({'a': [1]})",
+    "[1, 2, 3]",
+    "{'a': 1}",
+    "'text'",
+    "import polars; polars.DataFrame({'a': range(100)}).lazy()",
+    "import dask.array; dask.array.ones((10_000, 10_000))",
+)
+
+TRAPS = """
+import sys, time
+calls = []
+class Trap:
+    def __getattr__(self, name): calls.append(name); raise RuntimeError(name)
+    def _trapped(self, *args): calls.append("called"); raise RuntimeError
+    __len__ = __iter__ = __eq__ = __hash__ = __str__ = __format__ = __bool__ = __lt__ = _trapped
+    __class__ = property(_trapped)
+    def __repr__(self): reprs.append(1); return "a trap"
+reprs = []
+class Twice:
+    def _repr_llm_(self): return "said by itself"
+    def _repr_markdown_(self): return "**markdown**"
+class Failing:
+    def _repr_llm_(self): raise ValueError("no")
+    def __repr__(self): return "plain"
+class Markdown:
+    def _repr_markdown_(self): return "**markdown**"
+class Exiting(Failing):
+    def _repr_llm_(self): raise BaseException("a panic")
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel(short: Callable[[str], Path]) -> Iterator[Recorded]:
+    with recorded(short("formatter")) as running:
+        yield running
+
+
+def shown(kernel: Recorded, code: str) -> list[dict[str, Any]]:
+    folded = fold(kernel.items(kernel.run(code)))
+    assert folded.reply is not None
+    assert folded.reply["status"] == "ok", folded.reply
+    return [output["data"] for output in folded.outputs if "data" in output]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_large_is_summed_up_within_bounds(kernel: Recorded, name: str) -> None:
+    code, words = CASES[name]
+    said = shown(kernel, code)[-1][MIME]
+    assert all(word in said for word in words), said
+    assert len(said) <= LIMIT
+
+
+@pytest.mark.parametrize("code", SMALL)
+def test_what_is_small_or_lazy_or_wanted_whole_is_left_alone(kernel: Recorded, code: str) -> None:
+    assert MIME not in shown(kernel, code)[-1]
+
+
+def test_every_other_type_stays_as_it_is(kernel: Recorded) -> None:
+    code = "import numpy, pandas, altair; frame = pandas.DataFrame(numpy.eye(100)); frame"
+    (data,) = shown(kernel, code)
+    kernel.run("ours = get_ipython().display_formatter.format; theirs = ours.__wrapped__")
+    (compared,) = shown(kernel, "a, b = ours(frame), theirs(frame); said = a[0].pop('text/llm+plain'); (a == b, said != '')")
+    assert compared["text/plain"] == "(True, True)"
+    assert set(data) == {"text/plain", "text/html", MIME}
+    (only,) = shown(kernel, "display(frame, include=['text/plain'])")
+    assert set(only) == {"text/plain"}
+    (without,) = shown(kernel, f"display(frame, exclude=['{MIME}'])")
+    assert set(without) == {"text/plain", "text/html"}
+
+
+def test_an_objects_own_text_goes_first(kernel: Recorded) -> None:
+    shown(kernel, TRAPS)
+    assert shown(kernel, "Twice()")[0][MIME] == "said by itself"
+    assert set(shown(kernel, "Markdown()")[0]) == {"text/plain", "text/markdown"}
+    for failing in ("Failing()", "Exiting()"):
+        assert shown(kernel, failing) == [{"text/plain": "plain"}]
+
+
+def test_no_code_of_an_unknown_object_is_called(kernel: Recorded) -> None:
+    shown(kernel, TRAPS + "from types import SimpleNamespace; S = get_ipython().display_formatter.format")
+    shown(kernel, "import pandas, numpy\ntraps = numpy.array([Trap() for _ in range(100)], dtype=object)")
+    for large in ("[*traps]", "dict(enumerate(traps))", "traps", "pandas.Series(traps)", "pandas.DataFrame({'t': traps})"):
+        before = f"x = {large}; plain = 'x' * 5000; calls.clear(); reprs.clear()"
+        summary = "[cell for cell in S.__closure__ if hasattr(cell.cell_contents, 'summary')][0].cell_contents.summary"
+        (data,) = shown(kernel, f"{before}; said = {summary}(x, plain); (bool(said) , calls, reprs)")
+        assert data["text/plain"].endswith(", [], [])"), (large, data)
+
+
+def test_user_code_does_not_see_it(kernel: Recorded) -> None:
+    code = (
+        "import sys, json; [name for name in (*globals(), *sys.modules) if 'supervisor' in name or 'summar' in name],"
+        " 'text/llm+plain' in get_ipython().display_formatter.formatters"
+    )
+    assert shown(kernel, code)[0]["text/plain"] == "([], False)"
+
+
+def test_it_works_with_the_oldest_python_and_ipython(short: Callable[[str], Path]) -> None:
+    folder = short("oldest")
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "-q", "--python", "3.8", str(folder / "env")], check=True)
+    python = str(folder / "env/bin/python")
+    old = ["ipykernel==6.29.5", "ipython==7.34.0", "pandas==1.5.3", "numpy<1.25"]
+    subprocess.run([*uv, "pip", "install", "-q", "--python", python, *old], check=True)
+    with recorded(folder, python) as kernel:
+        for name in ("numpy", "frame", "frame of 50 million rows", "dictionary"):
+            code, words = CASES[name]
+            said = shown(kernel, code)[-1][MIME]
+            assert all(word in said for word in words), said
+        assert shown(kernel, "1")[0] == {"text/plain": "1"}
+    assert "recorder:" not in (folder / "stderr").read_text()
+
+
+@pytest.mark.anyio
+async def test_an_agent_reads_it_and_the_notebook_does_not_have_it(home: Home) -> None:
+    target = home.project / "n.ipynb"
+    async with home.client() as session:
+        result = await session.run(CASES["frame"][0])
+        assert "1,000 rows × 2 columns" in result.text
+        assert "<table" not in result.text
+        inspected = await session.call("kernel_inspect", var_name="_")
+        assert "1,000 rows × 2 columns" in inspected.text
+        saved = await session.call("kernel_save_notebook", path=str(target))
+        assert not saved.is_error, saved.text
+    outputs = [output for cell in json.loads(target.read_text())["cells"] for output in cell.get("outputs", ())]
+    assert [set(output["data"]) for output in outputs] == [{"text/plain", "text/html"}]
