@@ -24,6 +24,8 @@ from kernel_supervisor.kernels.process import Process
 READY_DEADLINE_S = 60.0
 """An interpreter on a cold network disk takes its time; nothing hangs longer than this."""
 _ASK_AGAIN_S = 0.05
+_THEIR_SHARE = 0.75
+"""Of the time that a look may take: what the kernel may use of it, so that its answer still arrives."""
 _AS_LONG_AS_IT_TAKES_S = 30 * 86_400.0
 _SHUTDOWN_LADDER_S = (3.0, 3.0, 3.0)
 """How long a request, SIGTERM and SIGKILL are each given."""
@@ -163,13 +165,15 @@ class Kernel:
         """Return when everything that was sent on the shell channel so far is done; no deadline but its owner's."""
         await self.channels.ask("shell", "kernel_info_request", {}, _AS_LONG_AS_IT_TAKES_S)
 
-    async def variables(self, deadline_s: float) -> dict[str, Any]:
-        """The content of `lookup.variables`. Raises TimeoutError."""
-        return await self.channels.ask("control", VARIABLES, {}, deadline_s)
+    async def variables(self, name: str, type_name: str, deadline_s: float) -> dict[str, Any]:
+        """The content of `lookup.variables`: those whose names and types have these parts. Raises TimeoutError."""
+        content = {"filter": name, "type": type_name, "deadline_s": deadline_s * _THEIR_SHARE}
+        return await self.channels.ask("control", VARIABLES, content, deadline_s)
 
     async def inspect(self, expression: str, detail: str, deadline_s: float) -> dict[str, Any]:
         """The content of `lookup.look`. Raises TimeoutError."""
-        return await self.channels.ask("control", INSPECT, {"expression": expression, "detail": detail}, deadline_s)
+        content = {"expression": expression, "detail": detail, "deadline_s": deadline_s * _THEIR_SHARE}
+        return await self.channels.ask("control", INSPECT, content, deadline_s)
 
     async def interrupt(self) -> None:
         """SIGINT to the kernel and what it started, as a terminal does; else a message. Raises ProcessLookupError."""

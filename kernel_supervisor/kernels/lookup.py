@@ -32,6 +32,7 @@ ROWS = 2000
 SHORT = 80
 LONG = 4000
 _PLAIN = frozenset(map(id, (int, float, complex, bool, str, bytes, bytearray, type(None))))
+_TEXTS = frozenset(map(id, (str, bytes, bytearray)))
 _SEQUENCES = frozenset(map(id, (list, tuple, set, frozenset)))
 _CONTAINERS = _SEQUENCES | frozenset(map(id, (dict, range)))
 _FRAMES = ("pandas:DataFrame", "polars:DataFrame")
@@ -258,7 +259,7 @@ def _namespace(module: types.ModuleType) -> dict[str, Any]:
 def _shape(value: Any) -> str:
     if _known(value, *_SHAPED):
         return " × ".join(map(str, tuple(value.shape))) or "scalar"
-    if id(type(value)) in _CONTAINERS or type(value) in (str, bytes, bytearray):
+    if id(type(value)) in _CONTAINERS | _TEXTS:
         return str(len(value))
     return ""
 
@@ -364,7 +365,7 @@ def _full(value: Any, summary: Callable[[Any, str], str | None] | None) -> str:
     kind = type(value)
     if _type_name(kind).partition(".")[0] in _FETCHING:
         return f"{_type_name(kind)}: not looked into, since that could run a query"
-    if kind in (str, bytes, bytearray) and len(value) > LONG:
+    if id(kind) in _TEXTS and len(value) > LONG:
         return f"{value[: LONG // 2]!r} … {value[-LONG // 4 :]!r} ({len(value)} in all)"
     if kind is int and value.bit_length() > 1000:
         return _literal(value)

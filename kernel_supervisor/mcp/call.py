@@ -145,6 +145,7 @@ class Call:
             kernel=await self._unusual_kernel(execution),
             behind=self.supervisor.behind(ticket) if ticket is not None else (),
             notices=tuple(notices),
+            advice=("kernel_restart gives this session a fresh kernel.",) if execution.status == "dead" else (),
             cells=await self.supervisor.cells_of(execution) if _has_error(folded.outputs) else {},
         )
         if weight(view) > _THREAD_FROM:

@@ -24,7 +24,7 @@ _NAME_A_KERNEL = "kernel_id is empty: give an id from kernel_list_running, or it
 async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
     """The session and its kernel."""
     session = await call.session(args.session)
-    runner = call.supervisor.runner_of(session)
+    runner = await call.supervisor.present_runner(session)
     record = await call.supervisor.kernel_record(session)
     facts: dict[str, Any] = {
         "session": session.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
@@ -15,7 +16,8 @@ from kernel_supervisor.sessions.runner import Runner
 
 CLAUDE_CODE_PATIENCE_S, PATIENCE_S = 90.0, 45.0
 """Claude Code moves a call to the background after 120 s and loses its images; Codex gives up at 60 s."""
-LOOKUP_S = 3.0
+LOOKUP_S, BUSY_LOOKUP_S = 3.0, 0.9
+"""How long a kernel may take to look at itself; one that runs a cell and does not answer is in C code."""
 _ROWS = 200
 
 
@@ -54,7 +56,7 @@ async def kernel_inspect(call: Call, args: a.Inspect) -> Answer:
     runner = await _living(call, args.session)
     if runner is None:
         return _no_kernel()
-    found = await _look(runner, runner.kernel.inspect(expression, args.detail, LOOKUP_S))
+    found = await _look(call, runner, runner.kernel.inspect(expression, args.detail, _patience(runner)))
     if found["status"] == "missing":
         near = ", ".join(found["near"]) or "kernel_list_vars lists what there is"
         raise RefusedError(f"there is no variable {found['name']!r}. Near names: {near}")
@@ -80,7 +82,7 @@ async def kernel_list_vars(call: Call, args: a.ListVars) -> Answer:
     runner = await _living(call, args.session)
     if runner is None:
         return _no_kernel(variables=[])
-    found = await _look(runner, runner.kernel.variables(LOOKUP_S))
+    found = await _look(call, runner, runner.kernel.variables(args.filter, args.type, _patience(runner)))
     if found["status"] != "ok":
         raise RefusedError(f"{found['ename']}: {found['evalue']}")
     rows = [
@@ -92,21 +94,21 @@ async def kernel_list_vars(call: Call, args: a.ListVars) -> Answer:
         ["name", "type", "shape", "size", "value"],
         [[row["name"], row["type"], row["shape"], size(row["bytes"]), row["value"]] for row in rows[:_ROWS]],
     )
-    if len(rows) > _ROWS:
-        text += f"\n… and {len(rows) - _ROWS} more: narrow it with filter= or type="
+    left_out = max(0, len(rows) - _ROWS) + int(found.get("left_out", 0))
+    if left_out:
+        text += f"\n… and {left_out} more: narrow it with filter= or type="
     return Answer(
         text=plain(text) if rows else "no variables" + (" match" if found["variables"] else " yet"),
         facts={"variables": rows},
     )
 
 
+def _patience(runner: Runner) -> float:
+    return LOOKUP_S if runner.current is None else BUSY_LOOKUP_S
+
+
 async def _living(call: Call, wanted: str) -> Runner | None:
-    """The session's kernel; None where there is none yet. Raises RefusedError where it is dead."""
-    session = await call.session(wanted)
-    runner = call.supervisor.runner_of(session)
-    if runner is None:
-        await call.supervisor.refuse_dead(session)
-    return runner
+    return await call.supervisor.living_runner(await call.session(wanted))
 
 
 def _no_kernel(**facts: Any) -> Answer:
@@ -114,10 +116,12 @@ def _no_kernel(**facts: Any) -> Answer:
     return Answer(text=text, facts={"kernel_id": None, **facts})
 
 
-async def _look(runner: Runner, looking: Any) -> dict[str, Any]:
+async def _look(call: Call, runner: Runner, looking: Awaitable[dict[str, Any]]) -> dict[str, Any]:
     try:
         return dict(await looking)
     except TimeoutError:
+        if not runner.kernel.alive:
+            await call.supervisor.living_runner(await call.session(runner.kernel.record.session))
         if runner.kernel.info.get("language_info", {}).get("name") != "python":
             raise RefusedError("this kernel is not Python: use kernel_exec to look at its variables") from None
         what = "it does not answer"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
+import signal
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
@@ -22,7 +24,7 @@ from kernel_supervisor.environments.model import Environment
 from kernel_supervisor.environments.overlay import ensure_overlay
 from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
 from kernel_supervisor.kernels.launch import Surroundings, last_words, remove_connection
-from kernel_supervisor.kernels.process import identify
+from kernel_supervisor.kernels.process import Process, identify
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.sessions.asker import Asker
@@ -148,11 +150,14 @@ class Kernels:
         task.add_done_callback(self._tasks.discard)
 
     async def _bury(self, runner: Runner) -> None:
-        if self.runners.get(runner.kernel.record.id) is runner:
-            del self.runners[runner.kernel.record.id]
         await runner.close()
+        if self.runners.get(runner.kernel.record.id) is not runner:
+            return  # it was restarted meanwhile: the connection file is the new process's
         remove_connection(runner.kernel.record)
         await self._mark_ended(runner.kernel.record, runner.dead_because)
+        if self.runners.get(runner.kernel.record.id) is runner:
+            del self.runners[runner.kernel.record.id]
+        runner.gone.set()
 
     async def _mark_ended(self, record: KernelRecord, reason: str) -> None:
         self.ended[record.id] = reason
@@ -167,6 +172,7 @@ class Kernels:
         self.runners.pop(record.id, None)
         await runner.close()
         await self._mark_ended(record, reason)
+        runner.gone.set()
         log.info("session %s: kernel %s ended: %s", record.session, record.id, reason)
 
     async def restart(self, record: KernelRecord, asker: Asker) -> Runner:
@@ -225,6 +231,20 @@ class Kernels:
         self._own(kernel).mark_gap(f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
         log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, _pid(record))
         return True
+
+    async def end_unreachable(self, reason: str) -> None:
+        """End those that live and do not answer: there is nothing to ask them. Only what is still what it was."""
+        for kernel_id in list(self.unreachable):
+            record = await self._records.kernel(kernel_id)
+            if record is None or record.process is None:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                process = Process(record.process)
+                process.signal_group(signal.SIGKILL)
+                await process.wait(_ASK_AGAIN_S)
+                process.close()
+            remove_connection(record)
+            await self._mark_ended(record, reason)
 
     async def close(self) -> None:
         """Let go of all kernels; they run on."""

@@ -53,6 +53,8 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer = None if kernel.record.recorded else MessageLogWriter(Path(kernel.record.message_log))
         self._over = False
+        self.gone = asyncio.Event()
+        """Set once the kernel's end is on record."""
         self.dead_because = ""
         """Why the kernel is gone, once that is known."""
         self.last_used = time.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -37,6 +38,7 @@ _T = TypeVar("_T")
 _CALLS_KEPT_S = 7 * 86_400.0
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
+_BURIAL_S = 5.0
 _CLAIM_S = 30.0
 """How long a queued execution of a dead daemon waits for its client to ask again, where its kernel is gone."""
 
@@ -111,6 +113,22 @@ class Supervisor:
         """The session's current kernel, if it lives."""
         return self.kernels.runners.get(session.kernel_id) if session.kernel_id is not None else None
 
+    async def living_runner(self, session: SessionRecord) -> Runner | None:
+        """The session's current kernel; None where it has none yet. Raises RefusedError where it is dead."""
+        runner = await self.present_runner(session)
+        if runner is None:
+            await self.refuse_dead(session)
+        return runner
+
+    async def present_runner(self, session: SessionRecord) -> Runner | None:
+        """The session's current kernel, if it lives; where it died a moment ago, its explanation is on record now."""
+        runner = self.runner_of(session)
+        if runner is None or runner.kernel.alive:
+            return runner
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(runner.gone.wait(), _BURIAL_S)
+        return None
+
     async def kernel_record(self, session: SessionRecord) -> KernelRecord | None:
         """The record of the session's current kernel, living or ended."""
         runner = self.runner_of(session)
@@ -130,10 +148,9 @@ class Supervisor:
         """
         async with self._locks[session.name]:
             session = self.sessions[session.name]
-            runner = self.runner_of(session)
+            runner = await self.living_runner(session)
             if runner is not None:
                 return runner
-            await self.refuse_dead(session)
             interpreter = await asyncio.to_thread(self.default_interpreter, asker)
             runner = self.kernel_in(session, interpreter)
             if runner is None:
@@ -378,6 +395,7 @@ class Supervisor:
         reason = "the supervisor was stopped with its kernels"
         owned = [runner.kernel.record.id for runner in self.kernels.runners.values() if runner.kernel.record.owned]
         await asyncio.gather(*(self.shut_down(kernel_id, reason) for kernel_id in owned))
+        await self.kernels.end_unreachable(reason)
 
     async def use(
         self,

@@ -51,12 +51,12 @@ class Meta(type):
     def _trap(cls, *args): calls.append("meta"); raise RuntimeError
     __eq__ = __repr__ = __getattr__ = __instancecheck__ = __subclasscheck__ = _trap
     __hash__ = _trap
-    __qualname__ = __module__ = property(_trap)
+    __name__ = property(_trap)
 class Sly(metaclass=Meta): pass
 class Word(str):
     def _trap(self, *args): calls.append("word"); raise RuntimeError
     __lt__ = __eq__ = startswith = _trap
-    def __hash__(self): return 7
+    def __hash__(self): return 77
 class Module(types.ModuleType):
     def __getattribute__(self, name): calls.append("module"); raise RuntimeError
 raising, hanging, printing, exiting, sly = Raising(), Hanging(), Printing(), Exiting(), Sly()
@@ -89,12 +89,12 @@ def kernel(short: Callable[[str], Path]) -> Iterator[Recorded]:
         yield running
 
 
-def ask(kernel: Recorded, kind: str, deadline_s: float = 30, **content: Any) -> dict[str, Any]:
+def ask(kernel: Recorded, kind: str, patience_s: float = 30, **content: Any) -> dict[str, Any]:
     """A control message's answer. Raises queue.Empty at the deadline."""
     message = kernel.client.session.msg(kind, content)
     kernel.client.control_channel.send(message)
     while True:
-        answer = kernel.client.get_control_msg(timeout=deadline_s)
+        answer = kernel.client.get_control_msg(timeout=patience_s)
         if answer["parent_header"]["msg_id"] == message["header"]["msg_id"]:
             return dict(answer["content"])
 
@@ -198,8 +198,7 @@ def test_ten_thousand_variables_are_bounded_and_the_rest_is_counted(short: Calla
 
 def test_user_code_that_replaced_builtins_is_not_in_the_way(short: Callable[[str], Path]) -> None:
     with recorded(short("replaced")) as kernel:
-        kernel.run("import builtins\nfor name in ('sorted', 'repr'):\n"
-                   "    setattr(builtins, name, None)\nx = [1, 2]")
+        kernel.run("import builtins\nfor name in ('sorted', 'repr'):\n    setattr(builtins, name, None)\nx = [1, 2]")
         assert listed(kernel)["x"]["value"] == "[1, 2]"
         assert ask(kernel, LOOK, expression="x")["repr"] == "[1, 2]"
 
@@ -226,10 +225,7 @@ async def test_an_agent_looks_while_its_cell_runs(home: Home) -> None:
 
 @pytest.mark.anyio
 async def test_an_agent_is_told_when_c_code_holds_the_kernel(home: Home) -> None:
-    code = (
-        "started()\nimport ctypes, ctypes.util\n"
-        "ctypes.PyDLL(None).sleep(20)"
-    )
+    code = "started()\nimport ctypes, ctypes.util\nctypes.PyDLL(None).sleep(20)"
     async with home.client() as session:
         await session.run(_MARKS)
         running = await session.run(code, wait=False)

@@ -96,7 +96,7 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
 
 def interpreters() -> list[str]:
     """Every Python ≥ 3.8 at hand that could carry an ipykernel of 2023, one for each minor version."""
-    found = {}
+    found: dict[int, str] = {}
     for minor in range(8, 20):
         for place in (f"~/.pyenv/versions/3.{minor}.*/bin/python", f"/usr/bin/python3.{minor}"):
             base = Path(place).expanduser()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .arrays import dataarray, dataset, jax_array, numpy_array, torch_tensor
-from .pictures import bundle_summary, estimator, matplotlib_figure
+from .pictures import altair_chart, bundle_summary, estimator, matplotlib_figure
 from .plain import bounded, large_mapping, large_sequence, loaded, public_name
 from .tables import arrow_table, pandas_frame, pandas_series, polars_frame, polars_series
 
@@ -19,6 +19,7 @@ __all__ = ["bundle_summary", "summary"]
 
 _BUILTIN: dict[int, Callable[[Any, str], str | None]] = {id(dict): large_mapping}
 _BUILTIN.update({id(kind): large_sequence for kind in (list, tuple, set, frozenset)})
+_ALTAIR = ("Chart", "LayerChart", "HConcatChart", "VConcatChart", "ConcatChart")
 _KNOWN: list[tuple[str, str, Callable[[Any, str], str | None]]] = [
     ("pandas", "DataFrame", pandas_frame),
     ("pandas", "Series", pandas_series),
@@ -38,6 +39,7 @@ _KNOWN: list[tuple[str, str, Callable[[Any, str], str | None]]] = [
     ("collections", "defaultdict", large_mapping),
     ("collections", "Counter", large_mapping),
     ("matplotlib.figure", "Figure", matplotlib_figure),
+    *(("altair", name, altair_chart) for name in _ALTAIR),
 ]
 
 

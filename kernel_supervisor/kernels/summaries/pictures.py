@@ -58,6 +58,29 @@ def bundle_summary(bundle: Any) -> str | None:
     return None
 
 
+def altair_chart(chart: Any, plain: str) -> str | None:
+    """altair's charts from what they were made with: drawing them would run data transformers."""
+    return clipped("altair chart" + _quoted(_held(chart).get("title")) + ": " + _vega(_spec(chart)), 1000)
+
+
+def _held(thing: Any) -> dict[str, Any]:
+    """The keywords of one of altair's own objects."""
+    if not type_name(type(thing)).startswith("altair."):
+        return {}
+    held = vars(thing).get("_kwds")
+    return held if type(held) is dict else {}
+
+
+def _spec(chart: Any) -> dict[str, Any]:
+    held = _held(chart)
+    for key in ("layer", "hconcat", "vconcat", "concat"):
+        if type(held.get(key)) is list:
+            return {key: [_spec(part) for part in held[key][:_MANY]]}
+    mark, channels = held.get("mark"), _held(held.get("encoding"))
+    encoding = {channel: {"field": _held(how).get("shorthand")} for channel, how in channels.items() if _held(how)}
+    return {"mark": mark if type(mark) is str else _held(mark).get("type", ""), "encoding": encoding}
+
+
 def _plotly(spec: dict[str, Any]) -> str:
     traces, layout = spec.get("data") or [], spec.get("layout") or {}
     said = []

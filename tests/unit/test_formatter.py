@@ -1,0 +1,127 @@
+"""The text for models is added to a display, and never costs one."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kernel_supervisor.kernels import formatter
+from kernel_supervisor.kernels.summaries import bundle_summary, summary
+from kernel_supervisor.kernels.summaries.plain import LIMIT, bounded
+
+Bundle = tuple[dict[str, Any], dict[str, Any]]
+LONG = "x" * (LIMIT + 1)
+
+
+class Own:
+    """Says something of itself."""
+
+    def __init__(self, said: Any) -> None:
+        self.said = said
+
+    def _repr_llm_(self) -> Any:
+        if isinstance(self.said, BaseException):
+            raise self.said
+        return self.said
+
+
+class Shell:
+    """As much of a shell as there is to wrap; it remembers what was published."""
+
+    def __init__(self) -> None:
+        self.published: list[dict[str, Any]] = []
+        self.bundle: dict[str, Any] = {"text/plain": LONG}
+        self.display_formatter = SimpleNamespace(format=self._format)
+        self.display_pub = SimpleNamespace(publish=self._publish)
+        formatter.install(self)
+
+    def _format(self, obj: Any, include: Any = None, exclude: Any = None) -> Bundle:
+        return self.bundle, {"text/plain": {"kept": True}}
+
+    def _publish(self, data: dict[str, Any], metadata: Any = None) -> None:
+        self.published.append(data)
+
+
+def test_the_bundle_gets_one_key_and_the_formatters_own_is_not_changed() -> None:
+    shell = Shell()
+    bundle, metadata = shell.display_formatter.format(list(range(1000)))
+    assert bundle.keys() == {"text/plain", formatter.MIME}
+    assert metadata == {"text/plain": {"kept": True}}
+    assert shell.bundle == {"text/plain": LONG}
+
+
+@pytest.mark.parametrize("said", [None, 7, ValueError(), BaseException("a panic")])
+def test_an_own_text_that_is_none_adds_nothing(said: Any) -> None:
+    shell = Shell()
+    assert shell.display_formatter.format(Own(said))[0] is shell.bundle
+
+
+def test_an_interrupt_is_meant_for_the_cell() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Shell().display_formatter.format(Own(KeyboardInterrupt()))
+
+
+def test_an_own_text_is_bounded() -> None:
+    said = Shell().display_formatter.format(Own("x" * 1_000_000))[0][formatter.MIME]
+    assert len(said) < formatter.OWN_LIMIT + 100
+    assert "1000000 characters in all" in said
+
+
+def test_include_and_exclude_hold_for_it() -> None:
+    show = Shell().display_formatter.format
+    assert formatter.MIME not in show([0] * 1000, include=["text/plain"])[0]
+    assert formatter.MIME not in show([0] * 1000, exclude=[formatter.MIME])[0]
+
+
+def test_a_published_figure_gets_its_line_in_a_copy() -> None:
+    shell = Shell()
+    raw = {"application/vnd.plotly.v1+json": {"data": [{"type": "bar", "x": [1, 2]}]}}
+    shell.display_pub.publish(data=raw)
+    shell.display_pub.publish({"text/plain": "x"})
+    assert shell.published[0][formatter.MIME] == "plotly figure: bar of 2"
+    assert formatter.MIME not in raw
+    assert shell.published[1] == {"text/plain": "x"}
+
+
+def test_loading_leaves_no_module_behind() -> None:
+    before = set(sys.modules)
+    formatter.load_summaries()
+    assert not [name for name in set(sys.modules) - before if "summaries" in name]
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"data": None}, {"data": [{}], "layout": None}, {"data": [{"x": {"bdata": "AAA="}}]}]
+)
+def test_odd_figures_are_still_named(spec: dict[str, Any]) -> None:
+    assert str(bundle_summary({"application/vnd.plotly.v1+json": spec})).startswith("plotly figure")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [LONG] * 1000,
+        {LONG + str(i): LONG for i in range(1000)},
+        {frozenset((i,)) for i in range(1000)},
+        [10**100_000] * 99,
+    ],
+    ids=["strings", "long keys", "a set", "huge numbers"],
+)
+def test_a_summary_is_bounded(value: Any) -> None:
+    assert 0 < len(summary(value, LONG) or "") <= LIMIT
+
+
+def test_a_subclass_of_a_known_type_is_not_looked_into() -> None:
+    class Mine(dict[int, int]):
+        def items(self) -> Any:
+            raise AssertionError("somebody's code")
+
+    assert summary(Mine.fromkeys(range(1000)), LONG) is None
+
+
+def test_a_cut_is_made_at_the_end_of_a_line_and_said() -> None:
+    text = bounded("a line\n" * 1000)
+    assert len(text) <= LIMIT
+    assert text.endswith("a line\n… (cut here)")
