@@ -17,8 +17,9 @@ from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.kernels.process import Process, identify
 
 RECORDER = str(Path(__file__).with_name("recorder.py"))
+RECORD_LIMIT_VARIABLE = "KERNEL_SUPERVISOR_RECORD_LIMIT"
 RECORD_LIMIT = 64 << 20
-"""Bytes that the recorder keeps of one execution's outputs."""
+"""Bytes that the recorder keeps of one execution's outputs, where the client's environment sets nothing else."""
 _NEVER_PASSED_ON = ("JPY_PARENT_PID", "PYTHONDONTWRITEBYTECODE")
 """The first kills the kernel with a stranger's process; the second makes each start three times slower."""
 
@@ -37,7 +38,7 @@ def command(record: KernelRecord, surroundings: Surroundings) -> list[str]:
     """What starts this kernel, with jupyter_client's `{connection_file}` still in it."""
     if not record.recorded:
         return list(record.interpreter.argv)
-    options = ["--log", record.message_log, "--limit", str(RECORD_LIMIT)]
+    options = ["--log", record.message_log, "--limit", str(_record_limit(surroundings))]
     if surroundings.umask is not None:
         options += ["--umask", str(surroundings.umask)]
     if surroundings.limits:
@@ -45,6 +46,11 @@ def command(record: KernelRecord, surroundings: Surroundings) -> list[str]:
     if record.overlay:
         options += ["--overlay", record.overlay]
     return [*record.interpreter.argv, RECORDER, *options, "-f", "{connection_file}"]
+
+
+def _record_limit(surroundings: Surroundings) -> int:
+    chosen = surroundings.env.get(RECORD_LIMIT_VARIABLE, "")
+    return int(chosen) if chosen.isdecimal() else RECORD_LIMIT
 
 
 async def launch(record: KernelRecord, surroundings: Surroundings) -> Process:

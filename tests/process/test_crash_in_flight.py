@@ -12,11 +12,15 @@ from tests.support import ERAS, Home, numbers, shim_pid, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
-LINES = 40
-CELL = f"""
+LINES, LONG = 40, 100
+
+
+def cell(lines: int) -> str:
+    """Ten lines a second, a figure, and an expression."""
+    return f"""
 import time
 runs += 1
-for i in range({LINES}):
+for i in range({lines}):
     print("line", i, flush=True)
     time.sleep(0.1)
 import matplotlib.pyplot as plt
@@ -25,14 +29,17 @@ runs
 """
 
 
+CELL = cell(LINES)
+
+
 async def prepared(session) -> int:  # type: ignore[no-untyped-def]  # tests.support.Session
     """The execution count before the cell, with matplotlib imported so that only the cell takes time."""
     result = await session.run("import matplotlib.pyplot as plt; runs = 0")
     return int(result.facts["execution_count"])
 
 
-def assert_complete(result, before: int) -> None:  # type: ignore[no-untyped-def]  # tests.support.Result
-    assert list(numbers(result.text, "line")) == list(range(LINES)), result.text
+def assert_complete(result, before: int, lines: int = LINES) -> None:  # type: ignore[no-untyped-def]  # tests.support.Result
+    assert list(numbers(result.text, "line")) == list(range(lines)), result.text
     assert len(result.images) == 1
     assert result.text.rstrip().endswith("1"), result.text[-200:]
     assert result.facts["status"] == "ok"
@@ -44,16 +51,16 @@ def assert_complete(result, before: int) -> None:  # type: ignore[no-untyped-def
 async def test_a_cell_outlives_the_daemon_that_was_killed_while_it_ran(home: Home, era: str, kills: int) -> None:
     async with home.client(era) as session:
         before = await prepared(session)
-        call = asyncio.create_task(session.run(CELL, timeout=120))
+        call = asyncio.create_task(session.run(cell(LONG), timeout=120))
         first = await until(home.daemon, "a daemon")
-        await until(lambda: _printed(home) >= 3, "the cell prints")
+        await until(lambda: _printed(home) >= 20, "the cell has run for two seconds")
         for kill in range(kills):
             killed = home.kill_daemon()
             assert kill > 0 or killed == first.pid
             await until(lambda killed=killed: _successor(home, killed), "another daemon")  # type: ignore[misc]  # a lambda's default
             seen = _printed(home)
             await until(lambda seen=seen: _printed(home) > seen or call.done(), "the cell goes on")  # type: ignore[misc]
-        assert_complete(await call, before)
+        assert_complete(await call, before, LONG)
         assert (await session.run("runs")).text.endswith("1")
 
 

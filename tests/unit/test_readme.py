@@ -44,7 +44,7 @@ def test_readme_lists_every_command_with_its_options(capsys: pytest.CaptureFixtu
 
 def test_readme_lists_every_environment_variable() -> None:
     sources = Path(kernel_supervisor.__file__).parent.rglob("*.py")
-    named = {name for path in sources for name in re.findall(r"KERNEL_SUPERVISOR_[A-Z]+", path.read_text("utf-8"))}
+    named = {name for path in sources for name in re.findall(r"KERNEL_SUPERVISOR_[A-Z_]+", path.read_text("utf-8"))}
     assert set(_table("Environment variables")) == named
 
 
