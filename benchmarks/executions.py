@@ -178,6 +178,7 @@ def _adoption(rounds: int, kernels: int) -> bool:
             name: lambda: _come_back(full, kernels),
         }
         figures = interleaved(parts, rounds)
+        _check_variables(full, kernels)
     show("SIGKILL, then ready", figures, floor="no kernels", unit="ms", scale=1e3)
     median = statistics.median(figures[name])
     return verdict(
@@ -189,6 +190,17 @@ def _start_kernels(paths: Paths, kernels: int) -> None:
     connection = _connect(paths)
     for number in range(kernels):
         connection.call_tool("kernel_exec", {"code": f"x = {number}", "session": f"s{number}"}, deadline_s=_DEADLINE_S)
+    connection.close()
+
+
+def _check_variables(paths: Paths, kernels: int) -> None:
+    """Raises RuntimeError where a kernel does not have its own value any more."""
+    connection = _connect(paths)
+    for number in range(kernels):
+        code = f"print('still', x == {number})"
+        text, _ = connection.call_tool("kernel_exec", {"code": code, "session": f"s{number}"}, deadline_s=_DEADLINE_S)
+        if not text.endswith("still True"):
+            raise RuntimeError(text)
     connection.close()
 
 

@@ -155,3 +155,17 @@ def _generation(home: Home) -> int:
 
 def _count(home: Home, kind: str) -> int:
     return len([row for row in _query(home, "SELECT kind FROM executions") if row[0] == kind])
+
+
+async def test_many_kernels_are_adopted_with_their_own_variables(home: Home) -> None:
+    async with home.client() as session:
+        names = [f"s{number}" for number in range(6)]
+        for number, name in enumerate(names):
+            await session.run(f"x = {number}", session=name)
+        for _ in range(2):
+            killed = home.kill_daemon()
+            values = [(await session.run("print('x', x)", session=name)).text.splitlines()[-1] for name in names]
+            assert values == [f"x {number}" for number in range(6)]
+            daemon = home.daemon()
+            assert daemon is not None
+            assert daemon.pid != killed
