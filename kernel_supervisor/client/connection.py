@@ -131,17 +131,21 @@ class Connection:
             return {}
         if lost:
             self._wire.close()
-            self._wait_for_another()
-            self.open(start=False)
+            self._open_again()
             self._send(line)
         return None
 
-    def _wait_for_another(self) -> None:
+    def _open_again(self) -> None:
+        """Connect to the next daemon, whoever starts it. The one that is going may still seem to listen."""
         end = time.monotonic() + START_DEADLINE_S
-        while not autostart.listening(self._paths):
-            if time.monotonic() >= end:
-                raise NoDaemonError("the daemon is gone and did not come back")
-            time.sleep(autostart.RETRY_S)
+        while True:
+            try:
+                self.open(start=False)
+                return
+            except NoDaemonError:
+                if time.monotonic() >= end:
+                    raise NoDaemonError("the daemon is gone and did not come back") from None
+                time.sleep(autostart.RETRY_S)
 
     def call_tool(
         self, name: str, arguments: dict[str, Any], *, deadline_s: float | None = None
