@@ -150,7 +150,9 @@ def _query(home: Home, query: str) -> list[tuple[str, ...]]:
 
 
 def _generation(home: Home) -> int:
-    return max([int(json.loads(row[0])["generation"]) for row in _query(home, "SELECT record FROM kernels")])
+    """The latest generation whose process is on record: what was only about to be started has had no effect."""
+    records = [json.loads(row[0]) for row in _query(home, "SELECT record FROM kernels")]
+    return max([int(record["generation"]) for record in records if record["process"]], default=0)
 
 
 def _count(home: Home, kind: str) -> int:
