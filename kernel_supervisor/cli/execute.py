@@ -18,14 +18,12 @@ def execute(command: Command) -> int:
     if code is None:
         print("kernel-supervisor exec: give code, --file FILE, or code on standard input", file=sys.stderr)
         return USAGE
-    facts, stopped = _submit(command, code)
+    facts, pressed = _submit(command, code)
     number = facts["execution_id"]
     if command.options.no_wait:
         print_json(facts) if command.options.json else print(f"execution {number}")
         return DONE
-    if stopped:
-        _interrupt(command, number)
-    outcome = _follow(command, number, silent=command.options.json)
+    outcome = _follow(command, number, pressed, silent=command.options.json)
     if command.options.json:
         text, facts = command.tool("kernel_output", execution_id=number)
         print_json({**facts, "text": text})
@@ -34,10 +32,10 @@ def execute(command: Command) -> int:
     return DONE if outcome["status"] == "ok" else FAILED
 
 
-def _submit(command: Command, code: str) -> tuple[dict[str, Any], bool]:
-    """The execution that was queued, and whether Ctrl-C was pressed before its number was known.
+def _submit(command: Command, code: str) -> tuple[dict[str, Any], list[int]]:
+    """The execution that was queued, and where the first Ctrl-C is kept until somebody can act on it.
 
-    The first Ctrl-C is kept until then: the code may be running already. The second ends this command.
+    The code may be running before its number is known here. The second Ctrl-C ends this command.
     """
     command.connection(start=True)
     pressed: list[int] = []
@@ -47,12 +45,8 @@ def _submit(command: Command, code: str) -> tuple[dict[str, Any], bool]:
             raise KeyboardInterrupt
         pressed.append(signum)
 
-    before = signal.signal(signal.SIGINT, keep)
-    try:
-        facts = command.tool("kernel_exec", deadline_s=None, code=code, wait=False)[1]
-    finally:
-        signal.signal(signal.SIGINT, before)
-    return facts, bool(pressed)
+    signal.signal(signal.SIGINT, keep)
+    return command.tool("kernel_exec", deadline_s=None, code=code, wait=False)[1], pressed
 
 
 def _interrupt(command: Command, number: int) -> None:
@@ -70,7 +64,7 @@ def _code(command: Command) -> str | None:
     return sys.stdin.read()
 
 
-def _follow(command: Command, number: int, *, silent: bool) -> dict[str, Any]:
+def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) -> dict[str, Any]:
     connection = command.connection()
     seen: set[str] = set()
 
@@ -82,6 +76,10 @@ def _follow(command: Command, number: int, *, silent: bool) -> dict[str, Any]:
 
     while True:
         try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on a Ctrl-C is raised here
+            if pressed:
+                pressed.clear()
+                raise KeyboardInterrupt
             return connection.request("supervisor/follow", {"executionId": number}, on_progress=show)
         except KeyboardInterrupt:
             _interrupt(command, number)
