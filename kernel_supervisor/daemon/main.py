@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LOG_BYTES, _LOG_FILES = 2 << 20, 3
-_LOCK_DEADLINE_S = 20.0
+_LOCK_DEADLINE_S, _HANDED_OVER_S = 20.0, 3.0
 _LOOK_S = 0.02
 _ANSWERS_S = 2.0
 """How long a daemon that was told to stop waits for the answers that it owes."""
@@ -77,9 +77,11 @@ def _take_over(paths: Paths, lock: Lock) -> bool:
     while time.monotonic() < end:
         with contextlib.suppress(OSError, RuntimeError):  # it is gone already, or about to
             ask(paths, "supervisor/hand_over", {}, deadline_s=5.0, start=False)
-        time.sleep(0.1)
-        if lock.acquire():
-            return True
+        soon = time.monotonic() + _HANDED_OVER_S
+        while time.monotonic() < soon:  # closely: a client may start another daemon at once
+            if lock.acquire():
+                return True
+            time.sleep(0.001)
     return False
 
 
