@@ -16,7 +16,7 @@ from kernel_supervisor.sessions.runner import Runner
 
 CLAUDE_CODE_PATIENCE_S, PATIENCE_S = 90.0, 45.0
 """Claude Code moves a call to the background after 120 s and loses its images; Codex gives up at 60 s."""
-LOOKUP_S, BUSY_LOOKUP_S = 3.0, 2.0
+LOOKUP_S, BUSY_LOOKUP_S = 3.0, 5.0
 """How long a kernel may take to look at itself; one that runs a cell and does not answer is in C code."""
 _ROWS = 200
 
