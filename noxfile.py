@@ -15,6 +15,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 SYSTEM = {"chromium": "chromium", "pdftoppm": "poppler-utils", "pdftotext": "poppler-utils"}
 FAST = ("tests/unit", "tests/wire")
+PARALLEL = ("--numprocesses", "3", "--dist", "loadfile")
 NEWER_THAN = (3, 10)
 
 
@@ -60,7 +61,7 @@ def tests(session: nox.Session) -> None:
     """All four layers, against the built package, on the Python that runs this."""
     system_packages(session)
     session.install("--compile-bytecode", ".[test]")
-    session.run("pytest", *(session.posargs or ["tests"]))
+    session.run("pytest", *(session.posargs or [*PARALLEL, "tests"]))
 
 
 @nox.session(python=pythons())

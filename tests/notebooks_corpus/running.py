@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import defaultdict
@@ -123,3 +124,15 @@ def without_chance(value: Any, names: dict[str, str] | None = None) -> Any:
     if isinstance(value, list):
         return [without_chance(item, names) for item in value]
     return cast(Any, value)
+
+
+def comparable(notebook: Any) -> dict[str, Any]:
+    """`notebook` without what we add: our own metadata, and cell ids where there were none."""
+    plain: dict[str, Any] = json.loads(json.dumps(notebook))
+    plain["metadata"].pop("kernel_supervisor", None)
+    for cell in plain["cells"]:
+        cell["metadata"].pop("kernel_supervisor", None)
+        cell.pop("id", None)
+        if "outputs" in cell:
+            cell["outputs"] = joined(cell["outputs"])
+    return {"cells": plain["cells"], "metadata": plain["metadata"]}

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.notebooks_corpus.foreign import foreign_notebooks
 from tests.notebooks_corpus.nbf import nbformat, v4
-from tests.notebooks_corpus.running import joined, through_nbclient, without_chance
+from tests.notebooks_corpus.running import comparable, joined, through_nbclient, without_chance
 from tests.support import RESULT, Home, Session, Shim, until_now
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="session")
-def foreign(pytestconfig: pytest.Config) -> list[Path]:
-    return foreign_notebooks(Path(pytestconfig.cache.mkdir("foreign-notebooks")))
-
-
-def _comparable(notebook: Any) -> dict[str, Any]:
-    """`notebook` without what we add: our own metadata, and cell ids where there were none."""
-    plain: dict[str, Any] = json.loads(json.dumps(notebook))
-    plain["metadata"].pop("kernel_supervisor", None)
-    for cell in plain["cells"]:
-        cell["metadata"].pop("kernel_supervisor", None)
-        cell.pop("id", None)
-        if "outputs" in cell:
-            cell["outputs"] = joined(cell["outputs"])
-    return {"cells": plain["cells"], "metadata": plain["metadata"]}
 
 
 def _read(path: Path) -> Any:
@@ -57,7 +38,7 @@ def test_every_foreign_notebook_is_loaded_and_saved_without_loss(foreign: list[P
             return [await load_and_save(session, number, path) for number, path in enumerate(foreign)]
 
     for path, target in zip(foreign, asyncio.run(all_of_them()), strict=True):
-        assert _comparable(_read(target)) == _comparable(nbformat.read(path, as_version=4)), path
+        assert comparable(_read(target)) == comparable(nbformat.read(path, as_version=4)), path
     assert home.kernels() == [], "nothing was to be run"
 
 

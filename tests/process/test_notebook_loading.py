@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +15,8 @@ from kernel_supervisor.notebooks.document import About, write_notebook
 from kernel_supervisor.notebooks.history import Entry
 from kernel_supervisor.notebooks.loading import Loaded, load_notebook, messages_of
 from kernel_supervisor.records.messagelog import MessageLogWriter, encode_message
-from tests.notebooks_corpus.foreign import foreign_notebooks
 from tests.notebooks_corpus.nbf import nbformat, v4
-from tests.notebooks_corpus.running import entries, joined, record, through_nbclient, without_chance
+from tests.notebooks_corpus.running import comparable, entries, joined, record, through_nbclient, without_chance
 
 
 def history_of(loaded: Loaded, log: Path) -> list[Entry]:
@@ -46,23 +44,6 @@ def saved(history: Sequence[Entry], loaded: Loaded, path: Path) -> Any:
     notebook = nbformat.read(written.path, as_version=4)
     nbformat.validate(notebook)
     return notebook
-
-
-def comparable(notebook: Any) -> dict[str, Any]:
-    """`notebook` without what we add: our own metadata, and cell ids where there were none."""
-    plain: dict[str, Any] = json.loads(json.dumps(notebook))
-    plain["metadata"].pop("kernel_supervisor", None)
-    for cell in plain["cells"]:
-        cell["metadata"].pop("kernel_supervisor", None)
-        cell.pop("id", None)
-        if "outputs" in cell:
-            cell["outputs"] = joined(cell["outputs"])
-    return {"cells": plain["cells"], "metadata": plain["metadata"]}
-
-
-@pytest.fixture(scope="session")
-def foreign(pytestconfig: pytest.Config) -> list[Path]:
-    return foreign_notebooks(Path(pytestconfig.cache.mkdir("foreign-notebooks")))
 
 
 def test_foreign_notebooks_are_saved_again_without_loss(foreign: list[Path], tmp_path: Path) -> None:
