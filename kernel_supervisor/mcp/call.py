@@ -99,9 +99,15 @@ class Call:
         self.caller.generations[record.id] = record.generation
 
     async def _note_notebook(self, session: SessionRecord) -> None:
-        if session.notice and self.caller.asker.kind != "cli":
-            self.caller.notices.append(session.notice)
+        """It stays on record until the client calls again: an answer may never arrive where the daemon dies."""
+        if not session.notice or self.caller.asker.kind == "cli":
+            return
+        if self.caller.told.get(session.name) == session.notice:
+            del self.caller.told[session.name]
             await self.supervisor.change_session(session.name, notice="")
+        else:
+            self.caller.told[session.name] = session.notice
+            self.caller.notices.append(session.notice)
 
     async def progress(self, message: str) -> None:
         """Tell a client that asked for it how it goes; numbers must rise, so they are seconds."""

@@ -28,6 +28,8 @@ class Caller:
     """The generation of each kernel when this client last heard of it."""
     company: set[str] = field(default_factory=set)
     """The sessions in which it was told that others work."""
+    told: dict[str, str] = field(default_factory=dict)
+    """The notice of each session that went out with its last result."""
     notices: list[str] = field(default_factory=list)
     """What this client is to be told with its next result, once."""
 

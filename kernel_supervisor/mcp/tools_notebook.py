@@ -62,6 +62,7 @@ async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
     wanted = saving.Wanted(
         path=args.path,
         directory=call.caller.asker.cwd,
+        umask=call.caller.asker.surroundings.umask,
         html=args.save_html,
         pdf=args.save_pdf,
         overwrite=args.overwrite,

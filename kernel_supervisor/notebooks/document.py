@@ -11,7 +11,7 @@ from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.notebooks.cells import cells_of
-from kernel_supervisor.notebooks.files import check_target, is_ours, write_aside
+from kernel_supervisor.notebooks.files import PRIVATE, check_target, is_ours, write_aside
 from kernel_supervisor.notebooks.history import Choice, Entry, choose
 from kernel_supervisor.notebooks.jsonstream import Write, write_json
 from kernel_supervisor.notebooks.survey import Survey
@@ -58,13 +58,15 @@ def write_notebook(
     known: str | None = None,
     overwrite: bool = False,
     announce: Callable[[str], None] = lambda fingerprint: None,
+    umask: int = PRIVATE,
 ) -> Written:
     """Write the chosen `entries` as a notebook to `path` (absolute; `.ipynb` is added where it is missing).
 
     Blocks while it writes: call it in a thread. Its memory grows with the largest message, not the whole.
     The same history gives the same bytes. A file that stands there is replaced only if it is the one with the
     fingerprint `known` (or one of several, with spaces between), or with `overwrite`; it is replaced in one
-    step, and left alone on any error. `announce` is told the new fingerprint just before that step.
+    step, and left alone on any error. `announce` is told the new fingerprint just before that step. `umask` is that
+    of whoever wants it, for what is new.
 
     Raises RefusedError for a path or choice that cannot be, ForeignFileError where another's file stands there,
     UnavailableError where the disk does not let it happen.
@@ -73,7 +75,7 @@ def write_notebook(
     chosen = choose(entries, choice or Choice())
     approve = partial(_refuse_foreign, target, known) if not overwrite else lambda: None
     produce = partial(notebook_json, chosen, about)
-    fingerprint, cells = write_aside(target, produce, approve=approve, announce=announce)
+    fingerprint, cells = write_aside(target, produce, approve=approve, announce=announce, umask=umask)
     return Written(path=target, fingerprint=fingerprint, cells=cells)
 
 

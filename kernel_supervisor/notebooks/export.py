@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
-from kernel_supervisor.notebooks.files import check_target, copy_aside
+from kernel_supervisor.notebooks.files import check_target, copy_aside, umask_of
 
 Theme = Literal["light", "dark"]
 PdfEngine = Literal["typst", "browser", "xelatex"]
@@ -82,7 +82,7 @@ async def _export(
         made = folder / target.name
         arguments = (kind, str(ipynb), str(made), option, str(deadline_s))
         outcome = await _converted(arguments, folder, deadline_s, progress or (lambda words: None))
-        await asyncio.to_thread(copy_aside, made, target)
+        await asyncio.to_thread(lambda: copy_aside(made, target, umask=umask_of(ipynb)))
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
     return Exported(path=target, engine=outcome["engine"], missing=outcome.get("missing", ""))

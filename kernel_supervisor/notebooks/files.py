@@ -16,6 +16,8 @@ from kernel_supervisor.notebooks.jsonstream import Write
 
 Made = TypeVar("Made")
 
+PRIVATE = 0o077
+"""The umask where nobody's is known."""
 _CHUNK = 1 << 20
 _LEFTOVER_AGE = 3600.0
 
@@ -73,6 +75,7 @@ def write_aside(
     *,
     approve: Callable[[], None],
     announce: Callable[[str], None] = lambda fingerprint: None,
+    umask: int = PRIVATE,
 ) -> tuple[str, Made]:
     """Write what `produce` gives next to `path`, and move it there in one step.
 
@@ -80,15 +83,16 @@ def write_aside(
 
     Folders that are missing are made. `approve` is called before anything is written and again before the
     move, and raises to prevent it; `announce` is told the new fingerprint between that and the move. A file
-    that is the same already is left as it is. On any error the old file is as it was and nothing is left beside it.
+    that is the same already is left as it is, and one that is replaced keeps its mode; `umask` is for what is new. On
+    any error the old file is as it was and nothing is left beside it.
     Raises RefusedError for a path that cannot be, UnavailableError where the disk does not let it happen.
     """
     with _explained(path):
         approve()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent, umask)
         aside = path.with_name(f"{_aside_prefix(path)}{secrets.token_hex(4)}")
         try:
-            written = _write_synced(aside, path, produce)
+            written = _write_synced(aside, path, produce, umask)
             approve()
             if fingerprint(path) != written[0]:
                 announce(written[0])
@@ -100,7 +104,15 @@ def write_aside(
         return written
 
 
-def copy_aside(made: Path, path: Path) -> None:
+def umask_of(path: Path) -> int:
+    """The umask under which somebody would make the file that stands at `path`; `PRIVATE` where none does."""
+    try:
+        return ~path.stat().st_mode & 0o777
+    except OSError:
+        return PRIVATE
+
+
+def copy_aside(made: Path, path: Path, *, umask: int) -> None:
     """Put a copy of the file at `made` to `path`, as `write_aside` does, whatever stands there."""
 
     def produce(write: Write) -> None:
@@ -108,7 +120,15 @@ def copy_aside(made: Path, path: Path) -> None:
             while chunk := file.read(_CHUNK):
                 write(chunk)
 
-    write_aside(path, produce, approve=lambda: None)
+    write_aside(path, produce, approve=lambda: None, umask=umask)
+
+
+def _make_folder(folder: Path, umask: int) -> None:
+    """The daemon's own umask is for the daemon's own files."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        each.chmod(0o777 & ~umask | 0o300)  # what comes into it must get there
 
 
 def _aside_prefix(path: Path) -> str:
@@ -116,12 +136,12 @@ def _aside_prefix(path: Path) -> str:
     return f".kernel-supervisor-{hashlib.sha256(path.name.encode()).hexdigest()[:12]}-"
 
 
-def _write_synced(aside: Path, path: Path, produce: Callable[[Write], Made]) -> tuple[str, Made]:
+def _write_synced(aside: Path, path: Path, produce: Callable[[Write], Made], umask: int) -> tuple[str, Made]:
     digest = hashlib.sha256()
     with aside.open("xb", buffering=_CHUNK) as file:
         _remove_leftovers(path, os.fstat(file.fileno()).st_mtime)
-        with suppress(OSError):  # a new file, or a file system without permissions
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
+        with suppress(OSError):  # a file system without permissions
+            os.fchmod(file.fileno(), path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask)
 
         def write(piece: bytes) -> None:
             digest.update(piece)

@@ -11,7 +11,7 @@ from pathlib import Path
 from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.core.model import Execution, SessionName
 from kernel_supervisor.notebooks.document import ForeignFileError
-from kernel_supervisor.notebooks.files import beside
+from kernel_supervisor.notebooks.files import beside, umask_of
 from kernel_supervisor.sessions.saving import write
 from kernel_supervisor.sessions.supervisor import Supervisor
 
@@ -84,11 +84,11 @@ class Autosave:
     async def _move_beside(self, name: SessionName, path: Path) -> None:
         """Leave a file that somebody else changed alone, and go on in another."""
         other = await asyncio.to_thread(beside, path)
-        await write(self._supervisor, name, other)
         if self._supervisor.sessions[name].autosave != str(path):  # it was told another one meanwhile
             return
         notice = f"{path} was changed by somebody else and is left alone; the notebook is kept in {other} from now on"
         await self._supervisor.change_session(name, autosave=str(other), notice=notice)
+        await write(self._supervisor, name, other, umask=await asyncio.to_thread(umask_of, path))
 
     async def _tell_once(self, name: SessionName, notice: str) -> None:
         if self._told.get(name) != notice:

@@ -15,7 +15,7 @@ from kernel_supervisor.core.errors import SupervisorError, UnavailableError
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, Mark, Message, SessionName, SessionRecord
 from kernel_supervisor.notebooks.document import About, Written, write_notebook
 from kernel_supervisor.notebooks.export import PdfEngine, Progress, Theme, export_html, export_pdf
-from kernel_supervisor.notebooks.files import check_target
+from kernel_supervisor.notebooks.files import PRIVATE, check_target
 from kernel_supervisor.notebooks.history import Choice, Entry
 from kernel_supervisor.sessions import loading, reading
 from kernel_supervisor.sessions.supervisor import Supervisor
@@ -37,10 +37,11 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be written, and where relative paths start."""
+    """What is to be written, where relative paths start, and the umask of the one who wants it."""
 
     path: str
     directory: str
+    umask: int | None
     html: bool = False
     pdf: bool = False
     overwrite: bool = False
@@ -59,7 +60,8 @@ async def save(
     """
     session = await supervisor.keep(session)
     path = await asyncio.to_thread(_target, wanted, session)
-    written = await write(supervisor, session.name, path, choice=wanted.choice, overwrite=wanted.overwrite)
+    umask = PRIVATE if wanted.umask is None else wanted.umask
+    written = await write(supervisor, session.name, path, choice=wanted.choice, overwrite=wanted.overwrite, umask=umask)
     exports, failures = await _exports(written.path, wanted, progress)
     return Saved(notebook=written.path, cells=written.cells, exports=exports, failures=failures)
 
@@ -77,17 +79,17 @@ async def write(
     *,
     choice: Choice | None = None,
     overwrite: bool = False,
+    umask: int = PRIVATE,
 ) -> Written:
     """Write a session's notebook to `path`, as `check_target` has it. Raises as `write_notebook` does.
 
     It is written to its end even if the one who asked is gone, before another writer may begin.
     """
-    return await asyncio.shield(_write(supervisor, name, path, choice, overwrite))
+    how = partial(write_notebook, path, choice=choice, overwrite=overwrite, umask=umask)
+    return await asyncio.shield(_write(supervisor, name, path, how))
 
 
-async def _write(
-    supervisor: Supervisor, name: SessionName, path: Path, choice: Choice | None, overwrite: bool
-) -> Written:
+async def _write(supervisor: Supervisor, name: SessionName, path: Path, how: Callable[..., Written]) -> Written:
     async with supervisor.writing[name]:
         entries = await _entries(supervisor, name)
         about = await _about(supervisor, supervisor.sessions[name], entries)
@@ -103,11 +105,7 @@ async def _write(
             except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError, RuntimeError) as error:
                 raise UnavailableError(f"{path} was not written: the supervisor is stopping") from error
 
-        written = await asyncio.to_thread(
-            partial(write_notebook, path, entries, about=about, choice=choice, known=known),
-            overwrite=overwrite,
-            announce=announce,
-        )
+        written = await asyncio.to_thread(how, entries=entries, about=about, known=known, announce=announce)
         await _note(supervisor, name, path, written.fingerprint)
         return written
 

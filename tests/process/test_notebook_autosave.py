@@ -108,9 +108,48 @@ def test_next_daemon_catches_up_without_being_asked(home: Home, path: Path) -> N
     )
 
 
-def _text_with(shim: Shim, words: str) -> str:
-    text = str(shim.run("x = 3")["text"])
-    return text if words in text else ""
+def test_changed_file_is_left_alone_and_that_is_said_once(home: Home, path: Path) -> None:
+    other = path.with_name("kept-1.ipynb")
+    with home.shim() as shim:
+        shim.open()
+        shim.run("x = 1")
+        _autosaved(shim, path)
+        theirs = path.read_text().replace("x = 1", "x = 1  # mine")
+        path.write_text(theirs)
+        texts = [shim.run("x = 2")["text"]]  # it may be noticed before, by what was still to be written
+        _when(other, ["x = 1", "x = 2"])
+        texts.append(shim.run("x = 3")["text"])
+        texts.append(shim.run("x = 4")["text"])
+        assert [CHANGED in text for text in texts].count(True) == 1, texts
+        assert str(other) in next(text for text in texts if CHANGED in text)
+        _when(other, [f"x = {number}" for number in (1, 2, 3, 4)])
+    assert path.read_text() == theirs
+
+
+def test_what_has_to_be_said_of_a_notebook_is_said_though_the_daemon_dies(home: Home, path: Path) -> None:
+    other = path.with_name("kept-1.ipynb")
+    with home.shim() as shim:
+        shim.open()
+        _autosaved(shim, path)
+        path.write_text(path.read_text() + "\n")
+        shim.send("tools/call", {"name": "kernel_exec", "arguments": {"code": "x = 2"}}, id="x")
+        until_now(other.exists, "it is kept beside")  # and perhaps not more: it is killed at whatever it does next
+        home.kill_daemon()
+        texts = [shim.answer("x")["result"]["content"][0]["text"], shim.run("x = 3")["text"]]
+        assert any(CHANGED in text and str(other) in text for text in texts), texts
+        assert CHANGED not in shim.run("x = 4")["text"]
+        _when(other, ["x = 2", "x = 3", "x = 4"])
+
+
+def test_new_notebook_has_the_mode_that_its_client_would_give_it(home: Home, path: Path) -> None:
+    with home.shim(umask=0o027) as shim:
+        shim.open()
+        shim.run("x = 1")
+        saved = shim.call("kernel_save_notebook", path="new/folder/n", save_html=True)
+        assert not saved["isError"], saved
+    folder = path.with_name("new")
+    found = {each.name: each.stat().st_mode & 0o777 for each in (folder, *folder.rglob("*"))}
+    assert found == {"new": 0o750, "folder": 0o750, "n.ipynb": 0o640, "n.html": 0o640}
 
 
 def test_another_may_not_be_overwritten_by_asking_for_autosave(home: Home, path: Path) -> None:
