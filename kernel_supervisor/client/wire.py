@@ -12,6 +12,10 @@ from kernel_supervisor.envelope import EnvelopeError, Frame, pack, unpack
 from kernel_supervisor.paths import Paths
 
 
+_NEVER_MS = 86_400_000
+"""Not -1: without a reconnection the last frames before the end are dropped where they were not read yet."""
+
+
 class Wire:
     """A DEALER socket that is thrown away with the daemon it was connected to.
 
@@ -20,7 +24,7 @@ class Wire:
 
     def __init__(self, paths: Paths) -> None:
         self.socket: Any = zmq.Context.instance().socket(zmq.DEALER)
-        for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, -1)):
+        for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, _NEVER_MS)):
             self.socket.setsockopt(option, value)
         self.monitor: Any = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
         self.socket.connect(f"ipc://{paths.socket}")
