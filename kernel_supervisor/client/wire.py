@@ -11,7 +11,6 @@ import zmq
 from kernel_supervisor.envelope import EnvelopeError, Frame, pack, unpack
 from kernel_supervisor.paths import Paths
 
-
 _NEVER_MS = 86_400_000
 """Not -1: without a reconnection the last frames before the end are dropped where they were not read yet."""
 

@@ -16,6 +16,7 @@ import anyio
 import mcp_types as types
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.runner import serve_dual_era_loop
+from mcp.server.subscriptions import ResourceUpdated, ServerEvent, SubscriptionBus
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from pydantic import ValidationError
 
@@ -30,15 +31,19 @@ Send = Callable[[bytes, dict[str, Any], bytes], None]
 class Connection:
     """A client from its hello to its end. `send` queues one frame to it."""
 
-    def __init__(self, caller: Caller, server: Server[Caller], send: Send, incarnation: str) -> None:
+    def __init__(
+        self, caller: Caller, server: Server[Caller], news: SubscriptionBus, send: Send, incarnation: str
+    ) -> None:
         self.caller = caller
         self._server, self._send, self._incarnation = server, send, incarnation
         self._calls: dict[int, str | int] = {}
+        self._standing: set[int] = set()  # subscriptions: nobody waits for their answer
+        self._unsubscribe = news.subscribe(self._tell)
         self._inbox, self._read = anyio.create_memory_object_stream[SessionMessage | Exception](float("inf"))
         self._write, self._outbox = anyio.create_memory_object_stream[SessionMessage](float("inf"))
         self._open = True
         self.answered = asyncio.Event()
-        """Set while no call is open."""
+        """Set while no call is open that somebody waits for."""
         self.answered.set()
         name = f"client {caller.asker.client_id}"
         self._tasks = [
@@ -76,7 +81,12 @@ class Connection:
         if call is None or call in self._calls:
             return  # it is being answered already
         self._calls[call] = message.id
-        self.answered.clear()
+        if message.method == "subscriptions/listen":
+            self._standing.add(call)
+        else:
+            self.answered.clear()
+        if message.method == "initialize":
+            self.caller.handshake = True
 
         async def settled() -> None:
             self._close_call(call)
@@ -123,7 +133,8 @@ class Connection:
         """Forget a call that is answered, or never will be; the client's id of it."""
         self.caller.cancels.pop(call, None)
         id_ = self._calls.pop(call, None)
-        if not self._calls:
+        self._standing.discard(call)
+        if self._calls.keys() <= self._standing:
             self.answered.set()
         return id_
 
@@ -135,9 +146,21 @@ class Connection:
         meta = {**meta, _SUBSCRIPTION: self._calls[meta[_SUBSCRIPTION]]}
         return message.model_copy(update={"params": {**(message.params or {}), "_meta": meta}})
 
+    def _tell(self, event: ServerEvent) -> None:
+        """News for a client of the handshake's era; others have a subscription's stream for it."""
+        if not self.caller.handshake:
+            return
+        notification: dict[str, Any] = {"jsonrpc": "2.0", "method": "notifications/resources/list_changed"}
+        if isinstance(event, ResourceUpdated):
+            if event.uri not in self.caller.subscribed:
+                return
+            notification |= {"method": "notifications/resources/updated", "params": {"uri": event.uri}}
+        self._send(RPC, {}, json.dumps(notification).encode())
+
     async def close(self) -> None:
         """Let go of its calls without answering them: who comes back sends them again."""
         self._open = False
+        self._unsubscribe()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -146,7 +146,9 @@ class Daemon:
             status=self._status, stop=self._be_stopped, stopping=self._stopping, hand_over=self._hand_over
         )
         router = self._router = modules["daemon.server"].Router(socket, supervisor, admin, identity)
-        router.server.set_result(modules["mcp.server"].build())
+        changes = modules["mcp.changes"].Changes()
+        supervisor.records.watchers.append(changes.take)
+        router.server.set_result((modules["mcp.server"].build(changes), changes.bus))
         log.info("daemon %s, pid %s, in %s", __version__, os.getpid(), self._paths.state)
         serving = asyncio.create_task(router.serve(), name="frames")
         try:
@@ -202,5 +204,13 @@ class Daemon:
 
 
 def _import_all() -> dict[str, Any]:
-    names = ("sessions.supervisor", "sessions.autosave", "kernels.process", "mcp.caller", "mcp.server", "daemon.server")
+    names = (
+        "sessions.supervisor",
+        "sessions.autosave",
+        "kernels.process",
+        "mcp.caller",
+        "mcp.changes",
+        "mcp.server",
+        "daemon.server",
+    )
     return {name: importlib.import_module(f"kernel_supervisor.{name}") for name in names}

@@ -10,6 +10,7 @@ from typing import Any
 import zmq
 import zmq.asyncio
 from mcp.server.lowlevel import Server
+from mcp.server.subscriptions import SubscriptionBus
 
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError
@@ -50,8 +51,8 @@ class Router:
         self._sender: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
         """Set when calls may be served."""
-        self.server: asyncio.Future[Server[Caller]] = asyncio.get_running_loop().create_future()
-        """The MCP server, once its modules are imported; frames wait in the socket until then."""
+        self.server: asyncio.Future[tuple[Server[Caller], SubscriptionBus]] = asyncio.get_running_loop().create_future()
+        """The MCP server and its news, once its modules are imported; frames wait in the socket until then."""
 
     @property
     def clients(self) -> list[Asker]:
@@ -90,7 +91,7 @@ class Router:
         self.send(identity, WELCOME, welcome)
         if identity in self._connections:
             return  # a hello that was said again because the first answer took its time
-        server = await self.server
+        server, news = await self.server
         caller = Caller(asker=asker, supervisor=self._supervisor, ready=self.ready, admin=self._admin)
         if known and known != [self._identity.pid, self._identity.start]:
             caller.notices.append("the daemon was restarted meanwhile; kernels, variables and running cells were kept")
@@ -98,7 +99,9 @@ class Router:
         def send(kind: bytes, header: dict[str, Any], body: bytes) -> None:
             self.send(identity, kind, header, body)
 
-        self._connections[identity] = Connection(caller, server, send, f"{self._identity.pid}.{self._identity.start}")
+        self._connections[identity] = Connection(
+            caller, server, news, send, f"{self._identity.pid}.{self._identity.start}"
+        )
         self._watch(identity, asker)
 
     def _watch(self, identity: bytes, asker: Asker) -> None:

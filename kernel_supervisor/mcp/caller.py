@@ -30,6 +30,10 @@ class Caller:
     """The sessions in which it was told that others work."""
     told: dict[str, str] = field(default_factory=dict)
     """The notice of each session that went out with its last result."""
+    handshake: bool = False
+    """Whether it opened its connection by a handshake: news come to it unasked, of what it subscribed to."""
+    subscribed: set[str] = field(default_factory=set)
+    """The resources that it wants news of, where it speaks of them by a handshake."""
     notices: list[str] = field(default_factory=list)
     """What this client is to be told with its next result, once."""
 

@@ -12,13 +12,16 @@ from typing import Any
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.subscriptions import ListenHandler
 
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import Message
+from kernel_supervisor.mcp import prompts, resources
 from kernel_supervisor.mcp.arguments import parse
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.changes import Changes
 from kernel_supervisor.mcp.content import META_KEY
 from kernel_supervisor.mcp.registry import INSTRUCTIONS, TOOLS, listed
 from kernel_supervisor.sessions import reading
@@ -39,7 +42,7 @@ class FollowParams(types.RequestParams):
     execution_id: int
 
 
-def build() -> Server[Caller]:
+def build(changes: Changes) -> Server[Caller]:
     """The server. Each connection's `Caller` is the lifespan state that its calls get."""
     server: Server[Caller] = Server(
         "kernel-supervisor",
@@ -48,6 +51,14 @@ def build() -> Server[Caller]:
         instructions=INSTRUCTIONS,
         on_list_tools=_list_tools,
         on_call_tool=_call_tool,
+        on_list_resources=_list_resources,
+        on_list_resource_templates=_list_resource_templates,
+        on_read_resource=_read_resource,
+        on_subscribe_resource=_subscribe,
+        on_unsubscribe_resource=_unsubscribe,
+        on_subscriptions_listen=ListenHandler(changes.bus),
+        on_list_prompts=_list_prompts,
+        on_get_prompt=_get_prompt,
     )
     server.middleware.clear()  # OpenTelemetry's: a span for each message, for nobody
     server.add_request_handler("supervisor/status", types.RequestParams, _status)
@@ -70,7 +81,7 @@ async def _call_tool(ctx: Context, params: types.CallToolRequestParams) -> types
         if tool is None:
             raise RefusedError(_unknown_tool(params.name))
         arguments = parse(tool.model, params.name, params.arguments)
-        work = tool.run(Call(ctx=ctx, caller=caller, number=_number(ctx)), arguments)
+        work = tool.run(_call(ctx), arguments)
         answer = await (work if tool.waits else _carried_through(work))
     except SupervisorError as error:
         return _failed(str(error))
@@ -95,10 +106,10 @@ async def _carried_through(work: Awaitable[Answer]) -> Answer:
     return await asyncio.shield(task)
 
 
-def _number(ctx: Context) -> int:
-    """The call's own number, which the daemon's connection hands along with the request."""
+def _call(ctx: Context) -> Call:
+    """The call, with its own number, which the daemon's connection hands along with the request."""
     assert isinstance(ctx.request, int)
-    return ctx.request
+    return Call(ctx=ctx, caller=ctx.lifespan_context, number=ctx.request)
 
 
 def _unknown_tool(name: str) -> str:
@@ -110,6 +121,44 @@ def _unknown_tool(name: str) -> str:
 def _failed(text: str) -> types.CallToolResult:
     content: list[types.ContentBlock] = [types.TextContent(type="text", text=text)]
     return types.CallToolResult(content=content, is_error=True, _meta={META_KEY: {"error": text}})
+
+
+# Resources and prompts
+
+
+async def _list_resources(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
+    await ctx.lifespan_context.ready.wait()
+    return types.ListResourcesResult(resources=await resources.listed(_call(ctx)))
+
+
+async def _list_resource_templates(
+    ctx: Context, params: types.PaginatedRequestParams | None
+) -> types.ListResourceTemplatesResult:
+    return types.ListResourceTemplatesResult(resource_templates=resources.TEMPLATES)
+
+
+async def _read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+    await ctx.lifespan_context.ready.wait()
+    return types.ReadResourceResult(contents=await resources.read(_call(ctx), str(params.uri)))
+
+
+async def _subscribe(ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
+    ctx.lifespan_context.subscribed.add(str(params.uri))
+    return types.EmptyResult()
+
+
+async def _unsubscribe(ctx: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
+    ctx.lifespan_context.subscribed.discard(str(params.uri))
+    return types.EmptyResult()
+
+
+async def _list_prompts(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
+    return types.ListPromptsResult(prompts=prompts.listed())
+
+
+async def _get_prompt(ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+    await ctx.lifespan_context.ready.wait()
+    return await prompts.get(_call(ctx), params.name, params.arguments or {})
 
 
 # Methods of our own, which no agent sees

@@ -36,6 +36,12 @@ def span(seconds: float) -> str:
     return f"{hours:.1f} h" if hours < 48 else f"{days:.1f} days"
 
 
+def first_line(source: str) -> str:
+    """A cell's first line that has something in it, and how many there are."""
+    lines = [line for line in source.splitlines() if line.strip()] or [""]
+    return lines[0][:80] + (f" … ({len(lines)} lines)" if len(lines) > 1 else "")
+
+
 def when(at: float | None) -> str:
     """A time of the epoch, in local time; with the date where it was not today."""
     if at is None:

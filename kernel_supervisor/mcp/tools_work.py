@@ -11,7 +11,7 @@ from kernel_supervisor.core.terminal import plain
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.content import Reading
-from kernel_supervisor.mcp.tables import size, table, when
+from kernel_supervisor.mcp.tables import first_line, size, table, when
 from kernel_supervisor.sessions.runner import Runner
 
 CLAUDE_CODE_PATIENCE_S, PATIENCE_S = 90.0, 45.0
@@ -127,7 +127,7 @@ async def _look(call: Call, runner: Runner, looking: Awaitable[dict[str, Any]]) 
         what = "it does not answer"
         if runner.current is not None:
             execution = runner.current.execution
-            what = f"execution {execution.id} runs since {when(execution.started_at)}: {_first_line(execution)}"
+            what = f"execution {execution.id} runs since {when(execution.started_at)}: {first_line(execution.source)}"
         raise RefusedError(f"the kernel is busy and cannot look now; {what}. kernel_interrupt stops it.") from None
 
 
@@ -143,7 +143,7 @@ async def kernel_history(call: Call, args: a.History) -> Answer:
             _cell(entry),
             when(entry.queued_at),
             entry.client,
-            _first_line(entry),
+            first_line(entry.source),
         ]
         for entry in entries
     ]
@@ -159,11 +159,6 @@ async def kernel_history(call: Call, args: a.History) -> Answer:
 
 def _cell(entry: Execution) -> str:
     return f"In [{entry.execution_count}]" if entry.execution_count is not None else ""
-
-
-def _first_line(entry: Execution) -> str:
-    lines = [line for line in entry.source.splitlines() if line.strip()] or [""]
-    return lines[0][:80] + (f" … ({len(lines)} lines)" if len(lines) > 1 else "")
 
 
 def _entry_facts(entry: Execution) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Database:
         self._next_return = 0.0
         self.not_recorded = ""
         """Why the records are only in memory now; empty where they are on the disk."""
-        self.on_entry: Callable[[Execution], None] = lambda execution: None
+        self.watchers: list[Callable[[Execution], None]] = []
         """Called on the loop with each entry that was committed, new or changed."""
         self.set_aside = ""
         """Where an unreadable or newer database was moved to, empty where there was none."""
@@ -271,7 +271,7 @@ class Database:
             assert found is not None
             return found, False
         added = _with_id(execution, number)
-        self.on_entry(added)
+        self._tell(added)
         return added, True
 
     async def add_executions(self, executions: Sequence[Execution], call_keys: Sequence[str]) -> None:
@@ -281,7 +281,7 @@ class Database:
         with suppress(sqlite3.IntegrityError):
             await self._write_all(statements)
         for execution in executions[-1:]:
-            self.on_entry(execution)
+            self._tell(execution)
 
     async def save_execution(self, execution: Execution) -> None:
         """Commit what has become of an entry."""
@@ -289,7 +289,11 @@ class Database:
         values = _execution_values(execution)
         assignments = ", ".join(f"{name} = ?" for name in names)
         await self._write(f"UPDATE executions SET {assignments} WHERE id = ?", (*values[1:], values[0]))
-        self.on_entry(execution)
+        self._tell(execution)
+
+    def _tell(self, entry: Execution) -> None:
+        for watcher in self.watchers:
+            watcher(entry)
 
     async def execution(self, execution_id: int) -> Execution | None:
         """One entry."""

@@ -34,7 +34,8 @@ class Autosave:
 
     def open(self) -> None:
         """Watch the records, and catch up with what a predecessor could not write."""
-        self._supervisor.records.on_entry, self._supervisor.catch_up = self._take, self.catch_up
+        self._supervisor.catch_up = self.catch_up
+        self._supervisor.records.watchers.append(self._take)
         for session in self._supervisor.sessions.values():
             self.catch_up(session.name)
 

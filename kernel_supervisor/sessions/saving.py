@@ -11,9 +11,9 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from kernel_supervisor.core.errors import SupervisorError, UnavailableError
+from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, Mark, Message, SessionName, SessionRecord
-from kernel_supervisor.notebooks.document import About, Written, write_notebook
+from kernel_supervisor.notebooks.document import About, Written, notebook_json, write_notebook
 from kernel_supervisor.notebooks.export import PdfEngine, Progress, Theme, export_html, export_pdf
 from kernel_supervisor.notebooks.files import PRIVATE, check_target
 from kernel_supervisor.notebooks.history import Choice, Entry
@@ -108,6 +108,21 @@ async def _write(supervisor: Supervisor, name: SessionName, path: Path, how: Cal
         written = await asyncio.to_thread(how, entries=entries, about=about, known=known, announce=announce)
         await _note(supervisor, name, path, written.fingerprint)
         return written
+
+
+async def document(supervisor: Supervisor, name: SessionName, *, largest: int) -> str:
+    """A session's notebook as text, written nowhere. Raises RefusedError where it has more than `largest` bytes."""
+    entries = await _entries(supervisor, name)
+    about = await _about(supervisor, supervisor.sessions[name], entries)
+    pieces = bytearray()
+
+    def take(piece: bytes) -> None:
+        if len(pieces) + len(piece) > largest:
+            raise RefusedError(f"it is larger than {largest >> 20} MB: kernel_save_notebook writes it to a file")
+        pieces.extend(piece)
+
+    await asyncio.to_thread(notebook_json, entries, about, take)
+    return pieces.decode()
 
 
 async def _note(supervisor: Supervisor, name: SessionName, path: Path, fingerprints: str) -> None:

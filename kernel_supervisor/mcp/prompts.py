@@ -1,0 +1,104 @@
+"""Prompts: what a person can ask for by name, with what the session holds written into it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+
+from kernel_supervisor.core.errors import SupervisorError
+from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp import tools_kernels as kernels
+from kernel_supervisor.mcp import tools_work as work
+from kernel_supervisor.mcp.call import Call
+
+_LAST = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prompt:
+    title: str
+    description: str
+    write: Callable[[Call, str], Awaitable[str]]
+
+
+async def _resume(call: Call, session: str) -> str:
+    return "\n\n".join(
+        [
+            "Go on with the work in this Python session. This is how it stands; nothing has to be run again to have "
+            "these variables. Say in a few sentences what was done and what is at hand, then ask what comes next.",
+            await _status(call, session),
+            await _variables(call, session),
+            await _done(call, session),
+        ]
+    )
+
+
+async def _report(call: Call, session: str) -> str:
+    return "\n\n".join(
+        [
+            "Write this Python session up as a notebook that a colleague can read without having been there. Put "
+            "headings and explanations between the cells with kernel_add_markdown (before= and after= name the "
+            "execution): the question, the data, each step and what it showed, the findings with their figures. Take "
+            "numbers from the outputs (kernel_output), never from memory. Failed cells stay out with "
+            'kernel_save_notebook(only="ok", save_html=true). Then say where the files are.',
+            await _done(call, session),
+        ]
+    )
+
+
+async def _status(call: Call, session: str) -> str:
+    return (await kernels.kernel_status(call, a.NoArguments(session=session))).text
+
+
+async def _variables(call: Call, session: str) -> str:
+    try:
+        return "Variables:\n" + (await work.kernel_list_vars(call, a.ListVars(session=session))).text
+    except SupervisorError as error:
+        return f"Variables: {error}"
+
+
+async def _done(call: Call, session: str) -> str:
+    return "What was run:\n" + (await work.kernel_history(call, a.History(session=session, last=_LAST))).text
+
+
+_PROMPTS = {
+    "resume": _Prompt(
+        title="Resume the session",
+        description="What is in this kernel and what was done last, to go on from there",
+        write=_resume,
+    ),
+    "report": _Prompt(
+        title="Write the session up",
+        description="Turn the session into a notebook that explains itself",
+        write=_report,
+    ),
+}
+
+
+def listed() -> list[types.Prompt]:
+    """The prompts as `prompts/list` gives them."""
+    session = types.PromptArgument(name="session", description="default: the session of your directory", required=False)
+    return [
+        types.Prompt(name=name, title=prompt.title, description=prompt.description, arguments=[session])
+        for name, prompt in _PROMPTS.items()
+    ]
+
+
+async def get(call: Call, name: str, arguments: dict[str, str]) -> types.GetPromptResult:
+    """A prompt, written. Raises MCPError where there is none of that name, or an argument makes no sense."""
+    prompt = _PROMPTS.get(name)
+    unknown = sorted(set(arguments) - {"session"})
+    if prompt is None or unknown:
+        there_are = "the prompts are " + ", ".join(_PROMPTS) if prompt is None else "its one argument is session"
+        what = f"there is no prompt {name!r}" if prompt is None else f"{name} has no argument {', '.join(unknown)}"
+        raise MCPError(types.INVALID_PARAMS, f"{what}; {there_are}")
+    try:
+        text = await prompt.write(call, arguments.get("session", ""))
+    except SupervisorError as error:
+        raise MCPError(types.INVALID_PARAMS, str(error)) from None
+    content = types.TextContent(type="text", text=text)
+    message = types.PromptMessage(role="user", content=content)
+    return types.GetPromptResult(description=prompt.description, messages=[message])

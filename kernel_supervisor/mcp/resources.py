@@ -1,0 +1,120 @@
+"""Resources: a session's notebook, its executions and its variables, as the tools show them."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, unquote
+
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+
+from kernel_supervisor.core.errors import RefusedError, SupervisorError
+from kernel_supervisor.core.model import Execution, SessionName
+from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp import tools_work as work
+from kernel_supervisor.mcp.call import Call
+from kernel_supervisor.mcp.tables import first_line
+from kernel_supervisor.sessions import saving
+
+_SCHEME = "kernel://"
+_NOTEBOOK_TYPE, _TEXT = "application/x-ipynb+json", "text/plain"
+_LARGEST = 8 << 20
+"""Bytes of a notebook that is handed over in one message."""
+_RECENT = 20
+"""How many executions of the client's own session are listed; the template reaches all."""
+
+TEMPLATES = [
+    types.ResourceTemplate(
+        uri_template="kernel://{session}/notebook",
+        name="notebook",
+        description="A session as a Jupyter notebook",
+        mime_type=_NOTEBOOK_TYPE,
+    ),
+    types.ResourceTemplate(
+        uri_template="kernel://{session}/executions/{id}",
+        name="execution",
+        description="What one execution printed and showed",
+        mime_type=_TEXT,
+    ),
+    types.ResourceTemplate(
+        uri_template="kernel://{session}/variables",
+        name="variables",
+        description="The variables of a session's kernel",
+        mime_type=_TEXT,
+    ),
+]
+
+
+def uri_of(session: SessionName, part: str) -> str:
+    """The URI of a part of a session: `notebook`, `variables` or `executions/ID`."""
+    return f"{_SCHEME}{quote(session, safe='')}/{part}"
+
+
+async def listed(call: Call) -> list[types.Resource]:
+    """Notebook and variables of every session, and the latest executions of the client's own."""
+    supervisor = call.supervisor
+    found: list[types.Resource] = []
+    for name in supervisor.sessions:
+        found += [
+            types.Resource(
+                uri=uri_of(name, "notebook"), name=f"{name}: notebook", title=f"{name}.ipynb", mime_type=_NOTEBOOK_TYPE
+            ),
+            types.Resource(uri=uri_of(name, "variables"), name=f"{name}: variables", mime_type=_TEXT),
+        ]
+    own = await supervisor.session_of(call.caller.asker)
+    for entry in reversed(await supervisor.records.history(own.name, last=_RECENT)):
+        if entry.kind == "code":
+            found.append(_of_execution(own.name, entry))
+    return found
+
+
+def _of_execution(session: SessionName, entry: Execution) -> types.Resource:
+    return types.Resource(
+        uri=uri_of(session, f"executions/{entry.id}"),
+        name=f"{session}: execution {entry.id}",
+        description=f"{entry.status}: {first_line(entry.source)}",
+        mime_type=_TEXT,
+    )
+
+
+async def read(call: Call, uri: str) -> list[types.TextResourceContents | types.BlobResourceContents]:
+    """What stands behind a URI. Raises MCPError, as the protocol has it for what is not there."""
+    try:
+        session, part = _parsed(uri)
+        if session not in call.supervisor.sessions:
+            raise RefusedError(f"there is no session {session!r}")
+        if part == "notebook":
+            text = await saving.document(call.supervisor, session, largest=_LARGEST)
+            return [types.TextResourceContents(uri=uri, mime_type=_NOTEBOOK_TYPE, text=text)]
+        if part == "variables":
+            found = await work.kernel_list_vars(call, a.ListVars(session=session))
+            return [types.TextResourceContents(uri=uri, mime_type=_TEXT, text=found.text)]
+        return await _execution(call, uri, session, part)
+    except SupervisorError as error:
+        raise MCPError(types.INVALID_PARAMS, f"{uri}: {error}", {"uri": uri}) from None
+
+
+def _parsed(uri: str) -> tuple[SessionName, str]:
+    name, _, part = uri.removeprefix(_SCHEME).partition("/")
+    known = part in ("notebook", "variables") or (part.startswith("executions/") and part[11:].isdecimal())
+    if not uri.startswith(_SCHEME) or not known:
+        wanted = ", ".join(template.uri_template for template in TEMPLATES)
+        raise RefusedError(f"there is no such resource; there are {wanted}")
+    return SessionName(unquote(name)), part
+
+
+async def _execution(
+    call: Call, uri: str, session: SessionName, part: str
+) -> list[types.TextResourceContents | types.BlobResourceContents]:
+    number = int(part.partition("/")[2])
+    execution, _ = await call.supervisor.find_execution(number)
+    if execution.session != session:
+        raise RefusedError(f"execution {number} is in session {execution.session!r}")
+    shown = await work.kernel_output(call, a.Output(execution_id=number))
+    return [_contents(uri, block) for block in shown.result().content]
+
+
+def _contents(uri: str, block: Any) -> types.TextResourceContents | types.BlobResourceContents:
+    if isinstance(block, types.ImageContent):
+        return types.BlobResourceContents(uri=uri, mime_type=block.mime_type, blob=block.data)
+    return types.TextResourceContents(uri=uri, mime_type=_TEXT, text=block.text)
