@@ -78,9 +78,11 @@ def cut(text: str, max_chars: int, *, first_line: int = 1, read_on: Callable[[in
     total = line_count(text)
     room = max_chars - len(_mark(total, len(text), first_line + total, read_on)) - 2
     head, head_chars = _fill(_beginning(text, room // 2), room // 2)
+    if not head and room > 0:  # a line that is longer than that: its beginning says most
+        head_chars = room // 2
     tail, tail_chars = _fill(_end(text, head_chars, room - head_chars), room - head_chars)
-    if not head and not tail and room > 0:
-        head_chars, tail_chars = room // 2, room - room // 2
+    if not tail and not head and room > 0:
+        tail_chars = room - head_chars
     omitted, chars = total - head - tail, len(text) - head_chars - tail_chars
     start, end = text[:head_chars], text[len(text) - tail_chars :]
     mark = _mark(omitted, chars, first_line + head, read_on)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from kernel_supervisor.core.terminal import plain
@@ -187,9 +188,18 @@ def _tell(part: Part, current: int | None, cells: Mapping[int, int], full: bool)
         frames += _folded_run(run)
         run = []
         frames.append(frame if isinstance(frame, str) else _own_frame(frame, current, cells))
-    frames += _folded_run(run)
+    frames = [*_without_repetition([*frames, *_folded_run(run)], full)]
     message = "\n".join(part.message).strip().removesuffix(":") if part.message else part.name
     return "\n\n".join([message, *frames])
+
+
+def _without_repetition(frames: Sequence[str], full: bool) -> Iterator[str]:
+    """A function that calls itself leaves the same frame many times: it is told once, and how often it came."""
+    for frame, same in groupby(frames):
+        times = len(list(same))
+        yield from (frame,) * times if full else (frame,)
+        if times > 1 and not full:
+            yield f"  … the same frame {times - 1} more times …"
 
 
 def _folded_run(run: Sequence[str]) -> Iterator[str]:

@@ -37,6 +37,15 @@ _RECORDED = dict.fromkeys(_OUTPUTS | {"error", "execute_input", "status"}, "iopu
 _RECORDED.update(execute_reply="shell", input_request="stdin")
 
 
+def sayable(value: Any) -> Any:
+    """`value` with its lone surrogates written as `\\udc80`."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {sayable(key): sayable(each) for key, each in value.items()}
+    return [sayable(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
 class Recorder:
     """Appends records for one kernel and its forks; one `O_APPEND` write each, no lock to inherit locked."""
 
@@ -73,7 +82,11 @@ class Recorder:
                 self.pending.buffers = None
 
         def serializing(msg: Any, ident: Any = None) -> Any:
-            frames = serialize(msg, ident)
+            try:
+                frames = serialize(msg, ident)
+            except UnicodeError:  # a lone surrogate, which UTF-8 cannot say: the output would be lost
+                msg["content"] = sayable(msg["content"])
+                frames = serialize(msg, ident)
             try:
                 self.record(msg, frames[-4:])
             except Exception as error:  # noqa: BLE001 - whatever it is, the kernel goes on

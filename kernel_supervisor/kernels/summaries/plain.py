@@ -165,7 +165,7 @@ def large_sequence(value: Any, plain: str) -> str | None:
     if len(plain) <= LIMIT or len(value) <= _LARGE:
         return None
     ordered = type(value) is list or type(value) is tuple
-    sample = list(value[:: len(value) // _SAMPLE or 1] if ordered else itertools.islice(value, _SAMPLE))
+    sample = [value[at] for at in spread(len(value), _SAMPLE)] if ordered else list(itertools.islice(value, _SAMPLE))
     first = list(itertools.islice(value, 8))
     lines = [
         f"{type_name(type(value))} of {len(value):,} elements, {size(sys.getsizeof(value))} without their contents"
@@ -177,6 +177,12 @@ def large_sequence(value: Any, plain: str) -> str | None:
     if ordered:
         lines.append("last: " + ", ".join(short(each, 80) for each in value[-4:]))
     return "\n".join([*lines, *_as_shown(plain, first)])
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """About `wanted` of `count` places, at no regular distance, so that no pattern in the data fits it."""
+    width = max(1, count // wanted)
+    return [start + (start * 2654435761 >> 16) % width for start in range(0, count - width + 1, width)]
 
 
 def _types(values: Iterable[Any], count: int, how: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from .arrays import EXACT, lacking, numbers
-from .plain import Clock, aligned, cell, clipped, loaded, missing, short, size, told, type_name
+from .plain import Clock, aligned, cell, clipped, loaded, missing, short, size, spread, told, type_name
 
 _VERBATIM_ROWS, _VERBATIM_COLUMNS = 30, 12
 _DESCRIBED, _SHOWN = 30, 8
@@ -76,11 +76,13 @@ def _pandas_column(name: Any, series: Any, clock: Clock) -> Any:
     if clock.is_over() or not _pandas_known(dtype):
         return label, kind, "?", "not looked into"
     if hasattr(dtype, "kind") and dtype.kind in "biufcmM" and type_name(type(dtype)).startswith("numpy."):
-        mark, some = ("", series) if rows <= EXACT else ("~ ", series.iloc[:: rows // _SAMPLE])
-        values = some.to_numpy()
+        mark, values = "", series.to_numpy()
+        if rows > EXACT:  # not by iloc: an old pandas writes a RangeIndex out for it
+            mark, values = "~ ", values[spread(rows, _SAMPLE)]
         return label, kind, mark + _share(lacking(values), len(values)), mark + numbers(values)
-    mark, some = ("", series) if rows <= _SAMPLE else ("~ ", series.iloc[:: rows // _SAMPLE])
-    listed = some.tolist()
+    mark, listed = "", series.tolist() if rows <= _SAMPLE else []
+    if rows > _SAMPLE:
+        mark, listed = "~ ", list(series.array.take(spread(rows, _SAMPLE)))
     return label, kind, mark + _share(sum(map(missing, listed)), len(listed)), mark + told(listed)
 
 
@@ -153,7 +155,7 @@ def _polars_column(series: Any, clock: Clock) -> Any:
         return label, dtype, "?", "not looked into"
     gone = _share(series.null_count(), rows)
     if series.dtype.is_numeric() and not dtype.startswith("Decimal"):
-        mark, some = ("", series) if rows <= EXACT else ("~ ", series[:: rows // _SAMPLE])
+        mark, some = ("", series) if rows <= EXACT else ("~ ", series.gather(spread(rows, _SAMPLE)))
         low, high, mean = some.min(), some.max(), some.mean()
         return (
             label,
@@ -163,7 +165,7 @@ def _polars_column(series: Any, clock: Clock) -> Any:
         )
     if series.dtype.is_nested():
         return label, dtype, gone, ""
-    mark, some = ("", series) if rows <= _SAMPLE else ("~ ", series[:: rows // _SAMPLE])
+    mark, some = ("", series) if rows <= _SAMPLE else ("~ ", series.gather(spread(rows, _SAMPLE)))
     return label, dtype, gone, mark + told(some.to_list())
 
 

@@ -1,0 +1,1 @@
+"""Cells, and what an agent is shown of each."""
