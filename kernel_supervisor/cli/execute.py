@@ -1,4 +1,4 @@
-"""exec, history, output, save, load: working in a session from a terminal."""
+"""exec, reply, history, output, save, load: working in a session from a terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from kernel_supervisor.cli import questions
+from kernel_supervisor.cli.questions import WAITING
 from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, print_json
 
 
@@ -23,10 +25,21 @@ def execute(command: Command) -> int:
     if command.options.no_wait:
         print_json(facts) if command.options.json else print(f"execution {number}")
         return DONE
+    return _see_through(command, number, pressed)
+
+
+def _see_through(command: Command, number: int, pressed: list[int]) -> int:
+    """Follow an execution to its end, or to a question that nobody here can be asked."""
     outcome = _follow(command, number, pressed, silent=command.options.json)
     if command.options.json:
         text, facts = command.tool("kernel_output", execution_id=number)
         print_json({**facts, "text": text})
+    elif outcome["status"] == WAITING:
+        print(
+            f"kernel-supervisor: execution {number} is waiting for input: {outcome['question'].strip()}\n"
+            f"`kernel-supervisor reply {number}` answers, in a terminal",
+            file=sys.stderr,
+        )
     elif outcome["status"] not in ("ok", "error"):
         print(f"kernel-supervisor: execution {number}: {outcome['status']}. {outcome['reason']}", file=sys.stderr)
     return DONE if outcome["status"] == "ok" else FAILED
@@ -64,15 +77,33 @@ def _code(command: Command) -> str | None:
     return sys.stdin.read()
 
 
+def reply(command: Command) -> int:
+    """Answer what an execution asks, then follow it as `exec` does."""
+    number, text = command.options.execution, command.options.text
+    facts = command.tool("kernel_output", execution_id=number)[1]
+    if facts["status"] != WAITING:
+        print(f"kernel-supervisor: execution {number} does not ask for input ({facts['status']})", file=sys.stderr)
+        return FAILED
+    if text is None and not sys.stdin.isatty():
+        text = sys.stdin.readline().rstrip("\n")
+    if text is not None:
+        questions.answer(command, number, text)
+    return _see_through(command, number, [])
+
+
 def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) -> dict[str, Any]:
+    """Its end, or its question where that cannot be asked here."""
     connection = command.connection()
     seen: set[str] = set()
 
     def show(text: str) -> None:
         message = json.loads(text)
-        if message["msg_id"] not in seen and not silent:
-            _show(message)
+        new = message["msg_id"] not in seen
         seen.add(message["msg_id"])  # a second look, after an interrupt or another daemon, shows it all again
+        if new and message["msg_type"] == "input_request":
+            raise questions.Asked
+        if new and not silent:
+            _show(message)
 
     while True:
         try:
@@ -81,8 +112,23 @@ def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) 
                 pressed.clear()
                 raise KeyboardInterrupt
             return connection.request("supervisor/follow", {"executionId": number}, on_progress=show)
+        except questions.Asked:
+            asked = questions.open_question(command, number)
+            if asked is not None and (silent or not sys.stdin.isatty()):
+                return asked
+            if asked is not None and not _ask(command, number, asked):
+                _interrupt(command, number)
         except KeyboardInterrupt:
             _interrupt(command, number)
+
+
+def _ask(command: Command, number: int, asked: dict[str, Any]) -> bool:
+    """Ask whoever sits at this terminal; False for a Ctrl-C, which is meant for the cell."""
+    try:
+        questions.answer(command, number, questions.ask(asked))
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def _show(message: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ ExecutionStatus = Literal["queued", "running", "ok", "error", "aborted", "lost",
 EntryKind = Literal["code", "markdown", "note"]
 """What an entry of a session's history is. A `note` is ours: a restart, a switch of environment."""
 
-KernelState = Literal["starting", "idle", "busy", "dead", "unreachable"]
+KernelState = Literal["starting", "idle", "busy", "waiting for input", "dead", "unreachable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,17 @@ class Message:
     content: dict[str, Any]
     metadata: dict[str, Any] = field(default_factory=dict)
     buffers: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What an `input()` or a `getpass()` in a running cell asks for."""
+
+    id: str
+    """The `msg_id` of its `input_request`."""
+    prompt: str
+    password: bool
+    """Whether what is typed is not to be shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ class Connection:
         try:
             message = types.jsonrpc_message_adapter.validate_json(body, by_name=False)
         except ValidationError as error:
-            log.info("a message that is not JSON-RPC was refused: %s", error)
+            log.info("a message that is not JSON-RPC was refused, for %d reasons", error.error_count())  # not its text
             self._send(RPC, {"answers": call}, _invalid(body))
             return
         if isinstance(message, types.JSONRPCRequest):
@@ -139,7 +139,11 @@ class Connection:
         return id_
 
     def _restored(self, message: types.JSONRPCNotification) -> types.JSONRPCNotification:
-        """A notification of a subscription names the request that opened it: by the client's id."""
+        """What a notification names, as the client knows it: the request that opened a subscription, or one of ours."""
+        if message.method == "notifications/cancelled":
+            wanted = (message.params or {}).get("requestId")
+            params = {**(message.params or {}), "requestId": f"{self._incarnation}/{wanted}"}
+            return message.model_copy(update={"params": params})
         meta = (message.params or {}).get("_meta") or {}
         if meta.get(_SUBSCRIPTION) not in self._calls:
             return message

@@ -137,20 +137,28 @@ class Kernel:
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": False,
+            "allow_stdin": True,
             "stop_on_error": False,  # it would abort what other clients have queued
         }
         await self.channels.send("shell", "execute_request", content, msg_id=msg_id)
 
-    async def teach_lookup(self) -> None:
-        """Give a kernel that our recorder did not start the requests of `lookup`, without a trace in its history.
+    async def answer(self, question: str, text: str) -> None:
+        """Give `text` to the `input()` whose `input_request` has the msg_id `question`."""
+        await self.channels.send("stdin", "input_reply", {"status": "ok", "value": text}, parent={"msg_id": question})
 
-        It has them once it is idle; until then they are not answered.
+    async def teach(self) -> None:
+        """Give a kernel that our recorder did not start `lookup` and `questions`, without a trace in its history.
+
+        It has them once it is idle; until then looking is not answered.
         """
-        source = Path(__file__).with_name("lookup.py").read_text()
+        for name in ("lookup", "questions"):
+            await self._teach(name)
+
+    async def _teach(self, name: str) -> None:
+        source = Path(__file__).with_name(f"{name}.py").read_text()
         code = (
             f"(lambda ns: (exec(compile({source!r}, '<kernel-supervisor>', 'exec'), ns), "
-            "ns['install'](get_ipython().kernel)) and None)({'__name__': '_kernel_supervisor_lookup'})"
+            f"ns['install'](get_ipython().kernel)) and None)({{'__name__': '_kernel_supervisor_{name}'}})"
         )
         content = {
             "code": code,

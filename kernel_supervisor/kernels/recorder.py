@@ -34,7 +34,7 @@ _OUTPUTS = {
     "comm_close",
 }
 _RECORDED = dict.fromkeys(_OUTPUTS | {"error", "execute_input", "status"}, "iopub")
-_RECORDED.update(execute_reply="shell", input_request="stdin")
+_RECORDED.update(execute_reply="shell", input_request="stdin", supervisor_input_over="stdin")
 
 
 def sayable(value: Any) -> Any:
@@ -300,6 +300,7 @@ def main() -> None:
     if recorder is not None:
         attempt(recorder.attach, app.session)
     attempt(run_each_once, app.kernel)
+    attempt(lambda: load_beside("questions").install(app.kernel))
     summary = attempt(lambda: load_beside("formatter").install(app.kernel.shell))
     attempt(lambda: load_beside("lookup").install(app.kernel, summary))
     if log is not None:

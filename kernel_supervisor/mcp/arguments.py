@@ -57,6 +57,16 @@ class Output(Arguments):
     max_chars: MaxChars = 12_000
 
 
+class Reply(Arguments):
+    """kernel_reply."""
+
+    text: Annotated[str, Field(description="the line that input() returns")]
+    execution_id: Annotated[ExecutionNumber, Field(description="default: what runs in the session")] | None = None
+    timeout: Annotated[float, Field(ge=0, le=86_400, description="seconds to wait then")] | None = None
+    max_chars: MaxChars = 12_000
+    session: Session = ""
+
+
 class Inspect(Arguments):
     """kernel_inspect."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +14,11 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Execution, SessionRecord
+from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.content import META_KEY, Reading, ResultView, draw_up, finish, machine, weight
 from kernel_supervisor.mcp.images import prepare_all
+from kernel_supervisor.mcp.wording import ways_to_answer
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.sessions.ticket import Ticket
 
@@ -33,6 +35,8 @@ class Answer:
     facts: dict[str, Any] = field(default_factory=dict)
     content: Sequence[types.ContentBlock] | None = None
     """Instead of `text`, where there is more than text."""
+    required: types.InputRequiredResult | None = None
+    """Instead of everything, where the client has to ask its user first."""
 
     def result(self) -> types.CallToolResult:
         """As MCP has it. No structuredContent: clients show it instead of the text and the images."""
@@ -49,6 +53,8 @@ class Call:
     caller: Caller
     number: int
     """The call's own number, the same when it is sent again."""
+    params: types.InputResponseRequestParams = field(default_factory=types.InputResponseRequestParams)
+    """Where the client makes a call again, with an answer to what the call asked: that and what we gave it along."""
     begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -114,15 +120,25 @@ class Call:
         await self.ctx.session.report_progress(round(time.monotonic() - self.begun, 1), message=message)
 
     async def wait(self, ticket: Ticket, patience_s: float, *, reader: bool = False) -> None:
-        """Wait for an execution's end, `patience_s` at most, with progress. The cell is not touched by it.
+        """Wait for an execution's end, or for what it asks, `patience_s` at most, with progress. It is left alone.
 
-        A client that cancels on purpose has the execution interrupted, or taken out of the queue; one that is
-        gone, or only lost patience, lets go of it, as does a mere `reader`.
+        A client that cancels on purpose has the execution stopped, but for a mere `reader`.
         """
         end = time.monotonic() + patience_s
-        try:
+        async with self.stopping_what_is_cancelled(ticket, reader=reader):
             while not ticket.settled.is_set() and time.monotonic() < end and not self.caller.admin.stopping.is_set():
+                if ticket.question is not None:
+                    return
                 await self._wait_once(ticket, min(PROGRESS_S, max(0.0, end - time.monotonic())))
+
+    @asynccontextmanager
+    async def stopping_what_is_cancelled(self, ticket: Ticket, *, reader: bool = False) -> AsyncIterator[None]:
+        """A client that cancels on purpose has the execution interrupted, or taken out of the queue.
+
+        One that is gone, or only lost patience, lets go of it, as does a mere `reader`.
+        """
+        try:
+            yield
         except asyncio.CancelledError:
             if not reader and self.caller.cancelled_on_purpose(self.number):
                 await asyncio.shield(self.supervisor.stop_execution(ticket, "the client cancelled the call"))
@@ -136,7 +152,7 @@ class Call:
 
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now."""
-        execution = ticket.execution if ticket is not None else execution
+        execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
         folded = await self.supervisor.folded(execution, ticket)
         notices = [*self.caller.notices]
         self.caller.notices.clear()
@@ -144,14 +160,16 @@ class Call:
             notices.append("the daemon was stopped on request; kernel and cell run on, the next call finds them")
         if self.supervisor.records.not_recorded:
             notices.append(f"this is not being recorded: {self.supervisor.records.not_recorded}")
+        behind = self.supervisor.behind(ticket) if ticket is not None else ()
         view = ResultView(
             execution=execution,
             folded=folded,
             duration_s=_duration(execution),
             kernel=await self._unusual_kernel(execution),
-            behind=self.supervisor.behind(ticket) if ticket is not None else (),
+            behind=behind,
             notices=tuple(notices),
-            advice=("kernel_restart gives this session a fresh kernel.",) if execution.status == "dead" else (),
+            question=question,
+            advice=self._advice(execution, behind),
             cells=await self.supervisor.cells_of(execution) if _has_error(folded.outputs) else {},
         )
         if weight(view) > _THREAD_FROM:
@@ -161,6 +179,14 @@ class Call:
         images = await asyncio.to_thread(prepare_all, draft.pictures) if draft.pictures else []
         rendered = finish(draft, images)
         return Answer(content=rendered.content, facts=machine(view, rendered))
+
+    def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[str, ...]:
+        if execution.status == "dead":
+            return ("kernel_restart gives this session a fresh kernel.",)
+        ticket = self.supervisor.tickets.get(behind[0]) if behind else None
+        if ticket is not None and ticket.question is not None:
+            return (f"Execution {behind[0]}, before it, asks{ways_to_answer(behind[0], ticket.question)}",)
+        return ()
 
     async def _unusual_kernel(self, execution: Execution) -> str:
         """The kernel's name, if it is not the session's default one."""
@@ -176,6 +202,8 @@ def _how_it_goes(ticket: Ticket) -> str:
     execution = ticket.execution
     if execution.started_at is None:
         return f"execution {execution.id} is queued"
+    if ticket.question is not None:
+        return f"execution {execution.id} waits for input"
     return f"execution {execution.id} runs for {time.time() - execution.started_at:.0f} s. {ticket.last_line}".rstrip()
 
 

@@ -112,7 +112,8 @@ def machine(view: ResultView, rendered: Rendered) -> dict[str, Any]:
     if error is not None:
         found["error"] = {key: plain(str(error.get(key, ""))[:_ERROR_CHARS]) for key in ("ename", "evalue")}
     if view.question is not None:
-        found["question"] = plain(view.question)[:_ERROR_CHARS]
+        found["question"] = plain(view.question.prompt)[:_ERROR_CHARS]
+        found["password"] = view.question.password
     return found
 
 

@@ -79,6 +79,14 @@ TOOLS: dict[str, Tool] = {
         annotations=_reads(),
         core=True,
     ),
+    "kernel_reply": Tool(
+        title="Answer input()",
+        description="Answer a cell that waits for input, as its result says; then shows what came of it.",
+        model=a.Reply,
+        run=work.kernel_reply,
+        waits=True,
+        annotations=_changes(open_world=True),
+    ),
     "kernel_list_vars": Tool(
         title="List variables",
         description="Variables of the session: name, type, shape, size, short value. Runs no code.",

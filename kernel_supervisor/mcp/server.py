@@ -7,6 +7,7 @@ import difflib
 import json
 import logging
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any
 
 import mcp_types as types
@@ -72,7 +73,9 @@ async def _list_tools(ctx: Context, params: types.PaginatedRequestParams | None)
     return types.ListToolsResult(tools=listed())
 
 
-async def _call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+async def _call_tool(
+    ctx: Context, params: types.CallToolRequestParams
+) -> types.CallToolResult | types.InputRequiredResult:
     """Run a tool. What could not be done is a result with `isError`; a cell that raised is not among it."""
     caller = ctx.lifespan_context
     await caller.ready.wait()
@@ -81,7 +84,7 @@ async def _call_tool(ctx: Context, params: types.CallToolRequestParams) -> types
         if tool is None:
             raise RefusedError(_unknown_tool(params.name))
         arguments = parse(tool.model, params.name, params.arguments)
-        work = tool.run(_call(ctx), arguments)
+        work = tool.run(replace(_call(ctx), params=params), arguments)
         answer = await (work if tool.waits else _carried_through(work))
     except SupervisorError as error:
         return _failed(str(error))
@@ -92,7 +95,7 @@ async def _call_tool(ctx: Context, params: types.CallToolRequestParams) -> types
         return _failed(
             f"{params.name} failed inside the supervisor ({type(error).__name__}: {error}); its log has more"
         )
-    return answer.result()
+    return answer.required or answer.result()
 
 
 _under_way: set[asyncio.Future[Answer]] = set()

@@ -15,6 +15,7 @@ from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.tables import size, span, table, when
+from kernel_supervisor.mcp.wording import ways_to_answer
 from kernel_supervisor.sessions import foreign, naming
 from kernel_supervisor.sessions.runner import Runner
 
@@ -45,6 +46,9 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
         lines.append(
             f"running execution {execution.id} since {when(execution.started_at)}; queued: {len(runner.waiting)}"
         )
+    if runner.current is not None and runner.current.question is not None:
+        number, question = runner.current.execution.id, runner.current.question
+        lines.append(f"execution {number} asks{ways_to_answer(number, question)}")
     return Answer(text="\n".join(lines), facts=facts)
 
 
@@ -126,13 +130,14 @@ async def _replay(call: Call, session: SessionRecord, cells: list[int], text: st
     for done, number in enumerate(cells):
         source = (await call.supervisor.find_execution(number))[0].source
         ticket = await call.supervisor.execute(session, source, asker, call.client, f"{call.key}:replay:{number}")
-        while not ticket.settled.is_set() and not call.caller.admin.stopping.is_set():
+        while not (ticket.settled.is_set() or ticket.question or call.caller.admin.stopping.is_set()):
             await call.wait(ticket, PROGRESS_S)
         if ticket.execution.status != "ok":
             again = ticket.execution.id
+            stands = "waits for input" if ticket.question else f"ended with status {ticket.execution.status}"
             text += (
-                f" Replay stopped: execution {number}, run again as {again}, ended with status "
-                f"{ticket.execution.status} (kernel_output(execution_id={again})); {done} of {len(cells)} cells ran."
+                f" Replay stopped: execution {number}, run again as {again}, {stands} "
+                f"(kernel_output(execution_id={again})); {done} of {len(cells)} cells ran."
             )
             return Answer(text=text, facts={**facts, "replayed": done, "failed": again})
     return Answer(text=f"{text} {len(cells)} cells were run again.", facts={**facts, "replayed": len(cells)})

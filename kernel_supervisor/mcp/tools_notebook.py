@@ -151,7 +151,7 @@ async def _run(
         ticket = await call.supervisor.execute(
             call.supervisor.sessions[session.name], entry.source, call.caller.asker, call.client, key, entry.id
         )
-        while not ticket.settled.is_set() and not call.caller.admin.stopping.is_set():
+        while not (ticket.settled.is_set() or ticket.question or call.caller.admin.stopping.is_set()):
             await call.wait(ticket, PROGRESS_S)
         if ticket.execution.status != "ok" and not (ticket.execution.status == "error" and _MAY_FAIL in tags):
             return await _stopped(
@@ -164,5 +164,5 @@ async def _run(
 async def _stopped(call: Call, ticket: Ticket, text: str, facts: dict[str, Any]) -> Answer:
     shown = await call.show(ticket.execution, ticket, Reading())
     words = types.TextContent(type="text", text=f"{text}, then it stopped at this one:")
-    failed = {"failed": ticket.execution.id, "status": ticket.execution.status}
+    failed = {"failed": ticket.execution.id, "status": shown.facts["status"]}
     return Answer(content=[words, *(shown.content or ())], facts={**facts, **failed})

@@ -9,9 +9,11 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution
 from kernel_supervisor.core.terminal import plain
 from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp import asking
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.content import Reading
 from kernel_supervisor.mcp.tables import first_line, size, table, when
+from kernel_supervisor.sessions import answering
 from kernel_supervisor.sessions.runner import Runner
 
 CLAUDE_CODE_PATIENCE_S, PATIENCE_S = 90.0, 45.0
@@ -25,11 +27,42 @@ async def kernel_exec(call: Call, args: a.Exec) -> Answer:
     """Run code; wait for its end no longer than the client can."""
     needed(args.code, "code is empty: give Python code to run")
     session = await call.session(args.session)
+    reading = Reading(max_chars=args.max_chars)
+    if call.params.request_state is not None:
+        execution, joined = await asking.joined(call, args.code)
+        if joined is None:
+            return await call.show(execution, None, reading)
+        return await asking.see_through(call, joined, _exec_patience(call, args.timeout), reading)
     ticket = await call.supervisor.execute(session, args.code, call.caller.asker, call.client, call.key)
+    if not args.wait:
+        return await call.show(ticket.execution, ticket, reading)
+    return await asking.see_through(call, ticket, _exec_patience(call, args.timeout), reading)
+
+
+def _exec_patience(call: Call, timeout: float | None) -> float:
     usual = CLAUDE_CODE_PATIENCE_S if "claude" in call.client.lower() else PATIENCE_S
-    patience = usual if args.timeout is None else args.timeout
-    await call.wait(ticket, patience if args.wait else 0.0)
-    return await call.show(ticket.execution, ticket, Reading(max_chars=args.max_chars))
+    return usual if timeout is None else timeout
+
+
+async def kernel_reply(call: Call, args: a.Reply) -> Answer:
+    """Answer what a cell asks, then wait for its end, or for what it asks next."""
+    session = await call.session(args.session)
+    known = await call.supervisor.records.intent_of(call.key)
+    reading = Reading(max_chars=args.max_chars)
+    if known is not None:
+        execution, found = await call.supervisor.find_execution(known["execution_id"])
+        if found is None:  # sent again after a daemon's death, and over meanwhile
+            return await call.show(execution, None, reading)
+        ticket, question_id = found, known["question"]
+    else:
+        ticket = await answering.who_asks(call.supervisor, session, args.execution_id)
+        if ticket.question is None:
+            raise RefusedError(f"execution {ticket.execution.id} does not ask for input (now)")
+        question_id = ticket.question.id
+    asker = call.caller.asker.client_id
+    await answering.give_once(call.supervisor, ticket, question_id, args.text, call.key, asker)
+    await call.wait(ticket, _exec_patience(call, args.timeout), reader=True)
+    return await call.show(ticket.execution, ticket, reading)
 
 
 async def kernel_output(call: Call, args: a.Output) -> Answer:
@@ -139,7 +172,7 @@ async def kernel_history(call: Call, args: a.History) -> Answer:
     rows = [
         [
             entry.id,
-            entry.kind if entry.kind != "code" else entry.status,
+            entry.kind if entry.kind != "code" else _standing(call, entry),
             _cell(entry),
             when(entry.queued_at),
             entry.client,
@@ -147,7 +180,7 @@ async def kernel_history(call: Call, args: a.History) -> Answer:
         ]
         for entry in entries
     ]
-    facts = {"session": session.name, "entries": [_entry_facts(entry) for entry in entries]}
+    facts = {"session": session.name, "entries": [_entry_facts(call, entry) for entry in entries]}
     if not rows:
         return Answer(text=f"Nothing was run in session {session.name} yet.", facts=facts)
     text = table(["execution", "status", "cell", "when", "client", "code"], rows)
@@ -161,11 +194,16 @@ def _cell(entry: Execution) -> str:
     return f"In [{entry.execution_count}]" if entry.execution_count is not None else ""
 
 
-def _entry_facts(entry: Execution) -> dict[str, Any]:
+def _standing(call: Call, entry: Execution) -> str:
+    asks = answering.waits_for_input(call.supervisor, entry.id) is not None
+    return "waiting for input" if asks else entry.status
+
+
+def _entry_facts(call: Call, entry: Execution) -> dict[str, Any]:
     return {
         "execution_id": entry.id,
         "kind": entry.kind,
-        "status": entry.status,
+        "status": _standing(call, entry),
         "execution_count": entry.execution_count,
         "kernel_id": entry.kernel_id,
         "client": entry.client,

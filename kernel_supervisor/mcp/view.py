@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mcp_types import ImageContent, TextContent
 
-from kernel_supervisor.core.model import Execution, ExecutionId
+from kernel_supervisor.core.model import Execution, ExecutionId, Question
 from kernel_supervisor.core.outputs import Folded
 from kernel_supervisor.core.transcript import Picture, Section
 
@@ -30,8 +30,8 @@ class ResultView:
     """The kernel's name, only where it is not the session's usual one."""
     behind: tuple[ExecutionId, ...] = ()
     """What a queued execution waits for, the next to run first."""
-    question: str | None = None
-    """The prompt of an `input()` that waits for an answer, which may be empty."""
+    question: Question | None = None
+    """What an `input()` that waits for an answer asks."""
     notices: tuple[str, ...] = ()
     """What happened since this client's last call; told once, right after the status line."""
     advice: tuple[str, ...] = ()

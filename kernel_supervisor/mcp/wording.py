@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kernel_supervisor.core.markup import shorten_data
-from kernel_supervisor.core.model import ExecutionId
+from kernel_supervisor.core.model import ExecutionId, Question
 from kernel_supervisor.core.terminal import plain
 from kernel_supervisor.core.tracebacks import folds
 from kernel_supervisor.mcp.view import Draft, ResultView
@@ -79,6 +79,16 @@ def clipped(text: str, longest: int = _LINE) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
+def ways_to_answer(number: ExecutionId, question: Question) -> str:
+    """What is asked, and how it is answered: the end of a sentence whose subject is the execution."""
+    asked = clipped(question.prompt)
+    what = "a password" if question.password else "a line of input"
+    told = f" for {what}: {asked}" if asked else f" for {what}."
+    answer = f"kernel_reply(execution_id={number}, text=…)"
+    unseen = f"; unseen by you: `kernel-supervisor reply {number}` in a terminal" if question.password else ""
+    return f"{told} · answer: {answer}{unseen}"
+
+
 def _behind(behind: Sequence[ExecutionId]) -> str:
     if not behind:
         return "next to run"
@@ -109,9 +119,7 @@ def _next_steps(view: ResultView) -> Iterator[str]:
     number = view.execution.id
     wait, stop = f"kernel_output(execution_id={number}, wait=60)", f"kernel_interrupt(execution_id={number})"
     if view.question is not None:
-        asked = clipped(view.question)
-        told = f": {asked}" if asked else " for a line of input."
-        yield f"The cell asks{told} · answer: kernel_reply(text=…)"
+        yield f"The cell asks{ways_to_answer(number, view.question)} · {stop} stops it."
     elif view.execution.status == "running":
         yield f"Still running: {wait} waits on, {stop} stops it."
     elif view.execution.status == "queued":

@@ -107,7 +107,7 @@ class Kernels:
         await self._records.save_kernel(kernel.record)
         runner = self._own(kernel)
         if kernel.info.get("language_info", {}).get("name") == "python":
-            self._hold(kernel.teach_lookup(), f"lookup in kernel {record.id}")
+            self._hold(kernel.teach(), f"what kernel {record.id} is taught")
         return runner
 
     async def _launch(self, record: KernelRecord, surroundings: Surroundings) -> Runner:

@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.core.model import Execution, ExecutionStatus, KernelState, Mark, Message, MessageId, Region
+from kernel_supervisor.core.model import (
+    Execution,
+    ExecutionStatus,
+    KernelState,
+    Mark,
+    Message,
+    MessageId,
+    Question,
+    Region,
+)
 from kernel_supervisor.kernels.channels import Channel, JupyterMessage
 from kernel_supervisor.kernels.kernel import Kernel
+from kernel_supervisor.kernels.questions import OVER
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter
 from kernel_supervisor.sessions.reading import log_size
@@ -68,7 +78,9 @@ class Runner:
         """What the kernel is doing, as far as our own executions say."""
         if not self.kernel.alive:
             return "dead"
-        return "busy" if self.current is not None else "idle"
+        if self.current is None:
+            return "idle"
+        return "busy" if self.current.question is None else "waiting for input"
 
     @property
     def waiting(self) -> list[Ticket]:
@@ -135,7 +147,8 @@ class Runner:
         assert ticket.execution.msg_id is not None
         ticket.scanned = ticket.execution.region.start
         if ticket.sent:
-            await asyncio.to_thread(self._search_log, ticket)
+            await self._look_in_log(ticket)
+        ticket.caught_up.set()
         if ticket.sent and not record.recorded and ticket.reply is None:
             await self._find_out(ticket)
             return
@@ -178,18 +191,23 @@ class Runner:
             try:
                 await asyncio.wait_for(ticket.changed.wait(), LOOK_S)
             except asyncio.TimeoutError:
-                await asyncio.to_thread(self._search_log, ticket)
+                await self._look_in_log(ticket)
         if ticket.reply is None:
-            await asyncio.to_thread(self._search_log, ticket)
+            await self._look_in_log(ticket)
         if ticket.reply is None:
             await self._settle(ticket, "dead", self.dead_because)
         else:
             await self._settle(ticket, status_of(ticket.reply), "")
         self._remember(ticket.execution)
 
-    def _search_log(self, ticket: Ticket) -> None:
-        """Find an execution's reply and idle status in the log, from where the last search stopped."""
+    async def _look_in_log(self, ticket: Ticket) -> None:
+        for message in await asyncio.to_thread(self._search_log, ticket):
+            ticket.hear_question(message)
+
+    def _search_log(self, ticket: Ticket) -> list[Message]:
+        """Find an execution's reply and idle status in the log, from where the last search stopped; what it asked."""
         assert ticket.execution.region is not None
+        questions = []
         for position, item in messagelog.read(ticket.execution.region.log, ticket.scanned):
             ticket.scanned = position
             if not isinstance(item, Message) or item.parent_id != ticket.execution.msg_id:
@@ -198,6 +216,19 @@ class Runner:
                 ticket.reply = item.content
             elif item.msg_type == "status" and item.content.get("execution_state") == "idle":
                 ticket.idle = ticket.reply is not None
+            elif item.channel == "stdin":
+                questions.append(item)
+        return questions
+
+    async def answer(self, ticket: Ticket, question: Question, text: str) -> bool:
+        """Answer a question of a running execution; False where it is over already. The text is kept nowhere."""
+        if ticket is not self.current or ticket.question != question:
+            return False
+        ticket.close_question(question.id)
+        await self.kernel.answer(question.id, text)
+        if self._writer is not None:  # behind the answer: else a daemon's death could leave a cell that nobody answers
+            self._append(_over(ticket, question))
+        return True
 
     async def _settle(self, ticket: Ticket, status: ExecutionStatus, reason: str) -> None:
         region = ticket.execution.region
@@ -341,6 +372,14 @@ def _message(channel: Channel, message: dict[str, Any]) -> Message:
         metadata=message["metadata"],
         buffers=tuple(bytes(buffer) for buffer in message.get("buffers", ())),
     )
+
+
+def _over(ticket: Ticket, question: Question) -> bytes:
+    """The record that a kernel with our recorder writes itself when one of its questions is over."""
+    parent = {"msg_id": ticket.execution.msg_id}
+    header = {"msg_id": new_msg_id(), "msg_type": OVER, "date": ""}
+    message = {"header": header, "parent_header": parent, "metadata": {}, "content": {"question": question.id}}
+    return messagelog.encode_message("stdin", message)
 
 
 def new_msg_id() -> MessageId:

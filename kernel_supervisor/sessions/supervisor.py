@@ -388,7 +388,7 @@ class Supervisor:
     def call_attention(self) -> None:
         """Wake everybody who waits for an execution: the daemon stops."""
         for ticket in self.tickets.values():
-            ticket.attention.set()
+            ticket.call_attention()
 
     async def end_all(self) -> None:
         """End every kernel that is ours, at the same time; their sessions start afresh."""
@@ -448,6 +448,10 @@ class Supervisor:
                 except asyncio.TimeoutError:
                     continue
         return ticket.settled.is_set()
+
+    def runner_with(self, ticket: Ticket) -> Runner | None:
+        """The kernel that runs an execution now."""
+        return next((runner for runner in self.kernels.runners.values() if runner.current is ticket), None)
 
     def behind(self, ticket: Ticket) -> tuple[ExecutionId, ...]:
         """What a queued execution waits for, the one that runs first."""

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_supervisor.core.model import Execution, Message
+from kernel_supervisor.core.model import Execution, Message, Question
+from kernel_supervisor.kernels.questions import OVER
 
 _LIVE_LIMIT = 8 << 20
 
@@ -21,7 +22,14 @@ class Ticket:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once its status is final and committed."""
     attention: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set with `settled`, and when those who wait are to look up because the daemon stops."""
+    """Set, and put aside for the next one, when those who wait are to look up: it is settled, it asks something or asks
+    no longer, or the daemon stops."""
+    question: Question | None = None
+    """What it asks for now."""
+    answered: set[str] = field(default_factory=set)
+    """The questions that are over."""
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once what the log has of it is known here too."""
     reply: dict[str, Any] | None = None
     """The content of its execute_reply."""
     idle: bool = False
@@ -41,8 +49,15 @@ class Ticket:
 
     def settle(self) -> None:
         """Wake everybody: its status is final."""
-        for event in (self.settled, self.attention, self.changed):
+        self.question = None
+        for event in (self.settled, self.changed, self.caught_up):
             event.set()
+        self.call_attention()
+
+    def call_attention(self) -> None:
+        """Have everybody who waits look up."""
+        attention, self.attention = self.attention, asyncio.Event()
+        attention.set()
 
     def hear(self, message: Message) -> None:
         """Take a live message of this execution."""
@@ -50,11 +65,30 @@ class Ticket:
             self.reply = message.content
         elif message.msg_type == "status":
             self.idle = self.idle or message.content.get("execution_state") == "idle"
+        elif message.channel == "stdin":
+            self.hear_question(message)
         else:
             self._keep(message)
         for listener in self.listeners:
             listener(message)
         self.changed.set()
+
+    def hear_question(self, message: Message) -> None:
+        """Take an `input_request`, or the news that one is over; from the log they may come a second time."""
+        if message.msg_type == OVER:
+            self.close_question(str(message.content.get("question")))
+        elif message.msg_type == "input_request" and message.msg_id not in self.answered and not self.settled.is_set():
+            content = message.content
+            prompt, password = str(content.get("prompt", "")), bool(content.get("password"))
+            self.question = Question(id=message.msg_id, prompt=prompt, password=password)
+            self.call_attention()
+
+    def close_question(self, question: str) -> None:
+        """A question was answered, or is not asked any more."""
+        self.answered.add(question)
+        if self.question is not None and self.question.id == question:
+            self.question = None
+            self.call_attention()
 
     def _keep(self, message: Message) -> None:
         text = str(message.content.get("text", ""))

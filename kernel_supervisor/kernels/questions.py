@@ -1,0 +1,51 @@
+"""Sees to it that a cell's `input()` takes the answer to its own question, and says when the question is over.
+
+Runs *inside* the kernel, loaded by `recorder.py`: stdlib only, Python 3.8 and later. ipykernel takes whatever arrives
+on its stdin socket for the answer. Here an answer that names another question is passed over: a supervisor that is in
+doubt may send one again. What a client that is not ours asks for and answers is as ipykernel does it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+OVER = "supervisor_input_over"
+"""Sent behind an `input_request`, on the same channel: it was answered, or its cell was interrupted."""
+END_OF_FILE = "\x04"
+"""The answer that raises EOFError in the cell (`ipykernel.kernelbase.Kernel._input_request`, 6.x and 7.x)."""
+_OURS = "supervisor"
+"""The user name in the requests of our clients."""
+_INSTALLED = "_supervisor_questions"
+
+
+def install(kernel: Any) -> None:
+    """Watch the questions of `kernel`."""
+    if getattr(kernel, _INSTALLED, False):
+        return
+    session, asked = kernel.session, [""]
+    send, receive, ask = session.send, session.recv, kernel._input_request
+
+    def sending(stream: Any, msg_or_type: Any, *args: Any, **kwargs: Any) -> Any:
+        message = send(stream, msg_or_type, *args, **kwargs)
+        if msg_or_type == "input_request":
+            asked[0] = message["header"]["msg_id"]
+        return message
+
+    def receiving(socket: Any, *args: Any, **kwargs: Any) -> Any:
+        ident, message = receive(socket, *args, **kwargs)
+        if socket is kernel.stdin_socket and message is not None:
+            named = (message.get("parent_header") or {}).get("msg_id")
+            if named and named != asked[0]:
+                return None, None  # ipykernel waits on
+        return ident, message
+
+    def asking(prompt: Any, ident: Any, parent: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return ask(prompt, ident, parent, *args, **kwargs)
+        finally:
+            question, asked[0] = asked[0], ""
+            if question and parent["header"].get("username") == _OURS:
+                send(kernel.stdin_socket, OVER, {"question": question}, parent, ident=ident)
+
+    session.send, session.recv, kernel._input_request = sending, receiving, asking
+    setattr(kernel, _INSTALLED, True)

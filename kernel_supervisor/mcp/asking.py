@@ -1,0 +1,152 @@
+"""A cell's question brought to the user, by whatever way the client has: asked at once, asked with a retry, or told.
+
+2026-07-28: the call answers with an `InputRequiredResult`, and the client makes it again with the user's answer and
+our `request_state`; such a call joins its execution and never runs its code. Before: `elicitation/create`. A client
+that can do neither gets what there is, with the status `waiting for input`, and answers by kernel_reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import Execution, Question
+from kernel_supervisor.core.terminal import plain
+from kernel_supervisor.kernels.questions import END_OF_FILE
+from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call
+from kernel_supervisor.mcp.content import Reading
+from kernel_supervisor.sessions import answering
+from kernel_supervisor.sessions.ticket import Ticket
+
+_FIELD = "answer"
+_ROUNDS = 8
+"""Questions that one call asks with retries: the SDKs' clients give up at ten. More are answered by kernel_reply."""
+_LONGEST = 2000
+_FOREIGN_STATE = "request_state is not one of a kernel_exec of this code: make the call without it to run the code"
+
+
+async def see_through(call: Call, ticket: Ticket, patience_s: float, reading: Reading) -> Answer:
+    """Wait for an execution's end, `patience_s` at most, and ask the user meanwhile what it asks."""
+    end = time.monotonic() + patience_s
+    while True:
+        await call.wait(ticket, end - time.monotonic())
+        question = ticket.question
+        if question is None or call.caller.admin.stopping.is_set() or not _can_be_asked(call):
+            break
+        if not call.ctx.session.can_send_request:
+            state = _State.of(call)
+            if state.rounds < _ROUNDS:
+                return Answer(required=_required(ticket.execution, question, state.rounds + 1))
+            break
+        async with call.stopping_what_is_cancelled(ticket):
+            text = await _elicited(call, ticket, question, end)
+        if text is not None:
+            await answering.give(call.supervisor, ticket, question, text)
+        elif ticket.question == question:
+            break  # the time is up, or the client cannot be asked after all
+    return await call.show(ticket.execution, ticket, reading)
+
+
+async def joined(call: Call, code: str) -> tuple[Execution, Ticket | None]:
+    """The execution that a retried call is about, the user's answer given to it. Raises RefusedError.
+
+    The state needs no seal: it names nothing that its client could not name in kernel_reply.
+    """
+    state = _State.of(call)
+    execution, ticket = await call.supervisor.find_execution(state.execution_id)
+    if execution.source != code:
+        raise RefusedError(_FOREIGN_STATE)
+    given = (call.params.input_responses or {}).get(_FIELD)
+    if ticket is not None and isinstance(given, types.ElicitResult):
+        asker = call.caller.asker.client_id
+        await answering.give_once(call.supervisor, ticket, state.question, _text_of(given), call.key, asker)
+    return execution, ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    """What a `request_state` of ours says."""
+
+    execution_id: int = 0
+    question: str = ""
+    rounds: int = 0
+
+    @classmethod
+    def of(cls, call: Call) -> _State:
+        given = call.params.request_state
+        if given is None:
+            return cls()
+        number, _, rest = given.partition("/")
+        question, _, rounds = rest.partition("/")
+        if not (number.isdecimal() and rounds.isdecimal() and len(given) < 200):
+            raise RefusedError(_FOREIGN_STATE)
+        return cls(execution_id=int(number), question=question, rounds=int(rounds))
+
+
+def _can_be_asked(call: Call) -> bool:
+    """Whether the client declared that it shows forms. (A client that declares nothing of them means these.)"""
+    capabilities = call.ctx.session.client_capabilities
+    declared = capabilities.elicitation if capabilities is not None else None
+    return declared is not None and (declared.form is not None or declared.url is None)
+
+
+def _form(execution: Execution, question: Question) -> types.ElicitRequestFormParams:
+    prompt = plain(question.prompt[:_LONGEST]).strip()
+    what = "a password" if question.password else "a line of input"
+    message = f"The cell that runs in session {execution.session} asks for {what}" + (f": {prompt}" if prompt else ".")
+    if question.password:
+        message += " (It is kept nowhere, but your client may show what you type.)"
+    title = "Password" if question.password else "Answer"
+    schema: dict[str, Any] = {"type": "object", "properties": {_FIELD: {"type": "string", "title": title}}}
+    return types.ElicitRequestFormParams(message=message, requested_schema=schema)
+
+
+def _required(execution: Execution, question: Question, rounds: int) -> types.InputRequiredResult:
+    return types.InputRequiredResult(
+        input_requests={_FIELD: types.ElicitRequest(params=_form(execution, question))},
+        request_state=f"{execution.id}/{question.id}/{rounds}",
+    )
+
+
+def _text_of(result: types.ElicitResult) -> str:
+    """What the cell gets: nothing is an empty line; who does not want to answer ends the input."""
+    if result.action != "accept":
+        return END_OF_FILE
+    value = (result.content or {}).get(_FIELD)
+    return "" if value is None else str(value)
+
+
+async def _elicited(call: Call, ticket: Ticket, question: Question, end: float) -> str | None:
+    """The user's answer; None where the question is over, the time is up, or the client says that it cannot ask."""
+    form = _form(ticket.execution, question)
+    session = call.ctx.session
+    asking = asyncio.create_task(
+        session.elicit_form(form.message, form.requested_schema, related_request_id=call.ctx.request_id),
+        name=f"question of execution {ticket.execution.id}",
+    )
+    try:
+        while not asking.done():
+            left = end - time.monotonic()
+            if left <= 0 or ticket.question != question or call.caller.admin.stopping.is_set():
+                return None
+            news = asyncio.create_task(ticket.attention.wait(), name="attention")
+            try:
+                await asyncio.wait({asking, news}, timeout=min(left, PROGRESS_S), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                news.cancel()
+            await call.progress(f"execution {ticket.execution.id} waits for input")
+        return _text_of(asking.result())
+    except (MCPError, ValidationError):
+        return None
+    finally:
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await asking
