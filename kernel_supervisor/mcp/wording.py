@@ -14,6 +14,7 @@ _LINE = 600
 """Characters of a notice, a reason, a question."""
 _REASON = 3000
 """Characters of a reason: that of a kernel's death has its last words in it."""
+_PROMPT = 200
 _NOTICES = 6
 _MARKS_SHOWN = 3
 _MARKS = {
@@ -81,7 +82,7 @@ def clipped(text: str, longest: int = _LINE) -> str:
 
 def ways_to_answer(number: ExecutionId, question: Question) -> str:
     """What is asked, and how it is answered: the end of a sentence whose subject is the execution."""
-    asked = clipped(question.prompt)
+    asked = clipped(question.prompt, _PROMPT)
     what = "a password" if question.password else "a line of input"
     told = f" for {what}: {asked}" if asked else f" for {what}."
     answer = f"kernel_reply(execution_id={number}, text=…)"

@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
-from mcp_types import ElicitRequestFormParams, ElicitResult
+from mcp_types import ElicitResult
 
+from tests.asking import User, accepted
 from tests.support import DEADLINE_S, Home, Result, Session, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 CAUGHT = "try:\n    input('Name? ')\nexcept EOFError as error:\n    print('declined', type(error).__name__)"
-
-
-class User:
-    """Whoever sits at the client: what was asked, and what comes back."""
-
-    def __init__(self, *answers: str | ElicitResult) -> None:
-        self.asked: list[ElicitRequestFormParams] = []
-        self._answers = list(answers)
-        self.patient = asyncio.Event()
-        self.patient.set()
-        self.cancelled = 0
-
-    async def __call__(self, context: Any, params: Any) -> ElicitResult:
-        self.asked.append(params)
-        try:
-            await self.patient.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        answer = self._answers.pop(0)
-        return answer if isinstance(answer, ElicitResult) else _accepted(answer)
-
-
-def _accepted(text: str) -> ElicitResult:
-    return ElicitResult(action="accept", content={"answer": text})
 
 
 async def _waiting(session: Session, code: str) -> Result:
@@ -220,7 +195,7 @@ async def test_a_retry_that_is_not_one_runs_nothing(desk: Home) -> None:
                 "kernel_exec",
                 {"code": "ran = 'another'"},
                 request_state=state,
-                input_responses={"answer": _accepted("x")},
+                input_responses={"answer": accepted("x")},
             )
             assert (await called).is_error, state
         await session.call("kernel_reply", text="")
@@ -239,6 +214,3 @@ async def test_a_replay_stops_at_a_cell_that_asks(desk: Home, era: str) -> None:
         after = await session.run("name, 'y' in globals()")
     assert done.facts["status"] == "ok"
     assert after.text.splitlines()[-1] == "('Bob', False)"
-
-
-Find = Callable[[], Any]

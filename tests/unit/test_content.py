@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, Mark, Message, SessionName
+from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, Mark, Message, Question, SessionName
 from kernel_supervisor.core.outputs import Folded, Folder, Output, fold
 from kernel_supervisor.mcp.content import (
     Reading,
@@ -26,6 +27,7 @@ from kernel_supervisor.mcp.content import (
     weight,
 )
 
+NAME = Question(id="q", prompt="Name? ", password=False)
 TOP = "ok · In [3] · execution 17 · 0.2 s"
 CALL = "kernel_output(execution_id=17"
 
@@ -130,14 +132,25 @@ def test_notices_come_before_the_outputs() -> None:
 
 
 def test_a_question_is_told_with_the_way_to_answer_it() -> None:
-    asked = view(stream("hello\n"), status="running", question="Name? ")
+    asked = view(stream("hello\n"), status="running", question=NAME)
     assert text_of(asked).startswith("waiting for input · In [3] · execution 17 · ")
-    assert text_of(asked).endswith("\nThe cell asks: Name? · answer: kernel_reply(text=…)")
+    assert text_of(asked).endswith(
+        "\nThe cell asks for a line of input: Name? · answer: kernel_reply(execution_id=17, text=…) · "
+        "kernel_interrupt(execution_id=17) stops it."
+    )
     assert machine(asked, render(asked))["status"] == "waiting for input"
 
 
 def test_a_question_without_words_is_one_too() -> None:
-    assert "The cell asks for a line of input. · answer" in text_of(view(status="running", question=""))
+    asked = view(status="running", question=replace(NAME, prompt=""))
+    assert "The cell asks for a line of input. · answer" in text_of(asked)
+
+
+def test_a_password_can_be_typed_where_no_agent_sees_it() -> None:
+    asked = view(status="running", question=replace(NAME, prompt="Key: ", password=True))
+    assert "asks for a password: Key: · answer" in text_of(asked)
+    assert "`kernel-supervisor reply 17` in a terminal" in text_of(asked)
+    assert machine(asked, render(asked))["password"] is True
 
 
 def test_advice_comes_last() -> None:
@@ -486,7 +499,11 @@ def test_any_stream_of_messages_stays_within_its_limits(
 ) -> None:
     facts = view(status=status, reason=words)
     found = ResultView(
-        execution=facts.execution, folded=fold(messages(contents)), notices=(words,), advice=(words,), question=None
+        execution=facts.execution,
+        folded=fold(messages(contents)),
+        notices=(words,),
+        advice=(words,),
+        question=Question(id="q", prompt=words, password=False) if status == "running" else None,
     )
     rendered = render(found, reading)
     texts = [block.text for block in rendered.content if block.type == "text"]
