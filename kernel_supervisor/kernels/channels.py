@@ -34,6 +34,10 @@ OnMessage = Callable[[Channel, dict[str, Any]], None]
 JupyterMessage = dict[str, Any]
 
 
+class NoSignError(TimeoutError):
+    """The kernel did not even begin with a request: none of its Python threads runs."""
+
+
 class Channels:
     """Connected sockets of one kernel. `on_message` is called on the loop for each message, in order."""
 
@@ -56,6 +60,7 @@ class Channels:
         context = zmq.asyncio.Context.instance()
         self._sockets = {name: self._connect(context, name, kind, info) for name, kind in _SOCKETS.items()}
         self._replies: dict[str, asyncio.Future[JupyterMessage]] = {}
+        self._signs: dict[str, asyncio.Event] = {}
         self._readers = [
             asyncio.create_task(self._read(name), name=f"read {name} of {connection_file.stem}") for name in _SOCKETS
         ]
@@ -88,18 +93,40 @@ class Channels:
         await self._sockets[channel].send_multipart(self.session.serialize(message))
         return str(message["header"]["msg_id"])
 
-    async def ask(self, channel: Channel, msg_type: str, content: dict[str, Any], deadline_s: float) -> JupyterMessage:
-        """Send a request and return the content of its reply. Raises TimeoutError."""
+    async def ask(
+        self,
+        channel: Channel,
+        msg_type: str,
+        content: dict[str, Any],
+        deadline_s: float,
+        *,
+        sign_s: float | None = None,
+    ) -> JupyterMessage:
+        """Send a request and return the content of its reply. Raises TimeoutError.
+
+        `sign_s` is how long the kernel may give no sign that it works on the request: a status of it on iopub.
+        ipykernel's control thread publishes one before it looks at what is asked; `lookup` goes on with that. Raises
+        NoSignError where there was none at all.
+        """
         message = self.session.msg(msg_type, content)
-        reply = asyncio.get_running_loop().create_future()
-        self._replies[message["header"]["msg_id"]] = reply
+        number = message["header"]["msg_id"]
+        loop = asyncio.get_running_loop()
+        reply = self._replies[number] = loop.create_future()
+        sign = self._signs[number] = asyncio.Event()
         try:
             await self._sockets[channel].send_multipart(self.session.serialize(message))
-            return (await asyncio.wait_for(reply, deadline_s))["content"]  # type: ignore[no-any-return]  # JSON
-        except asyncio.TimeoutError:
-            raise TimeoutError(f"no {msg_type} reply within {deadline_s:g} s") from None
+            end, seen = loop.time() + deadline_s, False
+            while not reply.done():
+                await asyncio.wait({reply}, timeout=max(0.0, min(end - loop.time(), sign_s or deadline_s)))
+                silent = sign_s is not None and not sign.is_set()
+                if not reply.done() and (silent or loop.time() >= end):
+                    kind = NoSignError if silent and not seen else TimeoutError
+                    raise kind(f"no {msg_type} reply within {deadline_s:g} s")
+                seen = True
+                sign.clear()
+            return reply.result()["content"]  # type: ignore[no-any-return]  # JSON
         finally:
-            del self._replies[message["header"]["msg_id"]]
+            del self._replies[number], self._signs[number]
 
     async def _read(self, name: Channel) -> None:
         socket = self._sockets[name]
@@ -110,7 +137,10 @@ class Channels:
             except (ValueError, KeyError, IndexError, TypeError) as error:
                 log.warning("a message that is not Jupyter's was passed over: %s", error)
                 continue
-            waiting = self._replies.get(message["parent_header"].get("msg_id", ""))
+            parent_id = message["parent_header"].get("msg_id", "")
+            sign, waiting = self._signs.get(parent_id), self._replies.get(parent_id)
+            if sign is not None:
+                sign.set()
             if name in ("shell", "control") and waiting is not None and not waiting.done():
                 waiting.set_result(message)
             self._on_message(name, message)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import resource
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,8 @@ class Kernel:
         self.on_message: Callable[[Channel, JupyterMessage], None] = lambda channel, message: None
         self.on_death: Callable[[], None] = lambda: None
         self.memory: postmortem.MemoryWatch | None = None
+        self.last_variables: tuple[float, dict[str, Any]] | None = None
+        """What `variables` found when all were asked for last, and when that was."""
         self._heard = False
         self._ready = asyncio.Event()
         self._dead = asyncio.Event()
@@ -173,15 +176,21 @@ class Kernel:
         """Return when everything that was sent on the shell channel so far is done; no deadline but its owner's."""
         await self.channels.ask("shell", "kernel_info_request", {}, _AS_LONG_AS_IT_TAKES_S)
 
-    async def variables(self, name: str, type_name: str, deadline_s: float) -> dict[str, Any]:
-        """The content of `lookup.variables`: those whose names and types have these parts. Raises TimeoutError."""
-        content = {"filter": name, "type": type_name, "deadline_s": deadline_s * _THEIR_SHARE}
-        return await self.channels.ask("control", VARIABLES, content, deadline_s)
+    async def variables(self, name: str, type_name: str, deadline_s: float, sign_s: float | None) -> dict[str, Any]:
+        """The content of `lookup.variables`: those whose names and types have these parts.
 
-    async def inspect(self, expression: str, detail: str, deadline_s: float) -> dict[str, Any]:
-        """The content of `lookup.look`. Raises TimeoutError."""
+        Raises TimeoutError, and NoSignError where it did not begin within `sign_s`.
+        """
+        content = {"filter": name, "type": type_name, "deadline_s": deadline_s * _THEIR_SHARE}
+        found = await self.channels.ask("control", VARIABLES, content, deadline_s, sign_s=sign_s)
+        if found.get("status") == "ok" and not (name or type_name):
+            self.last_variables = (time.time(), found)
+        return found
+
+    async def inspect(self, expression: str, detail: str, deadline_s: float, sign_s: float | None) -> dict[str, Any]:
+        """The content of `lookup.look`. Raises TimeoutError, NoSignError."""
         content = {"expression": expression, "detail": detail, "deadline_s": deadline_s * _THEIR_SHARE}
-        return await self.channels.ask("control", INSPECT, content, deadline_s)
+        return await self.channels.ask("control", INSPECT, content, deadline_s, sign_s=sign_s)
 
     async def interrupt(self) -> None:
         """SIGINT to the kernel and what it started, as a terminal does; else a message. Raises ProcessLookupError."""

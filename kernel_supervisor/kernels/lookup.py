@@ -28,6 +28,7 @@ VARIABLES = "supervisor_variables_request"
 INSPECT = "supervisor_inspect_request"
 DEADLINE_S = 2.0
 LISTING_S = 1.0
+SIGN_S = 0.2
 ROWS = 2000
 SHORT = 80
 LONG = 4000
@@ -56,11 +57,23 @@ def install(kernel: Any, summary: Callable[[Any, str], str | None] | None = None
 def _answering(kernel: Any, question: Callable[[Any, dict[str, Any]], dict[str, Any]]) -> Any:
     async def handle(stream: Any, ident: Any, parent: Any) -> None:
         header = parent["header"]
-        content = await _in_time(lambda: question(kernel.shell, parent["content"]), header, parent["content"])
+        signs = asyncio.ensure_future(_give_signs(kernel, parent))
+        try:
+            content = await _in_time(lambda: question(kernel.shell, parent["content"]), header, parent["content"])
+        finally:
+            signs.cancel()
         reply_type = header["msg_type"].replace("_request", "_reply")
         kernel.session.send(stream, reply_type, _sendable(content), parent=parent, ident=ident)
 
     return handle
+
+
+async def _give_signs(kernel: Any, parent: Any) -> None:
+    """Say now and then that it is being looked at: who asks is to know a slow look from one that C code holds up."""
+    while True:
+        await asyncio.sleep(SIGN_S)
+        topic, content = kernel._topic("status"), {"execution_state": "busy"}
+        kernel.session.send(kernel.iopub_socket, "status", content, parent=parent, ident=topic)
 
 
 def _sendable(content: Any) -> Any:

@@ -11,6 +11,7 @@ from mcp.shared.exceptions import MCPError
 from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import tools_kernels as kernels
+from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
 from kernel_supervisor.mcp.call import Call
 
@@ -55,7 +56,7 @@ async def _status(call: Call, session: str) -> str:
 
 async def _variables(call: Call, session: str) -> str:
     try:
-        return "Variables:\n" + (await work.kernel_list_vars(call, a.ListVars(session=session))).text
+        return "Variables:\n" + (await look.kernel_list_vars(call, a.ListVars(session=session))).text
     except SupervisorError as error:
         return f"Variables: {error}"
 

@@ -10,6 +10,7 @@ import mcp_types as types
 
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import tools_kernels as kernels
+from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_notebook as notebook
 from kernel_supervisor.mcp import tools_work as work
 from kernel_supervisor.mcp.call import Answer, Call
@@ -91,7 +92,7 @@ TOOLS: dict[str, Tool] = {
         title="List variables",
         description="Variables of the session: name, type, shape, size, short value. Runs no code.",
         model=a.ListVars,
-        run=work.kernel_list_vars,
+        run=look.kernel_list_vars,
         annotations=_reads(),
         core=True,
     ),
@@ -99,7 +100,7 @@ TOOLS: dict[str, Tool] = {
         title="Inspect a variable",
         description="One variable, attribute or item: type, shape, value; signature and docstring of functions.",
         model=a.Inspect,
-        run=work.kernel_inspect,
+        run=look.kernel_inspect,
         annotations=_reads(),
         core=True,
     ),

@@ -11,6 +11,7 @@ from mcp.shared.exceptions import MCPError
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import Execution, SessionName
 from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.tables import first_line
@@ -87,7 +88,7 @@ async def read(call: Call, uri: str) -> list[types.TextResourceContents | types.
             text = await saving.document(call.supervisor, session, largest=_LARGEST)
             return [types.TextResourceContents(uri=uri, mime_type=_NOTEBOOK_TYPE, text=text)]
         if part == "variables":
-            found = await work.kernel_list_vars(call, a.ListVars(session=session))
+            found = await look.kernel_list_vars(call, a.ListVars(session=session))
             return [types.TextResourceContents(uri=uri, mime_type=_TEXT, text=found.text)]
         return await _execution(call, uri, session, part)
     except SupervisorError as error:

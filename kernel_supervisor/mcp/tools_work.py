@@ -1,8 +1,7 @@
-"""The tools an agent works with: running code, reading output, looking at variables, the history."""
+"""The tools an agent works with: running code, reading output, answering what it asks, the history."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
@@ -12,15 +11,11 @@ from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import asking
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.content import Reading
-from kernel_supervisor.mcp.tables import first_line, size, table, when
+from kernel_supervisor.mcp.tables import first_line, table, when
 from kernel_supervisor.sessions import answering
-from kernel_supervisor.sessions.runner import Runner
 
 CLAUDE_CODE_PATIENCE_S, PATIENCE_S = 90.0, 45.0
 """Claude Code moves a call to the background after 120 s and loses its images; Codex gives up at 60 s."""
-LOOKUP_S, BUSY_LOOKUP_S = 3.0, 5.0
-"""How long a kernel may take to look at itself; one that runs a cell and does not answer is in C code."""
-_ROWS = 200
 
 
 async def kernel_exec(call: Call, args: a.Exec) -> Answer:
@@ -79,89 +74,6 @@ async def kernel_output(call: Call, args: a.Output) -> Answer:
         full_traceback=args.full_traceback,
     )
     return await call.show(execution, ticket, reading)
-
-
-async def kernel_inspect(call: Call, args: a.Inspect) -> Answer:
-    """What a variable, attribute or item is."""
-    expression = needed(
-        args.var_name, "var_name is empty: give a name such as df, df.columns or model.layers[0]"
-    ).strip()
-    runner = await _living(call, args.session)
-    if runner is None:
-        return _no_kernel()
-    found = await _look(call, runner, runner.kernel.inspect(expression, args.detail, _patience(runner)))
-    if found["status"] == "missing":
-        near = ", ".join(found["near"]) or "kernel_list_vars lists what there is"
-        raise RefusedError(f"there is no variable {found['name']!r}. Near names: {near}")
-    if found["status"] != "ok":
-        raise RefusedError(f"{expression}: {found['ename']}: {found['evalue']}")
-    return Answer(text=plain(_described(found)), facts=found)
-
-
-def _described(found: dict[str, Any]) -> str:
-    facts = [found["type"], found["shape"], size(found["bytes"])]
-    lines = [f"{found['expression']}: " + ", ".join(fact for fact in facts if fact)]
-    if found.get("signature"):
-        lines.append(f"{found['expression']}{found['signature']}")
-    lines.append(found["repr"])
-    for part in ("docstring", "source"):
-        if found.get(part):
-            lines += ["", found[part]]
-    return "\n".join(lines)
-
-
-async def kernel_list_vars(call: Call, args: a.ListVars) -> Answer:
-    """The user's variables."""
-    runner = await _living(call, args.session)
-    if runner is None:
-        return _no_kernel(variables=[])
-    found = await _look(call, runner, runner.kernel.variables(args.filter, args.type, _patience(runner)))
-    if found["status"] != "ok":
-        raise RefusedError(f"{found['ename']}: {found['evalue']}")
-    rows = [
-        row
-        for row in found["variables"]
-        if args.filter.lower() in row["name"].lower() and args.type.lower() in row["type"].lower()
-    ]
-    text = table(
-        ["name", "type", "shape", "size", "value"],
-        [[row["name"], row["type"], row["shape"], size(row["bytes"]), row["value"]] for row in rows[:_ROWS]],
-    )
-    left_out = max(0, len(rows) - _ROWS) + int(found.get("left_out", 0))
-    if left_out:
-        text += f"\n… and {left_out} more: narrow it with filter= or type="
-    return Answer(
-        text=plain(text) if rows else "no variables" + (" match" if found["variables"] else " yet"),
-        facts={"variables": rows},
-    )
-
-
-def _patience(runner: Runner) -> float:
-    return LOOKUP_S if runner.current is None else BUSY_LOOKUP_S
-
-
-async def _living(call: Call, wanted: str) -> Runner | None:
-    return await call.supervisor.living_runner(await call.session(wanted))
-
-
-def _no_kernel(**facts: Any) -> Answer:
-    text = "There is no kernel yet, so there are no variables: the first kernel_exec starts one."
-    return Answer(text=text, facts={"kernel_id": None, **facts})
-
-
-async def _look(call: Call, runner: Runner, looking: Awaitable[dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return dict(await looking)
-    except TimeoutError:
-        if not runner.kernel.alive:
-            await call.supervisor.living_runner(await call.session(runner.kernel.record.session))
-        if runner.kernel.info.get("language_info", {}).get("name") != "python":
-            raise RefusedError("this kernel is not Python: use kernel_exec to look at its variables") from None
-        what = "it does not answer"
-        if runner.current is not None:
-            execution = runner.current.execution
-            what = f"execution {execution.id} runs since {when(execution.started_at)}: {first_line(execution.source)}"
-        raise RefusedError(f"the kernel is busy and cannot look now; {what}. kernel_interrupt stops it.") from None
 
 
 async def kernel_history(call: Call, args: a.History) -> Answer:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from kernel_supervisor.kernels.channels import Channels, NoSignError
 from tests.process.test_recorder import Recorded, environment, recorded, short
-from tests.support import Home, until_now
+from tests.support import DEADLINE_S, Home, until, until_now
 
 __all__ = ["environment", "short"]
 pytestmark = pytest.mark.timeout(300)
@@ -27,6 +28,12 @@ def started(): open("started", "w").close()
 def done(): return os.path.exists("done")
 answer = 41
 """
+
+HELD = """
+import ctypes
+call = ctypes.PyDLL(None).system(b"touch started; until [ -e free ]; do sleep 0.1; done")
+""".strip()
+"""One call of C code that keeps the interpreter to itself: with its file there, nothing else runs in the kernel."""
 
 HOSTILE = """
 import time, types
@@ -225,15 +232,71 @@ async def test_an_agent_looks_while_its_cell_runs(home: Home) -> None:
 
 @pytest.mark.anyio
 async def test_an_agent_is_told_when_c_code_holds_the_kernel(home: Home) -> None:
-    code = "started()\nimport ctypes, ctypes.util\nctypes.PyDLL(None).sleep(20)"
     async with home.client() as session:
         await session.run(_MARKS)
-        running = await session.run(code, wait=False)
-        until_there = home.project / "started"
-        while not until_there.exists():
-            await session.call("kernel_history")
-        told = await session.call("kernel_list_vars")
-        status = await session.call("kernel_output", execution_id=running.facts["execution_id"], wait=0)
-        assert "busy" in told.text
-        assert status.facts["status"] == "running", "it was said while the cell ran"
+        before = await session.call("kernel_inspect", var_name="answer")
+        running = await session.run(HELD, wait=False)
+        number = running.facts["execution_id"]
+        await until((home.project / "started").exists, "the cell runs")
+        unknown = await session.call("kernel_list_vars")
+        status = await session.call("kernel_output", execution_id=number, wait=0)
         assert not (await session.call("kernel_history")).is_error
+        _free(home.project)
+    assert "41" in before.text
+    assert status.facts["status"] == "running", "it was said while the cell ran"
+    assert unknown.is_error, "nobody had looked before"
+    assert "None of its Python threads gets a turn" in unknown.text
+    assert f"execution {number} runs since" in unknown.text
+    assert HELD.partition("\n")[0] in unknown.text
+
+
+@pytest.mark.anyio
+async def test_while_c_code_holds_the_kernel_the_last_known_variables_are_given_with_their_age(home: Home) -> None:
+    async with home.client() as session:
+        await session.run(_MARKS)
+        assert "answer" in (await session.call("kernel_list_vars")).text
+        await session.run("answer = 42\n" + HELD, wait=False)
+        await until((home.project / "started").exists, "the cell runs")
+        listed = await session.call("kernel_list_vars", filter="ans")
+        inspected = await session.call("kernel_inspect", var_name="answer + 1")
+        missing = await session.call("kernel_inspect", var_name="nothing_like_it")
+        _free(home.project)
+    for told in (listed, inspected):
+        assert "The kernel is busy" in told.text
+        assert "None of its Python threads gets a turn" in told.text
+        assert [(row["name"], row["value"]) for row in told.facts["variables"]] == [("answer", "41")]
+        assert told.facts["busy"]
+        assert told.facts["age_s"] > 0
+        assert " ago:" in told.text
+    assert "nothing of that name" in missing.text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("requirement", ["ipykernel==6.29.5", "ipykernel==7.4.0"])
+async def test_a_looping_kernel_gives_a_sign_that_one_held_by_c_code_does_not_give(
+    short: Callable[[str], Path], environment: Any, requirement: str
+) -> None:
+    folder = short("sign" + requirement[-5:])
+    with recorded(folder, environment(sys.executable, requirement)) as kernel:
+        kernel.run(_MARKS)
+        channels = Channels(folder / "k.json", "somebody", lambda channel, message: None)
+        try:
+            kernel.client.execute(BUSY["looping"])
+            await until((folder / "started").exists, "the cell runs")
+            answer = await channels.ask("control", LIST, {}, DEADLINE_S, sign_s=DEADLINE_S / 2)
+            assert answer["status"] == "ok"
+            (folder / "started").unlink()
+            held = kernel.client.execute(HELD + "\nprint(call)")
+            (folder / "done").touch()
+            await until((folder / "started").exists, "the next cell runs")
+            with pytest.raises(NoSignError):
+                await channels.ask("control", LIST, {}, DEADLINE_S, sign_s=0.9)
+            assert not kernel.text(held), "it was said while C code held the kernel"
+            _free(folder)
+            kernel.client._recv_reply(held, timeout=DEADLINE_S)
+        finally:
+            await channels.close()
+
+
+def _free(folder: Path) -> None:
+    (folder / "free").touch()

@@ -1,0 +1,135 @@
+"""Looking at variables, which runs nothing: also while a cell runs, and where that is impossible, saying so soon."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.terminal import plain
+from kernel_supervisor.kernels.channels import NoSignError
+from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp.call import Answer, Call, needed
+from kernel_supervisor.mcp.tables import first_line, size, span, table, when
+from kernel_supervisor.sessions.runner import Runner
+
+LOOKUP_S, BUSY_LOOKUP_S = 3.0, 5.0
+"""How long a kernel may take to look at itself. One in a Python loop takes its time, on a loaded machine seconds."""
+SIGN_S = 0.9
+"""How soon one that runs a cell has to begin with it: it needs a turn or two for that. Else C code holds it."""
+_ROWS = 200
+
+
+async def kernel_inspect(call: Call, args: a.Inspect) -> Answer:
+    """What a variable, attribute or item is."""
+    expression = needed(
+        args.var_name, "var_name is empty: give a name such as df, df.columns or model.layers[0]"
+    ).strip()
+    runner = await _living(call, args.session)
+    if runner is None:
+        return _no_kernel()
+    try:
+        found = await runner.kernel.inspect(expression, args.detail, *_patience(runner))
+    except TimeoutError as error:
+        root = re.match(r"\w*", expression)
+        return await _cannot_look(call, runner, error, lambda row: row["name"] == (root and root[0]))
+    if found["status"] == "missing":
+        near = ", ".join(found["near"]) or "kernel_list_vars lists what there is"
+        raise RefusedError(f"there is no variable {found['name']!r}. Near names: {near}")
+    if found["status"] != "ok":
+        raise RefusedError(f"{expression}: {found['ename']}: {found['evalue']}")
+    return Answer(text=plain(_described(found)), facts=found)
+
+
+def _described(found: dict[str, Any]) -> str:
+    facts = [found["type"], found["shape"], size(found["bytes"])]
+    lines = [f"{found['expression']}: " + ", ".join(fact for fact in facts if fact)]
+    if found.get("signature"):
+        lines.append(f"{found['expression']}{found['signature']}")
+    lines.append(found["repr"])
+    for part in ("docstring", "source"):
+        if found.get(part):
+            lines += ["", found[part]]
+    return "\n".join(lines)
+
+
+async def kernel_list_vars(call: Call, args: a.ListVars) -> Answer:
+    """The user's variables."""
+    runner = await _living(call, args.session)
+    if runner is None:
+        return _no_kernel(variables=[])
+    try:
+        found = await runner.kernel.variables(args.filter, args.type, *_patience(runner))
+    except TimeoutError as error:
+        return await _cannot_look(call, runner, error, lambda row: _wanted(row, args))
+    if found["status"] != "ok":
+        raise RefusedError(f"{found['ename']}: {found['evalue']}")
+    rows = [row for row in found["variables"] if _wanted(row, args)]
+    text = _listed(rows, int(found.get("left_out", 0)))
+    return Answer(
+        text=text if rows else "no variables" + (" match" if found["variables"] else " yet"),
+        facts={"variables": rows},
+    )
+
+
+def _wanted(row: dict[str, Any], args: a.ListVars) -> bool:
+    return args.filter.lower() in row["name"].lower() and args.type.lower() in row["type"].lower()
+
+
+def _listed(rows: list[dict[str, Any]], left_out: int) -> str:
+    text = table(
+        ["name", "type", "shape", "size", "value"],
+        [[row["name"], row["type"], row["shape"], size(row["bytes"]), row["value"]] for row in rows[:_ROWS]],
+    )
+    left_out += max(0, len(rows) - _ROWS)
+    if left_out:
+        text += f"\n… and {left_out} more: narrow it with filter= or type="
+    return plain(text)
+
+
+def _patience(runner: Runner) -> tuple[float, float | None]:
+    """How long a look may take, and how soon it has to begin."""
+    return (LOOKUP_S, None) if runner.current is None else (BUSY_LOOKUP_S, SIGN_S)
+
+
+async def _living(call: Call, wanted: str) -> Runner | None:
+    return await call.supervisor.living_runner(await call.session(wanted))
+
+
+def _no_kernel(**facts: Any) -> Answer:
+    text = "There is no kernel yet, so there are no variables: the first kernel_exec starts one."
+    return Answer(text=text, facts={"kernel_id": None, **facts})
+
+
+async def _cannot_look(
+    call: Call, runner: Runner, error: TimeoutError, wanted: Callable[[dict[str, Any]], bool]
+) -> Answer:
+    """What can be said of a kernel that did not answer: what it does, and what was there when it last did.
+
+    Raises RefusedError where that is nothing.
+    """
+    if not runner.kernel.alive:
+        await call.supervisor.living_runner(await call.session(runner.kernel.record.session))
+    if runner.kernel.info.get("language_info", {}).get("name") != "python":
+        raise RefusedError("this kernel is not Python: use kernel_exec to look at its variables") from None
+    doing = _what_it_does(runner, error)
+    if runner.kernel.last_variables is None:
+        raise RefusedError(doing) from None
+    at, found = runner.kernel.last_variables
+    rows = [row for row in found["variables"] if wanted(row)]
+    age_s = max(0.0, time.time() - at)
+    text = f"{doing}\nWhat was there {span(age_s)} ago:\n"
+    text += _listed(rows, int(found.get("left_out", 0))) if rows else "nothing of that name"
+    return Answer(text=text, facts={"busy": True, "age_s": round(age_s, 1), "variables": rows})
+
+
+def _what_it_does(runner: Runner, error: TimeoutError) -> str:
+    number, what = "", "it does not answer"
+    if runner.current is not None:
+        execution = runner.current.execution
+        number = f"execution_id={execution.id}"
+        what = f"execution {execution.id} runs since {when(execution.started_at)}: {first_line(execution.source)}"
+    held = " None of its Python threads gets a turn: C code holds them all." if isinstance(error, NoSignError) else ""
+    return f"The kernel is busy and cannot look now; {what}.{held} kernel_interrupt({number}) stops it, if it can."
