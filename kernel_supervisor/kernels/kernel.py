@@ -20,6 +20,7 @@ from kernel_supervisor.kernels import postmortem
 from kernel_supervisor.kernels.channels import Channel, Channels, JupyterMessage
 from kernel_supervisor.kernels.launch import Surroundings, last_words, launch, remove_connection
 from kernel_supervisor.kernels.lookup import INSPECT, VARIABLES
+from kernel_supervisor.kernels.place import PLACE
 from kernel_supervisor.kernels.process import Process
 
 READY_DEADLINE_S = 60.0
@@ -28,6 +29,7 @@ _ASK_AGAIN_S = 0.05
 _THEIR_SHARE = 0.75
 """Of the time that a look may take: what the kernel may use of it, so that its answer still arrives."""
 _AS_LONG_AS_IT_TAKES_S = 30 * 86_400.0
+_INTERRUPT_S = 2.0
 _SHUTDOWN_LADDER_S = (3.0, 3.0, 3.0)
 """How long a request, SIGTERM and SIGKILL are each given."""
 
@@ -150,11 +152,13 @@ class Kernel:
         await self.channels.send("stdin", "input_reply", {"status": "ok", "value": text}, parent={"msg_id": question})
 
     async def teach(self) -> None:
-        """Give a kernel that our recorder did not start `lookup` and `questions`, without a trace in its history.
+        """Give a kernel that our recorder did not start what is not in it yet, without a trace in its history.
+
+        That is `lookup`, `questions` and `place`.
 
         It has them once it is idle; until then looking is not answered.
         """
-        for name in ("lookup", "questions"):
+        for name in ("lookup", "questions", "place"):
             await self._teach(name)
 
     async def _teach(self, name: str) -> None:
@@ -193,11 +197,19 @@ class Kernel:
         return await self.channels.ask("control", INSPECT, content, deadline_s, sign_s=sign_s)
 
     async def interrupt(self) -> None:
-        """SIGINT to the kernel and what it started, as a terminal does; else a message. Raises ProcessLookupError."""
+        """SIGINT to the kernel and what it started, as a terminal does; else a message, until it was taken, for
+        _INTERRUPT_S at most. Raises ProcessLookupError."""
         if self.process is not None:
             self.process.signal_group(signal.SIGINT)
         else:
-            await self.channels.send("control", "interrupt_request", {})
+            with contextlib.suppress(TimeoutError):
+                await self.channels.ask("control", "interrupt_request", {}, _INTERRUPT_S)
+        if self.info.get("language_info", {}).get("name") == "python":
+            await self.channels.send("control", PLACE, {})  # it wakes a cell that awaits
+
+    async def place(self, deadline_s: float) -> dict[str, Any]:
+        """Where its cell is, the content of `place`'s reply. Raises TimeoutError, NoSignError."""
+        return await self.channels.ask("control", PLACE, {}, deadline_s, sign_s=deadline_s)
 
     async def shutdown(self) -> None:
         """End it: ask, then SIGTERM, then SIGKILL to its group, each with a deadline; then remove its sockets."""

@@ -301,6 +301,7 @@ def main() -> None:
         attempt(recorder.attach, app.session)
     attempt(run_each_once, app.kernel)
     attempt(lambda: load_beside("questions").install(app.kernel))
+    attempt(lambda: load_beside("place").install(app.kernel))
     summary = attempt(lambda: load_beside("formatter").install(app.kernel.shell))
     attempt(lambda: load_beside("lookup").install(app.kernel, summary))
     if log is not None:

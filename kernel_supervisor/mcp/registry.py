@@ -9,6 +9,7 @@ from typing import Any
 import mcp_types as types
 
 from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp import tools_interrupt as interrupt
 from kernel_supervisor.mcp import tools_kernels as kernels
 from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_notebook as notebook
@@ -122,7 +123,7 @@ TOOLS: dict[str, Tool] = {
         title="Interrupt",
         description="Stop the running cell (KeyboardInterrupt) and say whether it stopped. Variables stay.",
         model=a.Interrupt,
-        run=work.kernel_interrupt,
+        run=interrupt.kernel_interrupt,
         annotations=_changes(destructive=True, idempotent=True),
     ),
     "kernel_restart": Tool(

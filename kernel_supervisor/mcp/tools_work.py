@@ -122,36 +122,3 @@ def _entry_facts(call: Call, entry: Execution) -> dict[str, Any]:
         "queued_at": entry.queued_at,
         "code": entry.source,
     }
-
-
-async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
-    """Stop what runs, and see whether it did."""
-    session = await call.session(args.session)
-    if args.execution_id is not None:
-        execution, ticket = await call.supervisor.find_execution(args.execution_id)
-        if ticket is None:
-            return Answer(
-                text=f"execution {execution.id} is over already ({execution.status})", facts={"stopped": True}
-            )
-    else:
-        runner = call.supervisor.runner_of(session)
-        current = runner.current if runner is not None else None
-        # sent again after a daemon's death, it must not hit another execution than the first time
-        intent = {"execution_id": current.execution.id if current is not None else None}
-        asker = call.caller.asker.client_id
-        intent = await call.supervisor.records.begin_call(call.key, asker, "kernel_interrupt", intent)
-        if current is None or intent["execution_id"] != current.execution.id:
-            return Answer(text="nothing is running", facts={"stopped": False})
-        ticket = current
-    stopped = await call.supervisor.stop_execution(ticket, f"interrupted by {call.client}")
-    number = ticket.execution.id
-    if stopped:
-        return Answer(
-            text=f"execution {number} stopped ({ticket.execution.status})",
-            facts={"stopped": True, "execution_id": number},
-        )
-    text = (
-        f"execution {number} was sent SIGINT twice and still runs: it catches KeyboardInterrupt, or is in C code that "
-        f"does not look. Wait with kernel_output(execution_id={number}, wait=60), or kernel_restart to end the kernel."
-    )
-    return Answer(text=text, facts={"stopped": False, "execution_id": number})

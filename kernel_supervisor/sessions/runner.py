@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -58,6 +59,8 @@ class Runner:
         self._queue: deque[Ticket] = deque()
         self.current: Ticket | None = None
         self._wake = asyncio.Event()
+        self._between = asyncio.Lock()
+        """Held while an interrupt is on its way: no other execution begins before it has arrived."""
         self._finished: OrderedDict[str, Execution] = OrderedDict()
         self._late: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,13 +123,26 @@ class Runner:
         await self._settle(ticket, "aborted", reason)
         return True
 
+    async def interrupt(self, ticket: Ticket, reason: str) -> bool:
+        """Interrupt this execution, and never another; False where it does not run (any more)."""
+        async with self._between:
+            if self.current is not ticket or ticket.settled.is_set():
+                return False
+            ticket.cancelled = reason
+            with contextlib.suppress(ProcessLookupError):
+                await self.kernel.interrupt()
+            return True
+
     async def _own(self) -> None:
         while not self._over:
             if not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            ticket = self.current = self._queue.popleft()
+            async with self._between:
+                if self._over or not self._queue:  # it was withdrawn meanwhile
+                    continue
+                ticket = self.current = self._queue.popleft()
             try:
                 await self._run(ticket)
             except SupervisorError as error:
@@ -227,7 +243,7 @@ class Runner:
         ticket.close_question(question.id)
         await self.kernel.answer(question.id, text)
         if self._writer is not None:  # behind the answer: else a daemon's death could leave a cell that nobody answers
-            self._append(_over(ticket, question))
+            self._append(_over_record(ticket, question))
         return True
 
     async def _settle(self, ticket: Ticket, status: ExecutionStatus, reason: str) -> None:
@@ -374,7 +390,7 @@ def _message(channel: Channel, message: dict[str, Any]) -> Message:
     )
 
 
-def _over(ticket: Ticket, question: Question) -> bytes:
+def _over_record(ticket: Ticket, question: Question) -> bytes:
     """The record that a kernel with our recorder writes itself when one of its questions is over."""
     parent = {"msg_id": ticket.execution.msg_id}
     header = {"msg_id": new_msg_id(), "msg_type": OVER, "date": ""}

@@ -439,10 +439,8 @@ class Supervisor:
             if await runner.withdraw(ticket, reason):
                 return True
             for wait_s in _INTERRUPT_LADDER_S:
-                if runner.current is not ticket or ticket.settled.is_set():
+                if not await runner.interrupt(ticket, reason):
                     break
-                ticket.cancelled = reason
-                await runner.kernel.interrupt()
                 try:
                     await asyncio.wait_for(ticket.settled.wait(), wait_s)
                 except asyncio.TimeoutError:

@@ -1,0 +1,99 @@
+"""Stopping what runs, and saying truthfully what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernel_supervisor.core.model import Execution
+from kernel_supervisor.core.terminal import plain
+from kernel_supervisor.kernels.channels import NoSignError
+from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp.call import Answer, Call
+from kernel_supervisor.sessions.runner import Runner
+
+_BRIEFLY_S, _SIGN_S = 0.3, 0.9
+"""How long a kernel may take to say where it is: before it is interrupted, and after."""
+
+_Place = dict[str, Any] | None
+"""What a kernel said of its cell, empty where it cannot say; None where C code holds it."""
+
+
+async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
+    """Stop what runs, and see whether it did."""
+    session = await call.session(args.session)
+    if args.execution_id is not None:
+        execution, ticket = await call.supervisor.find_execution(args.execution_id)
+        if ticket is None:
+            return Answer(
+                text=f"execution {execution.id} is over already ({execution.status})", facts={"stopped": True}
+            )
+    else:
+        runner = call.supervisor.runner_of(session)
+        current = runner.current if runner is not None else None
+        # sent again after a daemon's death, it must not hit another execution than the first time
+        intent = {"execution_id": current.execution.id if current is not None else None}
+        asker = call.caller.asker.client_id
+        intent = await call.supervisor.records.begin_call(call.key, asker, "kernel_interrupt", intent)
+        if current is None or intent["execution_id"] != current.execution.id:
+            return Answer(text="nothing is running", facts={"stopped": False})
+        ticket = current
+    number, runner = ticket.execution.id, call.supervisor.runner_with(ticket)
+    before = await _place(runner, _BRIEFLY_S)
+    stopped = await call.supervisor.stop_execution(ticket, f"interrupted by {call.client}")
+    facts: dict[str, Any] = {"stopped": stopped, "execution_id": number, "status": ticket.execution.status}
+    if runner is None:  # it was queued, or is over
+        return Answer(text=f"execution {number} did not run any more ({ticket.execution.status})", facts=facts)
+    after = await _place(runner, _SIGN_S)
+    if stopped:
+        return Answer(text=_stopped(ticket.execution, before, after), facts=facts)
+    return Answer(text=_not_stopped(ticket.execution, after or before), facts={**facts, "place": after})
+
+
+async def _place(runner: Runner | None, deadline_s: float) -> _Place:
+    """Where the cell is, as its kernel says; None where it cannot say."""
+    if runner is None or runner.kernel.info.get("language_info", {}).get("name") != "python":
+        return {}
+    try:
+        return await runner.kernel.place(deadline_s)
+    except NoSignError:
+        return None
+    except TimeoutError:
+        return {}
+
+
+def _at(place: _Place) -> str:
+    if not place or not place.get("line"):
+        return ""
+    function = f" in {place['function']}()" if place["function"] else ""
+    return f", at line {place['line']}{function}: {plain(place['code'])}"
+
+
+def _threads(place: _Place) -> str:
+    count = place.get("threads", 0) if place else 0
+    if not count:
+        return ""
+    return (
+        f" {count} threads that run code of its cells go on."
+        if count > 1
+        else (" One thread that runs code of its cells goes on.")
+    )
+
+
+def _stopped(execution: Execution, before: _Place, after: _Place) -> str:
+    return f"execution {execution.id} stopped ({execution.status}){_at(before)}.{_threads(after)}"
+
+
+def _not_stopped(execution: Execution, place: _Place) -> str:
+    number = execution.id
+    if place is None:
+        why = (
+            "C code holds the interpreter, so that none of its Python code runs: the interrupt takes effect when that "
+            "call returns, unless the call ignores it"
+        )
+    else:
+        why = f"it catches KeyboardInterrupt, or is in C code that does not look{_at(place)}"
+    return (
+        f"execution {number} was interrupted twice and still runs: {why}.{_threads(place)} "
+        f"Wait with kernel_output(execution_id={number}, wait=60), or end the kernel, and its variables, with "
+        "kernel_restart."
+    )
