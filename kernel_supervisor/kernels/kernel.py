@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import zmq
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
@@ -149,7 +150,8 @@ class Kernel:
 
     async def answer(self, question: str, text: str) -> None:
         """Give `text` to the `input()` whose `input_request` has the msg_id `question`."""
-        await self.channels.send("stdin", "input_reply", {"status": "ok", "value": text}, parent={"msg_id": question})
+        value = text.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be sent
+        await self.channels.send("stdin", "input_reply", {"status": "ok", "value": value}, parent={"msg_id": question})
 
     async def teach(self) -> None:
         """Give a kernel that our recorder did not start what is not in it yet, without a trace in its history.
@@ -205,11 +207,15 @@ class Kernel:
             with contextlib.suppress(TimeoutError):
                 await self.channels.ask("control", "interrupt_request", {}, _INTERRUPT_S)
         if self.info.get("language_info", {}).get("name") == "python":
-            await self.channels.send("control", PLACE, {})  # it wakes a cell that awaits
+            with contextlib.suppress(zmq.ZMQError):  # it died of it, and is let go of already
+                await self.channels.send("control", PLACE, {})  # it wakes a cell that awaits
 
     async def place(self, deadline_s: float) -> dict[str, Any]:
         """Where its cell is, the content of `place`'s reply. Raises TimeoutError, NoSignError."""
-        return await self.channels.ask("control", PLACE, {}, deadline_s, sign_s=deadline_s)
+        try:
+            return await self.channels.ask("control", PLACE, {}, deadline_s, sign_s=deadline_s)
+        except zmq.ZMQError:
+            raise TimeoutError("the kernel is let go of") from None
 
     async def shutdown(self) -> None:
         """End it: ask, then SIGTERM, then SIGKILL to its group, each with a deadline; then remove its sockets."""

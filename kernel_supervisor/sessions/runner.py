@@ -13,17 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kernel_supervisor.core import model
 from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.core.model import (
-    Execution,
-    ExecutionStatus,
-    KernelState,
-    Mark,
-    Message,
-    MessageId,
-    Question,
-    Region,
-)
+from kernel_supervisor.core.model import Execution, ExecutionStatus, Mark, Message, MessageId, Question, Region
 from kernel_supervisor.kernels.channels import Channel, JupyterMessage
 from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.kernels.questions import OVER
@@ -77,7 +69,7 @@ class Runner:
         self._owner = asyncio.create_task(self._own(), name=f"owner of kernel {kernel.record.id}")
 
     @property
-    def state(self) -> KernelState:
+    def state(self) -> model.KernelState:
         """What the kernel is doing, as far as our own executions say."""
         if not self.kernel.alive:
             return "dead"

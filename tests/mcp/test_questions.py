@@ -77,6 +77,16 @@ async def test_a_client_that_cannot_ask_is_told_and_replies(desk: Home, era: str
     assert over.is_error
 
 
+async def test_an_answer_may_have_anything_in_it(desk: Home, era: str) -> None:
+    text = "\x00 \x1b[31m \U0001f600 \u2028 two\nlines " + "long " * 20_000
+    async with desk.client(era) as session:
+        await _waiting(session, "got = input()")
+        done = await session.call("kernel_reply", text=text)
+        got = await session.run(f"got == {text!r}")
+    assert done.facts["status"] == "ok"
+    assert got.text.splitlines()[-1] == "True"
+
+
 async def test_a_cell_that_nobody_waits_for_asks_too(desk: Home, era: str) -> None:
     user = User()
     async with desk.client(era, elicitation_callback=user) as session:
