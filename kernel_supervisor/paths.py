@@ -60,6 +60,11 @@ class Paths(NamedTuple):
         return os.path.join(self.state, "logs")
 
     @property
+    def servers(self) -> str:
+        """Where Jupyter servers elsewhere are, and their tokens: written by the user alone."""
+        return os.path.join(self.state, "servers.json")
+
+    @property
     def cache(self) -> str:
         """What can be fetched again: overlays for environments without ipykernel."""
         return os.path.join(self.state, "cache")

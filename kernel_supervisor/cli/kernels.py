@@ -19,7 +19,7 @@ def list_kernels(command: Command) -> int:
     except NoDaemonError:
         if not command.options.json:
             raise
-        facts = {"kernels": [], "others": []}
+        facts = {"kernels": [], "others": [], "troubles": []}
     if command.options.json:
         print_json(facts)
         return DONE
@@ -30,6 +30,8 @@ def list_kernels(command: Command) -> int:
         ["kernel", "session", "name", "state", "cells", "memory", "up", "last used", "directory"],
         [_row(each) for each in facts["kernels"]] + [_foreign_row(each) for each in facts["others"]],
     )
+    for trouble in facts["troubles"]:
+        print(f"not asked: {trouble}", file=sys.stderr)
     return DONE
 
 
@@ -40,7 +42,8 @@ def _row(kernel: dict[str, Any]) -> list[Any]:
 
 
 def _foreign_row(kernel: dict[str, Any]) -> list[Any]:
-    return [kernel["kernel_id"], "(Jupyter's)", "", "", "", "", "", "", kernel["connection_file"]]
+    where = kernel["notebook"] or kernel["connection_file"] or kernel["server"]
+    return [kernel["kernel_id"], "(Jupyter's)", kernel["spec"], kernel["state"], "", "", "", "", where]
 
 
 def kill(command: Command) -> int:
@@ -95,10 +98,13 @@ def console(command: Command) -> int:
         connection_file = command.find_kernel(command.options.kernel)["connection_file"]
     else:
         facts = command.tool("kernel_status")[1]
-        if not facts.get("connection_file"):
+        if "connection_file" not in facts:
             print("this directory's session has no kernel yet; `kernel-supervisor exec` starts one", file=sys.stderr)
             return FAILED
         connection_file = facts["connection_file"]
+    if not connection_file:
+        print("that kernel is on a server: a console needs a connection file on this machine", file=sys.stderr)
+        return FAILED
     command.close()
     print("Ctrl-D leaves the kernel running; quit and exit end it, with its variables.", file=sys.stderr, flush=True)
     os.execv(sys.executable, [sys.executable, "-m", "jupyter_console", "--existing", connection_file])

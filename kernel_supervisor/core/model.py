@@ -183,9 +183,20 @@ class KernelRecord:
     """The file that its standard output and error go to."""
     language_info: Mapping[str, Any] = field(default_factory=dict)
     """As its kernel_info_reply has it, once there was one."""
+    server: str = ""
+    """The base URL of the server that it is reached through, without a token; empty for a connection file."""
+    server_kernel: str = ""
+    """Its id there; empty while that server starts it for us."""
+    provisioner_state: str = ""
+    """What its provisioner needs to find it again, for one that a provisioner placed."""
     started_at: float = 0.0
     ended_at: float | None = None
     end_reason: str = ""
+
+    @property
+    def provisioned(self) -> bool:
+        """Whether a provisioner decides where it runs."""
+        return self.interpreter.kind == "provisioned"
 
     @property
     def ended(self) -> bool:

@@ -82,6 +82,7 @@ class Router:
                 connection.take(frame.header.get("call"), frame.body)
 
     async def _welcome(self, identity: bytes, asker: Asker, known: list[int]) -> None:
+        self._supervisor.kernels.servers.learn(asker.surroundings.env)
         welcome = {
             "protocol": PROTOCOL,
             "version": __version__,

@@ -16,6 +16,8 @@ from kernel_supervisor.environments.prefixes import prefix_of
 
 _IPYKERNEL_MODULES = ("ipykernel_launcher", "ipykernel")
 _SUGGESTIONS = 3
+PROVISIONED = "provisioned"
+"""The kind of an interpreter that a provisioner places."""
 
 
 def resolve(wanted: str, environments: Sequence[Environment], where: Where) -> Environment:
@@ -47,8 +49,12 @@ def as_interpreter(environment: Environment, why: str = "") -> Interpreter:
     """What starts a kernel in `environment`.
 
     Where the kernel is an ipykernel, `argv` ends before `-m`; else it is the kernelspec's whole command, and
-    has `{connection_file}` in it.
+    has `{connection_file}` in it; of a kernelspec with a provisioner it is the kernelspec's file.
     """
+    if environment.provisioned:
+        file = os.path.join(environment.resource_dir, "kernel.json")
+        language = environment.language
+        return Interpreter(name=environment.name, kind=PROVISIONED, argv=(file,), language=language, why=why)
     argv = environment.argv or (environment.python,)
     if len(argv) > 2 and "-m" in argv[1:-1]:
         at = argv.index("-m", 1)

@@ -11,6 +11,7 @@ import asyncio
 import hmac
 import json
 import logging
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,8 @@ _SOCKETS: dict[Channel, int] = {
     "stdin": zmq.DEALER,
     "iopub": zmq.SUB,
 }
+_PROBE_S = 0.3
+_WATCH_S, _MISSES = 3.0, 5
 OnMessage = Callable[[Channel, dict[str, Any]], None]
 
 # The kernel's protocol comes from jupyter_client as plain dictionaries; here they stay what they are.
@@ -170,5 +173,41 @@ class Channels:
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
-        for socket in self._sockets.values():
-            socket.close(0)
+        for each in self._sockets.values():
+            each.close(0)
+
+
+def listens(info: dict[str, Any]) -> bool:
+    """Whether somebody is behind the shell socket of a connection file's content. Blocks, not for long.
+
+    Raises OSError, ValueError, KeyError and TypeError for a content that is no connection file's.
+    """
+    if info.get("transport") == "ipc":
+        address: Any = f"{info['ip']}-{info['shell_port']}"
+        family = socket.AF_UNIX
+    else:
+        address, family = (info["ip"], int(info["shell_port"])), socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_S)
+        return probe.connect_ex(address) == 0
+
+
+async def watch(connection_file: Path, gone: Callable[[str], None]) -> None:
+    """Return once nobody listens behind a connection file any more, after `gone` was told why.
+
+    One that is being restarted is given the time that a kernel needs to start.
+    """
+    missed = 0
+    while missed < _MISSES:
+        await asyncio.sleep(_WATCH_S)
+        missed = 0 if await asyncio.to_thread(_somebody, connection_file) else missed + 1
+    gone("nobody listens at its sockets any more")
+
+
+def _somebody(connection_file: Path) -> bool:
+    try:
+        return listens(json.loads(connection_file.read_text()))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return True  # it is being written, or nobody can know

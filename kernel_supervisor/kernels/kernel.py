@@ -17,16 +17,19 @@ import zmq
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
-from kernel_supervisor.kernels import postmortem
-from kernel_supervisor.kernels.channels import Channel, Channels, JupyterMessage
+from kernel_supervisor.kernels import postmortem, server
+from kernel_supervisor.kernels.channels import Channel, Channels, JupyterMessage, OnMessage, watch
 from kernel_supervisor.kernels.launch import Surroundings, last_words, launch, remove_connection
 from kernel_supervisor.kernels.lookup import INSPECT, VARIABLES
 from kernel_supervisor.kernels.place import PLACE
 from kernel_supervisor.kernels.process import Process
+from kernel_supervisor.kernels.provisioned import Provisioned
+from kernel_supervisor.kernels.server import FindServer
+from kernel_supervisor.kernels.websocket import ServerChannels
 
 READY_DEADLINE_S = 60.0
 """An interpreter on a cold network disk takes its time; nothing hangs longer than this."""
-_ASK_AGAIN_S = 0.05
+_ASK_AGAIN_S, _ASK_SERVER_AGAIN_S = 0.05, 1.0
 _THEIR_SHARE = 0.75
 """Of the time that a look may take: what the kernel may use of it, so that its answer still arrives."""
 _AS_LONG_AS_IT_TAKES_S = 30 * 86_400.0
@@ -38,43 +41,73 @@ _SHUTDOWN_LADDER_S = (3.0, 3.0, 3.0)
 class Kernel:
     """A running kernel. `on_message` gets every message, `on_death` is called once; both on the loop."""
 
-    def __init__(self, record: KernelRecord, process: Process | None) -> None:
-        """Hold a kernel that was launched; `process` is None for kernels that are not on this machine or not ours."""
+    def __init__(self, record: KernelRecord, process: Process | None, find_server: FindServer | None = None) -> None:
+        """Hold a kernel that was launched; `process` is None for kernels that are not on this machine or not ours.
+
+        `find_server` gives the server that has it, if there is one.
+        """
         self.record = record
         self.process = process
+        self._find_server = find_server
+        self.provisioned: Provisioned | None = None
         self.info: dict[str, Any] = {}
         """The content of its kernel_info_reply."""
-        self.on_message: Callable[[Channel, JupyterMessage], None] = lambda channel, message: None
+        self._on_message: OnMessage | None = None
+        self._early: list[tuple[Channel, JupyterMessage]] = []
+        """What was heard before anybody listened, of a kernel that does not record itself."""
         self.on_death: Callable[[], None] = lambda: None
+        self.on_resumed: Callable[[str], None] = lambda gap: None
+        """Called when a broken connection is up again, with what is to be said of the time between."""
+        self.on_restarted: Callable[[], None] = lambda: None
+        """Called when somebody else restarted it."""
+        self.on_state: Callable[[str], None] = lambda state: None
+        """Called now and then with what its server says that it does."""
         self.memory: postmortem.MemoryWatch | None = None
         self.last_variables: tuple[float, dict[str, Any]] | None = None
         """What `variables` found when all were asked for last, and when that was."""
         self._heard = False
         self._ready = asyncio.Event()
         self._dead = asyncio.Event()
-        self.channels: Channels
+        self._gone_because = ""
+        self._restarting = False
+        self._watch: asyncio.Task[None] | None = None
+        self.channels: Channels | ServerChannels
 
     @classmethod
     async def start(cls, record: KernelRecord, surroundings: Surroundings) -> Kernel:
         """Launch a kernel. It is not ready before `connect`. Raises UnavailableError."""
+        if record.provisioned:
+            provisioned = await Provisioned.start(record, surroundings)
+            kernel = cls(replace(record, provisioner_state=await provisioned.state()), None)
+            kernel.provisioned = provisioned
+            return kernel
         process = await launch(record, surroundings)
         return cls(replace(record, process=process.identity), process)
 
     @classmethod
-    def adopt(cls, record: KernelRecord) -> Kernel:
+    def adopt(cls, record: KernelRecord, find_server: FindServer | None = None) -> Kernel:
         """Take over a kernel that lives. Raises ProcessLookupError where it does not."""
-        return cls(record, Process(record.process) if record.process is not None else None)
+        return cls(record, Process(record.process) if record.process is not None else None, find_server)
 
     async def connect(self, deadline_s: float = READY_DEADLINE_S) -> None:
         """Connect and wait until it answers and its messages arrive.
 
         Asked on the control channel, so that a busy kernel answers too. Raises UnavailableError, with the
-        stage and the end of its standard error.
+        stage and the end of its standard error, or with the server's reason; KernelGoneError where that has it
+        no more.
         """
         if self.process is not None:
             self.process.watch(self._died)
             await asyncio.to_thread(self.watch_memory, system=True)
-        self.channels = Channels(Path(self.record.connection_file), self.record.channel_identity, self._take)
+        if self.record.provisioned:
+            self.provisioned = self.provisioned or await Provisioned.adopt(self.record)
+            watching = self.provisioned.watch(self._left)
+            self._watch = asyncio.create_task(watching, name=f"watch of kernel {self.record.id}")
+        self.channels = self._open_channels()
+        ask_again_s = _ASK_AGAIN_S
+        if isinstance(self.channels, ServerChannels):
+            await self.channels.connected(deadline_s)
+            ask_again_s = _ASK_SERVER_AGAIN_S
         end = asyncio.get_running_loop().time() + deadline_s
         while not self._ready.is_set():
             if self._dead.is_set() or (self.process is not None and not self.process.alive()):
@@ -87,8 +120,35 @@ class Kernel:
                 )
             await self.channels.send("control", "kernel_info_request", {})
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._ready.wait(), _ASK_AGAIN_S)
+                await asyncio.wait_for(self._ready.wait(), ask_again_s)
         self.record = replace(self.record, language_info=dict(self.info.get("language_info") or {}))
+
+    def _open_channels(self) -> Channels | ServerChannels:
+        """Through the connection file where there is one here. Who else has the kernel is watched, else its sockets."""
+        record, identity = self.record, self.record.channel_identity
+        if self._find_server is not None:
+            watching = server.watch(self._find_server, record.server_kernel, self._left, self._told_state)
+            self._watch = asyncio.create_task(watching, name=f"watch of kernel {record.id}")
+            if not record.connection_file:
+                return ServerChannels(
+                    self._find_server,
+                    record.server_kernel,
+                    identity,
+                    self._take,
+                    on_resumed=lambda gap: self.on_resumed(gap),
+                    on_gone=self._left,
+                )
+        elif not record.owned:
+            watching = watch(Path(record.connection_file), self._left)
+            self._watch = asyncio.create_task(watching, name=f"watch of kernel {record.id}")
+        return Channels(Path(record.connection_file), identity, self._take)
+
+    def listen(self, on_message: OnMessage) -> None:
+        """From now on `on_message` gets every message, those first that came before anybody listened."""
+        self._on_message = on_message
+        for channel, message in self._early:
+            on_message(channel, message)
+        self._early.clear()
 
     def _take(self, channel: Channel, message: JupyterMessage) -> None:
         if channel == "iopub":
@@ -97,7 +157,29 @@ class Kernel:
             self.info = message["content"]
         if self._heard and self.info:
             self._ready.set()
-        self.on_message(channel, message)
+        if self._on_message is not None:
+            self._on_message(channel, message)
+        elif not self.record.recorded:
+            self._early.append((channel, message))
+        if channel == "iopub" and self.process is None:
+            announced = _announces_restart(message)
+            if announced and not self._restarting:
+                self.on_restarted()
+            self._restarting = announced
+
+    def _told_state(self, state: str) -> None:
+        if not self.trouble:
+            self.on_state(state)
+
+    def _left(self, why: str) -> None:
+        if not self._dead.is_set():
+            self._gone_because = why
+            self._died()
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be reached at the moment; empty where nothing says so."""
+        return self.channels.trouble if isinstance(self.channels, ServerChannels) else ""
 
     def _died(self) -> None:
         self._dead.set()
@@ -119,7 +201,7 @@ class Kernel:
     def post_mortem(self) -> str:
         """Why it died, as far as can be known. Blocks on files."""
         if self.process is None:
-            return "the kernel is gone"
+            return f"the kernel is gone: {self._gone_because}" if self._gone_because else "the kernel is gone"
         return postmortem.explain(self.record, self.process.exit(), self.memory)
 
     def read_surroundings(self) -> Surroundings | None:
@@ -180,7 +262,10 @@ class Kernel:
 
     async def pass_through_shell(self) -> None:
         """Return when everything that was sent on the shell channel so far is done; no deadline but its owner's."""
-        await self.channels.ask("shell", "kernel_info_request", {}, _AS_LONG_AS_IT_TAKES_S)
+        while True:  # a connection that breaks takes the question along
+            with contextlib.suppress(TimeoutError):
+                await self.channels.ask("shell", "kernel_info_request", {}, _AS_LONG_AS_IT_TAKES_S)
+                return
 
     async def variables(self, name: str, type_name: str, deadline_s: float, sign_s: float | None) -> dict[str, Any]:
         """The content of `lookup.variables`: those whose names and types have these parts.
@@ -198,11 +283,27 @@ class Kernel:
         content = {"expression": expression, "detail": detail, "deadline_s": deadline_s * _THEIR_SHARE}
         return await self.channels.ask("control", INSPECT, content, deadline_s, sign_s=sign_s)
 
+    @property
+    def language(self) -> str:
+        """What it runs, as it says itself: `python`, `bash`, `R`."""
+        return str((self.info.get("language_info") or {}).get("name") or "")
+
+    async def inspect_as_jupyter(self, expression: str, deadline_s: float) -> str:
+        """What a kernel of another language says of `expression`, empty where nothing. Raises TimeoutError."""
+        content = {"code": expression, "cursor_pos": len(expression), "detail_level": 0}
+        reply = await self.channels.ask("shell", "inspect_request", content, deadline_s)
+        data = reply.get("data") or {}
+        return str(data.get("text/plain") or data.get("text/markdown") or "") if reply.get("found") else ""
+
     async def interrupt(self) -> None:
-        """SIGINT to the kernel and what it started, as a terminal does; else a message, until it was taken, for
-        _INTERRUPT_S at most. Raises ProcessLookupError."""
+        """SIGINT to the kernel and what it started, as a terminal does; else through its server, or a message, until it
+        was taken, for _INTERRUPT_S at most. Raises ProcessLookupError, UnavailableError."""
         if self.process is not None:
             self.process.signal_group(signal.SIGINT)
+        elif self.provisioned is not None and not self.provisioned.by_message:
+            await self.provisioned.interrupt(self.record)
+        elif self._find_server is not None:
+            await server.interrupt_kernel(await self._find_server(), self.record.server_kernel)
         else:
             with contextlib.suppress(TimeoutError):
                 await self.channels.ask("control", "interrupt_request", {}, _INTERRUPT_S)
@@ -218,9 +319,17 @@ class Kernel:
             raise TimeoutError("the kernel is let go of") from None
 
     async def shutdown(self) -> None:
-        """End it: ask, then SIGTERM, then SIGKILL to its group, each with a deadline; then remove its sockets."""
+        """End it: ask, then SIGTERM, then SIGKILL to its group, each with a deadline; then remove its sockets.
+
+        One behind a server is ended there. Raises ServerError.
+        """
         request, term, kill = _SHUTDOWN_LADDER_S
-        if self.process is None:
+        if self._find_server is not None:
+            await server.end_kernel(await self._find_server(), self.record.server_kernel)
+        elif self.provisioned is not None:
+            await self._ask_to_end()
+            await self.provisioned.end(self.record)
+        elif self.process is None:
             await self._ask_to_end()
         elif self.process.alive():
             await self.channels.send("control", "shutdown_request", {"restart": False})
@@ -228,10 +337,11 @@ class Kernel:
                 await self._signal(signal.SIGKILL, kill)
             self.process.exit()
         await self.close()
-        if self.record.owned:
-            remove_connection(self.record)
+        remove_connection(self.record)
 
     async def _ask_to_end(self) -> None:
+        if not hasattr(self, "channels"):
+            return
         with contextlib.suppress(TimeoutError):  # it is not ours: asking is all that can be done
             await self.channels.ask("control", "shutdown_request", {"restart": False}, _SHUTDOWN_LADDER_S[0])
 
@@ -245,10 +355,20 @@ class Kernel:
 
     async def close(self) -> None:
         """Let go of it; it runs on."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
         if hasattr(self, "channels"):
             await self.channels.close()
         if self.process is not None:
             self.process.close()
+
+
+def _announces_restart(message: JupyterMessage) -> bool:
+    """Whether a message on iopub says that the kernel is started again: its own, or its server's."""
+    if message["msg_type"] == "shutdown_reply":
+        return bool(message["content"].get("restart"))
+    return bool(message["msg_type"] == "status" and message["content"].get("execution_state") == "restarting")
 
 
 def _umask_of(pid: int) -> int | None:

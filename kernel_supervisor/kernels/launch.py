@@ -105,7 +105,9 @@ _SEARCHED, _WORDS = 32_768, 2_000
 
 
 def remove_connection(record: KernelRecord) -> None:
-    """Remove the connection file and the sockets of a kernel that is gone."""
+    """Remove the connection file and the sockets of a kernel of ours that is gone; those of others are theirs."""
+    if not record.owned or not record.connection_file:
+        return
     base = Path(record.connection_file)
     for path in base.parent.glob(f"{base.stem}*"):
         path.unlink(missing_ok=True)

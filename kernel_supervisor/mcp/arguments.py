@@ -122,13 +122,14 @@ class Restart(Arguments):
     """kernel_restart."""
 
     replay: Annotated[bool, Field(description="then run the cells that succeeded again, up to the first error")] = False
+    force: Annotated[bool, Field(description="also a kernel that somebody else started on a server")] = False
     session: Session = ""
 
 
 class UseEnv(Arguments):
     """kernel_use_env."""
 
-    env_name: Annotated[str, Field(description="name, prefix or interpreter, see kernel_list_envs")]
+    env_name: Annotated[str, Field(description="name, prefix or interpreter, see kernel_list_envs; SERVER:SPEC")]
     fresh: Annotated[bool, Field(description="a new kernel even if one runs there already")] = False
     session: Session = ""
 
@@ -136,7 +137,7 @@ class UseEnv(Arguments):
 class Attach(Arguments):
     """kernel_attach."""
 
-    kernel_id: Annotated[str, Field(description="id or its beginning, or a connection file")]
+    kernel_id: Annotated[str, Field(description="id or its beginning, notebook, connection file or server URL")]
     session: Session = ""
 
 

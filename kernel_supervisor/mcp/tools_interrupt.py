@@ -28,7 +28,7 @@ async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
                 text=f"execution {execution.id} is over already ({execution.status})", facts={"stopped": True}
             )
     else:
-        runner = call.supervisor.runner_of(session)
+        runner = await call.supervisor.present_runner(session)
         current = runner.current if runner is not None else None
         # sent again after a daemon's death, it must not hit another execution than the first time
         intent = {"execution_id": current.execution.id if current is not None else None}

@@ -39,8 +39,13 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
         f"session {session.name} in {session.directory}",
         f"kernel {_called(record)} ({record.id}), {facts['state']}, execution count {facts['execution_count']}",
         f"interpreter {facts['interpreter']} ({record.interpreter.why or record.interpreter.kind})",
-        f"up {span(facts['uptime_s'])}, memory {size(facts['memory_bytes']) or 'not known'}, pid {facts['pid']}",
+        f"up {span(facts['uptime_s'])}, memory {size(facts['memory_bytes']) or 'not known'}, pid "
+        f"{facts['pid'] or 'not known'}",
     ]
+    if record.server:
+        lines.append(f"on the server {record.server}")
+    if runner.kernel.trouble:
+        lines.append(f"not connected: {runner.kernel.trouble}")
     if runner.current is not None:
         execution = runner.current.execution
         lines.append(
@@ -88,6 +93,8 @@ async def _kernel_facts(runner: Runner) -> dict[str, Any]:
         "last_used_at": runner.last_used,
         "started_at": record.started_at,
         "owned": record.owned,
+        "server": record.server,
+        "trouble": runner.kernel.trouble,
     }
 
 
@@ -111,7 +118,7 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
     intent: dict[str, Any] = {"generation": generation, "replay": [cell.id for cell in replayed]}
     intent = await call.supervisor.records.begin_call(call.key, call.caller.asker.client_id, "kernel_restart", intent)
     if record is None or record.ended or record.generation == intent["generation"]:
-        runner = await call.supervisor.restart(session, call.caller.asker, call.client)
+        runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=args.force)
         record = runner.kernel.record
     text = (
         f"kernel {_called(record)} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
@@ -169,6 +176,7 @@ async def kernel_list_envs(call: Call, args: a.NoArguments) -> Answer:
     """Environments that a kernel can run in."""
     session = await call.session(args.session)
     found = await asyncio.to_thread(discover, call.caller.asker.where)
+    there, troubles = await foreign.specs(call.supervisor.kernels.servers)
     record = await call.supervisor.kernel_record(session)
     current = record.interpreter.prefix if record is not None else None
     rows, facts = [], []
@@ -196,8 +204,16 @@ async def kernel_list_envs(call: Call, args: a.NoArguments) -> Answer:
             }
             | {"ipykernel": each.ipykernel, "language": each.language, "current": here, "broken": each.broken}
         )
+    for spec in there:
+        here = record is not None and record.interpreter.argv == spec.argv
+        rows.append(["→" if here else "", spec.name, spec.kind, spec.language, "its own", spec.argv[0]])
+        facts.append(
+            {"name": spec.name, "kind": spec.kind, "prefix": "", "python": "", "python_version": ""}
+            | {"ipykernel": "", "language": spec.language, "current": here, "broken": "", "server": spec.argv[0]}
+        )
     text = table(["", "name", "kind", "python", "ipykernel", "where"], rows) if rows else "no environments were found"
-    return Answer(text=text, facts={"environments": facts})
+    text += "".join(f"\nnot asked: {trouble}" for trouble in troubles)
+    return Answer(text=text, facts={"environments": facts, "troubles": troubles})
 
 
 async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
@@ -205,8 +221,11 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     session = await call.session(args.session)
     asker = call.caller.asker
     wanted = needed(args.env_name, "env_name is empty: kernel_list_envs lists environments").strip()
+    on_server = await foreign.spec_on_server(wanted, call.supervisor.kernels.servers)
     if wanted == "default":
         interpreter = await asyncio.to_thread(call.supervisor.default_interpreter, asker)
+    elif on_server is not None:
+        interpreter = on_server
     else:
         found = await asyncio.to_thread(discover, asker.where)
         environment = await asyncio.to_thread(resolve, wanted, found, asker.where)
@@ -227,32 +246,45 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
 async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
     """Every living kernel: ours, and those of Jupyter."""
     session = await call.session(args.session)
+    supervisor = call.supervisor.kernels
+    runners = list(supervisor.runners.values())
+    overview = await foreign.find(call.caller.asker.surroundings.env, supervisor.servers)
+    found = {each.id: each for each in overview.kernels}
     kernels = []
-    for runner in list(call.supervisor.kernels.runners.values()):
+    for runner in runners:
+        record = runner.kernel.record
+        theirs = found.pop(record.server_kernel, None) or _behind(record.connection_file, found)
         facts = await _kernel_facts(runner)
-        kernels.append(
-            {
-                **facts,
-                "session": runner.kernel.record.session,
-                "current": facts["kernel_id"] == session.kernel_id,
-            }
-        )
-    known = {kernel["connection_file"] for kernel in kernels}
-    others = [
-        each for each in await foreign.find(call.caller.asker.surroundings.env) if each.connection_file not in known
-    ]
+        facts |= {"session": record.session, "current": record.id == session.kernel_id}
+        kernels.append({**facts, "notebook": theirs.path if theirs is not None else ""})
     rows = [_running_row(each) for each in kernels]
-    rows += [["", each.id, "", "(Jupyter's)", "", "", ""] for each in others]
-    text = (
-        table(["", "kernel", "name", "session", "state", "memory", "last used"], rows)
-        if rows
-        else "no kernels are running"
-    )
-    facts = {
-        "kernels": kernels,
-        "others": [{"kernel_id": each.id, "connection_file": each.connection_file} for each in others],
+    rows += [["", each.id, each.path or each.spec, _where(each), each.state, "", ""] for each in found.values()]
+    head = ["", "kernel", "name", "session", "state", "memory", "last used"]
+    lines = [table(head, rows) if rows else "no kernels are running"]
+    lines += [f"not asked: {trouble}" for trouble in overview.troubles]
+    facts = {"kernels": kernels, "others": [_foreign_facts(each) for each in found.values()]}
+    return Answer(text="\n".join(lines), facts={**facts, "troubles": list(overview.troubles)})
+
+
+def _behind(connection_file: str, found: dict[str, foreign.Found]) -> foreign.Found | None:
+    """The kernel of that connection file, taken out of `found`."""
+    same = [each for each in found.values() if connection_file and each.connection_file == connection_file]
+    return found.pop(same[0].id) if same else None
+
+
+def _where(kernel: foreign.Found) -> str:
+    return f"(Jupyter's, {kernel.server.name})" if kernel.server is not None else "(Jupyter's)"
+
+
+def _foreign_facts(kernel: foreign.Found) -> dict[str, Any]:
+    return {
+        "kernel_id": kernel.id,
+        "connection_file": kernel.connection_file,
+        "server": kernel.server.url if kernel.server is not None else "",
+        "notebook": kernel.path,
+        "spec": kernel.spec,
+        "state": kernel.state,
     }
-    return Answer(text=text, facts=facts)
 
 
 def _running_row(kernel: dict[str, Any]) -> list[Any]:
@@ -264,18 +296,31 @@ def _running_row(kernel: dict[str, Any]) -> list[Any]:
 async def kernel_attach(call: Call, args: a.Attach) -> Answer:
     """Work in a kernel that runs already."""
     session = await call.session(args.session)
-    kernels = call.supervisor.kernels
-    wanted, asker = needed(args.kernel_id, _NAME_A_KERNEL).strip(), call.caller.asker
-    theirs = await foreign.choose(wanted, asker.surroundings.env, asker.cwd) if wanted not in kernels.runners else None
-    if theirs is not None:
-        runner = await kernels.attach(foreign.record_of(theirs, session, call.supervisor.paths.logs))
-    else:
-        runner = kernels.runners[naming.kernel_id(wanted, kernels.runners)]
+    wanted = needed(args.kernel_id, _NAME_A_KERNEL).strip()
+    runner = await _ours(call, wanted) or await _theirs(call, session, wanted)
     record = runner.kernel.record
     note = f"From here on in kernel {record.interpreter.name} ({record.id})."
     await call.supervisor.switch(session, runner, call.client, note)
-    text = f"attached to kernel {record.id} ({record.interpreter.name}); kernel_detach returns to the default kernel"
-    return Answer(text=text, facts={"kernel_id": record.id, "connection_file": record.connection_file})
+    on = f" on {record.server}" if record.server else ""
+    text = (
+        f"attached to kernel {record.id} ({record.interpreter.name}){on}; kernel_detach returns to the default kernel"
+    )
+    facts = {"kernel_id": record.id, "connection_file": record.connection_file, "server": record.server}
+    return Answer(text=text, facts=facts)
+
+
+async def _ours(call: Call, wanted: str) -> Runner | None:
+    """A kernel that this daemon holds already, by its id or the beginning of one."""
+    runners = call.supervisor.kernels.runners
+    if not any(kernel_id.startswith(wanted) for kernel_id in runners):
+        return None
+    return runners[naming.kernel_id(wanted, runners)]
+
+
+async def _theirs(call: Call, session: SessionRecord, wanted: str) -> Runner:
+    asker, kernels = call.caller.asker, call.supervisor.kernels
+    found = await foreign.choose(wanted, asker.surroundings.env, asker.cwd, kernels.servers)
+    return await kernels.attach(foreign.record_of(found, session, call.supervisor.paths.logs))
 
 
 async def kernel_detach(call: Call, args: a.NoArguments) -> Answer:

@@ -30,6 +30,8 @@ async def kernel_inspect(call: Call, args: a.Inspect) -> Answer:
     runner = await _living(call, args.session)
     if runner is None:
         return _no_kernel()
+    if _speaks_another_language(runner):
+        return await _inspect_as_jupyter(call, runner, expression)
     try:
         found = await runner.kernel.inspect(expression, args.detail, *_patience(runner))
     except TimeoutError as error:
@@ -41,6 +43,27 @@ async def kernel_inspect(call: Call, args: a.Inspect) -> Answer:
     if found["status"] != "ok":
         raise RefusedError(f"{expression}: {found['ename']}: {found['evalue']}")
     return Answer(text=plain(_described(found)), facts=found)
+
+
+def _speaks_another_language(runner: Runner) -> bool:
+    return runner.kernel.language not in ("", "python")
+
+
+async def _inspect_as_jupyter(call: Call, runner: Runner, expression: str) -> Answer:
+    """What a kernel of another language says itself: Jupyter has a request for that, behind what runs."""
+    language = runner.kernel.language
+    if runner.current is not None:
+        raise RefusedError(f"this kernel runs {language}, and is busy: it can be asked about a name once it is idle")
+    try:
+        text = plain(await runner.kernel.inspect_as_jupyter(expression, LOOKUP_S)).strip()
+    except TimeoutError:
+        await _living(call, runner.kernel.record.session)  # which says of one that died why
+        raise RefusedError(f"this kernel runs {language} and does not answer: kernel_exec can show it") from None
+    if not text:
+        raise RefusedError(
+            f"this kernel runs {language} and knows nothing of {expression!r} to tell: kernel_exec can show it"
+        )
+    return Answer(text=text, facts={"expression": expression, "language": language, "text": text})
 
 
 def _described(found: dict[str, Any]) -> str:
@@ -60,6 +83,12 @@ async def kernel_list_vars(call: Call, args: a.ListVars) -> Answer:
     runner = await _living(call, args.session)
     if runner is None:
         return _no_kernel(variables=[])
+    if _speaks_another_language(runner):
+        language = runner.kernel.language
+        raise RefusedError(
+            f"this kernel runs {language}: variables can be listed in Python only. kernel_inspect asks it about one "
+            f"name, and kernel_exec can list them in {language} itself"
+        )
     try:
         found = await runner.kernel.variables(args.filter, args.type, *_patience(runner))
     except TimeoutError as error:

@@ -20,7 +20,7 @@ _MARKS_SHOWN = 3
 _MARKS = {
     "hole": "some output could not be recorded",
     "limit": "recording stopped at its limit, later output was not kept",
-    "gap": "nobody was listening for a while, output of that time is missing",
+    "gap": "nobody was listening for a while, output of that time may be missing",
 }
 
 

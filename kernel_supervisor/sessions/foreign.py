@@ -1,4 +1,4 @@
-"""Kernels that somebody else started: found by their connection files, attached, never ended unasked."""
+"""Kernels that somebody else started: found by connection files and servers, attached, never ended unasked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import asyncio
 import json
 import os
 import secrets
-import socket
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +16,97 @@ from jupyter_core.paths import jupyter_runtime_dir
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionRecord
-
-_PROBE_S = 0.3
+from kernel_supervisor.kernels.channels import listens
+from kernel_supervisor.kernels.server import (
+    KernelGoneError,
+    Server,
+    ServerError,
+    ServerKernel,
+    find_kernel,
+    kernelspecs,
+    list_kernels,
+)
+from kernel_supervisor.sessions.placing import ON_SERVER
+from kernel_supervisor.sessions.servers import Servers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A living kernel behind a connection file that is not ours."""
+    """A living kernel that is not ours: behind a connection file, on a server, or both."""
 
     id: str
-    """What Jupyter calls it: the part of the file's name after `kernel-`."""
-    connection_file: str
-    language: str
+    """What Jupyter calls it: the part of the file's name after `kernel-`, and its id on the server."""
+    connection_file: str = ""
+    """Empty where there is none on this machine."""
+    language: str = ""
+    server: Server | None = None
+    spec: str = ""
+    state: str = ""
+    """As the server has it."""
+    path: str = ""
+    """The notebook that works in it: a path on this machine where the server is here, else one on the server."""
+
+    @property
+    def words(self) -> str:
+        """The kernel in a list of candidates."""
+        about = [self.path, self.server.name if self.server is not None else self.connection_file]
+        return f"{self.id} ({', '.join(part for part in about if part)})"
 
 
-async def find(env: Mapping[str, str]) -> list[Found]:
-    """Every kernel in the client's Jupyter runtime folder that something answers for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """What there is, and which servers could not be asked."""
+
+    kernels: tuple[Found, ...]
+    troubles: tuple[str, ...]
+    """For each such server its name and the reason."""
+
+
+async def find(env: Mapping[str, str], servers: Servers) -> Overview:
+    """Every kernel in the client's Jupyter runtime folder that something answers for, and on every server.
+
+    All are asked at the same time, each with a short limit.
+    """
+    asked = await servers.all()
+    by_file, by_server = await asyncio.gather(_by_file(env), asyncio.gather(*map(_on_server, asked)))
+    found = {kernel.id: kernel for kernel in by_file}
+    troubles = []
+    for answer in by_server:
+        if isinstance(answer, str):
+            troubles.append(answer)
+            continue
+        for kernel in answer:
+            here = found.get(kernel.id, kernel)
+            found[kernel.id] = replace(kernel, connection_file=here.connection_file, language=here.language)
+    return Overview(kernels=tuple(found.values()), troubles=tuple(filter(None, troubles)))
+
+
+async def _by_file(env: Mapping[str, str]) -> list[Found]:
     folder = env.get("JUPYTER_RUNTIME_DIR") or jupyter_runtime_dir()
     files = await asyncio.to_thread(lambda: sorted(Path(folder).glob("kernel-*.json")))
     found = await asyncio.gather(*(asyncio.to_thread(_living, path) for path in files))
     return [kernel for kernel in found if kernel is not None]
 
 
+async def _on_server(server: Server) -> list[Found] | str:
+    """A server's kernels, or why it did not tell; empty for one that runs no more, whose file was left behind."""
+    try:
+        return [_as_found(server, kernel) for kernel in await list_kernels(server)]
+    except ServerError as error:
+        left_behind = server.root and server.name == server.url and error.nobody
+        return "" if left_behind else str(error)
+
+
+def _as_found(server: Server, kernel: ServerKernel) -> Found:
+    path = os.path.join(server.root, kernel.path) if server.root and kernel.path else kernel.path
+    return Found(id=kernel.id, server=server, spec=kernel.spec, state=kernel.state, path=path)
+
+
 def _living(path: Path) -> Found | None:
     """The kernel of a connection file, if its shell socket is there. Stale files are normal."""
     try:
         info = json.loads(path.read_text())
-        if not _listens(info):
+        if not listens(info):
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -54,42 +117,141 @@ def _living(path: Path) -> Found | None:
     )
 
 
-def _listens(info: dict[str, Any]) -> bool:
-    if info.get("transport") == "ipc":
-        address: Any = f"{info['ip']}-{info['shell_port']}"
-        family = socket.AF_UNIX
-    else:
-        address, family = (info["ip"], int(info["shell_port"])), socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_PROBE_S)
-        return probe.connect_ex(address) == 0
+async def specs(servers: Servers) -> tuple[list[Interpreter], list[str]]:
+    """What configured servers start, and the reasons of those that did not tell."""
+    asked = [server for server in await servers.all() if server.name != server.url]
+    answers = await asyncio.gather(*(kernelspecs(server) for server in asked), return_exceptions=True)
+    found, troubles = [], []
+    for server, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, ServerError):
+            troubles.append(str(answer))
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            found += [_as_interpreter(server, name, spec) for name, spec in sorted(answer.items())]
+    return found, troubles
 
 
-async def choose(wanted: str, env: Mapping[str, str], directory: str) -> Found | None:
-    """The kernel that `wanted` means: a connection file, an id or the beginning of one; None where nothing fits.
+async def spec_on_server(wanted: str, servers: Servers) -> Interpreter | None:
+    """What `SERVER:SPEC` starts; None where `wanted` names no server. Raises RefusedError, ServerError."""
+    name, colon, spec = wanted.rpartition(":")
+    server = await servers.named(name) if colon else None
+    if server is None:
+        return None
+    there = await kernelspecs(server)
+    if spec not in there:
+        raise RefusedError(f"{server.words} has no kernelspec {spec!r}; it has {', '.join(sorted(there)) or 'none'}")
+    return _as_interpreter(server, spec, there[spec])
 
-    Raises RefusedError where several fit, and for a connection file without a living kernel.
+
+def _as_interpreter(server: Server, name: str, spec: Mapping[str, Any]) -> Interpreter:
+    return Interpreter(
+        name=f"{server.name}:{name}",
+        kind=ON_SERVER,
+        argv=(server.url, name),
+        language=str(spec.get("language") or ""),
+        why=f"started on {server.words}",
+    )
+
+
+async def choose(wanted: str, env: Mapping[str, str], directory: str, servers: Servers) -> Found:
+    """The kernel that `wanted` means: a connection file, a URL, a notebook, an id or the beginning of one, which
+    may have a server's name and a colon before it.
+
+    Raises RefusedError where nothing or more than one fits, and for a connection file without a living kernel;
+    ServerError where the server that was named does not tell.
     """
     if wanted.endswith(".json"):
         kernel = await asyncio.to_thread(lambda: _living(Path(directory, os.path.expanduser(wanted))))
         if kernel is None:
             raise RefusedError(f"there is no living kernel behind the connection file {wanted}")
-        return kernel
-    matches = [kernel for kernel in await find(env) if kernel.id.startswith(wanted)]
-    if len(matches) > 1:
-        raise RefusedError(f"several kernels begin with {wanted!r}: {', '.join(kernel.id for kernel in matches)}")
-    return matches[0] if matches else None
+        return await _with_server(kernel, env, servers)
+    if "://" in wanted:
+        server, rest = await servers.meant(wanted)
+        return await _by_page(server, rest, env)
+    name, colon, rest = wanted.partition(":")
+    named = await servers.named(name) if colon else None
+    if named is not None:
+        return await _of_server(named, rest, env)
+    overview = await find(env, servers)
+    fitting = _fitting(wanted, overview.kernels, directory)
+    why = "".join(f"; {trouble}" for trouble in overview.troubles)
+    return _only(fitting, wanted, f"there is no kernel {wanted!r}; kernel_list_running lists them{why}")
+
+
+async def _with_server(kernel: Found, env: Mapping[str, str], servers: Servers) -> Found:
+    """A kernel of a connection file, with the server that has it, too."""
+    overview = await find(env, servers)
+    same = [each for each in overview.kernels if each.id == kernel.id and each.server is not None]
+    return replace(same[0], connection_file=kernel.connection_file, language=kernel.language) if same else kernel
+
+
+async def _by_page(server: Server, page: str, env: Mapping[str, str]) -> Found:
+    """The kernel of a server's page: of its API, of a notebook, or the only one there is."""
+    parts = page.split("/")
+    if parts[:2] == ["api", "kernels"] and len(parts) > 2:
+        return await _of_server(server, parts[2], env)
+    if "tree" in parts or "notebooks" in parts:
+        at = parts.index("tree") if "tree" in parts else parts.index("notebooks")
+        return await _of_server(server, "/".join(parts[at + 1 :]), env)
+    return await _of_server(server, "", env)
+
+
+async def _of_server(server: Server, wanted: str, env: Mapping[str, str]) -> Found:
+    """A kernel of one server: by id, its beginning or a notebook; the only one where nothing is said."""
+    try:
+        kernels = [_as_found(server, kernel) for kernel in await list_kernels(server)]
+    except ServerError as error:
+        if error.status not in (403, 404, 405) or not wanted:
+            raise
+        kernels = []  # a gateway lists its kernels only if it was told to, and knows each of them all the same
+    fitting = _fitting(wanted, kernels, server.root)
+    if not fitting and wanted and "/" not in wanted:
+        try:
+            fitting = [_as_found(server, await find_kernel(server, wanted))]
+        except KernelGoneError:
+            fitting = []
+    there = ", ".join(kernel.words for kernel in kernels) or "none"
+    found = _only(fitting, wanted or server.name, f"{server.words} has no kernel {wanted!r}; its kernels: {there}")
+    files = {kernel.id: kernel for kernel in await _by_file(env)}
+    here = files.get(found.id)
+    return replace(found, connection_file=here.connection_file, language=here.language) if here else found
+
+
+def _fitting(wanted: str, kernels: Sequence[Found], directory: str) -> list[Found]:
+    """Those that `wanted` fits best: the whole id, the beginning of one, or the notebook."""
+    exact = [kernel for kernel in kernels if kernel.id == wanted]
+    if exact:
+        return exact
+    beginning = [kernel for kernel in kernels if kernel.id.startswith(wanted)]
+    if beginning:
+        return beginning
+    path = os.path.realpath(os.path.join(directory, os.path.expanduser(wanted)))
+    of_notebook = [kernel for kernel in kernels if kernel.path and os.path.realpath(kernel.path) == path]
+    if of_notebook:
+        return of_notebook
+    tail = "/" + wanted.strip("/")
+    return [kernel for kernel in kernels if kernel.path and ("/" + kernel.path).endswith(tail)]
+
+
+def _only(fitting: Sequence[Found], wanted: str, otherwise: str) -> Found:
+    if not fitting:
+        raise RefusedError(otherwise)
+    if len(fitting) > 1:
+        raise RefusedError(f"{wanted!r} fits several kernels: {', '.join(kernel.words for kernel in fitting)}")
+    return fitting[0]
 
 
 def record_of(kernel: Found, session: SessionRecord, logs: str) -> KernelRecord:
     """What we keep of a kernel that is not ours: how to reach it, and a message log that we write ourselves."""
     kernel_id = KernelId(secrets.token_hex(6))
+    name = os.path.basename(kernel.path) or kernel.id
     base = os.path.join(logs, f"{kernel_id}-1")
     return KernelRecord(
         id=kernel_id,
         session=session.name,
         generation=1,
-        interpreter=Interpreter(name=kernel.id, kind="attached", argv=(), language=kernel.language),
+        interpreter=Interpreter(name=name, kind="attached", argv=(), language=kernel.language or "unknown"),
         connection_file=kernel.connection_file,
         directory=session.directory,
         channel_identity=secrets.token_hex(16),
@@ -98,4 +260,6 @@ def record_of(kernel: Found, session: SessionRecord, logs: str) -> KernelRecord:
         message_log=base + ".messages",
         standard_error=base + ".stderr",
         started_at=time.time(),
+        server=kernel.server.url if kernel.server is not None else "",
+        server_kernel=kernel.id if kernel.server is not None else "",
     )

@@ -10,28 +10,46 @@ import secrets
 import signal
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName
 from kernel_supervisor.environments.activation import activate
-from kernel_supervisor.environments.discovery import describe, discover
-from kernel_supervisor.environments.model import Environment
+from kernel_supervisor.environments.choice import PROVISIONED
 from kernel_supervisor.environments.overlay import ensure_overlay
 from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
 from kernel_supervisor.kernels.launch import Surroundings, last_words, remove_connection
-from kernel_supervisor.kernels.process import Process, identify
+from kernel_supervisor.kernels.process import Process
+from kernel_supervisor.kernels.server import (
+    ACT_S,
+    FindServer,
+    KernelGoneError,
+    find_kernel,
+    kernel_of_path,
+    restart_kernel,
+    start_kernel,
+)
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.sessions.asker import Asker
+from kernel_supervisor.sessions.placing import (
+    ON_SERVER,
+    Furnished,
+    env_there,
+    environment_of,
+    path_there,
+    place_of,
+    with_process,
+)
 from kernel_supervisor.sessions.runner import Runner
+from kernel_supervisor.sessions.servers import Servers
 
 log = logging.getLogger(__name__)
-_ASK_AGAIN_S = 1.0
+_ASK_AGAIN_S, _ASK_SERVER_AGAIN_S = 1.0, 30.0
+"""How long between two tries to reach a kernel; of one on a server the longest, after growing ones."""
+_TRIES_AFTER_RESTART = 12
 ADOPTION_DEADLINE_S = 5.0
 """How long the start of a daemon waits for a kernel that does not answer."""
 
@@ -46,21 +64,25 @@ class Kernels:
         """Why a kernel is gone, for as long as this daemon lives."""
         self.unreachable: dict[KernelId, str] = {}
         """Recorded kernels whose process lives and does not answer, with what was tried."""
+        self.servers = Servers(paths.servers)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, session: SessionName, interpreter: Interpreter, asker: Asker, directory: str) -> Runner:
         """Start a kernel for a session and wait until it is ready. Raises UnavailableError."""
         kernel_id = KernelId(secrets.token_hex(6))
+        if interpreter.kind == ON_SERVER:
+            record = self._record(kernel_id, session, interpreter, directory, generation=1)
+            return await self._start_on_server(record, asker)
         place = await asyncio.to_thread(self._furnished, interpreter, asker)
         record = self._record(kernel_id, session, place.interpreter, directory, generation=1)
         return await self._launch(replace(record, overlay=place.overlay), place.surroundings)
 
-    def _furnished(self, interpreter: Interpreter, asker: Asker) -> _Place:
+    def _furnished(self, interpreter: Interpreter, asker: Asker) -> Furnished:
         """The client's surroundings with the interpreter's environment activated in them, and an overlay where
         it has no ipykernel. Blocks: files, activation scripts, and once per kind of Python a download."""
-        environment = _environment_of(interpreter, asker)
+        environment = environment_of(interpreter, asker)
         if environment is None:
-            return _Place(interpreter=interpreter, surroundings=asker.surroundings)
+            return Furnished(interpreter=interpreter, surroundings=asker.surroundings)
         argv = tuple(part.replace("{resource_dir}", environment.resource_dir) for part in interpreter.argv)
         overlay = ""
         if not environment.argv and environment.language == "python" and not environment.ipykernel:
@@ -68,7 +90,7 @@ class Kernels:
             cache = Path(self._paths.cache)
             overlay = str(ensure_overlay(environment, cache, lambda line: log.info("overlay: %s", line), env))
         surroundings = replace(asker.surroundings, env=activate(environment, asker.surroundings.env))
-        return _Place(interpreter=replace(interpreter, argv=argv), surroundings=surroundings, overlay=overlay)
+        return Furnished(interpreter=replace(interpreter, argv=argv), surroundings=surroundings, overlay=overlay)
 
     def _record(
         self,
@@ -79,15 +101,18 @@ class Kernels:
         generation: int,
     ) -> KernelRecord:
         log_base = os.path.join(self._paths.logs, f"{kernel_id}-{generation}")
+        on_server = interpreter.kind == ON_SERVER
         return KernelRecord(
             id=kernel_id,
             session=session,
             generation=generation,
             interpreter=interpreter,
-            connection_file=os.path.join(self._paths.connections, f"{kernel_id}.json"),
+            connection_file="" if on_server else os.path.join(self._paths.connections, f"{kernel_id}.json"),
             directory=directory if os.path.isdir(directory) else os.path.expanduser("~"),
             channel_identity=secrets.token_hex(16),
-            recorded="{connection_file}" not in " ".join(interpreter.argv),
+            recorded=interpreter.kind not in (ON_SERVER, PROVISIONED)
+            and "{connection_file}" not in " ".join(interpreter.argv),
+            server=interpreter.argv[0] if on_server else "",
             message_log=log_base + ".messages",
             standard_error=log_base + ".stderr",
             started_at=time.time(),
@@ -96,19 +121,50 @@ class Kernels:
     async def attach(self, record: KernelRecord) -> Runner:
         """Connect to a kernel that somebody else started. Raises UnavailableError where it does not answer."""
         for runner in self.runners.values():
-            if runner.kernel.record.connection_file == record.connection_file:
+            if runner.kernel.alive and place_of(runner.kernel.record) == place_of(record):
                 return runner
-        kernel = Kernel.adopt(record)
+        kernel = Kernel.adopt(record, self._server_of(record))
+        await self._connect(kernel, ADOPTION_DEADLINE_S)
+        return await self._take_in(kernel)
+
+    def _server_of(self, record: KernelRecord) -> FindServer | None:
+        return (lambda: self.servers.at(record.server)) if record.server else None
+
+    async def _connect(self, kernel: Kernel, deadline_s: float) -> None:
         try:
-            await kernel.connect(ADOPTION_DEADLINE_S)
+            await kernel.connect(deadline_s)
         except BaseException:
             await kernel.close()
             raise
+
+    async def _take_in(self, kernel: Kernel) -> Runner:
+        """Own a connected kernel that our recorder did not start."""
         await self._records.save_kernel(kernel.record)
         runner = self._own(kernel)
-        if kernel.info.get("language_info", {}).get("name") == "python":
-            self._hold(kernel.teach(), f"what kernel {record.id} is taught")
+        self._teach(kernel)
         return runner
+
+    def _teach(self, kernel: Kernel) -> None:
+        if kernel.language == "python":
+            self._hold(kernel.teach(), f"what kernel {kernel.record.id} is taught")
+
+    async def _start_on_server(self, record: KernelRecord, asker: Asker) -> Runner:
+        """Start a kernel of ours on a server: committed first, found again by its path if we die before the answer."""
+        await self._records.save_kernel(record)
+        spec = record.interpreter.argv[1]
+        try:
+            server = await self.servers.at(record.server)
+            name = f"kernel-supervisor {record.session}"
+            started = await start_kernel(server, spec, path_there(record), name, env_there(asker))
+            record = replace(record, server_kernel=started.id)
+            await self._records.save_kernel(record)
+            kernel = Kernel.adopt(record, self._server_of(record))
+            await self._connect(kernel, READY_DEADLINE_S)
+        except UnavailableError as error:
+            await self._mark_ended(record, f"it did not start: {error}")
+            raise
+        log.info("session %s: kernel %s started on a server", record.session, record.id)
+        return await self._take_in(kernel)
 
     async def _launch(self, record: KernelRecord, surroundings: Surroundings) -> Runner:
         """Commit, launch, commit the process, connect: a next daemon finds the kernel whatever line was the last."""
@@ -126,15 +182,18 @@ class Kernels:
             raise
         await self._records.save_kernel(kernel.record)
         log.info("session %s: kernel %s started, pid %s", record.session, record.id, _pid(kernel.record))
-        return self._own(kernel)
+        runner = self._own(kernel)
+        if record.provisioned:
+            self._teach(kernel)
+        return runner
 
     async def _give_up(self, kernel: Kernel, reason: str) -> None:
         kernel.on_death = lambda: None
         await kernel.shutdown()
         await self._mark_ended(kernel.record, reason)
 
-    def _own(self, kernel: Kernel) -> Runner:
-        runner = Runner(kernel, self._records.save_execution, self._lost)
+    def _own(self, kernel: Kernel, gap: str = "") -> Runner:
+        runner = Runner(kernel, self._records.save_execution, self._lost, self._restarted_there, gap=gap)
         self.runners[kernel.record.id] = runner
         return runner
 
@@ -143,6 +202,21 @@ class Kernels:
         record = runner.kernel.record
         log.warning("session %s: kernel %s: %s", record.session, record.id, runner.dead_because.partition("\n")[0])
         self._hold(self._bury(runner), f"burial of kernel {record.id}")
+
+    def _restarted_there(self, runner: Runner) -> None:
+        """Somebody else restarted a kernel: it is another generation, and has to be taught again."""
+        kernel = runner.kernel
+        kernel.record = replace(kernel.record, generation=kernel.record.generation + 1)
+        log.info("session %s: kernel %s was restarted by others", kernel.record.session, kernel.record.id)
+        self._hold(self._take_restart_in(kernel), f"restart of kernel {kernel.record.id}")
+
+    async def _take_restart_in(self, kernel: Kernel) -> None:
+        await self._records.save_kernel(kernel.record)
+        for _ in range(_TRIES_AFTER_RESTART):  # a question may go down with the process before
+            with contextlib.suppress(TimeoutError, UnavailableError):
+                await kernel.channels.ask("shell", "kernel_info_request", {}, ADOPTION_DEADLINE_S)
+                self._teach(kernel)
+                return
 
     def _hold(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -166,6 +240,9 @@ class Kernels:
     async def end(self, runner: Runner, reason: str) -> None:
         """End a kernel on request, politely first. Its running execution is told `reason`."""
         record = runner.kernel.record
+        if record.server:  # before anything is given up
+            with contextlib.suppress(KernelGoneError):
+                await find_kernel(await self.servers.at(record.server), record.server_kernel, ACT_S)
         runner.doom(reason)
         await runner.kernel.shutdown()
         await runner.bury()
@@ -181,6 +258,13 @@ class Kernels:
         It gets what the living one was started with, else what the client has that asks.
         """
         runner = self.runners.get(record.id)
+        if record.server and runner is not None:
+            return await self._restart_on_server(runner)
+        if record.server:
+            return await self._start_on_server(
+                self._record(record.id, record.session, record.interpreter, record.directory, record.generation + 1),
+                asker,
+            )
         surroundings = None
         if runner is not None:
             surroundings = await asyncio.to_thread(runner.kernel.read_surroundings)
@@ -191,6 +275,28 @@ class Kernels:
         if surroundings is None:
             surroundings = (await asyncio.to_thread(self._furnished, fresh.interpreter, asker)).surroundings
         return await self._launch(replace(fresh, overlay=record.overlay), surroundings)
+
+    async def _restart_on_server(self, runner: Runner) -> Runner:
+        """A fresh process under the same id there. The new generation is committed first."""
+        record = replace(runner.kernel.record, generation=runner.kernel.record.generation + 1, started_at=time.time())
+        server = await self.servers.at(record.server)
+        await find_kernel(server, record.server_kernel, ACT_S)  # before anything is given up
+        runner.doom("the kernel was restarted on request")
+        await self._records.save_kernel(record)
+        try:
+            await restart_kernel(server, record.server_kernel)
+        finally:
+            await runner.bury()
+            self.runners.pop(record.id, None)
+            await runner.close()
+            runner.gone.set()
+            if not await self._adopt(record, READY_DEADLINE_S):
+                self._hold(self._keep_asking(record), f"adoption of kernel {record.id}")
+        fresh = self.runners.get(record.id)
+        if fresh is None:
+            raise UnavailableError(f"kernel {record.id} was restarted and does not answer yet")
+        self._teach(fresh.kernel)
+        return fresh
 
     # Adoption
 
@@ -206,31 +312,57 @@ class Kernels:
                 self._hold(self._keep_asking(record), f"adoption of kernel {record.id}")
 
     async def _keep_asking(self, record: KernelRecord) -> None:
-        while not await self._adopt(record, READY_DEADLINE_S):  # noqa: ASYNC110 - no event: somebody has to ask
-            await asyncio.sleep(_ASK_AGAIN_S)
+        pause_s = _ASK_AGAIN_S
+        while not await self._adopt(record, READY_DEADLINE_S):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.servers.news.wait(), pause_s)
+            pause_s = min(2 * pause_s, _ASK_SERVER_AGAIN_S) if record.server else _ASK_AGAIN_S
 
     async def _adopt(self, record: KernelRecord, deadline_s: float) -> bool:
         """Whether the matter is settled: it was adopted, or it is gone."""
         try:
-            kernel = Kernel.adopt(await asyncio.to_thread(_with_process, record))
+            if record.server and not record.server_kernel:
+                record = await self._found_on_server(record)
+            if record.server and not record.connection_file:  # says at once what a connection says at its deadline
+                await find_kernel(await self.servers.at(record.server), record.server_kernel)
+            kernel = Kernel.adopt(await asyncio.to_thread(with_process, record), self._server_of(record))
+        except KernelGoneError as error:
+            return await self._settle_gone(record, error)
         except ProcessLookupError:
             self.unreachable.pop(record.id, None)
             remove_connection(record)
             words = await asyncio.to_thread(last_words, record)
             await self._mark_ended(record, f"the kernel ended while no daemon watched it; how is not known{words}")
             return True
+        except UnavailableError as error:
+            self.unreachable[record.id] = str(error)
+            return False
         try:
-            await kernel.connect(deadline_s)
+            await self._connect(kernel, deadline_s)
+        except KernelGoneError as error:
+            return await self._settle_gone(record, error)
         except (UnavailableError, OSError, ValueError) as error:
             log.error("kernel %s lives but cannot be reached: %s", record.id, error)
             self.unreachable[record.id] = str(error)
-            await kernel.close()
             return False
         self.unreachable.pop(record.id, None)
         await self._records.save_kernel(kernel.record)
-        self._own(kernel).mark_gap(f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        self._own(kernel, gap=f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
         log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, _pid(record))
         return True
+
+    async def _settle_gone(self, record: KernelRecord, error: KernelGoneError) -> bool:
+        self.unreachable.pop(record.id, None)
+        remove_connection(record)
+        await self._mark_ended(record, f"the kernel ended while no daemon watched it: {error}")
+        return True
+
+    async def _found_on_server(self, record: KernelRecord) -> KernelRecord:
+        """A kernel that a predecessor was having started. Raises ProcessLookupError where it was not; ServerError."""
+        found = await kernel_of_path(await self.servers.at(record.server), path_there(record))
+        if not found:
+            raise ProcessLookupError(record.id)
+        return replace(record, server_kernel=found)
 
     async def end_unreachable(self, reason: str) -> None:
         """End those that live and do not answer: there is nothing to ask them. Only what is still what it was."""
@@ -254,32 +386,5 @@ class Kernels:
         await asyncio.gather(*(runner.close() for runner in self.runners.values()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    interpreter: Interpreter
-    surroundings: Surroundings
-    overlay: str = ""
-
-
-def _environment_of(interpreter: Interpreter, asker: Asker) -> Environment | None:
-    if "{connection_file}" in " ".join(interpreter.argv):
-        specs = [each for each in discover(asker.where) if each.argv and each.name == interpreter.name]
-        return specs[0] if specs else None
-    return describe(interpreter.prefix, asker.where) if interpreter.prefix else None
-
-
 def _pid(record: KernelRecord) -> str:
     return str(record.process.pid) if record.process is not None else "not known"
-
-
-def _with_process(record: KernelRecord) -> KernelRecord:
-    """A record that was committed just before its kernel's process: that process, if there is one.
-
-    Raises ProcessLookupError where there is none.
-    """
-    if record.process is not None or not record.owned:
-        return record
-    for process in psutil.process_iter(["cmdline"]):
-        if record.connection_file in (process.info["cmdline"] or ()):
-            return replace(record, process=identify(process.pid))
-    raise ProcessLookupError(record.connection_file)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from kernel_supervisor.core.model import Execution, Mark, Message
 from kernel_supervisor.core.outputs import Folded, Folder
+from kernel_supervisor.kernels.channels import Channel, JupyterMessage
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.sessions.ticket import Ticket
 
@@ -58,3 +59,18 @@ def log_size(path: str) -> int:
         return os.path.getsize(path)
     except OSError:
         return 0
+
+
+def as_message(channel: Channel, message: JupyterMessage) -> Message:
+    """A message as it came from the kernel, in the form that the log gives it back."""
+    return Message(
+        channel=channel,
+        msg_type=message["msg_type"],
+        msg_id=message["header"]["msg_id"],
+        parent_id=message["parent_header"].get("msg_id", ""),
+        date=str(message["header"].get("date", "")),
+        username=str(message["parent_header"].get("username", "")),
+        content=message["content"],
+        metadata=message["metadata"],
+        buffers=tuple(bytes(buffer) for buffer in message.get("buffers", ())),
+    )

@@ -19,9 +19,10 @@ from kernel_supervisor.core.model import Execution, ExecutionStatus, Mark, Messa
 from kernel_supervisor.kernels.channels import Channel, JupyterMessage
 from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.kernels.questions import OVER
+from kernel_supervisor.kernels.websocket import NotSentError
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter
-from kernel_supervisor.sessions.reading import log_size
+from kernel_supervisor.sessions.reading import as_message, log_size
 from kernel_supervisor.sessions.ticket import Ticket
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,13 @@ _LOST = (
     "it was sent, or about to be sent, when the daemon died, and was over before another listened; this kernel does "
     "not record itself, so nobody knows how it ended. It was not run again"
 )
+_BROKEN_OFF = (
+    "the connection to its kernel broke while it ran, and when that was back it was over and its reply gone, or it had "
+    "never arrived; so nobody knows how it ended. It was not run again"
+)
+_RESTARTED = "the kernel was restarted by somebody else: its variables are gone"
+_IDLE_LOOKS = 2
+"""How often a server may say that a kernel is idle whose execution we believe to run, before we ask it."""
 _REMEMBERED = 2000
 _LATE_S = 0.2
 _COMMITS_S = 2.0
@@ -44,10 +52,21 @@ Save = Callable[[Execution], Awaitable[None]]
 class Runner:
     """Runs executions on one kernel. `save` commits an execution; it is awaited before anything is sent."""
 
-    def __init__(self, kernel: Kernel, save: Save, on_death: Callable[[Runner], None]) -> None:
-        """Take a connected kernel over. `on_death` is called once, after its executions were settled."""
+    def __init__(
+        self,
+        kernel: Kernel,
+        save: Save,
+        on_death: Callable[[Runner], None],
+        on_restart: Callable[[Runner], None],
+        *,
+        gap: str = "",
+    ) -> None:
+        """Take a connected kernel over. `on_death` is called once, after its executions were settled;
+        `on_restart` each time that somebody else restarted it. `gap` says why nobody listened until now.
+        """
         self.kernel = kernel
-        self._save, self._on_death = save, on_death
+        self._save, self._on_death, self._on_restart = save, on_death, on_restart
+        self._idle_looks = 0
         self._queue: deque[Ticket] = deque()
         self.current: Ticket | None = None
         self._wake = asyncio.Event()
@@ -65,7 +84,11 @@ class Runner:
         self.last_used = time.time()
         self.execution_count = 0
         """The kernel's own, as far as we have seen."""
-        kernel.on_message, kernel.on_death = self._hear, self._died
+        if gap:
+            self._mark_gap(gap)
+        kernel.on_death, kernel.on_resumed = self._died, self._resumed
+        kernel.on_restarted, kernel.on_state = self._restarted, self._told_state
+        kernel.listen(self._hear)
         self._owner = asyncio.create_task(self._own(), name=f"owner of kernel {kernel.record.id}")
 
     @property
@@ -73,6 +96,8 @@ class Runner:
         """What the kernel is doing, as far as our own executions say."""
         if not self.kernel.alive:
             return "dead"
+        if self.kernel.trouble:
+            return "unreachable"
         if self.current is None:
             return "idle"
         return "busy" if self.current.question is None else "waiting for input"
@@ -137,6 +162,8 @@ class Runner:
                 ticket = self.current = self._queue.popleft()
             try:
                 await self._run(ticket)
+            except NotSentError as error:
+                await self._settle(ticket, "aborted", f"it was not run: {error}")
             except SupervisorError as error:
                 await self._settle(ticket, "lost", str(error))
             except Exception as error:  # a fault of ours must not stop the queue
@@ -157,8 +184,8 @@ class Runner:
         if ticket.sent:
             await self._look_in_log(ticket)
         ticket.caught_up.set()
-        if ticket.sent and not record.recorded and ticket.reply is None:
-            await self._find_out(ticket)
+        if ticket.sent and not record.recorded:
+            await (self._find_out(ticket) if ticket.reply is None else self._see_through(ticket))
             return
         if not (ticket.reply and ticket.idle) and not self.dead_because:
             # sent again where a predecessor may have sent it: the recorder begins each msg_id only once
@@ -168,29 +195,39 @@ class Runner:
         await self._see_through(ticket)
 
     async def _find_out(self, ticket: Ticket) -> None:
-        """What became of an execution in a kernel without a recorder, which a predecessor sent or meant to send.
-
-        It is never sent again on a guess. A request on the same channel is answered behind it: if its reply
-        has not come by then, it came while nobody listened, or the request never arrived.
-        """
-        behind = asyncio.create_task(self.kernel.pass_through_shell(), name="barrier")
-        changed = asyncio.create_task(ticket.changed.wait(), name="reply")
-        try:
-            while ticket.reply is None and not behind.done() and not self.dead_because:
-                ticket.changed.clear()
-                await asyncio.wait({behind, changed}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (behind, changed):
-                task.cancel()
-        if ticket.reply is None and not self.dead_because:
+        """What became of an execution in a kernel without a recorder, which a predecessor sent or meant to send."""
+        if await self._passed_over(ticket):
             await self._settle(ticket, "lost", _LOST)
         else:
             await self._see_through(ticket)
 
+    async def _passed_over(self, ticket: Ticket) -> bool:
+        """Whether an execution can have no reply any more. It is never sent again on a guess.
+
+        A request on the same channel is answered behind it: if its reply has not come by then, it came while nobody
+        listened, or the request never arrived.
+        """
+        behind = asyncio.create_task(self.kernel.pass_through_shell(), name="barrier")
+        behind.add_done_callback(lambda _: ticket.changed.set())
+        try:
+            while not (ticket.reply or behind.done() or self.dead_because or ticket.ended_because):
+                ticket.changed.clear()
+                await ticket.changed.wait()
+        finally:
+            behind.cancel()
+            await asyncio.gather(behind, return_exceptions=True)
+        return not (ticket.reply or self.dead_because or ticket.ended_because)
+
     async def _see_through(self, ticket: Ticket) -> None:
         """Wait for the end, by live messages; the log is looked at where they may have been lost."""
         replied_at: float | None = None
-        while not (ticket.reply and ticket.idle) and not self.dead_because:
+        while not (ticket.reply and ticket.idle) and not (self.dead_because or ticket.ended_because):
+            if ticket.in_doubt and ticket.reply is None:
+                ticket.in_doubt = False
+                if await self._passed_over(ticket):
+                    await self._settle(ticket, "lost", _BROKEN_OFF)
+                    self._remember(ticket.execution)
+                    return
             if ticket.reply is not None:
                 replied_at = replied_at or time.monotonic()
                 if time.monotonic() - replied_at > IDLE_GRACE_S:
@@ -203,7 +240,7 @@ class Runner:
         if ticket.reply is None:
             await self._look_in_log(ticket)
         if ticket.reply is None:
-            await self._settle(ticket, "dead", self.dead_because)
+            await self._settle(ticket, "dead", self.dead_because or ticket.ended_because)
         else:
             await self._settle(ticket, status_of(ticket.reply), "")
         self._remember(ticket.execution)
@@ -267,11 +304,41 @@ class Runner:
         parent_id = message["parent_header"].get("msg_id", "")
         ticket = self.current
         if ticket is not None and parent_id == ticket.execution.msg_id:
-            ticket.hear(_message(channel, message))
+            ticket.hear(as_message(channel, message))
         elif parent_id in self._finished and message["msg_type"] != "status":
             self._extend_soon(parent_id)
 
-    def mark_gap(self, detail: str) -> None:
+    def _resumed(self, gap: str) -> None:
+        """Its connection was broken: something may be missing, a reply among it."""
+        self._mark_gap(gap)
+        self._doubt()
+
+    def _doubt(self) -> None:
+        ticket = self.current
+        if ticket is not None and ticket.sent and ticket.reply is None:
+            ticket.in_doubt = True
+            ticket.changed.set()
+
+    def _told_state(self, state: str) -> None:
+        """What the kernel's server says: where that is idle for long, the execution we wait for is over."""
+        waiting = self.current is not None and self.current.sent and self.current.reply is None
+        self._idle_looks = self._idle_looks + 1 if waiting and state == "idle" else 0
+        if self._idle_looks >= _IDLE_LOOKS:
+            self._idle_looks = 0
+            self._doubt()
+
+    def _restarted(self) -> None:
+        """Somebody else restarted it: what ran is over, what waited for its variables is not run."""
+        if self._over:
+            return
+        if self.current is not None and self.current.sent:
+            self.current.ended_because = _RESTARTED
+            self.current.changed.set()
+        self._mark_gap(_RESTARTED)
+        self._hold(self._abort_waiting(_RESTARTED), f"queue of kernel {self.kernel.record.id}")
+        self._on_restart(self)
+
+    def _mark_gap(self, detail: str) -> None:
         """Say in the log that nobody listened for a while. Only for kernels whose log we write."""
         if self._writer is not None:
             self._append(messagelog.encode_mark(Mark(kind="gap", parent_id="", detail=detail)))
@@ -339,8 +406,11 @@ class Runner:
         if current is not None:
             current.changed.set()
             await current.settled.wait()
+        await self._abort_waiting(self.dead_because)
+
+    async def _abort_waiting(self, reason: str) -> None:
         while self._queue:
-            await self._settle(self._queue.popleft(), "aborted", f"it was not run: {self.dead_because}")
+            await self._settle(self._queue.popleft(), "aborted", f"it was not run: {reason}")
 
     async def close(self) -> None:
         """Let go of the kernel, which runs on, and of everything that waits here."""
@@ -366,20 +436,6 @@ def status_of(reply: dict[str, Any]) -> ExecutionStatus:
             return "aborted"
         case _:
             return "error"
-
-
-def _message(channel: Channel, message: dict[str, Any]) -> Message:
-    return Message(
-        channel=channel,
-        msg_type=message["msg_type"],
-        msg_id=message["header"]["msg_id"],
-        parent_id=message["parent_header"].get("msg_id", ""),
-        date=str(message["header"].get("date", "")),
-        username=str(message["parent_header"].get("username", "")),
-        content=message["content"],
-        metadata=message["metadata"],
-        buffers=tuple(bytes(buffer) for buffer in message.get("buffers", ())),
-    )
 
 
 def _over_record(ticket: Ticket, question: Question) -> bytes:

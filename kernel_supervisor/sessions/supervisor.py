@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from kernel_supervisor.core.errors import RefusedError, SupervisorError
+from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.core.model import (
     EntryKind,
     Execution,
@@ -39,6 +39,7 @@ _CALLS_KEPT_S = 7 * 86_400.0
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
 _BURIAL_S = 5.0
+_REACH_S, _LOOK_AGAIN_S = 3.0, 0.1
 _CLAIM_S = 30.0
 """How long a queued execution of a dead daemon waits for its client to ask again, where its kernel is gone."""
 
@@ -122,12 +123,20 @@ class Supervisor:
 
     async def present_runner(self, session: SessionRecord) -> Runner | None:
         """The session's current kernel, if it lives; where it died a moment ago, its explanation is on record now."""
+        if session.kernel_id in self.kernels.unreachable:
+            await self._reached(session.kernel_id)
         runner = self.runner_of(session)
         if runner is None or runner.kernel.alive:
             return runner
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(runner.gone.wait(), _BURIAL_S)
         return None
+
+    async def _reached(self, kernel_id: KernelId) -> None:
+        """Give a kernel that is out of reach a moment: this client may just have brought what was missing."""
+        end = time.monotonic() + _REACH_S
+        while kernel_id in self.kernels.unreachable and time.monotonic() < end:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def kernel_record(self, session: SessionRecord) -> KernelRecord | None:
         """The record of the session's current kernel, living or ended."""
@@ -274,12 +283,27 @@ class Supervisor:
         same_process = runner is not None and (
             execution.status == "queued" or runner.kernel.record.generation == execution.generation
         )
-        if runner is not None and same_process:
+        if execution.kernel_id in self.kernels.unreachable:
+            self.tickets[execution.id] = ticket  # the call that made it may be sent again meanwhile
+            self._hold(self._take_up_once_reached(ticket), f"execution {execution.id} on a kernel out of reach")
+        elif runner is not None and same_process:
             self._submit(ticket, runner)
         elif execution.status == "running":
             await self._settle_without_kernel(ticket)
         else:
             self._hold(self._give_up_unclaimed(execution), f"unclaimed execution {execution.id}")
+
+    async def _take_up_once_reached(self, ticket: Ticket) -> None:
+        kernel_id = ticket.execution.kernel_id
+        while kernel_id in self.kernels.unreachable:  # noqa: ASYNC110 - it is asked from time to time, no more
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        runner = self.kernels.runners.get(kernel_id) if kernel_id is not None else None
+        begun = ticket.execution.status == "running"
+        if runner is not None and not (begun and runner.kernel.record.generation != ticket.execution.generation):
+            self._submit(ticket, runner)
+        else:
+            await self._settle_without_kernel(ticket)
+            self.tickets.pop(ticket.execution.id, None)
 
     async def _kernel_for(self, execution: Execution) -> Runner | None:
         """The living kernel that an execution was, or would have been, run on.
@@ -305,7 +329,9 @@ class Supervisor:
         if region is not None:
             region = replace(region, end=reading.log_size(region.log))
         settled = replace(execution, status=status, reason=reason, region=region, finished_at=time.time())
-        await self.records.save_execution(replace(settled, execution_count=found.execution_count))
+        ticket.execution = replace(settled, execution_count=found.execution_count)
+        await self.records.save_execution(ticket.execution)
+        ticket.settle()
 
     async def _give_up_unclaimed(self, execution: Execution) -> None:
         await asyncio.sleep(_CLAIM_S)
@@ -342,14 +368,19 @@ class Supervisor:
 
     # Kernels
 
-    async def restart(self, session: SessionRecord, asker: Asker, client: str) -> Runner:
+    async def restart(self, session: SessionRecord, asker: Asker, client: str, *, force: bool = False) -> Runner:
         """A fresh process for the session's kernel, with a note. Raises RefusedError, UnavailableError."""
         async with self._locks[session.name]:
             record = await self.kernel_record(await self.keep(session))
             if record is None:
                 raise RefusedError("this session has no kernel yet: the first kernel_exec starts one")
-            if not record.owned:
+            if not record.owned and not record.server:
                 raise RefusedError("this kernel was started by somebody else: restart it there, or kernel_detach first")
+            if not record.owned and not force:
+                raise RefusedError(
+                    "this kernel was started by somebody else, who may be working in it: kernel_detach leaves it; "
+                    "force=true restarts it all the same"
+                )
             runner = await self.kernels.restart(record, asker)
             await self.add_entry(session, "note", "The kernel was restarted: its variables are gone.", client)
             return runner
@@ -394,7 +425,12 @@ class Supervisor:
         """End every kernel that is ours, at the same time; their sessions start afresh."""
         reason = "the supervisor was stopped with its kernels"
         owned = [runner.kernel.record.id for runner in self.kernels.runners.values() if runner.kernel.record.owned]
-        await asyncio.gather(*(self.shut_down(kernel_id, reason) for kernel_id in owned))
+        ends = await asyncio.gather(*(self.shut_down(kernel_id, reason) for kernel_id in owned), return_exceptions=True)
+        for kernel_id, error in zip(owned, ends, strict=True):
+            if isinstance(error, UnavailableError):
+                log.error("kernel %s could not be ended: %s", kernel_id, error)
+            elif error is not None:
+                raise error
         await self.kernels.end_unreachable(reason)
 
     async def use(

@@ -36,6 +36,10 @@ class Ticket:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set with each message of its own, and when its kernel dies."""
     sent: bool = False
+    in_doubt: bool = False
+    """Whether its reply may have been lost with a connection."""
+    ended_because: str = ""
+    """Why it can have no reply any more, though its kernel lives."""
     cancelled: str = ""
     """Why it was taken out of the queue, or interrupted."""
     listeners: list[Callable[[Message], None]] = field(default_factory=list)

@@ -129,3 +129,21 @@ async def test_looking_into_their_kernel_leaves_no_trace(home: Home, theirs: Pat
         assert "kernel_supervisor" not in text
         result = await session.run("sorted(name for name in globals() if 'supervisor' in name.lower()), len(In)")
         assert result.text.endswith("([], 3)"), result.text
+
+
+async def test_its_end_is_noticed_though_it_is_not_our_process(home: Home, theirs: Path) -> None:
+    async with home.client() as session:
+        await attach(session, theirs)
+        pid = int((await session.run("import os; os.getpid()")).text.splitlines()[-1])
+        started = home.project / "started"
+        code = f"open({str(started)!r}, 'w').close()\nimport time; time.sleep(600)"
+        call = asyncio.create_task(session.run(code, timeout=120))
+        await until(started.exists, "the cell runs")
+        psutil.Process(pid).kill()
+        result = await call
+        assert result.facts["status"] == "dead", result.text
+        assert "nobody listens" in result.text
+        assert (await session.call("kernel_exec", code="1")).is_error
+        await session.call("kernel_detach")
+        assert (await session.run("1")).text.endswith("1")
+        assert theirs.exists()

@@ -1,0 +1,66 @@
+"""Where a kernel is to run, or runs: what has to be known before it is started, and to find it again."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass, replace
+
+import psutil
+
+from kernel_supervisor.core.model import Interpreter, KernelRecord
+from kernel_supervisor.environments.discovery import describe, discover
+from kernel_supervisor.environments.model import Environment
+from kernel_supervisor.kernels.launch import Surroundings
+from kernel_supervisor.kernels.process import identify
+from kernel_supervisor.sessions.asker import Asker
+
+ON_SERVER = "server"
+"""The kind of an interpreter that a server starts: its `argv` is the server's URL and the kernelspec's name."""
+_OURS = "KERNEL_SUPERVISOR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Furnished:
+    """An interpreter with everything that its kernel is to have around it."""
+
+    interpreter: Interpreter
+    surroundings: Surroundings
+    overlay: str = ""
+
+
+def environment_of(interpreter: Interpreter, asker: Asker) -> Environment | None:
+    """What the interpreter belongs to, as it is now; None for one that stands alone. Blocks on files."""
+    if "{connection_file}" in " ".join(interpreter.argv):
+        specs = [each for each in discover(asker.where) if each.argv and each.name == interpreter.name]
+        return specs[0] if specs else None
+    return describe(interpreter.prefix, asker.where) if interpreter.prefix else None
+
+
+def path_there(record: KernelRecord) -> str:
+    """What a kernel of ours is found by on its server, generation by generation."""
+    return f"kernel-supervisor-{record.id}-{record.generation}"
+
+
+def env_there(asker: Asker) -> dict[str, str]:
+    """What gateways let a client say of the kernel that it wants: KERNEL_USERNAME, KERNEL_WORKING_DIR and the like."""
+    mine = {name: value for name, value in asker.surroundings.env.items() if name.startswith("KERNEL_")}
+    said = {name: value for name, value in mine.items() if not name.startswith(_OURS)}
+    return {"KERNEL_USERNAME": getpass.getuser(), **said}
+
+
+def place_of(record: KernelRecord) -> tuple[str, str]:
+    """Where a kernel is: the same for two records of one kernel."""
+    return ("", record.connection_file) if record.connection_file else (record.server, record.server_kernel)
+
+
+def with_process(record: KernelRecord) -> KernelRecord:
+    """A record that was committed just before its kernel's process: that process, if there is one.
+
+    Raises ProcessLookupError where there is none.
+    """
+    if record.process is not None or not record.owned or record.server or record.provisioned:
+        return record
+    for process in psutil.process_iter(["cmdline"]):
+        if record.connection_file in (process.info["cmdline"] or ()):
+            return replace(record, process=identify(process.pid))
+    raise ProcessLookupError(record.connection_file)
