@@ -55,6 +55,16 @@ class Paths(NamedTuple):
         return os.path.join(self.run, "kernels")
 
     @property
+    def links(self) -> str:
+        """Links to the sockets, which Jupyter's own programs may remove."""
+        return os.path.join(self.run, "clients")
+
+    @property
+    def shared(self) -> str:
+        """Connection files over those links: the `external_connection_dir` of a Jupyter server."""
+        return os.path.join(self.run, "jupyter")
+
+    @property
     def logs(self) -> str:
         """Message logs and standard error of the kernels."""
         return os.path.join(self.state, "logs")
@@ -86,7 +96,7 @@ def find() -> Paths:
 
 def prepare(paths: Paths) -> None:
     """Create the folders, 0700. Raises PermissionError where one belongs to somebody else."""
-    for folder in (paths.state, paths.run, paths.connections, paths.logs):
+    for folder in (paths.state, paths.run, paths.connections, paths.links, paths.shared, paths.logs):
         previous = os.umask(0o077)  # `mode` is for the last part of the path alone
         try:
             os.makedirs(folder, mode=0o700, exist_ok=True)

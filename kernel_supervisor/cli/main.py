@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from kernel_supervisor import __version__
-from kernel_supervisor.cli import admin, execute, kernels, registration, service
+from kernel_supervisor.cli import admin, execute, jupyter, kernels, registration, service
 from kernel_supervisor.cli.session import FAILED, NO_DAEMON, Command
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 
@@ -154,6 +154,18 @@ def _add_admin(commands: _Commands) -> None:
     register.add_argument("--session", default="", help="a fixed session instead of the project directory's own")
     register.add_argument("--scope", choices=["local", "user", "project"], default="user", help="Claude Code's scope")
     register.add_argument("--print", dest="only_print", action="store_true", help="change nothing, print what to do")
+    lab = _add(commands, "jupyterlab", jupyter.jupyterlab, "Run JupyterLab with the supervisor's kernels in it.")
+    lab.add_argument("--print", dest="only_print", action="store_true", help="run nothing, print the command")
+    lab.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="JupyterLab's own, behind `--`")
+    specs = commands.add_parser("kernelspec", help="The kernelspecs by which Jupyter starts supervised kernels.")
+    kinds = specs.add_subparsers(metavar="VERB", required=True)
+    install = _add(kinds, "install", jupyter.install, "Install a kernelspec for the user's Jupyter programs.")
+    install.add_argument("--env", default="", help="the environment, as `use` takes it; default: this one")
+    install.add_argument("--session", default="", help="join this session; default: each notebook has its own")
+    install.add_argument("--name", default="", help="default: supervised, with what was chosen behind it")
+    remove = _add(kinds, "uninstall", jupyter.uninstall, "Remove kernelspecs; kernels run on.")
+    remove.add_argument("name", nargs="*", metavar="NAME", help="default: all of them")
+    _add(kinds, "list", jupyter.list_specs, "List the supervised kernelspecs that are installed.")
     serve = commands.add_parser("service", help="Run the daemon under systemd or launchd.")
     verbs = serve.add_subparsers(metavar="VERB", required=True)
     _add(verbs, "install", service.install, "Install and start the user service.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import zmq
@@ -38,9 +38,17 @@ class CallError(RuntimeError):
 class Connection:
     """One connection that lives as long as the command that uses it; it outlives a daemon's restart."""
 
-    def __init__(self, paths: Paths, *, session: str | None = None, python: str | None = None) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        session: str | None = None,
+        python: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+    ) -> None:
         self._paths = paths
-        self._hello = hello("cli", session=session, python=python)
+        self._hello = hello("cli", session=session, python=python, env=env, cwd=cwd)
         self._wire: Wire | None = None
         self._calls = 0
         self.pid = 0

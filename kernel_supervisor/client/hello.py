@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from kernel_supervisor import __version__
@@ -14,24 +15,32 @@ SESSION_VARIABLE = "KERNEL_SUPERVISOR_SESSION"
 _LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
-def hello(kind: str, *, session: str | None = None, python: str | None = None) -> dict[str, Any]:
+def hello(
+    kind: str,
+    *,
+    session: str | None = None,
+    python: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str = "",
+) -> dict[str, Any]:
     """A hello for this process, with a client id of its own.
 
     `session` and `python` are the user's choice (`--session`, `--python`); the environment, the umask and
-    the resource limits are those that user code will see.
+    the resource limits are those that user code will see. `env` and `cwd` are this process's own if not given.
     """
+    env = os.environ if env is None else env
     return {
         "protocol": PROTOCOL,
         "version": __version__,
         "client_id": os.urandom(12).hex(),
         "kind": kind,
         "pid": os.getpid(),
-        "cwd": _working_directory(),
-        "project": os.environ.get("CLAUDE_PROJECT_DIR", ""),
-        "session": session or os.environ.get(SESSION_VARIABLE, ""),
+        "cwd": cwd or _working_directory(),
+        "project": "" if cwd else env.get("CLAUDE_PROJECT_DIR", ""),
+        "session": session or env.get(SESSION_VARIABLE, ""),
         "python": python or "",
         "shim_python": sys.executable,
-        "env": dict(os.environ),
+        "env": dict(env),
         "umask": _umask(),
         "limits": {name: resource.getrlimit(getattr(resource, name)) for name in _LIMITS},
     }

@@ -40,6 +40,8 @@ class Message:
     content: dict[str, Any]
     metadata: dict[str, Any] = field(default_factory=dict)
     buffers: tuple[bytes, ...] = ()
+    asked_in: str = ""
+    """The Jupyter session of the request: ours, or that of another client of the kernel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,14 +74,14 @@ class Kernel:
         self.channels: Channels | ServerChannels
 
     @classmethod
-    async def start(cls, record: KernelRecord, surroundings: Surroundings) -> Kernel:
+    async def start(cls, record: KernelRecord, surroundings: Surroundings, key: str = "") -> Kernel:
         """Launch a kernel. It is not ready before `connect`. Raises UnavailableError."""
         if record.provisioned:
             provisioned = await Provisioned.start(record, surroundings)
             kernel = cls(replace(record, provisioner_state=await provisioned.state()), None)
             kernel.provisioned = provisioned
             return kernel
-        process = await launch(record, surroundings)
+        process = await launch(record, surroundings, key)
         return cls(replace(record, process=process.identity), process)
 
     @classmethod

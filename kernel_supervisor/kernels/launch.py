@@ -39,6 +39,7 @@ def command(record: KernelRecord, surroundings: Surroundings) -> list[str]:
     if not record.recorded:
         return list(record.interpreter.argv)
     options = ["--log", record.message_log, "--limit", str(_record_limit(surroundings))]
+    options += ["--owner", record.channel_identity]
     if surroundings.umask is not None:
         options += ["--umask", str(surroundings.umask)]
     if surroundings.limits:
@@ -53,12 +54,15 @@ def _record_limit(surroundings: Surroundings) -> int:
     return int(chosen) if chosen.isdecimal() else RECORD_LIMIT
 
 
-async def launch(record: KernelRecord, surroundings: Surroundings) -> Process:
+async def launch(record: KernelRecord, surroundings: Surroundings, key: str = "") -> Process:
     """Start the process of `record`, which no daemon's death ends. It is not ready for requests yet.
 
-    Raises UnavailableError where the interpreter cannot be started.
+    With the `key` of its predecessor, whoever was connected to that one goes on with this one. Raises
+    UnavailableError where the interpreter cannot be started.
     """
     manager = AsyncKernelManager(connection_file=record.connection_file, transport="ipc")
+    if key:
+        manager.session.key = key.encode()
     manager._kernel_spec = KernelSpec(
         argv=command(record, surroundings),
         display_name=record.interpreter.name,

@@ -4,7 +4,8 @@ Runs *inside* the target interpreter, by its path: stdlib and that interpreter's
 Python 3.8 and later. It fails open: whatever goes wrong in recording, the kernel goes on, and the log says
 that it has a hole. User code sees the `sys.argv`, `sys.path` and `__main__` of `python -m ipykernel_launcher`.
 
-    python recorder.py --log FILE [--limit BYTES] [--umask N] [--limits JSON] [--overlay DIR] -f CONNECTION_FILE
+    python recorder.py --log FILE [--limit BYTES] [--umask N] [--limits JSON] [--overlay DIR] [--owner SESSION]
+        -f CONNECTION_FILE
 
 The log's format is described in `records/messagelog.py`. Each record is written *before* its message is sent.
 """
@@ -177,6 +178,30 @@ def run_each_once(kernel: Any) -> None:
     kernel.shell_handlers["execute_request"] = execute_request
 
 
+def obey_owner_alone(kernel: Any, owner: str) -> None:
+    """Refuse a `shutdown_request` whose Jupyter session is not the supervisor's.
+
+    jupyter_client sends one to every kernel that it knows when its process ends (a Jupyter server, a console): the
+    kernel would go, and everybody's variables with it. Who means it asks the supervisor.
+    """
+    refusal = "this kernel is kept by kernel-supervisor: `kernel-supervisor kill` ends it"
+
+    def guarded(handler: Any) -> Any:
+        def shutdown_request(stream: Any, ident: Any, parent: Any) -> Any:
+            if parent["header"].get("session") == owner:
+                return handler(stream, ident, parent)
+            restart = bool(parent["content"].get("restart"))
+            content = {"status": "error", "ename": "Refused", "evalue": refusal, "traceback": [], "restart": restart}
+            kernel.session.send(stream, "shutdown_reply", content, parent, ident=ident)
+            return None
+
+        return shutdown_request
+
+    for handlers in (kernel.shell_handlers, kernel.control_handlers):
+        if "shutdown_request" in handlers:
+            handlers["shutdown_request"] = guarded(handlers["shutdown_request"])
+
+
 def pipe_through_folder(iostream: Any, base: str) -> None:
     """Let forks send their output through a socket file: ipykernel would listen on a TCP port for it."""
     import zmq
@@ -259,6 +284,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--umask", type=int)
     parser.add_argument("--limits", type=json.loads, default={})
     parser.add_argument("--overlay")
+    parser.add_argument("--owner")
     parser.add_argument("-f", dest="connection_file", required=True)
     return parser.parse_known_args(arguments)
 
@@ -302,6 +328,8 @@ def main() -> None:
     attempt(run_each_once, app.kernel)
     attempt(lambda: load_beside("questions").install(app.kernel))
     attempt(lambda: load_beside("place").install(app.kernel))
+    if options.owner:
+        attempt(obey_owner_alone, app.kernel, options.owner)
     summary = attempt(lambda: load_beside("formatter").install(app.kernel.shell))
     attempt(lambda: load_beside("lookup").install(app.kernel, summary))
     if log is not None:

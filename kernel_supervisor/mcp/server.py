@@ -18,7 +18,7 @@ from mcp.server.subscriptions import ListenHandler
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import Message
-from kernel_supervisor.mcp import prompts, resources
+from kernel_supervisor.mcp import jupyter, prompts, resources
 from kernel_supervisor.mcp.arguments import parse
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.caller import Caller
@@ -66,6 +66,7 @@ def build(changes: Changes) -> Server[Caller]:
     server.add_request_handler("supervisor/shutdown", StopParams, _stop)
     server.add_request_handler("supervisor/hand_over", types.RequestParams, _hand_over)
     server.add_request_handler("supervisor/follow", FollowParams, _follow)
+    jupyter.add_methods(server)
     return server
 
 

@@ -29,7 +29,7 @@ async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
             )
     else:
         runner = await call.supervisor.present_runner(session)
-        current = runner.current if runner is not None else None
+        current = runner.running if runner is not None else None
         # sent again after a daemon's death, it must not hit another execution than the first time
         intent = {"execution_id": current.execution.id if current is not None else None}
         asker = call.caller.asker.client_id

@@ -13,6 +13,7 @@ from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp.advice import ipykernel_of, lacks
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.tables import size, span, table, when
 from kernel_supervisor.mcp.wording import ways_to_answer
@@ -46,8 +47,11 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
         lines.append(f"on the server {record.server}")
     if runner.kernel.trouble:
         lines.append(f"not connected: {runner.kernel.trouble}")
-    if runner.current is not None:
-        execution = runner.current.execution
+    facts["ipykernel"] = await asyncio.to_thread(ipykernel_of, record)
+    if missing := lacks(facts["ipykernel"]):
+        lines.append(f"ipykernel {facts['ipykernel']}: {missing}")
+    if runner.running is not None:
+        execution = runner.running.execution
         lines.append(
             f"running execution {execution.id} since {when(execution.started_at)}; queued: {len(runner.waiting)}"
         )

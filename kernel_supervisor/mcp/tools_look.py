@@ -120,7 +120,7 @@ def _listed(rows: list[dict[str, Any]], left_out: int) -> str:
 
 def _patience(runner: Runner) -> tuple[float, float | None]:
     """How long a look may take, and how soon it has to begin."""
-    return (LOOKUP_S, None) if runner.current is None else (BUSY_LOOKUP_S, SIGN_S)
+    return (LOOKUP_S, None) if runner.running is None else (BUSY_LOOKUP_S, SIGN_S)
 
 
 async def _living(call: Call, wanted: str) -> Runner | None:
@@ -156,8 +156,8 @@ async def _cannot_look(
 
 def _what_it_does(runner: Runner, error: TimeoutError) -> str:
     number, what = "", "it does not answer"
-    if runner.current is not None:
-        execution = runner.current.execution
+    if runner.running is not None:
+        execution = runner.running.execution
         number = f"execution_id={execution.id}"
         what = f"execution {execution.id} runs since {when(execution.started_at)}: {first_line(execution.source)}"
     held = " None of its Python threads gets a turn: C code holds them all." if isinstance(error, NoSignError) else ""

@@ -16,7 +16,7 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from kernel_supervisor.core.model import Mark, Message
 
 _CHUNK = 1 << 20
 _LONGEST_RECORD = 1 << 31
+_HEADER = 600
+"""Bytes of a record in which its message's own header stands; more does no harm."""
 
 
 def encode_message(channel: str, message: dict[str, Any]) -> bytes:
@@ -68,8 +70,12 @@ class MessageLogWriter:
         os.close(self._fd)
 
 
-def read(path: str | Path, start: int = 0, end: int | None = None) -> Iterator[tuple[int, Message | Mark]]:
+def read(
+    path: str | Path, start: int = 0, end: int | None = None, kinds: Sequence[bytes] = ()
+) -> Iterator[tuple[int, Message | Mark]]:
     """The records in `[start, end)` of the log at `path`, each with the offset behind it.
+
+    Of messages with a message type among `kinds`, if there are any; most of the others are not even parsed then.
 
     Damaged records are passed over. What has no final newline yet is left for the next reading. A log that
     does not exist is empty. Never raises for what stands in the file.
@@ -86,6 +92,8 @@ def read(path: str | Path, start: int = 0, end: int | None = None) -> Iterator[t
             if not line.endswith(b"\n"):
                 return
             position += len(line)
+            if kinds and not any(kind in line[:_HEADER] for kind in kinds):
+                continue
             text = _payload(line)
             del line  # a record may be large: never more copies of it than are needed
             item = _decode(text) if text is not None else None
@@ -132,4 +140,5 @@ def _message(parts: list[Any]) -> Message:
         content=content,
         metadata=metadata,
         buffers=tuple(base64.b64decode(buffer) for buffer in buffers),
+        asked_in=str(parent.get("session", "")),
     )

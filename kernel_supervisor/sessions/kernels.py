@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, Se
 from kernel_supervisor.environments.activation import activate
 from kernel_supervisor.environments.choice import PROVISIONED
 from kernel_supervisor.environments.overlay import ensure_overlay
+from kernel_supervisor.kernels import links
 from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
 from kernel_supervisor.kernels.launch import Surroundings, last_words, remove_connection
 from kernel_supervisor.kernels.process import Process
@@ -65,6 +66,8 @@ class Kernels:
         self.unreachable: dict[KernelId, str] = {}
         """Recorded kernels whose process lives and does not answer, with what was tried."""
         self.servers = Servers(paths.servers)
+        self.on_runner: Callable[[Runner], None] = lambda runner: None
+        """Called with each kernel that is taken over."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, session: SessionName, interpreter: Interpreter, asker: Asker, directory: str) -> Runner:
@@ -166,11 +169,11 @@ class Kernels:
         log.info("session %s: kernel %s started on a server", record.session, record.id)
         return await self._take_in(kernel)
 
-    async def _launch(self, record: KernelRecord, surroundings: Surroundings) -> Runner:
+    async def _launch(self, record: KernelRecord, surroundings: Surroundings, key: str = "") -> Runner:
         """Commit, launch, commit the process, connect: a next daemon finds the kernel whatever line was the last."""
         await self._records.save_kernel(record)
         try:
-            kernel = await Kernel.start(record, surroundings)
+            kernel = await Kernel.start(record, surroundings, key)
         except UnavailableError as error:
             await self._mark_ended(record, str(error))
             raise
@@ -182,10 +185,19 @@ class Kernels:
             raise
         await self._records.save_kernel(kernel.record)
         log.info("session %s: kernel %s started, pid %s", record.session, record.id, _pid(kernel.record))
+        await self._publish(kernel.record)
         runner = self._own(kernel)
         if record.provisioned:
             self._teach(kernel)
         return runner
+
+    async def _publish(self, record: KernelRecord) -> None:
+        """Show it to Jupyter servers; where that does not work, they do not see it."""
+        if record.owned:
+            try:
+                await asyncio.to_thread(links.publish, record, self._paths)
+            except (OSError, ValueError, KeyError) as error:
+                log.warning("kernel %s could not be shown to Jupyter servers: %s", record.id, error)
 
     async def _give_up(self, kernel: Kernel, reason: str) -> None:
         kernel.on_death = lambda: None
@@ -195,6 +207,7 @@ class Kernels:
     def _own(self, kernel: Kernel, gap: str = "") -> Runner:
         runner = Runner(kernel, self._records.save_execution, self._lost, self._restarted_there, gap=gap)
         self.runners[kernel.record.id] = runner
+        self.on_runner(runner)
         return runner
 
     def _lost(self, runner: Runner) -> None:
@@ -233,12 +246,17 @@ class Kernels:
             del self.runners[runner.kernel.record.id]
         runner.gone.set()
 
-    async def _mark_ended(self, record: KernelRecord, reason: str) -> None:
+    async def _mark_ended(self, record: KernelRecord, reason: str, *, returns: bool = False) -> None:
+        if not returns:
+            await asyncio.to_thread(links.withdraw, self._paths)
         self.ended[record.id] = reason
         await self._records.save_kernel(replace(record, ended_at=time.time(), end_reason=reason))
 
-    async def end(self, runner: Runner, reason: str) -> None:
-        """End a kernel on request, politely first. Its running execution is told `reason`."""
+    async def end(self, runner: Runner, reason: str, *, returns: bool = False) -> None:
+        """End a kernel on request, politely first. Its running execution is told `reason`.
+
+        One that `returns` at once is still there for Jupyter's programs.
+        """
         record = runner.kernel.record
         if record.server:  # before anything is given up
             with contextlib.suppress(KernelGoneError):
@@ -248,14 +266,15 @@ class Kernels:
         await runner.bury()
         self.runners.pop(record.id, None)
         await runner.close()
-        await self._mark_ended(record, reason)
+        await self._mark_ended(record, reason, returns=returns)
         runner.gone.set()
         log.info("session %s: kernel %s ended: %s", record.session, record.id, reason)
 
-    async def restart(self, record: KernelRecord, asker: Asker) -> Runner:
+    async def restart(self, record: KernelRecord, asker: Asker, key: str = "") -> Runner:
         """A fresh process for a kernel, living or dead, under the same id. Raises UnavailableError.
 
-        It gets what the living one was started with, else what the client has that asks.
+        It gets what the living one was started with, else what the client has that asks. Whoever else is connected
+        to it stays so: it keeps its sockets' paths and its key (`key`, where it is dead).
         """
         runner = self.runners.get(record.id)
         if record.server and runner is not None:
@@ -267,14 +286,16 @@ class Kernels:
             )
         surroundings = None
         if runner is not None:
+            with contextlib.suppress(OSError, ValueError):
+                key = str((await asyncio.to_thread(links.connection_of, record))["key"])
             surroundings = await asyncio.to_thread(runner.kernel.read_surroundings)
-            await self.end(runner, "the kernel was restarted on request")
+            await self.end(runner, "the kernel was restarted on request", returns=True)
         fresh = self._record(
             record.id, record.session, record.interpreter, record.directory, generation=record.generation + 1
         )
         if surroundings is None:
             surroundings = (await asyncio.to_thread(self._furnished, fresh.interpreter, asker)).surroundings
-        return await self._launch(replace(fresh, overlay=record.overlay), surroundings)
+        return await self._launch(replace(fresh, overlay=record.overlay), surroundings, key)
 
     async def _restart_on_server(self, runner: Runner) -> Runner:
         """A fresh process under the same id there. The new generation is committed first."""
@@ -348,6 +369,7 @@ class Kernels:
         self.unreachable.pop(record.id, None)
         await self._records.save_kernel(kernel.record)
         self._own(kernel, gap=f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        await self._publish(kernel.record)
         log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, _pid(record))
         return True
 

@@ -22,7 +22,16 @@ def session_name(wanted: str, directory: str, sessions: Mapping[SessionName, Ses
         if not _NAME.fullmatch(wanted):
             raise RefusedError(f"{wanted!r} is no session name: use letters, digits, spaces and . _ - @ +, 80 at most")
         return SessionName(wanted)
-    base = re.sub(r"[^\w.@+ -]", "-", os.path.basename(directory))[:60].strip() or "root"
+    return _apart(os.path.basename(directory), directory, sessions)
+
+
+def notebook_session(notebook: str, directory: str, sessions: Mapping[SessionName, SessionRecord]) -> SessionName:
+    """The session of a notebook that is open in Jupyter: its file's name, as long as no other directory has it."""
+    return _apart(os.path.basename(notebook), directory, sessions)
+
+
+def _apart(name: str, directory: str, sessions: Mapping[SessionName, SessionRecord]) -> SessionName:
+    base = re.sub(r"[^\w.@+ -]", "-", name)[:60].strip() or "root"
     present = sessions.get(SessionName(base))
     if present is None or present.directory == directory:
         return SessionName(base)

@@ -73,4 +73,5 @@ def as_message(channel: Channel, message: JupyterMessage) -> Message:
         content=message["content"],
         metadata=message["metadata"],
         buffers=tuple(bytes(buffer) for buffer in message.get("buffers", ())),
+        asked_in=str(message["parent_header"].get("session", "")),
     )

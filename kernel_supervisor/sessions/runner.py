@@ -69,6 +69,10 @@ class Runner:
         self._idle_looks = 0
         self._queue: deque[Ticket] = deque()
         self.current: Ticket | None = None
+        self.theirs: dict[str, Ticket | None] = {}
+        """What other clients of the kernel run now, by msg_id; None until it is on record."""
+        self.on_theirs: Callable[[JupyterMessage | None], None] = lambda message: None
+        """Called with each message that another client's request caused, and with None where the kernel died."""
         self._wake = asyncio.Event()
         self._between = asyncio.Lock()
         """Held while an interrupt is on its way: no other execution begins before it has arrived."""
@@ -84,6 +88,7 @@ class Runner:
         self.last_used = time.time()
         self.execution_count = 0
         """The kernel's own, as far as we have seen."""
+        self._identity = kernel.record.channel_identity
         if gap:
             self._mark_gap(gap)
         kernel.on_death, kernel.on_resumed = self._died, self._resumed
@@ -98,9 +103,14 @@ class Runner:
             return "dead"
         if self.kernel.trouble:
             return "unreachable"
-        if self.current is None:
-            return "idle"
-        return "busy" if self.current.question is None else "waiting for input"
+        if self.current is not None and self.current.question is not None:
+            return "waiting for input"
+        return "busy" if self.current is not None or self.theirs else "idle"
+
+    @property
+    def running(self) -> Ticket | None:
+        """What runs on it: ours, else what another client runs."""
+        return self.current or next(filter(None, self.theirs.values()), None)
 
     @property
     def waiting(self) -> list[Ticket]:
@@ -110,7 +120,8 @@ class Runner:
     @property
     def free(self) -> bool:
         """Whether it can begin an execution at once, and would not begin it twice if we died in between."""
-        return self.current is None and not self._queue and not self._over and self.kernel.record.recorded
+        idle = self.current is None and not self._queue and not self.theirs
+        return idle and not self._over and self.kernel.record.recorded
 
     def begun(self, execution: Execution) -> Execution:
         """An execution as it is when this kernel runs it, its messages expected from here on in the log."""
@@ -132,6 +143,11 @@ class Runner:
         if self._over:
             self._hold(self.bury(), f"execution {ticket.execution.id} on a dead kernel")
 
+    def is_over(self, msg_id: str) -> None:
+        """What another client ran is over: what waits here goes on."""
+        self.theirs.pop(msg_id, None)
+        self._wake.set()
+
     async def withdraw(self, ticket: Ticket, reason: str) -> bool:
         """Take a queued execution out; False where it runs already."""
         if ticket not in self._queue:
@@ -143,7 +159,7 @@ class Runner:
     async def interrupt(self, ticket: Ticket, reason: str) -> bool:
         """Interrupt this execution, and never another; False where it does not run (any more)."""
         async with self._between:
-            if self.current is not ticket or ticket.settled.is_set():
+            if ticket not in (self.current, *self.theirs.values()) or ticket.settled.is_set():
                 return False
             ticket.cancelled = reason
             with contextlib.suppress(ProcessLookupError):
@@ -152,12 +168,12 @@ class Runner:
 
     async def _own(self) -> None:
         while not self._over:
-            if not self._queue:
+            if not self._queue or self.theirs:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             async with self._between:
-                if self._over or not self._queue:  # it was withdrawn meanwhile
+                if self._over or self.theirs or not self._queue:  # it was withdrawn meanwhile
                     continue
                 ticket = self.current = self._queue.popleft()
             try:
@@ -243,7 +259,7 @@ class Runner:
             await self._settle(ticket, "dead", self.dead_because or ticket.ended_because)
         else:
             await self._settle(ticket, status_of(ticket.reply), "")
-        self._remember(ticket.execution)
+        self.remember(ticket.execution)
 
     async def _look_in_log(self, ticket: Ticket) -> None:
         for message in await asyncio.to_thread(self._search_log, ticket):
@@ -302,7 +318,9 @@ class Runner:
             self._write(channel, message)
         self.execution_count = message["content"].get("execution_count") or self.execution_count
         parent_id = message["parent_header"].get("msg_id", "")
-        ticket = self.current
+        if channel == "iopub" and message["parent_header"].get("session", self._identity) != self._identity:
+            self.on_theirs(message)
+        ticket = self.theirs.get(parent_id) or self.current
         if ticket is not None and parent_id == ticket.execution.msg_id:
             ticket.hear(as_message(channel, message))
         elif parent_id in self._finished and message["msg_type"] != "status":
@@ -353,11 +371,15 @@ class Runner:
         except OSError as error:
             log.error("kernel %s: a message could not be recorded: %s", self.kernel.record.id, error)
 
-    def _remember(self, execution: Execution) -> None:
+    def remember(self, execution: Execution) -> None:
         """Threads may go on printing for an execution that is over: it is known for a while."""
         self._finished[execution.msg_id or ""] = execution
         while len(self._finished) > _REMEMBERED:
             self._finished.popitem(last=False)
+
+    def remembers(self, msg_id: str) -> bool:
+        """Whether that execution is over, and was not long ago."""
+        return msg_id in self._finished
 
     def _extend_soon(self, msg_id: str) -> None:
         if msg_id not in self._late:
@@ -397,6 +419,7 @@ class Runner:
 
     async def _mourn(self) -> None:
         self.dead_because = await asyncio.to_thread(self.kernel.post_mortem)
+        self.on_theirs(None)
         await self.bury()
         self._on_death(self)
 

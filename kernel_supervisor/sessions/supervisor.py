@@ -30,6 +30,7 @@ from kernel_supervisor.records.database import Beside, Database
 from kernel_supervisor.sessions import naming, reading
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
+from kernel_supervisor.sessions.others import Others
 from kernel_supervisor.sessions.runner import Runner, new_msg_id, status_of
 from kernel_supervisor.sessions.ticket import Ticket
 
@@ -52,6 +53,8 @@ class Supervisor:
         self.paths = paths
         self.records = Database(paths.records)
         self.kernels = Kernels(paths, self.records)
+        self.others = Others(self.records, self._track)
+        self.kernels.on_runner = self.others.watch
         self.sessions: dict[SessionName, SessionRecord] = {}
         self.tickets: dict[ExecutionId, Ticket] = {}
         self._locks: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -68,14 +71,17 @@ class Supervisor:
         self.sessions = {session.name: session for session in await self.records.sessions()}
         await self.kernels.adopt_all()
         await self.records.forget_calls(_CALLS_KEPT_S)
+        theirs = [await self.others.take_up(runner) for runner in self.kernels.runners.values()]
         for execution in await self.records.unsettled():
-            await self._take_up(execution)
+            if not any(execution.id in taken for taken in theirs):
+                await self._take_up(execution)
 
     async def close(self) -> None:
         """Let go of everything; kernels and cells run on."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.others.close()
         await self.kernels.close()
         await self.records.close()
 
@@ -268,8 +274,12 @@ class Supervisor:
         return ticket, fresh
 
     def _submit(self, ticket: Ticket, runner: Runner) -> None:
-        self.tickets[ticket.execution.id] = ticket
         runner.submit(ticket)
+        self._track(ticket)
+
+    def _track(self, ticket: Ticket) -> None:
+        """Know an execution that is on its way until it is over."""
+        self.tickets[ticket.execution.id] = ticket
         self._hold(self._forget_when_settled(ticket), f"execution {ticket.execution.id}")
 
     async def _forget_when_settled(self, ticket: Ticket) -> None:
@@ -381,9 +391,25 @@ class Supervisor:
                     "this kernel was started by somebody else, who may be working in it: kernel_detach leaves it; "
                     "force=true restarts it all the same"
                 )
-            runner = await self.kernels.restart(record, asker)
-            await self.add_entry(session, "note", "The kernel was restarted: its variables are gone.", client)
-            return runner
+            return await self._restart(record, asker, client)
+
+    async def restart_kernel(self, kernel_id: KernelId, asker: Asker, client: str, key: str) -> Runner:
+        """A fresh process for a kernel of ours, whichever session works in it. Raises as `restart`.
+
+        Clients that know the `key` of one that is dead can go on with the next.
+        """
+        record = await self.records.kernel(kernel_id)
+        if record is None or not record.owned:
+            raise RefusedError(f"there is no kernel {kernel_id} that could be restarted")
+        async with self._locks[record.session]:
+            record = await self.records.kernel(kernel_id) or record
+            return await self._restart(record, asker, client, key)
+
+    async def _restart(self, record: KernelRecord, asker: Asker, client: str, key: str = "") -> Runner:
+        runner = await self.kernels.restart(record, asker, key)
+        session = self.sessions[record.session]
+        await self.add_entry(session, "note", "The kernel was restarted: its variables are gone.", client)
+        return runner
 
     async def last_good_cells(self, session: SessionRecord) -> list[Execution]:
         """What succeeded on the latest generation of a kernel of this session that anything succeeded on, in order."""
@@ -485,7 +511,8 @@ class Supervisor:
 
     def runner_with(self, ticket: Ticket) -> Runner | None:
         """The kernel that runs an execution now."""
-        return next((runner for runner in self.kernels.runners.values() if runner.current is ticket), None)
+        runners = self.kernels.runners.values()
+        return next((each for each in runners if ticket in (each.current, *each.theirs.values())), None)
 
     def behind(self, ticket: Ticket) -> tuple[ExecutionId, ...]:
         """What a queued execution waits for, the one that runs first."""
@@ -493,7 +520,7 @@ class Supervisor:
             waiting = runner.waiting
             if ticket in waiting:
                 before = waiting[: waiting.index(ticket)]
-                running = [runner.current] if runner.current is not None else []
+                running = [runner.running] if runner.running is not None else []
                 return tuple(each.execution.id for each in (*running, *before))
         return ()
 

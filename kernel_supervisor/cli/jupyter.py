@@ -1,0 +1,151 @@
+"""jupyterlab, kernelspec: Jupyter's programs over the supervisor's kernels."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from kernel_supervisor.cli.session import DONE, FAILED, Command
+from kernel_supervisor.paths import HOME_VARIABLE, prepare
+
+_PREFIX = "supervised"
+_PROVISIONER = "kernel-supervisor-provisioner"
+
+
+def jupyterlab(command: Command) -> int:
+    """Become JupyterLab, with kernelspecs for the default environment and for each session that has a kernel."""
+    prepare(command.paths)
+    folder = Path(command.paths.state, "jupyter")
+    _refresh(command, folder / "kernels")
+    paths = os.pathsep.join(filter(None, (str(folder), os.environ.get("JUPYTER_PATH", ""))))
+    line = [
+        sys.executable,
+        *("-m", "jupyterlab"),
+        "--ServerApp.allow_external_kernels=True",
+        f"--ServerApp.external_connection_dir={command.paths.shared}",
+        *command.options.arguments,
+    ]
+    if command.options.only_print:
+        variables = {"JUPYTER_PATH": paths}
+        if os.environ.get(HOME_VARIABLE):
+            variables[HOME_VARIABLE] = os.environ[HOME_VARIABLE]
+        print(shlex.join(["env", *(f"{name}={value}" for name, value in variables.items()), *line]))
+        return DONE
+    if importlib.util.find_spec("jupyterlab") is None:
+        print(
+            "kernel-supervisor jupyterlab needs JupyterLab. Install it beside kernel-supervisor:\n"
+            f"    {sys.executable} -m pip install jupyterlab\n"
+            "A JupyterLab of another environment shows the kernels that run already with the last two options of\n"
+            "    kernel-supervisor jupyterlab --print",
+            file=sys.stderr,
+        )
+        return FAILED
+    command.close()
+    os.environ["JUPYTER_PATH"] = paths
+    os.execv(line[0], line)
+    return FAILED  # it cannot get here
+
+
+def _refresh(command: Command, folder: Path) -> None:
+    """Kernelspecs as sessions are now. Those of sessions that have no kernel any more go."""
+    kernels: list[dict[str, Any]] = command.tool("kernel_list_running", start=True)[1]["kernels"]
+    wanted = {_PREFIX: _spec("supervised Python", "", "")}
+    for session in sorted({each["session"] for each in kernels if each["owned"]}):
+        wanted[_called(f"session-{session}")] = _spec(f"session {session} (supervised)", session, "")
+    for name in _installed(folder):
+        if name not in wanted:
+            shutil.rmtree(folder / name, ignore_errors=True)
+    for name, spec in wanted.items():
+        _write(folder / name, spec)
+
+
+def install(command: Command) -> int:
+    """A kernelspec in the user's Jupyter folder."""
+    options = command.options
+    name = _called(options.name or (f"session-{options.session}" if options.session else options.env))
+    title = options.name or " ".join(filter(None, ("supervised", options.env or "Python", options.session)))
+    folder = _users_folder() / name
+    _write(folder, _spec(title, options.session, options.env))
+    print(f"kernelspec {name} is in {folder}")
+    return DONE
+
+
+def uninstall(command: Command) -> int:
+    """Some of ours, or all."""
+    found = _installed(_users_folder())
+    for name in command.options.name or found:
+        if name not in found:
+            print(f"kernel-supervisor: {name} is no kernelspec of ours in {_users_folder()}", file=sys.stderr)
+            return FAILED
+        shutil.rmtree(_users_folder() / name)
+        print(f"kernelspec {name} is gone")
+    return DONE
+
+
+def list_specs(command: Command) -> int:
+    """Ours, with their titles."""
+    for name in _installed(_users_folder()):
+        print(f"{name}  {_read(_users_folder() / name).get('display_name', '')}  {_users_folder() / name}")
+    return DONE
+
+
+def _called(name: str) -> str:
+    """As Jupyter allows it: https://jupyter-client.readthedocs.io/en/stable/kernels.html#kernel-specs."""
+    plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
+    return plain if plain.startswith(_PREFIX) else "-".join(filter(None, (_PREFIX, plain)))
+
+
+def _spec(title: str, session: str, environment: str) -> dict[str, Any]:
+    config = {key: value for key, value in (("session", session), ("environment", environment)) if value}
+    return {
+        # for programs that know no provisioners, VS Code's own starter among them: it says what to do instead
+        "argv": [sys.executable, "-m", "kernel_supervisor.provisioner", "{connection_file}"],
+        "display_name": title,
+        "language": "python",
+        "metadata": {
+            "debugger": True,
+            "kernel_provisioner": {"provisioner_name": _PROVISIONER, "config": config},
+        },
+    }
+
+
+def _users_folder() -> Path:
+    """Where Jupyter looks for the user's kernelspecs.
+
+    https://docs.jupyter.org/en/latest/use/jupyter-directories.html, without the 0.1 s of importing jupyter_core.
+    """
+    support = Path("~/Library/Jupyter") if sys.platform == "darwin" else Path("~/.local/share/jupyter")
+    data = os.environ.get("JUPYTER_DATA_DIR") or support.expanduser()
+    if "JUPYTER_DATA_DIR" not in os.environ and sys.platform != "darwin" and os.environ.get("XDG_DATA_HOME"):
+        data = Path(os.environ["XDG_DATA_HOME"], "jupyter")
+    return Path(data, "kernels")
+
+
+def _installed(folder: Path) -> list[str]:
+    specs = sorted(path.name for path in folder.glob("*/"))
+    return [name for name in specs if _provisioner_of(_read(folder / name)) == _PROVISIONER]
+
+
+def _provisioner_of(spec: dict[str, Any]) -> str:
+    return str(((spec.get("metadata") or {}).get("kernel_provisioner") or {}).get("provisioner_name", ""))
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / "kernel.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _write(folder: Path, spec: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / "kernel.json.new"
+    fresh.write_text(json.dumps(spec, indent=1), "utf-8")
+    fresh.replace(folder / "kernel.json")

@@ -1,0 +1,67 @@
+"""What Jupyter's own programs are told of our kernels: connection files whose sockets are links to the real ones.
+
+A KernelManager removes the socket files of a kernel that it lets go of, and one that restarts a kernel which it did
+not start binds a stray one in their place. Both then hit links: the kernel's own sockets stay what they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.paths import Paths
+
+KERNELSPEC = "supervised"
+"""What a server takes a published kernel to run. Its provisioner is ours, and refuses to start a stray one."""
+_PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+
+
+def connection_of(record: KernelRecord) -> dict[str, Any]:
+    """The content of a kernel's connection file. Raises OSError or ValueError where it cannot be read."""
+    return dict(json.loads(Path(record.connection_file).read_text()))
+
+
+def link(record: KernelRecord, paths: Paths, name: str = "") -> dict[str, Any]:
+    """Connection information with links of its own, called `name` if given. Raises OSError, ValueError."""
+    connection = connection_of(record)
+    alias = os.path.join(paths.links, f"{name or secrets.token_hex(6)}-ipc")
+    for port in _PORTS:
+        number = connection[port]
+        fresh = Path(f"{alias}-{number}.{secrets.token_hex(4)}")
+        fresh.symlink_to(f"{connection['ip']}-{number}")
+        fresh.replace(f"{alias}-{number}")
+    return {**connection, "ip": alias, "kernel_name": KERNELSPEC}
+
+
+def publish(record: KernelRecord, paths: Paths) -> None:
+    """Put a kernel where a server with `external_connection_dir` finds it. Blocks on files; raises as `link`."""
+    connection = link(record, paths, record.id)
+    if record.interpreter.language != "python":
+        connection["kernel_name"] = f"{KERNELSPEC}-{record.interpreter.language}"
+    fresh = Path(paths.shared, f".{record.id}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        json.dump(connection, file, indent=1)
+    fresh.replace(Path(paths.shared, f"{record.id}.json"))
+
+
+def withdraw(paths: Paths) -> None:
+    """Remove what leads nowhere any more: files of kernels that are gone, links that anybody left behind."""
+    for path in _entries(paths.shared):
+        if path.suffix == ".json" and not Path(paths.connections, path.name).exists():
+            path.unlink(missing_ok=True)
+    for path in _entries(paths.links):
+        if not path.exists():
+            path.unlink(missing_ok=True)
+
+
+def _entries(folder: str) -> Iterator[Path]:
+    try:
+        yield from list(Path(folder).iterdir())
+    except OSError:
+        return

@@ -1,0 +1,180 @@
+"""What our kernel provisioner asks of the daemon on behalf of Jupyter's programs; methods that no agent sees."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+
+from kernel_supervisor.core.errors import RefusedError, SupervisorError
+from kernel_supervisor.core.model import KernelId, SessionRecord
+from kernel_supervisor.environments.choice import as_interpreter, resolve
+from kernel_supervisor.environments.discovery import discover
+from kernel_supervisor.kernels import links
+from kernel_supervisor.mcp.advice import advice_on
+from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.sessions import naming
+from kernel_supervisor.sessions.runner import Runner
+from kernel_supervisor.sessions.supervisor import Supervisor
+
+Context = ServerRequestContext[Caller]
+CLIENT = "Jupyter"
+_P = TypeVar("_P", bound=types.RequestParams)
+
+
+class StartParams(types.RequestParams):
+    """supervisor/start_kernel. Camel case on the wire, as all of these."""
+
+    notebook: str = ""
+    """The notebook it is for: its session is called after it, where no session was named."""
+    environment: str = ""
+
+
+class KernelParams(types.RequestParams):
+    """supervisor/interrupt_kernel, supervisor/end_kernel."""
+
+    kernel_id: str
+
+
+class LinkedParams(KernelParams):
+    """supervisor/look_at_kernel, supervisor/restart_kernel."""
+
+    link: str = ""
+    """What the links to its sockets are called, so that they are there after this."""
+    key: str = ""
+
+
+def add_methods(server: Server[Caller]) -> None:
+    """Let the server answer them. What could not be done is told as `error` in the result."""
+    for name, model, run in (
+        ("start", StartParams, _start),
+        ("look_at", LinkedParams, _look_at),
+        ("interrupt", KernelParams, _interrupt),
+        ("restart", LinkedParams, _restart),
+        ("end", KernelParams, _end),
+    ):
+        server.add_request_handler(f"supervisor/{name}_kernel", model, _told(run))
+
+
+def _told(
+    run: Callable[[Context, Any], Awaitable[dict[str, Any]]],
+) -> Callable[[Context, Any], Awaitable[dict[str, Any]]]:
+    async def answer(ctx: Context, params: Any) -> dict[str, Any]:
+        await ctx.lifespan_context.ready.wait()
+        task = asyncio.ensure_future(run(ctx, params))
+        _under_way.add(task)
+        task.add_done_callback(_under_way.discard)
+        try:
+            return await asyncio.shield(task)  # half a restart would be worse than all of it
+        except SupervisorError as error:
+            return {"error": str(error)}
+
+    return answer
+
+
+_under_way: set[asyncio.Future[dict[str, Any]]] = set()
+
+
+async def _begun_at(ctx: Context, method: str) -> float:
+    """When this call was made, also if it was sent again since."""
+    caller = ctx.lifespan_context
+    assert isinstance(ctx.request, int)
+    key = caller.call_key(ctx.request)
+    intent = await caller.supervisor.records.begin_call(key, caller.asker.client_id, method, {"at": time.time()})
+    return float(intent["at"])
+
+
+async def _start(ctx: Context, params: StartParams) -> dict[str, Any]:
+    """The kernel of a session, started if it has none that lives. Starting is asking for one in place of a dead one."""
+    caller = ctx.lifespan_context
+    supervisor, asker = caller.supervisor, caller.asker
+    begun = await _begun_at(ctx, "start_kernel")
+    wanted = asker.session
+    if not wanted and params.notebook:
+        wanted = naming.notebook_session(params.notebook, asker.directory, supervisor.sessions)
+    session = await supervisor.keep(await supervisor.session_of(asker, wanted))
+    if params.environment:
+        found = await asyncio.to_thread(discover, asker.where)
+        environment = await asyncio.to_thread(resolve, params.environment, found, asker.where)
+        interpreter = as_interpreter(environment, "chosen by its kernelspec")
+        runner, _ = await supervisor.use(session, interpreter, asker, CLIENT, False, begun)
+    elif await _is_dead(supervisor, session):
+        runner = await supervisor.restart(session, asker, CLIENT)
+    else:
+        runner = await supervisor.ready_runner(session, asker)
+    facts = await _facts(supervisor, runner, "")
+    return {**facts, "started": runner.kernel.record.started_at >= begun}
+
+
+async def _is_dead(supervisor: Supervisor, session: SessionRecord) -> bool:
+    record = await supervisor.kernel_record(session)
+    return await supervisor.present_runner(session) is None and record is not None and record.ended
+
+
+async def _facts(supervisor: Supervisor, runner: Runner, link: str) -> dict[str, Any]:
+    record = runner.kernel.record
+    try:
+        connection = await asyncio.to_thread(links.link, record, supervisor.paths, link)
+    except (OSError, ValueError, KeyError) as error:
+        raise RefusedError(f"the connection file of kernel {record.id} cannot be used: {error}") from error
+    return {
+        "kernel_id": record.id,
+        "session": record.session,
+        "generation": record.generation,
+        "pid": record.process.pid if record.process is not None else None,
+        "connection": connection,
+        "link": os.path.basename(connection["ip"]).removesuffix("-ipc"),
+        "advice": await asyncio.to_thread(advice_on, record),
+    }
+
+
+async def _look_at(ctx: Context, params: LinkedParams) -> dict[str, Any]:
+    """A kernel as it is now; only `ended`, with the reason, of one that is gone."""
+    supervisor = ctx.lifespan_context.supervisor
+    runner = supervisor.kernels.runners.get(KernelId(params.kernel_id))
+    if runner is not None and runner.kernel.alive:
+        return await _facts(supervisor, runner, params.link)
+    record = await supervisor.records.kernel(KernelId(params.kernel_id))
+    if record is None or record.ended:
+        return {"ended": record.end_reason if record is not None else "there is no such kernel"}
+    return {"waiting": "it is being started, or does not answer"}
+
+
+async def _interrupt(ctx: Context, params: KernelParams) -> dict[str, Any]:
+    runner = ctx.lifespan_context.supervisor.kernels.runners.get(KernelId(params.kernel_id))
+    if runner is None:
+        raise RefusedError(f"there is no living kernel {params.kernel_id}")
+    if runner.running is not None and await runner.interrupt(runner.running, f"interrupted by {CLIENT}"):
+        return {}
+    try:
+        await runner.kernel.interrupt()
+    except ProcessLookupError:
+        raise RefusedError(f"kernel {params.kernel_id} is gone") from None
+    return {}
+
+
+async def _restart(ctx: Context, params: LinkedParams) -> dict[str, Any]:
+    """A fresh process under the same id; a call that is sent again restarts it once."""
+    caller = ctx.lifespan_context
+    supervisor = caller.supervisor
+    record = await supervisor.records.kernel(KernelId(params.kernel_id))
+    if record is None:
+        raise RefusedError(f"there is no kernel {params.kernel_id}")
+    begun = await _begun_at(ctx, "restart_kernel")
+    runner = supervisor.kernels.runners.get(record.id)
+    if runner is None or runner.kernel.record.started_at < begun:
+        runner = await supervisor.restart_kernel(record.id, caller.asker, CLIENT, params.key)
+    return await _facts(supervisor, runner, params.link)
+
+
+async def _end(ctx: Context, params: KernelParams) -> dict[str, Any]:
+    supervisor = ctx.lifespan_context.supervisor
+    if KernelId(params.kernel_id) in supervisor.kernels.runners:
+        await supervisor.shut_down(KernelId(params.kernel_id), f"the kernel was shut down by {CLIENT}")
+    return {}
