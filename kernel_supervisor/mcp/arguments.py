@@ -131,6 +131,7 @@ class UseEnv(Arguments):
 
     env_name: Annotated[str, Field(description="name, prefix or interpreter, see kernel_list_envs; SERVER:SPEC")]
     fresh: Annotated[bool, Field(description="a new kernel even if one runs there already")] = False
+    install_ipykernel: Annotated[bool, Field(description="if it has none, install it there with its own tool")] = False
     session: Session = ""
 
 

@@ -12,6 +12,8 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import discover
+from kernel_supervisor.environments.installing import install
+from kernel_supervisor.environments.model import Environment
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.advice import ipykernel_of, lacks
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
@@ -233,6 +235,8 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     else:
         found = await asyncio.to_thread(discover, asker.where)
         environment = await asyncio.to_thread(resolve, wanted, found, asker.where)
+        if args.install_ipykernel and not environment.ipykernel and not environment.argv:
+            await _install(call, environment)
         interpreter = as_interpreter(environment, "chosen by kernel_use_env")
     intent = await call.supervisor.records.begin_call(call.key, asker.client_id, "kernel_use_env", {"at": time.time()})
     runner, returned = await call.supervisor.use(session, interpreter, asker, call.client, args.fresh, intent["at"])
@@ -245,6 +249,16 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
             "(its subprocesses do not see it)"
         )
     return Answer(text=text, facts={"kernel_id": record.id, "returned": returned, "interpreter": interpreter.argv[0]})
+
+
+async def _install(call: Call, environment: Environment) -> None:
+    """Put ipykernel into an environment, telling a client that asked for progress what its tool says."""
+    said: list[str] = []
+    env = call.caller.asker.surroundings.env
+    work = asyncio.create_task(asyncio.to_thread(install, environment, said.append, env), name="installation")
+    while not (await asyncio.wait({work}, timeout=PROGRESS_S))[0]:
+        await call.progress(said[-1] if said else "installing ipykernel")
+    work.result()
 
 
 async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:

@@ -242,7 +242,7 @@ class Runner:
                 ticket.in_doubt = False
                 if await self._passed_over(ticket):
                     await self._settle(ticket, "lost", _BROKEN_OFF)
-                    self._remember(ticket.execution)
+                    self.remember(ticket.execution)
                     return
             if ticket.reply is not None:
                 replied_at = replied_at or time.monotonic()

@@ -88,6 +88,28 @@ async def test_another_environments_kernel_is_used_and_left_again_with_its_varia
     assert "note" in {entry["kind"] for entry in history.facts["entries"]}
 
 
+async def test_ipykernel_is_installed_in_an_environment_if_asked_for(desk: Home) -> None:
+    prefix = desk.project / ".venv"
+    venv.create(prefix, with_pip=False, symlinks=True)
+    told: list[str] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message or "")
+
+    async with desk.client() as session:
+        arguments = {"env_name": str(prefix), "install_ipykernel": True}
+        used = await session.client.call_tool("kernel_use_env", arguments, progress_callback=hear)
+        assert not used.is_error, used
+        found = (await session.call("kernel_list_envs")).facts["environments"]
+        (here,) = [each for each in found if each["prefix"] == str(prefix)]
+        assert here["ipykernel"], here
+        assert (await session.call("kernel_status")).facts["ipykernel"] == here["ipykernel"]
+        seen = await session.run("import ipykernel; ipykernel.__file__")
+        assert str(prefix) in seen.text
+        again = await session.call("kernel_use_env", **arguments)
+        assert again.facts["returned"]
+
+
 async def test_environments_are_listed_with_what_they_have(desk: Home, environment: Path, era: str) -> None:
     async with desk.client(era) as session:
         listed = await session.call("kernel_list_envs")
