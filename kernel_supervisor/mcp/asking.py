@@ -67,7 +67,7 @@ async def joined(call: Call, code: str) -> tuple[Execution, Ticket | None]:
     given = (call.params.input_responses or {}).get(_FIELD)
     if ticket is not None and isinstance(given, types.ElicitResult):
         asker = call.caller.asker.client_id
-        await answering.give_once(call.supervisor, ticket, state.question, _text_of(given), call.key, asker)
+        await answering.give_once(call.supervisor, ticket, state.question, text_of(given), call.key, asker)
     return execution, ticket
 
 
@@ -98,7 +98,8 @@ def _can_be_asked(call: Call) -> bool:
     return declared is not None and (declared.form is not None or declared.url is None)
 
 
-def _form(execution: Execution, question: Question) -> types.ElicitRequestFormParams:
+def form(execution: Execution, question: Question) -> types.ElicitRequestFormParams:
+    """A question as clients show it to their users."""
     prompt = plain(question.prompt[:_LONGEST]).strip()
     what = "a password" if question.password else "a line of input"
     message = f"The cell that runs in session {execution.session} asks for {what}" + (f": {prompt}" if prompt else ".")
@@ -111,12 +112,12 @@ def _form(execution: Execution, question: Question) -> types.ElicitRequestFormPa
 
 def _required(execution: Execution, question: Question, rounds: int) -> types.InputRequiredResult:
     return types.InputRequiredResult(
-        input_requests={_FIELD: types.ElicitRequest(params=_form(execution, question))},
+        input_requests={_FIELD: types.ElicitRequest(params=form(execution, question))},
         request_state=f"{execution.id}/{question.id}/{rounds}",
     )
 
 
-def _text_of(result: types.ElicitResult) -> str:
+def text_of(result: types.ElicitResult) -> str:
     """What the cell gets: nothing is an empty line; who does not want to answer ends the input."""
     if result.action != "accept":
         return END_OF_FILE
@@ -126,10 +127,10 @@ def _text_of(result: types.ElicitResult) -> str:
 
 async def _elicited(call: Call, ticket: Ticket, question: Question, end: float) -> str | None:
     """The user's answer; None where the question is over, the time is up, or the client says that it cannot ask."""
-    form = _form(ticket.execution, question)
+    shown = form(ticket.execution, question)
     session = call.ctx.session
     asking = asyncio.create_task(
-        session.elicit_form(form.message, form.requested_schema, related_request_id=call.ctx.request_id),
+        session.elicit_form(shown.message, shown.requested_schema, related_request_id=call.ctx.request_id),
         name=f"question of execution {ticket.execution.id}",
     )
     try:
@@ -143,7 +144,7 @@ async def _elicited(call: Call, ticket: Ticket, question: Question, end: float) 
             finally:
                 news.cancel()
             await call.progress(f"execution {ticket.execution.id} waits for input")
-        return _text_of(asking.result())
+        return text_of(asking.result())
     except (MCPError, ValidationError):
         return None
     finally:

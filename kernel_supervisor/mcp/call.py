@@ -37,6 +37,8 @@ class Answer:
     """Instead of `text`, where there is more than text."""
     required: types.InputRequiredResult | None = None
     """Instead of everything, where the client has to ask its user first."""
+    task: dict[str, Any] | None = None
+    """Instead of everything, where the client goes on with a task."""
 
     def result(self) -> types.CallToolResult:
         """As MCP has it. No structuredContent: clients show it instead of the text and the images."""
@@ -148,7 +150,7 @@ class Call:
         with anyio.move_on_after(longest_s) as patience:
             await ticket.attention.wait()
         if patience.cancelled_caught:
-            await self.progress(_how_it_goes(ticket))
+            await self.progress(how_it_goes(ticket))
 
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now."""
@@ -198,7 +200,8 @@ class Call:
         return runner.kernel.record.interpreter.name
 
 
-def _how_it_goes(ticket: Ticket) -> str:
+def how_it_goes(ticket: Ticket) -> str:
+    """An execution that is not over, in one line."""
     execution = ticket.execution
     if execution.started_at is None:
         return f"execution {execution.id} is queued"

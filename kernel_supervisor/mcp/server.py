@@ -18,7 +18,7 @@ from mcp.server.subscriptions import ListenHandler
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import Message
-from kernel_supervisor.mcp import jupyter, prompts, resources
+from kernel_supervisor.mcp import jupyter, prompts, resources, tasks
 from kernel_supervisor.mcp.arguments import parse
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.caller import Caller
@@ -51,7 +51,6 @@ def build(changes: Changes) -> Server[Caller]:
         title="Kernel Supervisor",
         instructions=INSTRUCTIONS,
         on_list_tools=_list_tools,
-        on_call_tool=_call_tool,
         on_list_resources=_list_resources,
         on_list_resource_templates=_list_resource_templates,
         on_read_resource=_read_resource,
@@ -61,6 +60,8 @@ def build(changes: Changes) -> Server[Caller]:
         on_list_prompts=_list_prompts,
         on_get_prompt=_get_prompt,
     )
+    server.add_request_handler("tools/call", types.CallToolRequestParams, _call_tool)
+    tasks.serve(server, _call)
     server.middleware.clear()  # OpenTelemetry's: a span for each message, for nobody
     server.add_request_handler("supervisor/status", types.RequestParams, _status)
     server.add_request_handler("supervisor/shutdown", StopParams, _stop)
@@ -76,7 +77,7 @@ async def _list_tools(ctx: Context, params: types.PaginatedRequestParams | None)
 
 async def _call_tool(
     ctx: Context, params: types.CallToolRequestParams
-) -> types.CallToolResult | types.InputRequiredResult:
+) -> types.CallToolResult | types.InputRequiredResult | dict[str, Any]:
     """Run a tool. What could not be done is a result with `isError`; a cell that raised is not among it."""
     caller = ctx.lifespan_context
     await caller.ready.wait()
@@ -96,7 +97,7 @@ async def _call_tool(
         return _failed(
             f"{params.name} failed inside the supervisor ({type(error).__name__}: {error}); its log has more"
         )
-    return answer.required or answer.result()
+    return answer.task or answer.required or answer.result()
 
 
 _under_way: set[asyncio.Future[Answer]] = set()

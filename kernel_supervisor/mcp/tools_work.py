@@ -8,11 +8,12 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution
 from kernel_supervisor.core.terminal import plain
 from kernel_supervisor.mcp import arguments as a
-from kernel_supervisor.mcp import asking
+from kernel_supervisor.mcp import asking, tasks
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.content import Reading
 from kernel_supervisor.mcp.tables import first_line, table, when
 from kernel_supervisor.sessions import answering
+from kernel_supervisor.sessions.ticket import Ticket
 
 CLAUDE_CODE_PATIENCE_S, PATIENCE_S = 90.0, 45.0
 """Claude Code moves a call to the background after 120 s and loses its images; Codex gives up at 60 s."""
@@ -27,11 +28,19 @@ async def kernel_exec(call: Call, args: a.Exec) -> Answer:
         execution, joined = await asking.joined(call, args.code)
         if joined is None:
             return await call.show(execution, None, reading)
-        return await asking.see_through(call, joined, _exec_patience(call, args.timeout), reading)
+        return await _see_through(call, joined, args.timeout, reading)
     ticket = await call.supervisor.execute(session, args.code, call.caller.asker, call.client, call.key)
     if not args.wait:
         return await call.show(ticket.execution, ticket, reading)
-    return await asking.see_through(call, ticket, _exec_patience(call, args.timeout), reading)
+    return await _see_through(call, ticket, args.timeout, reading)
+
+
+async def _see_through(call: Call, ticket: Ticket, timeout: float | None, reading: Reading) -> Answer:
+    answer = await asking.see_through(call, ticket, _exec_patience(call, timeout), reading)
+    over = ticket.settled.is_set() or answer.required is not None or call.caller.admin.stopping.is_set()
+    if over or timeout is not None or not tasks.declared(call):
+        return answer
+    return tasks.created(ticket.execution, reading)
 
 
 def _exec_patience(call: Call, timeout: float | None) -> float:

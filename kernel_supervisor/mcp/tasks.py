@@ -1,0 +1,129 @@
+"""The tasks extension (io.modelcontextprotocol/tasks, SEP-2663): a long cell as a handle that its client polls.
+
+A task is its execution: durable from the start, known to the next daemon, the same for every client of its user.
+A client that declares the extension gets one where it would be told that its cell still runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import mcp_types as types
+from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from kernel_supervisor.core.errors import SupervisorError
+from kernel_supervisor.core.model import Execution
+from kernel_supervisor.mcp import asking
+from kernel_supervisor.mcp.call import Answer, Call, how_it_goes
+from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.content import Reading
+from kernel_supervisor.sessions import answering
+from kernel_supervisor.sessions.ticket import Ticket
+
+EXTENSION = "io.modelcontextprotocol/tasks"
+_POLL_MS = 2000
+_CANCELLED = "the client cancelled its task"
+
+
+class TaskParams(types.InputResponseRequestParams):
+    """tasks/get, tasks/cancel, and with answers tasks/update."""
+
+    task_id: str
+
+
+def serve(server: Server[Caller], call_of: Callable[[Any], Call]) -> None:
+    """Have a server serve the extension. `call_of` makes the call of a request's context."""
+    server.extensions[EXTENSION] = {}
+
+    def handle(work: Callable[[Call, TaskParams], Awaitable[dict[str, Any]]]) -> Callable[..., Any]:
+        async def handler(ctx: Any, params: TaskParams) -> dict[str, Any]:
+            call = call_of(ctx)
+            await call.caller.ready.wait()
+            if not declared(call):
+                data: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+                raise MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, f"{EXTENSION} was not declared", data)
+            try:
+                return await work(call, params)
+            except SupervisorError as error:
+                raise MCPError(types.INVALID_PARAMS, str(error)) from None
+
+        return handler
+
+    for method, work in (("tasks/get", _get), ("tasks/update", _update), ("tasks/cancel", _cancel)):
+        server.add_request_handler(method, TaskParams, handle(work))
+
+
+def declared(call: Call) -> bool:
+    """Whether this request's client can be given a task."""
+    capabilities = call.ctx.session.client_capabilities
+    extensions = (capabilities.extensions if capabilities is not None else None) or {}
+    return EXTENSION in extensions and call.ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+
+
+def created(execution: Execution, reading: Reading) -> Answer:
+    """The handle of an execution that goes on. What its result is to show is part of its name."""
+    task = _state(f"{execution.id}-{reading.max_chars}", execution)
+    return Answer(task={"resultType": "task", **task, "status": "working"})
+
+
+async def _get(call: Call, params: TaskParams) -> dict[str, Any]:
+    execution, ticket, reading = await _find(call, params.task_id)
+    state = _state(params.task_id, execution)
+    if ticket is not None and not ticket.settled.is_set():
+        if ticket.question is None:
+            return {**state, "status": "working", "statusMessage": how_it_goes(ticket)}
+        form = types.ElicitRequest(params=asking.form(ticket.execution, ticket.question))
+        requests = {ticket.question.id: form.model_dump(by_alias=True, mode="json", exclude_none=True)}
+        return {**state, "status": "input_required", "inputRequests": requests}
+    if execution.reason == _CANCELLED:
+        return {**state, "status": "cancelled", "statusMessage": f"execution {execution.id} was stopped"}
+    result = (await call.show(execution, ticket, reading)).result()
+    shown = result.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return {**state, "status": "completed", "result": shown}
+
+
+async def _update(call: Call, params: TaskParams) -> dict[str, Any]:
+    """Answers to what the cell asks; those to what it does not ask (any more) are passed over."""
+    _, ticket, _ = await _find(call, params.task_id)
+    for question, given in (params.input_responses or {}).items():
+        if ticket is not None and isinstance(given, types.ElicitResult):
+            text, asker = asking.text_of(given), call.caller.asker.client_id
+            await answering.give_once(call.supervisor, ticket, question, text, call.key, asker)
+    return {}
+
+
+async def _cancel(call: Call, params: TaskParams) -> dict[str, Any]:
+    _, ticket, _ = await _find(call, params.task_id)
+    if ticket is not None:
+        await call.supervisor.stop_execution(ticket, _CANCELLED)
+    return {}
+
+
+async def _find(call: Call, task_id: str) -> tuple[Execution, Ticket | None, Reading]:
+    number, _, chars = task_id.partition("-")
+    if not (number.isdecimal() and chars.isdecimal() and len(task_id) < 40):
+        raise MCPError(types.INVALID_PARAMS, f"there is no task {task_id[:40]!r}")
+    execution, ticket = await call.supervisor.find_execution(int(number))
+    if ticket is not None:
+        await answering.caught_up(ticket)
+        execution = ticket.execution
+    return execution, ticket, Reading(max_chars=int(chars))
+
+
+def _state(task_id: str, execution: Execution) -> dict[str, Any]:
+    changed = execution.finished_at or execution.started_at or execution.queued_at
+    return {
+        "taskId": task_id,
+        "createdAt": _iso(execution.queued_at),
+        "lastUpdatedAt": _iso(changed),
+        "ttlMs": None,
+        "pollIntervalMs": _POLL_MS,
+    }
+
+
+def _iso(at: float | None) -> str:
+    return datetime.fromtimestamp(at or 0.0, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
