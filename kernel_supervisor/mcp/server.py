@@ -17,7 +17,7 @@ from mcp.server.subscriptions import ListenHandler
 
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
-from kernel_supervisor.core.model import Message
+from kernel_supervisor.core.model import Execution, Message
 from kernel_supervisor.mcp import jupyter, prompts, resources, tasks
 from kernel_supervisor.mcp.arguments import parse
 from kernel_supervisor.mcp.call import Answer, Call
@@ -25,7 +25,8 @@ from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.changes import Changes
 from kernel_supervisor.mcp.content import META_KEY
 from kernel_supervisor.mcp.registry import INSTRUCTIONS, TOOLS, listed
-from kernel_supervisor.sessions import reading
+from kernel_supervisor.sessions import answering, reading
+from kernel_supervisor.sessions.ticket import Ticket
 
 log = logging.getLogger(__name__)
 Context = ServerRequestContext[Caller]
@@ -203,14 +204,14 @@ async def _follow(ctx: Context, params: FollowParams) -> dict[str, Any]:
         ticket.listeners.append(news.put_nowait)
         settled = asyncio.create_task(ticket.settled.wait(), name=f"follow execution {execution.id}")
         settled.add_done_callback(lambda task: news.put_nowait(None))
+        await answering.caught_up(ticket)
     seen: set[str] = set()
-    recorded = await asyncio.to_thread(lambda: list(reading.messages_of(ticket.execution if ticket else execution)))
-    for item in recorded:
-        if isinstance(item, Message):
-            await _pass_on(ctx, item, seen)
+    await _pass_on_recorded(ctx, execution, ticket, seen)
     if ticket is not None:
         try:
             while (message := await news.get()) is not None:
+                if message.msg_type == "input_request":  # it overtakes what was printed before it, on another socket
+                    await _pass_on_recorded(ctx, execution, ticket, seen)
                 await _pass_on(ctx, message, seen)
         finally:
             ticket.listeners.remove(news.put_nowait)
@@ -221,6 +222,18 @@ async def _follow(ctx: Context, params: FollowParams) -> dict[str, Any]:
         "reason": execution.reason,
         "execution_count": execution.execution_count,
     }
+
+
+async def _pass_on_recorded(ctx: Context, execution: Execution, ticket: Ticket | None, seen: set[str]) -> None:
+    recorded = await asyncio.to_thread(lambda: list(reading.messages_of(ticket.execution if ticket else execution)))
+    for item in recorded:
+        if isinstance(item, Message) and not (item.msg_type == "input_request" and _is_not_open(item, ticket)):
+            await _pass_on(ctx, item, seen)
+
+
+def _is_not_open(question: Message, ticket: Ticket | None) -> bool:
+    """Whether a question of the log is over, or so new that it is still to be heard: then it is told as news."""
+    return ticket is None or ticket.question is None or ticket.question.id != question.msg_id
 
 
 async def _pass_on(ctx: Context, message: Message, seen: set[str]) -> None:

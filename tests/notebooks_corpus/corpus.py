@@ -245,7 +245,6 @@ outer()
     Case(name="KeyboardInterrupt", code="raise KeyboardInterrupt"),
     Case(name="warning", code="warnings.warn('careful')"),
     Case(name="assertion", code="assert x == 0, 'x is not zero'"),
-    Case(name="input without anyone to ask", code="input('name? ')"),
     Case(
         name="help in a pager",
         code="len?",

@@ -6,12 +6,14 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from tests.support import DEADLINE_S, Home
+from tests.support import DEADLINE_S, Home, until_now
 
 
 class Terminal:
@@ -30,6 +32,11 @@ class Terminal:
                     self.shown += os.read(self.fd, 1 << 16).decode()
                 except OSError:  # EIO: nobody has it open any more
                     assert text in self.shown, self.shown
+
+    def wait_until_it_reads(self) -> None:
+        """A signal between a prompt and the reading behind it is kept until a line was typed."""
+        place = Path(f"/proc/{self.command.pid}/wchan")
+        until_now(lambda: place.read_text() in ("wait_woken", "n_tty_read"), "the command reads from its terminal")
 
     def type(self, text: str) -> None:
         """As a person does."""
@@ -85,7 +92,8 @@ def test_ctrl_d_ends_the_input_and_ctrl_c_interrupts_the_cell(home: Home) -> Non
         screen.type("\x04")
         screen.wait_for("over")
         screen.wait_for("Two? ")
-        os.kill(screen.command.pid, 2)
+        screen.wait_until_it_reads()
+        os.kill(screen.command.pid, signal.SIGINT)
         screen.wait_for("KeyboardInterrupt")
     assert screen.command.returncode == 1
     assert home.cli("exec", "x").stdout == "41\n"
