@@ -9,9 +9,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-import nbformat
-from nbformat import ValidationError
-
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.notebooks.history import LOADED_CELL
 
@@ -51,13 +48,17 @@ def load_notebook(path: Path) -> Loaded:
 
 def read_notebook(path: Path) -> Any:
     """The notebook at `path` as nbformat's node of format 4. Raises as `load_notebook`."""
+    # Not with the module: where a Jupyter server is installed beside us, jsonschema takes two seconds for its formats,
+    # and each start of the daemon would pay them.
+    import nbformat
+
     try:
         return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
     except (FileNotFoundError, IsADirectoryError) as error:
         raise RefusedError(f"path: {path}: {error.strerror}; name a notebook that exists") from error
     except OSError as error:
         raise UnavailableError(f"{path} could not be read: {error.strerror or error}") from error
-    except (ValueError, ValidationError, LookupError, AttributeError, TypeError) as error:
+    except (ValueError, nbformat.ValidationError, LookupError, AttributeError, TypeError) as error:
         raise RefusedError(f"path: {path} is not a notebook that Jupyter can read: {error}") from error
 
 
