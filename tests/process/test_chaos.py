@@ -75,6 +75,8 @@ class Shim:
         assert self.process.stdout is not None
         async for line in self.process.stdout:
             message = json.loads(line)
+            if "method" in message:
+                continue  # news of resources
             answer = self._answers.pop(message.get("id"), None)
             assert answer is not None, f"answered twice, or never asked: {message}"
             answer.set_result(message["result"])
