@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support import Home, until_now
+
+settings.register_profile("unhurried", deadline=None)  # a machine may be busy: times are for the benchmarks
+settings.load_profile("unhurried")
 
 
 @pytest.fixture
