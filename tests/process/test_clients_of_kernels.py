@@ -102,31 +102,6 @@ async def test_what_another_client_runs_stands_in_history_and_notebook_under_its
         assert [each["code"] for each in history] == ["x = 41", "print('from', 'lab'); x + 1", "1 / 0"]
 
 
-async def test_what_another_client_runs_while_no_daemon_lives_is_on_record_later(home: Home) -> None:
-    async with home.client() as session:
-        await session.run("x = 41")
-        connection_file = await connection_of(session)
-        with another_client(connection_file) as client:
-            begun = client.execute("import time\nwhile 'go' not in globals(): time.sleep(0.01)\nprint('at last')")
-            wait_for(client, "execute_input")
-            waiting = await until_running(session)
-            home.kill_daemon()
-            await until(lambda: not home.daemons(), "the daemon is gone")
-            set_in(client, "go = 1")
-            wait_for_reply(client, begun)
-            client.execute_interactive("y = 'while nobody looked'", timeout=DEADLINE_S)
-        assert "'while nobody looked'" in (await session.run("y")).text
-        over = await entry(session, "y = 'while nobody looked'")
-        assert (over["client"], over["status"]) == ("jane", "ok")
-        shown = await session.call("kernel_output", execution_id=waiting)
-        assert "at last" in shown.text
-        assert shown.facts["status"] == "ok"
-        home.kill_daemon()
-        await until(lambda: not home.daemons(), "the next one is gone too")
-        codes = [each["code"] for each in (await session.call("kernel_history")).facts["entries"]]
-        assert len(codes) == len(set(codes)) == 4, codes
-
-
 async def test_our_cell_waits_for_theirs_and_an_interrupt_of_ours_does_not_hit_theirs(home: Home) -> None:
     async with home.client() as session:
         await session.run("import time")
