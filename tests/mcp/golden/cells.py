@@ -63,7 +63,8 @@ CELLS = [
     Cell(name="one-long-line", code="print('abc' * 5000)", arguments={"max_chars": 600}),
     Cell(
         name="a-flood-does-not-hide-the-rest",
-        code="for i in range(4000): print('noise', i)\nimport sys; sys.stdout.flush()\nprint('look here', file=sys.stderr)\n'the value'",
+        code="for i in range(4000): print('noise', i)\nimport sys; sys.stdout.flush()\n"
+        "print('look here', file=sys.stderr)\n'the value'",
         arguments={"max_chars": 700},
     ),
     Cell(name="long-value", code="'word ' * 4000", arguments={"max_chars": 600}),
