@@ -18,7 +18,7 @@ import psutil
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
-from tests.support import DEADLINE_S, Home, Session, fresh_home, until
+from tests.support import DEADLINE_S, Home, Session, fresh_home, shim_pid, until
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +100,39 @@ async def test_what_another_client_runs_stands_in_history_and_notebook_under_its
         assert [cell["outputs"][0]["text"] for cell in cells if "lab" in "".join(cell["source"])] == [["from lab\n"]]
         history = (await session.call("kernel_history")).facts["entries"]
         assert [each["code"] for each in history] == ["x = 41", "print('from', 'lab'); x + 1", "1 / 0"]
+
+
+async def _killed(home: Home) -> None:
+    """Kill the daemon and wait for its end. The client's shim may have started the next one by then."""
+    pid = home.kill_daemon()
+    await until(lambda: pid not in {each.pid for each in home.daemons()}, "the daemon is gone")
+
+
+async def test_what_another_client_runs_while_no_daemon_lives_is_on_record_later(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 41")
+        connection_file = await connection_of(session)
+        with another_client(connection_file) as client:
+            begun = client.execute("import time\nwhile 'go' not in globals(): time.sleep(0.01)\nprint('at last')")
+            wait_for(client, "execute_input")
+            waiting = await until_running(session)
+            shim = psutil.Process(shim_pid(home))
+            shim.suspend()  # so that no daemon lives meanwhile
+            await _killed(home)
+            assert not home.daemons()
+            set_in(client, "go = 1")
+            wait_for_reply(client, begun)
+            client.execute_interactive("y = 'while nobody looked'", timeout=DEADLINE_S)
+            shim.resume()
+        assert "'while nobody looked'" in (await session.run("y")).text
+        over = await entry(session, "y = 'while nobody looked'")
+        assert (over["client"], over["status"]) == ("jane", "ok")
+        shown = await session.call("kernel_output", execution_id=waiting)
+        assert "at last" in shown.text
+        assert shown.facts["status"] == "ok"
+        await _killed(home)
+        codes = [each["code"] for each in (await session.call("kernel_history")).facts["entries"]]
+        assert len(codes) == len(set(codes)) == 4, codes
 
 
 async def test_our_cell_waits_for_theirs_and_an_interrupt_of_ours_does_not_hit_theirs(home: Home) -> None:

@@ -97,7 +97,7 @@ def test_next_daemon_catches_up_without_being_asked(home: Home, path: Path) -> N
         _autosaved(shim, path)
         shim.run(code, wait=False)
         (kernel,) = home.kernels()
-        home.kill_daemon()
+    home.kill_daemon()  # with no shim there that would start the next one
     until_now(lambda: not home.daemons(), "the daemon is gone")
     gate.touch()
     assert kernel.is_running()
