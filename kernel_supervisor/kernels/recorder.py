@@ -326,6 +326,7 @@ def main() -> None:
     if recorder is not None:
         attempt(recorder.attach, app.session)
     attempt(run_each_once, app.kernel)
+    attempt(lambda: load_beside("interrupts").install(app.kernel))
     attempt(lambda: load_beside("questions").install(app.kernel))
     attempt(lambda: load_beside("place").install(app.kernel))
     if options.owner:

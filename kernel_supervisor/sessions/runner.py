@@ -28,6 +28,8 @@ from kernel_supervisor.sessions.ticket import Ticket
 log = logging.getLogger(__name__)
 IDLE_GRACE_S = 4.0
 """How long after its reply an execution's idle status may be missing (nbclient waits as long)."""
+_REPLY_GRACE_S = 1.0
+"""How long after its idle status an execution's reply may be missing before the kernel is asked: another socket."""
 LOOK_S = 1.0
 """How often the message log of a running execution is looked at, in case its messages did not reach us."""
 _LOST = (
@@ -37,6 +39,10 @@ _LOST = (
 _BROKEN_OFF = (
     "the connection to its kernel broke while it ran, and when that was back it was over and its reply gone, or it had "
     "never arrived; so nobody knows how it ended. It was not run again"
+)
+_NO_REPLY = (
+    "its kernel was done with it and never said how it ended, as kernels do that do not record themselves when an "
+    "interrupt comes as a cell ends. What it printed is whole, and it was not run again"
 )
 _RESTARTED = "the kernel was restarted by somebody else: its variables are gone"
 _IDLE_LOOKS = 2
@@ -236,18 +242,22 @@ class Runner:
 
     async def _see_through(self, ticket: Ticket) -> None:
         """Wait for the end, by live messages; the log is looked at where they may have been lost."""
-        replied_at: float | None = None
+        half_over_at: float | None = None
         while not (ticket.reply and ticket.idle) and not (self.dead_because or ticket.ended_because):
             if ticket.in_doubt and ticket.reply is None:
                 ticket.in_doubt = False
                 if await self._passed_over(ticket):
-                    await self._settle(ticket, "lost", _BROKEN_OFF)
+                    await self._settle(ticket, "lost", _NO_REPLY if ticket.idle else _BROKEN_OFF)
                     self.remember(ticket.execution)
                     return
-            if ticket.reply is not None:
-                replied_at = replied_at or time.monotonic()
-                if time.monotonic() - replied_at > IDLE_GRACE_S:
-                    break
+            if ticket.reply is not None or ticket.idle:
+                half_over_at = half_over_at or time.monotonic()
+                grace_s = IDLE_GRACE_S if ticket.reply is not None else _REPLY_GRACE_S
+                if time.monotonic() - half_over_at > grace_s:
+                    if ticket.reply is not None:
+                        break
+                    ticket.in_doubt = True
+                    continue
             ticket.changed.clear()
             try:
                 await asyncio.wait_for(ticket.changed.wait(), LOOK_S)
@@ -276,7 +286,7 @@ class Runner:
             if item.msg_type == "execute_reply":
                 ticket.reply = item.content
             elif item.msg_type == "status" and item.content.get("execution_state") == "idle":
-                ticket.idle = ticket.reply is not None
+                ticket.idle = True
             elif item.channel == "stdin":
                 questions.append(item)
         return questions
@@ -299,7 +309,7 @@ class Runner:
         ticket.execution = replace(
             ticket.execution,
             status=status,
-            reason=ticket.cancelled or reason,
+            reason="; ".join(dict.fromkeys(filter(None, (reason, ticket.cancelled)))),
             finished_at=time.time(),
             execution_count=count if isinstance(count, int) else ticket.execution.execution_count,
             region=region,

@@ -29,8 +29,8 @@ VERSIONS = ("ipykernel==6.29.5", "ipykernel==6.31.0", "ipykernel==7.0.1", "ipyke
 class Recorded:
     """A kernel under the recorder, driven by jupyter_client."""
 
-    def __init__(self, client: BlockingKernelClient, log: Path) -> None:
-        self.client, self.log = client, log
+    def __init__(self, client: BlockingKernelClient, log: Path, pid: int) -> None:
+        self.client, self.log, self.pid = client, log, pid
 
     def run(self, code: str, deadline_s: float = 120) -> str:
         """Run a cell to its end; its msg_id."""
@@ -76,7 +76,7 @@ def recorded(folder: Path, python: str = sys.executable, *options: str) -> Itera
     client.start_channels(hb=False)
     try:
         client.wait_for_ready(timeout=60)
-        yield Recorded(client, log)
+        yield Recorded(client, log, process.pid)
     finally:
         client.stop_channels()
         process.kill()

@@ -1,0 +1,93 @@
+"""Promise: a cell has its reply and its kernel goes on, whenever an interrupt comes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel_supervisor.core.model import Message
+from kernel_supervisor.core.outputs import fold
+from tests.process.test_recorder import VERSIONS, Recorded, environment, recorded, short
+from tests.support import DEADLINE_S, until_now
+
+__all__ = ["environment", "short"]
+pytestmark = pytest.mark.timeout(300)
+CELL_S = 0.02
+CELLS = (
+    f"import time; time.sleep({CELL_S})",
+    f"import asyncio; await asyncio.sleep({CELL_S})",
+    f"import time; time.sleep({CELL_S}); print('x' * 100); 5",
+    f"import time; time.sleep({CELL_S}); 1 / 0",
+)
+
+
+def _begun(kernel: Recorded, request: str) -> None:
+    while True:
+        message = kernel.client.get_iopub_msg(timeout=DEADLINE_S)
+        if message["parent_header"].get("msg_id") == request and message["msg_type"] == "execute_input":
+            return
+
+
+@pytest.mark.parametrize("requirement", VERSIONS)
+def test_a_cell_has_its_reply_whenever_the_interrupt_comes(
+    requirement: str, short: Callable[[str], Path], environment: Any
+) -> None:
+    """ipykernel by itself sends none where it comes between the end of the cell's code and the reply."""
+    moments = random.Random(requirement)
+    with recorded(short("at" + requirement[-5:]), environment(sys.executable, requirement)) as kernel:
+        statuses = set()
+        for turn in range(120):
+            request = kernel.client.execute(CELLS[turn % len(CELLS)], stop_on_error=False)
+            _begun(kernel, request)
+            time.sleep(CELL_S + (moments.uniform(-0.001, 0.006) if turn % 2 else moments.uniform(-CELL_S, 0)))
+            os.kill(kernel.pid, signal.SIGINT)
+            statuses.add(kernel.client._recv_reply(request, timeout=DEADLINE_S)["content"]["status"])
+        after = kernel.run("6 * 7")
+        replies = [item.content["status"] for item in kernel.items(after) if _is_reply(item)]
+    assert statuses == {"ok", "error"}, "it came on both sides of the end"
+    assert replies == ["ok"]
+
+
+def _is_reply(item: Any) -> bool:
+    return isinstance(item, Message) and item.msg_type == "execute_reply"
+
+
+SLOW_TRANSFORMER = """
+import time
+def slow(lines):
+    if "slow" in lines[0]:
+        open("begun", "w").close()
+        time.sleep(1000)
+    return lines
+get_ipython().input_transformers_cleanup.append(slow)
+"""
+
+
+def test_an_interrupt_of_what_ipython_does_around_a_cell_is_shown(short: Callable[[str], Path]) -> None:
+    folder = short("around")
+    with recorded(folder) as kernel:
+        kernel.run(SLOW_TRANSFORMER)
+        cell = kernel.client.execute("'slow'", stop_on_error=False)
+        until_now((folder / "begun").exists, "the cell is transformed")
+        os.kill(kernel.pid, signal.SIGINT)
+        reply = kernel.client._recv_reply(cell, timeout=DEADLINE_S)["content"]
+        kernel.run("pass")
+        folded = fold(kernel.items(cell))
+    assert (reply["status"], reply["ename"], reply["execution_count"]) == ("error", "KeyboardInterrupt", 2)
+    assert [(output["output_type"], output.get("ename")) for output in folded.outputs] == [
+        ("error", "KeyboardInterrupt")
+    ]
+
+
+def test_a_cells_own_code_sees_the_handler_that_ipykernel_sets(short: Callable[[str], Path]) -> None:
+    with recorded(short("sees")) as kernel:
+        cell = kernel.run("import signal\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)")
+        assert kernel.text(cell) == "True\n"
