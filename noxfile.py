@@ -13,7 +13,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests", "fast"]
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
-SYSTEM = {"chromium": "chromium", "pdftoppm": "poppler-utils", "pdftotext": "poppler-utils"}
+SYSTEM = {"chromium": "chromium", "pdftoppm": "poppler-utils", "pdftotext": "poppler-utils", "sshd": "openssh-server"}
 FAST = ("tests/unit", "tests/wire")
 PARALLEL = ("--numprocesses", "3", "--dist", "loadfile")
 NEWER_THAN = (3, 10)
@@ -33,7 +33,7 @@ def pythons() -> list[str]:
 
 
 def system_packages(session: nox.Session) -> None:
-    """What only the system can bring, on a machine that exists for tests: a browser, and a look at PDFs."""
+    """What only the system can bring, on a machine that exists for tests: a browser, a look at PDFs, an sshd."""
     missing = [package for command, package in SYSTEM.items() if not shutil.which(command)]
     if missing and os.environ.get("CI") and os.geteuid() == 0 and shutil.which("apt-get"):
         session.run("apt-get", "update", "-qq", external=True, silent=True)
