@@ -108,6 +108,14 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A place in a session's history: directly before or after another entry of it."""
+
+    entry: ExecutionId
+    before: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessIdentity:
     """A process that cannot be mistaken for another: pid, start and boot.
 

@@ -168,7 +168,7 @@ class Daemon:
                 await self._supervisor.end_all()
             if self._told:
                 self._stopping.set()
-                self._supervisor.call_attention()
+                self._supervisor.executions.call_attention()
                 await self._router.answered(_ANSWERS_S)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)

@@ -129,7 +129,7 @@ class Router:
             watch.close()
         connection = self._connections.pop(identity, None)
         if connection is not None:
-            self._supervisor.goodbye(connection.caller.asker.client_id)
+            self._supervisor.sessions.goodbye(connection.caller.asker.client_id)
             await connection.close()
 
     def send(self, identity: bytes, kind: bytes, header: dict[str, Any], body: bytes = b"") -> None:

@@ -61,7 +61,7 @@ async def joined(call: Call, code: str) -> tuple[Execution, Ticket | None]:
     The state needs no seal: it names nothing that its client could not name in kernel_reply.
     """
     state = _State.of(call)
-    execution, ticket = await call.supervisor.find_execution(state.execution_id)
+    execution, ticket = await call.supervisor.executions.find(state.execution_id)
     if execution.source != code:
         raise RefusedError(_FOREIGN_STATE)
     given = (call.params.input_responses or {}).get(_FIELD)

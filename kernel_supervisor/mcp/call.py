@@ -77,7 +77,7 @@ class Call:
 
     async def session(self, wanted: str) -> SessionRecord:
         """The session this call is about; what the client has to know of it is noted for its next result."""
-        session = await self.supervisor.session_of(self.caller.asker, wanted)
+        session = await self.supervisor.sessions.of(self.caller.asker, wanted)
         self._note_company(session)
         self._note_restart(session)
         await self._note_notebook(session)
@@ -86,7 +86,7 @@ class Call:
     def _note_company(self, session: SessionRecord) -> None:
         if self.caller.asker.kind == "cli":  # it comes and goes
             return
-        others = self.supervisor.enter(session.name, self.caller.asker.client_id)
+        others = self.supervisor.sessions.enter(session.name, self.caller.asker.client_id)
         if others and session.name not in self.caller.company:
             self.caller.company.add(session.name)
             self.caller.notices.append(
@@ -95,7 +95,7 @@ class Call:
             )
 
     def _note_restart(self, session: SessionRecord) -> None:
-        runner = self.supervisor.runner_of(session)
+        runner = self.supervisor.sessions.runner_of(session)
         if runner is None:
             return
         record = runner.kernel.record
@@ -112,7 +112,7 @@ class Call:
             return
         if self.caller.told.get(session.name) == session.notice:
             del self.caller.told[session.name]
-            await self.supervisor.change_session(session.name, notice="")
+            await self.supervisor.sessions.change(session.name, notice="")
         else:
             self.caller.told[session.name] = session.notice
             self.caller.notices.append(session.notice)
@@ -143,7 +143,7 @@ class Call:
             yield
         except asyncio.CancelledError:
             if not reader and self.caller.cancelled_on_purpose(self.number):
-                await asyncio.shield(self.supervisor.stop_execution(ticket, "the client cancelled the call"))
+                await asyncio.shield(self.supervisor.executions.stop(ticket, "the client cancelled the call"))
             raise
 
     async def _wait_once(self, ticket: Ticket, longest_s: float) -> None:
@@ -155,14 +155,14 @@ class Call:
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
-        folded = await self.supervisor.folded(execution, ticket)
+        folded = await self.supervisor.executions.folded(execution, ticket)
         notices = [*self.caller.notices]
         self.caller.notices.clear()
         if self.caller.admin.stopping.is_set():
             notices.append("the daemon was stopped on request; kernel and cell run on, the next call finds them")
         if self.supervisor.records.not_recorded:
             notices.append(f"this is not being recorded: {self.supervisor.records.not_recorded}")
-        behind = self.supervisor.behind(ticket) if ticket is not None else ()
+        behind = self.supervisor.executions.behind(ticket) if ticket is not None else ()
         view = ResultView(
             execution=execution,
             folded=folded,
@@ -172,7 +172,7 @@ class Call:
             notices=tuple(notices),
             question=question,
             advice=self._advice(execution, behind),
-            cells=await self.supervisor.cells_of(execution) if _has_error(folded.outputs) else {},
+            cells=await self.supervisor.executions.cells_of(execution) if _has_error(folded.outputs) else {},
         )
         if weight(view) > _THREAD_FROM:
             draft = await asyncio.to_thread(draw_up, view, reading)
@@ -185,7 +185,7 @@ class Call:
     def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[str, ...]:
         if execution.status == "dead":
             return ("kernel_restart gives this session a fresh kernel.",)
-        ticket = self.supervisor.tickets.get(behind[0]) if behind else None
+        ticket = self.supervisor.executions.tickets.get(behind[0]) if behind else None
         if ticket is not None and ticket.question is not None:
             return (f"Execution {behind[0]}, before it, asks{ways_to_answer(behind[0], ticket.question)}",)
         return ()

@@ -97,8 +97,8 @@ async def _start(ctx: Context, params: StartParams) -> dict[str, Any]:
     begun = await _begun_at(ctx, "start_kernel")
     wanted = asker.session
     if not wanted and params.notebook:
-        wanted = naming.notebook_session(params.notebook, asker.directory, supervisor.sessions)
-    session = await supervisor.keep(await supervisor.session_of(asker, wanted))
+        wanted = naming.notebook_session(params.notebook, asker.directory, supervisor.sessions.known)
+    session = await supervisor.sessions.keep(await supervisor.sessions.of(asker, wanted))
     if params.environment:
         found = await asyncio.to_thread(discover, asker.where)
         environment = await asyncio.to_thread(resolve, params.environment, found, asker.where)
@@ -107,14 +107,14 @@ async def _start(ctx: Context, params: StartParams) -> dict[str, Any]:
     elif await _is_dead(supervisor, session):
         runner = await supervisor.restart(session, asker, CLIENT)
     else:
-        runner = await supervisor.ready_runner(session, asker)
+        runner = await supervisor.sessions.ready_runner(session, asker)
     facts = await _facts(supervisor, runner, "")
     return {**facts, "started": runner.kernel.record.started_at >= begun}
 
 
 async def _is_dead(supervisor: Supervisor, session: SessionRecord) -> bool:
-    record = await supervisor.kernel_record(session)
-    return await supervisor.present_runner(session) is None and record is not None and record.ended
+    record = await supervisor.sessions.kernel_record(session)
+    return await supervisor.sessions.present_runner(session) is None and record is not None and record.ended
 
 
 async def _facts(supervisor: Supervisor, runner: Runner, link: str) -> dict[str, Any]:

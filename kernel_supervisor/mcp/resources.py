@@ -55,14 +55,14 @@ async def listed(call: Call) -> list[types.Resource]:
     """Notebook and variables of every session, and the latest executions of the client's own."""
     supervisor = call.supervisor
     found: list[types.Resource] = []
-    for name in supervisor.sessions:
+    for name in supervisor.sessions.known:
         found += [
             types.Resource(
                 uri=uri_of(name, "notebook"), name=f"{name}: notebook", title=f"{name}.ipynb", mime_type=_NOTEBOOK_TYPE
             ),
             types.Resource(uri=uri_of(name, "variables"), name=f"{name}: variables", mime_type=_TEXT),
         ]
-    own = await supervisor.session_of(call.caller.asker)
+    own = await supervisor.sessions.of(call.caller.asker)
     for entry in reversed(await supervisor.records.history(own.name, last=_RECENT)):
         if entry.kind == "code":
             found.append(_of_execution(own.name, entry))
@@ -82,7 +82,7 @@ async def read(call: Call, uri: str) -> list[types.TextResourceContents | types.
     """What stands behind a URI. Raises MCPError, as the protocol has it for what is not there."""
     try:
         session, part = _parsed(uri)
-        if session not in call.supervisor.sessions:
+        if session not in call.supervisor.sessions.known:
             raise RefusedError(f"there is no session {session!r}")
         if part == "notebook":
             text = await saving.document(call.supervisor, session, largest=_LARGEST)
@@ -108,7 +108,7 @@ async def _execution(
     call: Call, uri: str, session: SessionName, part: str
 ) -> list[types.TextResourceContents | types.BlobResourceContents]:
     number = int(part.partition("/")[2])
-    execution, _ = await call.supervisor.find_execution(number)
+    execution, _ = await call.supervisor.executions.find(number)
     if execution.session != session:
         raise RefusedError(f"execution {number} is in session {execution.session!r}")
     shown = await work.kernel_output(call, a.Output(execution_id=number))

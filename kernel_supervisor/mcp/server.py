@@ -177,7 +177,7 @@ async def _status(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
         **caller.admin.status(),
         "ready": caller.ready.is_set(),
         "kernels": len(supervisor.kernels.runners),
-        "sessions": list(supervisor.sessions),
+        "sessions": list(supervisor.sessions.known),
     }
 
 
@@ -198,7 +198,7 @@ async def _follow(ctx: Context, params: FollowParams) -> dict[str, Any]:
     """Everything an execution prints and shows, as it comes: each progress message is one Jupyter message."""
     caller = ctx.lifespan_context
     await caller.ready.wait()
-    execution, ticket = await caller.supervisor.find_execution(params.execution_id)
+    execution, ticket = await caller.supervisor.executions.find(params.execution_id)
     news: asyncio.Queue[Message | None] = asyncio.Queue()
     if ticket is not None:
         ticket.listeners.append(news.put_nowait)

@@ -99,7 +99,7 @@ async def _update(call: Call, params: TaskParams) -> dict[str, Any]:
 async def _cancel(call: Call, params: TaskParams) -> dict[str, Any]:
     _, ticket, _ = await _find(call, params.task_id)
     if ticket is not None:
-        await call.supervisor.stop_execution(ticket, _CANCELLED)
+        await call.supervisor.executions.stop(ticket, _CANCELLED)
     return {}
 
 
@@ -107,7 +107,7 @@ async def _find(call: Call, task_id: str) -> tuple[Execution, Ticket | None, Rea
     number, _, chars = task_id.partition("-")
     if not (number.isdecimal() and chars.isdecimal() and len(task_id) < 40):
         raise MCPError(types.INVALID_PARAMS, f"there is no task {task_id[:40]!r}")
-    execution, ticket = await call.supervisor.find_execution(int(number))
+    execution, ticket = await call.supervisor.executions.find(int(number))
     if ticket is not None:
         await answering.caught_up(ticket)
         execution = ticket.execution

@@ -22,13 +22,13 @@ async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
     """Stop what runs, and see whether it did."""
     session = await call.session(args.session)
     if args.execution_id is not None:
-        execution, ticket = await call.supervisor.find_execution(args.execution_id)
+        execution, ticket = await call.supervisor.executions.find(args.execution_id)
         if ticket is None:
             return Answer(
                 text=f"execution {execution.id} is over already ({execution.status})", facts={"stopped": True}
             )
     else:
-        runner = await call.supervisor.present_runner(session)
+        runner = await call.supervisor.sessions.present_runner(session)
         current = runner.running if runner is not None else None
         # sent again after a daemon's death, it must not hit another execution than the first time
         intent = {"execution_id": current.execution.id if current is not None else None}
@@ -37,9 +37,9 @@ async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
         if current is None or intent["execution_id"] != current.execution.id:
             return Answer(text="nothing is running", facts={"stopped": False})
         ticket = current
-    number, runner = ticket.execution.id, call.supervisor.runner_with(ticket)
+    number, runner = ticket.execution.id, call.supervisor.executions.runner_with(ticket)
     before = await _place(runner, _BRIEFLY_S)
-    stopped = await call.supervisor.stop_execution(ticket, f"interrupted by {call.client}")
+    stopped = await call.supervisor.executions.stop(ticket, f"interrupted by {call.client}")
     facts: dict[str, Any] = {"stopped": stopped, "execution_id": number, "status": ticket.execution.status}
     if runner is None:  # it was queued, or is over
         return Answer(text=f"execution {number} did not run any more ({ticket.execution.status})", facts=facts)

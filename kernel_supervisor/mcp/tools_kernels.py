@@ -28,8 +28,8 @@ _NAME_A_KERNEL = "kernel_id is empty: give an id from kernel_list_running, or it
 async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
     """The session and its kernel."""
     session = await call.session(args.session)
-    runner = await call.supervisor.present_runner(session)
-    record = await call.supervisor.kernel_record(session)
+    runner = await call.supervisor.sessions.present_runner(session)
+    record = await call.supervisor.sessions.kernel_record(session)
     facts: dict[str, Any] = {
         "session": session.name,
         "directory": session.directory,
@@ -70,7 +70,7 @@ async def _status_without_kernel(
         facts |= {"state": "dead", "end_reason": record.end_reason}
         text = f"session {session.name}: its kernel is dead: {record.end_reason}. kernel_restart gives a fresh one."
         return Answer(text=text, facts=facts)
-    interpreter = await asyncio.to_thread(call.supervisor.default_interpreter, call.caller.asker)
+    interpreter = await asyncio.to_thread(call.supervisor.sessions.default_interpreter, call.caller.asker)
     facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}
     text = (
         f"session {session.name} in {session.directory} has no kernel yet: the first kernel_exec starts one\n"
@@ -118,8 +118,8 @@ def _memory(pid: int | None) -> int | None:
 async def kernel_restart(call: Call, args: a.Restart) -> Answer:
     """A fresh process for the session's kernel."""
     session = await call.session(args.session)
-    record = await call.supervisor.kernel_record(session)
-    replayed = await call.supervisor.last_good_cells(session) if args.replay else []
+    record = await call.supervisor.sessions.kernel_record(session)
+    replayed = await call.supervisor.executions.last_good(session) if args.replay else []
     generation = record.generation if record is not None else 0
     intent: dict[str, Any] = {"generation": generation, "replay": [cell.id for cell in replayed]}
     intent = await call.supervisor.records.begin_call(call.key, call.caller.asker.client_id, "kernel_restart", intent)
@@ -141,8 +141,10 @@ async def _replay(call: Call, session: SessionRecord, cells: list[int], text: st
     """Run earlier cells again, each once however often this call is sent, up to the first that fails."""
     asker = call.caller.asker
     for done, number in enumerate(cells):
-        source = (await call.supervisor.find_execution(number))[0].source
-        ticket = await call.supervisor.execute(session, source, asker, call.client, f"{call.key}:replay:{number}")
+        source = (await call.supervisor.executions.find(number))[0].source
+        ticket = await call.supervisor.executions.execute(
+            session, source, asker, call.client, f"{call.key}:replay:{number}"
+        )
         while not (ticket.settled.is_set() or ticket.question or call.caller.admin.stopping.is_set()):
             await call.wait(ticket, PROGRESS_S)
         if ticket.execution.status != "ok":
@@ -183,7 +185,7 @@ async def kernel_list_envs(call: Call, args: a.NoArguments) -> Answer:
     session = await call.session(args.session)
     found = await asyncio.to_thread(discover, call.caller.asker.where)
     there, troubles = await foreign.specs(call.supervisor.kernels.servers)
-    record = await call.supervisor.kernel_record(session)
+    record = await call.supervisor.sessions.kernel_record(session)
     current = record.interpreter.prefix if record is not None else None
     rows, facts = [], []
     for each in found:
@@ -229,7 +231,7 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     wanted = needed(args.env_name, "env_name is empty: kernel_list_envs lists environments").strip()
     on_server = await foreign.spec_on_server(wanted, call.supervisor.kernels.servers)
     if wanted == "default":
-        interpreter = await asyncio.to_thread(call.supervisor.default_interpreter, asker)
+        interpreter = await asyncio.to_thread(call.supervisor.sessions.default_interpreter, asker)
     elif on_server is not None:
         interpreter = on_server
     else:
@@ -344,7 +346,7 @@ async def _theirs(call: Call, session: SessionRecord, wanted: str) -> Runner:
 async def kernel_detach(call: Call, args: a.NoArguments) -> Answer:
     """Return to the session's default kernel."""
     session = await call.session(args.session)
-    record = await call.supervisor.kernel_record(session)
+    record = await call.supervisor.sessions.kernel_record(session)
     if record is None or (record.session == session.name and record.interpreter.kind == "default"):
         return Answer(text="this session is in its default kernel already", facts={"kernel_id": session.kernel_id})
     after = await call.supervisor.leave(session, call.client)

@@ -124,7 +124,7 @@ def _patience(runner: Runner) -> tuple[float, float | None]:
 
 
 async def _living(call: Call, wanted: str) -> Runner | None:
-    return await call.supervisor.living_runner(await call.session(wanted))
+    return await call.supervisor.sessions.living_runner(await call.session(wanted))
 
 
 def _no_kernel(**facts: Any) -> Answer:
@@ -140,7 +140,7 @@ async def _cannot_look(
     Raises RefusedError where that is nothing.
     """
     if not runner.kernel.alive:
-        await call.supervisor.living_runner(await call.session(runner.kernel.record.session))
+        await call.supervisor.sessions.living_runner(await call.session(runner.kernel.record.session))
     if runner.kernel.info.get("language_info", {}).get("name") != "python":
         raise RefusedError("this kernel is not Python: use kernel_exec to look at its variables") from None
     doing = _what_it_does(runner, error)

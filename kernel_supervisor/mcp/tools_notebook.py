@@ -11,12 +11,11 @@ from typing import Any, TypeVar
 import mcp_types as types
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
+from kernel_supervisor.core.model import Beside, Execution, ExecutionId, SessionRecord
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.content import Reading
 from kernel_supervisor.notebooks.history import Choice
-from kernel_supervisor.records.database import Beside
 from kernel_supervisor.sessions import loading, saving
 from kernel_supervisor.sessions.ticket import Ticket
 
@@ -32,7 +31,7 @@ async def kernel_add_markdown(call: Call, args: a.AddMarkdown) -> Answer:
     needed(args.text, "text is empty: give the markdown to add")
     session = await call.session(args.session)
     beside = await _beside(call, session, args)
-    entry = await call.supervisor.add_entry(session, "markdown", args.text, call.client, call.key, beside)
+    entry = await call.supervisor.executions.add_entry(session, "markdown", args.text, call.client, call.key, beside)
     where = f", {'before' if beside.before else 'after'} entry {beside.entry}" if beside else ""
     return Answer(
         text=f"added to the notebook of session {session.name} as entry {entry.id}{where}",
@@ -46,7 +45,7 @@ async def _beside(call: Call, session: SessionRecord, args: a.AddMarkdown) -> Be
         return None
     if args.before is not None and args.after is not None:
         raise RefusedError("before and after exclude each other: name one entry")
-    entry, _ = await call.supervisor.find_execution(wanted)
+    entry, _ = await call.supervisor.executions.find(wanted)
     if entry.session != session.name:
         name = "before" if args.before is not None else "after"
         raise RefusedError(f"{name}: execution {wanted} is in session {entry.session}, not in {session.name}")
@@ -75,7 +74,7 @@ async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
     lines += [f"wrote {path}" for path in saved.exports] + list(saved.failures)
     if args.autosave is not None:
         autosave = str(saved.notebook) if args.autosave else ""
-        await call.supervisor.change_session(session.name, autosave=autosave)
+        await call.supervisor.sessions.change(session.name, autosave=autosave)
         call.supervisor.catch_up(session.name)
         lines.append("it is kept up to date from now on" if autosave else "autosave is off")
     facts = {
@@ -83,7 +82,7 @@ async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
         "cells": saved.cells,
         "exports": list(saved.exports),
         "failures": list(saved.failures),
-        "autosave": call.supervisor.sessions[session.name].autosave or None,
+        "autosave": call.supervisor.sessions.known[session.name].autosave or None,
     }
     return Answer(text="\n".join(lines), facts=facts)
 
@@ -148,8 +147,8 @@ async def _run(
         if _NOT_RUN in tags:
             continue
         key = f"{call.key}:run:{entry.id}"
-        ticket = await call.supervisor.execute(
-            call.supervisor.sessions[session.name], entry.source, call.caller.asker, call.client, key, entry.id
+        ticket = await call.supervisor.executions.execute(
+            call.supervisor.sessions.known[session.name], entry.source, call.caller.asker, call.client, key, entry.id
         )
         while not (ticket.settled.is_set() or ticket.question or call.caller.admin.stopping.is_set()):
             await call.wait(ticket, PROGRESS_S)

@@ -29,7 +29,7 @@ async def kernel_exec(call: Call, args: a.Exec) -> Answer:
         if joined is None:
             return await call.show(execution, None, reading)
         return await _see_through(call, joined, args.timeout, reading)
-    ticket = await call.supervisor.execute(session, args.code, call.caller.asker, call.client, call.key)
+    ticket = await call.supervisor.executions.execute(session, args.code, call.caller.asker, call.client, call.key)
     if not args.wait:
         return await call.show(ticket.execution, ticket, reading)
     return await _see_through(call, ticket, args.timeout, reading)
@@ -54,7 +54,7 @@ async def kernel_reply(call: Call, args: a.Reply) -> Answer:
     known = await call.supervisor.records.intent_of(call.key)
     reading = Reading(max_chars=args.max_chars)
     if known is not None:
-        execution, found = await call.supervisor.find_execution(known["execution_id"])
+        execution, found = await call.supervisor.executions.find(known["execution_id"])
         if found is None:  # sent again after a daemon's death, and over meanwhile
             return await call.show(execution, None, reading)
         ticket, question_id = found, known["question"]
@@ -71,7 +71,7 @@ async def kernel_reply(call: Call, args: a.Reply) -> Answer:
 
 async def kernel_output(call: Call, args: a.Output) -> Answer:
     """Wait for, or read on in, an execution of anybody's."""
-    execution, ticket = await call.supervisor.find_execution(args.execution_id)
+    execution, ticket = await call.supervisor.executions.find(args.execution_id)
     if ticket is not None:
         await call.wait(ticket, args.wait, reader=True)
     reading = Reading(

@@ -17,66 +17,27 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import (
+    Beside,
     Execution,
     ExecutionId,
-    Interpreter,
     KernelId,
     KernelRecord,
-    ProcessIdentity,
-    Region,
     SessionName,
     SessionRecord,
 )
+from kernel_supervisor.records import rows
+from kernel_supervisor.records.rows import Statement
+from kernel_supervisor.records.schema import MIGRATIONS, SCHEMA
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-SCHEMA = 1
 _RETURN_S = 1.0
 _DAMAGED = ("malformed", "not a database", "encrypted")
-_MIGRATIONS = [
-    """
-    CREATE TABLE sessions (
-        name TEXT PRIMARY KEY, directory TEXT NOT NULL, kernel_id TEXT, previous_kernel_id TEXT,
-        created_at REAL NOT NULL, notebooks TEXT NOT NULL, autosave TEXT NOT NULL, notice TEXT NOT NULL,
-        loaded TEXT NOT NULL);
-    CREATE TABLE kernels (
-        id TEXT PRIMARY KEY, session TEXT NOT NULL, record TEXT NOT NULL, ended INTEGER NOT NULL);
-    CREATE TABLE executions (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, call_key TEXT UNIQUE, session TEXT NOT NULL, kernel_id TEXT,
-        generation INTEGER NOT NULL, msg_id TEXT, kind TEXT NOT NULL, source TEXT NOT NULL,
-        status TEXT NOT NULL, execution_count INTEGER, client TEXT NOT NULL, queued_at REAL NOT NULL,
-        started_at REAL, finished_at REAL, log TEXT, log_start INTEGER, log_end INTEGER, reason TEXT NOT NULL,
-        replaces INTEGER, place INTEGER NOT NULL);
-    CREATE INDEX executions_of_session ON executions (session, place);
-    CREATE INDEX executions_that_replace ON executions (session, replaces) WHERE replaces IS NOT NULL;
-    CREATE INDEX executions_by_msg_id ON executions (msg_id);
-    CREATE INDEX executions_unsettled ON executions (status) WHERE status IN ('queued', 'running');
-    CREATE TABLE calls (
-        call_key TEXT PRIMARY KEY, client_id TEXT NOT NULL, tool TEXT NOT NULL, intent TEXT NOT NULL,
-        at REAL NOT NULL);
-    """,
-]
-_SESSION_COLUMNS = "name, directory, kernel_id, previous_kernel_id, created_at, notebooks, autosave, notice, loaded"
-_EXECUTION_COLUMNS = (
-    "id, session, kernel_id, generation, msg_id, kind, source, status, execution_count, client, queued_at, "
-    "started_at, finished_at, log, log_start, log_end, reason, replaces"
-)
-_LAST_PLACE = "(SELECT coalesce(max(place), 0) + 1 FROM executions WHERE session = ?)"
-_REPLACED = "SELECT replaces FROM executions WHERE session = ? AND replaces IS NOT NULL"
-_Statement = tuple[str, Iterable[Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
-    """A place in a session's history: directly before or after another entry of it."""
-
-    entry: ExecutionId
-    before: bool
 
 
 class Database:
@@ -115,7 +76,7 @@ class Database:
         """Run one statement and commit; the last row's number. Raises UnavailableError."""
         return await self._write_all([(statement, values)])
 
-    async def _write_all(self, statements: Sequence[_Statement]) -> int:
+    async def _write_all(self, statements: Sequence[Statement]) -> int:
         """Run statements and commit them together; the last row's number. Raises UnavailableError."""
 
         def work() -> int:
@@ -131,7 +92,7 @@ class Database:
 
         return await self._run(work)
 
-    def _commit(self, statements: Sequence[_Statement]) -> int:
+    def _commit(self, statements: Sequence[Statement]) -> int:
         number = 0
         with self._db:
             for statement, values in statements:
@@ -197,7 +158,7 @@ class Database:
             if version > SCHEMA:
                 raise _NewerSchemaError(f"they have schema {version}, this version knows {SCHEMA}")
             for number in range(version, SCHEMA):
-                self._db.executescript(f"BEGIN; {_MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+                self._db.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
             self._db.execute("SELECT count(*) FROM sqlite_master")
         except BaseException:
             self._db.close()
@@ -207,36 +168,13 @@ class Database:
 
     async def save_session(self, session: SessionRecord) -> None:
         """Insert or replace."""
-        values = (
-            session.name,
-            session.directory,
-            session.kernel_id,
-            session.previous_kernel_id,
-            session.created_at,
-            json.dumps(dict(session.notebooks)),
-            session.autosave,
-            session.notice,
-            session.loaded,
-        )
-        await self._write(f"INSERT OR REPLACE INTO sessions ({_SESSION_COLUMNS}) VALUES (?{', ?' * 8})", values)
+        statement = f"INSERT OR REPLACE INTO sessions ({rows.SESSION_COLUMNS}) VALUES (?{', ?' * 8})"
+        await self._write(statement, rows.session_values(session))
 
     async def sessions(self) -> list[SessionRecord]:
         """All of them, oldest first."""
-        rows = await self._rows(f"SELECT {_SESSION_COLUMNS} FROM sessions ORDER BY created_at")
-        return [
-            SessionRecord(
-                name=name,
-                directory=directory,
-                kernel_id=kernel_id,
-                previous_kernel_id=previous,
-                created_at=created_at,
-                notebooks=json.loads(notebooks),
-                autosave=autosave,
-                notice=notice,
-                loaded=loaded,
-            )
-            for name, directory, kernel_id, previous, created_at, notebooks, autosave, notice, loaded in rows
-        ]
+        found = await self._rows(f"SELECT {rows.SESSION_COLUMNS} FROM sessions ORDER BY created_at")
+        return [rows.session(row) for row in found]
 
     # Kernels
 
@@ -247,12 +185,12 @@ class Database:
 
     async def living_kernels(self) -> list[KernelRecord]:
         """Those that were not recorded as ended."""
-        return [_kernel(row[0]) for row in await self._rows("SELECT record FROM kernels WHERE NOT ended")]
+        return [rows.kernel(row[0]) for row in await self._rows("SELECT record FROM kernels WHERE NOT ended")]
 
     async def kernel(self, kernel_id: KernelId) -> KernelRecord | None:
         """One of them, living or ended."""
-        rows = await self._rows("SELECT record FROM kernels WHERE id = ?", (kernel_id,))
-        return _kernel(rows[0][0]) if rows else None
+        found = await self._rows("SELECT record FROM kernels WHERE id = ?", (kernel_id,))
+        return rows.kernel(found[0][0]) if found else None
 
     # Executions
 
@@ -265,19 +203,19 @@ class Database:
         Returns the entry and True; or, where `call_key` is known already, the entry it made then and False.
         """
         try:
-            number = await self._write_all(_insertion(execution, call_key, beside))
+            number = await self._write_all(rows.insertion(execution, call_key, beside))
         except sqlite3.IntegrityError:
             found = await self.execution_of_call(call_key or "")
             assert found is not None
             return found, False
-        added = _with_id(execution, number)
+        added = replace(execution, id=ExecutionId(number))
         self._tell(added)
         return added, True
 
     async def add_executions(self, executions: Sequence[Execution], call_keys: Sequence[str]) -> None:
         """Commit new entries, which stand last, all or none; none where the first call key is known already."""
         pairs = zip(executions, call_keys, strict=True)
-        statements = [statement for each, key in pairs for statement in _insertion(each, key, None)]
+        statements = [statement for each, key in pairs for statement in rows.insertion(each, key, None)]
         with suppress(sqlite3.IntegrityError):
             await self._write_all(statements)
         for execution in executions[-1:]:
@@ -285,8 +223,8 @@ class Database:
 
     async def save_execution(self, execution: Execution) -> None:
         """Commit what has become of an entry."""
-        names = [name.strip() for name in _EXECUTION_COLUMNS.split(",")][1:]
-        values = _execution_values(execution)
+        names = [name.strip() for name in rows.EXECUTION_COLUMNS.split(",")][1:]
+        values = rows.execution_values(execution)
         assignments = ", ".join(f"{name} = ?" for name in names)
         await self._write(f"UPDATE executions SET {assignments} WHERE id = ?", (*values[1:], values[0]))
         self._tell(execution)
@@ -307,29 +245,29 @@ class Database:
         """A session's entries in order, without those that were replaced; the `last` of them if given."""
         limit = -1 if last is None else last
         query = (
-            f"SELECT {_EXECUTION_COLUMNS} FROM executions WHERE session = ? AND id NOT IN ({_REPLACED}) "
+            f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE session = ? AND id NOT IN ({rows.REPLACED}) "
             "ORDER BY place DESC, id DESC LIMIT ?"
         )
-        return [_execution(row) for row in reversed(await self._rows(query, (session, session, limit)))]
+        return [rows.execution(row) for row in reversed(await self._rows(query, (session, session, limit)))]
 
     async def replaced(self, session: SessionName) -> dict[ExecutionId, Execution]:
         """The entries of a session that others stand for, by id."""
-        query = f"SELECT {_EXECUTION_COLUMNS} FROM executions WHERE id IN ({_REPLACED})"
-        return {each.id: each for each in map(_execution, await self._rows(query, (session,)))}
+        query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE id IN ({rows.REPLACED})"
+        return {each.id: each for each in map(rows.execution, await self._rows(query, (session,)))}
 
     async def entries_of_call(self, prefix: str) -> list[Execution]:
         """The entries whose call keys begin with `prefix`, which ends with a colon, in order."""
-        query = f"SELECT {_EXECUTION_COLUMNS} FROM executions WHERE call_key >= ? AND call_key < ? ORDER BY id"
-        return [_execution(row) for row in await self._rows(query, (prefix, prefix[:-1] + ";"))]
+        query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE call_key >= ? AND call_key < ? ORDER BY id"
+        return [rows.execution(row) for row in await self._rows(query, (prefix, prefix[:-1] + ";"))]
 
     async def unsettled(self) -> list[Execution]:
         """Queued and running entries of all sessions, in order."""
-        query = f"SELECT {_EXECUTION_COLUMNS} FROM executions WHERE status IN ('queued', 'running') ORDER BY id"
-        return [_execution(row) for row in await self._rows(query)]
+        query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE status IN ('queued', 'running') ORDER BY id"
+        return [rows.execution(row) for row in await self._rows(query)]
 
     async def _one(self, condition: str, value: Any) -> Execution | None:
-        rows = await self._rows(f"SELECT {_EXECUTION_COLUMNS} FROM executions WHERE {condition}", (value,))
-        return _execution(rows[0]) if rows else None
+        found = await self._rows(f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE {condition}", (value,))
+        return rows.execution(found[0]) if found else None
 
     # Calls of tools that change something but make no entry
 
@@ -342,8 +280,8 @@ class Database:
 
     async def intent_of(self, call_key: str) -> dict[str, Any] | None:
         """What a call said that it was about to do, if it was made before."""
-        rows = await self._rows("SELECT intent FROM calls WHERE call_key = ?", (call_key,))
-        return dict(json.loads(rows[0][0])) if rows else None
+        found = await self._rows("SELECT intent FROM calls WHERE call_key = ?", (call_key,))
+        return dict(json.loads(found[0][0])) if found else None
 
     async def forget_calls(self, older_than_s: float) -> None:
         """Drop answers that nobody can ask for any more."""
@@ -352,82 +290,3 @@ class Database:
 
 class _NewerSchemaError(Exception):
     pass
-
-
-def _insertion(execution: Execution, call_key: str | None, beside: Beside | None) -> list[_Statement]:
-    """The statements that put an entry in its place. Where its call key is known, they fail together."""
-    values = _execution_values(execution)
-    insert = f"INSERT INTO executions (call_key, {_EXECUTION_COLUMNS}, place) VALUES (?{', ?' * 18}, %s)"
-    of_entry = "(SELECT place FROM executions WHERE id = ?)"
-    if execution.replaces is not None:
-        return [(insert % of_entry, (call_key, None, *values[1:], execution.replaces))]
-    if beside is None:
-        return [(insert % _LAST_PLACE, (call_key, None, *values[1:], execution.session))]
-    shift = f"UPDATE executions SET place = place + 1 WHERE session = ? AND place >{'=' if beside.before else ''} "
-    step = -1 if beside.before else 1  # of the place that the entry beside it has by then
-    return [
-        (shift + of_entry, (execution.session, beside.entry)),
-        (insert % f"{of_entry} + {step}", (call_key, None, *values[1:], beside.entry)),
-    ]
-
-
-def _kernel(text: str) -> KernelRecord:
-    record = json.loads(text)
-    interpreter = record.pop("interpreter")
-    process = record.pop("process")
-    interpreter["argv"] = tuple(interpreter["argv"])
-    return KernelRecord(
-        interpreter=Interpreter(**interpreter),
-        process=ProcessIdentity(**process) if process else None,
-        **record,
-    )
-
-
-def _execution_values(execution: Execution) -> tuple[Any, ...]:
-    region = execution.region
-    return (
-        execution.id,
-        execution.session,
-        execution.kernel_id,
-        execution.generation,
-        execution.msg_id,
-        execution.kind,
-        execution.source,
-        execution.status,
-        execution.execution_count,
-        execution.client,
-        execution.queued_at,
-        execution.started_at,
-        execution.finished_at,
-        region.log if region else None,
-        region.start if region else None,
-        region.end if region else None,
-        execution.reason,
-        execution.replaces,
-    )
-
-
-def _execution(row: tuple[Any, ...]) -> Execution:
-    log_path, start, end = row[13:16]
-    return Execution(
-        id=ExecutionId(row[0]),
-        session=row[1],
-        kernel_id=row[2],
-        generation=row[3],
-        msg_id=row[4],
-        kind=row[5],
-        source=row[6],
-        status=row[7],
-        execution_count=row[8],
-        client=row[9],
-        queued_at=row[10],
-        started_at=row[11],
-        finished_at=row[12],
-        region=None if log_path is None else Region(log=log_path, start=start, end=end),
-        reason=row[16],
-        replaces=row[17],
-    )
-
-
-def _with_id(execution: Execution, number: int) -> Execution:
-    return replace(execution, id=ExecutionId(number))

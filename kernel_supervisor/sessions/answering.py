@@ -15,7 +15,7 @@ _CATCH_UP_S = 20.0
 
 async def give(supervisor: Supervisor, ticket: Ticket, question: Question, text: str) -> bool:
     """Give `text` to the cell that asks `question`; False where it does not ask that any more."""
-    runner = supervisor.runner_with(ticket)
+    runner = supervisor.executions.runner_with(ticket)
     return runner is not None and await runner.answer(ticket, question, text)
 
 
@@ -29,7 +29,7 @@ async def give_once(
     """
     before = await supervisor.records.intent_of(call_key)
     await caught_up(ticket)
-    question, runner = ticket.question, supervisor.runner_with(ticket)
+    question, runner = ticket.question, supervisor.executions.runner_with(ticket)
     if question is None or question.id != question_id or runner is None:
         return
     if before is not None and not runner.kernel.record.recorded:
@@ -51,11 +51,11 @@ async def caught_up(ticket: Ticket) -> None:
 async def who_asks(supervisor: Supervisor, session: SessionRecord, execution_id: int | None) -> Ticket:
     """The execution that waits for input: that one, or the one that the session's kernel runs. Raises RefusedError."""
     if execution_id is not None:
-        execution, ticket = await supervisor.find_execution(execution_id)
+        execution, ticket = await supervisor.executions.find(execution_id)
         if ticket is None:
             raise RefusedError(f"execution {execution.id} is over ({execution.status}): it asks for nothing")
     else:
-        runner = await supervisor.living_runner(session)
+        runner = await supervisor.sessions.living_runner(session)
         ticket = runner.current if runner is not None else None
         if ticket is None:
             raise RefusedError(f"nothing runs in session {session.name}, so nothing asks for input")
@@ -65,5 +65,5 @@ async def who_asks(supervisor: Supervisor, session: SessionRecord, execution_id:
 
 def waits_for_input(supervisor: Supervisor, execution_id: ExecutionId) -> Question | None:
     """What an execution asks for now, if it does."""
-    ticket = supervisor.tickets.get(execution_id)
+    ticket = supervisor.executions.tickets.get(execution_id)
     return ticket.question if ticket is not None else None

@@ -36,7 +36,7 @@ class Autosave:
         """Watch the records, and catch up with what a predecessor could not write."""
         self._supervisor.catch_up = self.catch_up
         self._supervisor.records.watchers.append(self._take)
-        for session in self._supervisor.sessions.values():
+        for session in self._supervisor.sessions.known.values():
             self.catch_up(session.name)
 
     def _take(self, execution: Execution) -> None:
@@ -45,7 +45,7 @@ class Autosave:
 
     def catch_up(self, name: SessionName) -> None:
         """Write a session's notebook soon, if it has named one; what changes meanwhile is written with it."""
-        session = self._supervisor.sessions.get(name)
+        session = self._supervisor.sessions.known.get(name)
         if session is None or not session.autosave or self._closing:
             return
         self._changed.add(name)
@@ -66,7 +66,7 @@ class Autosave:
             del self._tasks[name]
 
     async def _write(self, name: SessionName) -> None:
-        path = self._supervisor.sessions[name].autosave
+        path = self._supervisor.sessions.known[name].autosave
         if not path:
             return
         try:
@@ -85,16 +85,16 @@ class Autosave:
     async def _move_beside(self, name: SessionName, path: Path) -> None:
         """Leave a file that somebody else changed alone, and go on in another."""
         other = await asyncio.to_thread(beside, path)
-        if self._supervisor.sessions[name].autosave != str(path):  # it was told another one meanwhile
+        if self._supervisor.sessions.known[name].autosave != str(path):  # it was told another one meanwhile
             return
         notice = f"{path} was changed by somebody else and is left alone; the notebook is kept in {other} from now on"
-        await self._supervisor.change_session(name, autosave=str(other), notice=notice)
+        await self._supervisor.sessions.change(name, autosave=str(other), notice=notice)
         await write(self._supervisor, name, other, umask=await asyncio.to_thread(umask_of, path))
 
     async def _tell_once(self, name: SessionName, notice: str) -> None:
         if self._told.get(name) != notice:
             self._told[name] = notice
-            await self._supervisor.change_session(name, notice=notice)
+            await self._supervisor.sessions.change(name, notice=notice)
 
     async def close(self) -> None:
         """Let what is being written be written, for a moment; the next daemon catches up with the rest."""

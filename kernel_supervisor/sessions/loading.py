@@ -16,7 +16,7 @@ from kernel_supervisor.notebooks.loading import Loaded, LoadedCell, load_noteboo
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter, encode_message
 from kernel_supervisor.sessions import reading
-from kernel_supervisor.sessions.runner import new_msg_id
+from kernel_supervisor.sessions.recording import new_msg_id
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 _METADATA = "loaded_notebook"
@@ -30,7 +30,7 @@ async def load(
 
     Raises RefusedError for what is no notebook, UnavailableError where it cannot be read.
     """
-    session = await supervisor.keep(session)
+    session = await supervisor.sessions.keep(session)
     keys = f"{call_key}:load:"
     known = await supervisor.records.entries_of_call(keys)
     if known:
@@ -38,7 +38,7 @@ async def load(
     loaded = await asyncio.to_thread(load_notebook, path)
     log = os.path.join(supervisor.paths.logs, f"loaded-{secrets.token_hex(6)}.messages")
     entries = await asyncio.to_thread(_write_log, session, loaded, log, client)
-    await supervisor.change_session(session.name, loaded=log)
+    await supervisor.sessions.change(session.name, loaded=log)
     await supervisor.records.add_executions(entries, [f"{keys}{number}" for number in range(len(entries))])
     return await supervisor.records.entries_of_call(keys)
 

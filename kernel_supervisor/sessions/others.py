@@ -87,7 +87,7 @@ class Others:
             self._follow(watch)
             return
         theirs, msg_id = watch.runner.theirs, message["parent_header"]["msg_id"]
-        if message["msg_type"] == "execute_input" and not watch.runner.remembers(msg_id):
+        if message["msg_type"] == "execute_input" and msg_id not in watch.runner.finished:
             theirs.setdefault(msg_id, None)
         elif message["msg_type"] == "status" and message["content"].get("execution_state") == "idle":
             watch.over |= {msg_id} & theirs.keys()
@@ -170,7 +170,7 @@ class Others:
             watch.runner.is_over(msg_id)
 
     async def _commit(self, watch: _Watch, message: Message, start: int) -> None:
-        if message.parent_id in watch.running or watch.runner.remembers(message.parent_id):
+        if message.parent_id in watch.running or message.parent_id in watch.runner.finished:
             return
         record = watch.runner.kernel.record
         begun = _seconds(message.date)
@@ -227,7 +227,7 @@ class Others:
         )
         await self._records.save_execution(ticket.execution)
         del watch.running[str(ticket.execution.msg_id)]
-        watch.runner.remember(ticket.execution)
+        watch.runner.finished.add(ticket.execution)
         watch.runner.last_used = time.time()
         ticket.settle()
         watch.runner.is_over(str(ticket.execution.msg_id))

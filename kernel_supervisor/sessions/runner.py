@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core import model
 from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.core.model import Execution, ExecutionStatus, Mark, Message, MessageId, Question, Region
+from kernel_supervisor.core.model import Execution, ExecutionStatus, Question, Region
 from kernel_supervisor.kernels.channels import Channel, JupyterMessage
 from kernel_supervisor.kernels.kernel import Kernel
-from kernel_supervisor.kernels.questions import OVER
 from kernel_supervisor.kernels.websocket import NotSentError
-from kernel_supervisor.records import messagelog
-from kernel_supervisor.records.messagelog import MessageLogWriter
-from kernel_supervisor.sessions.reading import as_message, log_size
+from kernel_supervisor.sessions.finished import Finished
+from kernel_supervisor.sessions.reading import as_message, log_size, look_in_log
+from kernel_supervisor.sessions.recording import Recording
 from kernel_supervisor.sessions.ticket import Ticket
 
 log = logging.getLogger(__name__)
@@ -47,8 +44,6 @@ _NO_REPLY = (
 _RESTARTED = "the kernel was restarted by somebody else: its variables are gone"
 _IDLE_LOOKS = 2
 """How often a server may say that a kernel is idle whose execution we believe to run, before we ask it."""
-_REMEMBERED = 2000
-_LATE_S = 0.2
 _COMMITS_S = 2.0
 """How long the commits that are under way may take when the kernel is let go of."""
 
@@ -82,10 +77,9 @@ class Runner:
         self._wake = asyncio.Event()
         self._between = asyncio.Lock()
         """Held while an interrupt is on its way: no other execution begins before it has arrived."""
-        self._finished: OrderedDict[str, Execution] = OrderedDict()
-        self._late: dict[str, asyncio.TimerHandle] = {}
+        self.finished = Finished(lambda each: self._hold(save(each), f"late output of execution {each.id}"))
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writer = None if kernel.record.recorded else MessageLogWriter(Path(kernel.record.message_log))
+        self._recording = Recording(kernel.record)
         self._over = False
         self.gone = asyncio.Event()
         """Set once the kernel's end is on record."""
@@ -96,7 +90,7 @@ class Runner:
         """The kernel's own, as far as we have seen."""
         self._identity = kernel.record.channel_identity
         if gap:
-            self._mark_gap(gap)
+            self._recording.mark_gap(gap)
         kernel.on_death, kernel.on_resumed = self._died, self._resumed
         kernel.on_restarted, kernel.on_state = self._restarted, self._told_state
         kernel.listen(self._hear)
@@ -204,7 +198,7 @@ class Runner:
         assert ticket.execution.msg_id is not None
         ticket.scanned = ticket.execution.region.start
         if ticket.sent:
-            await self._look_in_log(ticket)
+            await look_in_log(ticket)
         ticket.caught_up.set()
         if ticket.sent and not record.recorded:
             await (self._find_out(ticket) if ticket.reply is None else self._see_through(ticket))
@@ -248,7 +242,7 @@ class Runner:
                 ticket.in_doubt = False
                 if await self._passed_over(ticket):
                     await self._settle(ticket, "lost", _NO_REPLY if ticket.idle else _BROKEN_OFF)
-                    self.remember(ticket.execution)
+                    self.finished.add(ticket.execution)
                     return
             if ticket.reply is not None or ticket.idle:
                 half_over_at = half_over_at or time.monotonic()
@@ -262,34 +256,14 @@ class Runner:
             try:
                 await asyncio.wait_for(ticket.changed.wait(), LOOK_S)
             except asyncio.TimeoutError:
-                await self._look_in_log(ticket)
+                await look_in_log(ticket)
         if ticket.reply is None:
-            await self._look_in_log(ticket)
+            await look_in_log(ticket)
         if ticket.reply is None:
             await self._settle(ticket, "dead", self.dead_because or ticket.ended_because)
         else:
             await self._settle(ticket, status_of(ticket.reply), "")
-        self.remember(ticket.execution)
-
-    async def _look_in_log(self, ticket: Ticket) -> None:
-        for message in await asyncio.to_thread(self._search_log, ticket):
-            ticket.hear_question(message)
-
-    def _search_log(self, ticket: Ticket) -> list[Message]:
-        """Find an execution's reply and idle status in the log, from where the last search stopped; what it asked."""
-        assert ticket.execution.region is not None
-        questions = []
-        for position, item in messagelog.read(ticket.execution.region.log, ticket.scanned):
-            ticket.scanned = position
-            if not isinstance(item, Message) or item.parent_id != ticket.execution.msg_id:
-                continue
-            if item.msg_type == "execute_reply":
-                ticket.reply = item.content
-            elif item.msg_type == "status" and item.content.get("execution_state") == "idle":
-                ticket.idle = True
-            elif item.channel == "stdin":
-                questions.append(item)
-        return questions
+        self.finished.add(ticket.execution)
 
     async def answer(self, ticket: Ticket, question: Question, text: str) -> bool:
         """Answer a question of a running execution; False where it is over already. The text is kept nowhere."""
@@ -297,8 +271,7 @@ class Runner:
             return False
         ticket.close_question(question.id)
         await self.kernel.answer(question.id, text)
-        if self._writer is not None:  # behind the answer: else a daemon's death could leave a cell that nobody answers
-            self._append(_over_record(ticket, question))
+        self._recording.close_question(ticket.execution, question)  # not before: the next daemon would not ask again
         return True
 
     async def _settle(self, ticket: Ticket, status: ExecutionStatus, reason: str) -> None:
@@ -324,8 +297,7 @@ class Runner:
     def _hear(self, channel: Channel, message: JupyterMessage) -> None:
         if channel == "control" or (channel == "shell" and message["msg_type"] != "execute_reply"):
             return
-        if self._writer is not None:
-            self._write(channel, message)
+        self._recording.hear(channel, message)
         self.execution_count = message["content"].get("execution_count") or self.execution_count
         parent_id = message["parent_header"].get("msg_id", "")
         if channel == "iopub" and message["parent_header"].get("session", self._identity) != self._identity:
@@ -333,12 +305,12 @@ class Runner:
         ticket = self.theirs.get(parent_id) or self.current
         if ticket is not None and parent_id == ticket.execution.msg_id:
             ticket.hear(as_message(channel, message))
-        elif parent_id in self._finished and message["msg_type"] != "status":
-            self._extend_soon(parent_id)
+        elif parent_id in self.finished and message["msg_type"] != "status":
+            self.finished.hear(parent_id)
 
     def _resumed(self, gap: str) -> None:
         """Its connection was broken: something may be missing, a reply among it."""
-        self._mark_gap(gap)
+        self._recording.mark_gap(gap)
         self._doubt()
 
     def _doubt(self) -> None:
@@ -362,47 +334,9 @@ class Runner:
         if self.current is not None and self.current.sent:
             self.current.ended_because = _RESTARTED
             self.current.changed.set()
-        self._mark_gap(_RESTARTED)
+        self._recording.mark_gap(_RESTARTED)
         self._hold(self._abort_waiting(_RESTARTED), f"queue of kernel {self.kernel.record.id}")
         self._on_restart(self)
-
-    def _mark_gap(self, detail: str) -> None:
-        """Say in the log that nobody listened for a while. Only for kernels whose log we write."""
-        if self._writer is not None:
-            self._append(messagelog.encode_mark(Mark(kind="gap", parent_id="", detail=detail)))
-
-    def _write(self, channel: Channel, message: JupyterMessage) -> None:
-        self._append(messagelog.encode_message(channel, message))
-
-    def _append(self, record: bytes) -> None:
-        assert self._writer is not None
-        try:
-            self._writer.append(record)
-        except OSError as error:
-            log.error("kernel %s: a message could not be recorded: %s", self.kernel.record.id, error)
-
-    def remember(self, execution: Execution) -> None:
-        """Threads may go on printing for an execution that is over: it is known for a while."""
-        self._finished[execution.msg_id or ""] = execution
-        while len(self._finished) > _REMEMBERED:
-            self._finished.popitem(last=False)
-
-    def remembers(self, msg_id: str) -> bool:
-        """Whether that execution is over, and was not long ago."""
-        return msg_id in self._finished
-
-    def _extend_soon(self, msg_id: str) -> None:
-        if msg_id not in self._late:
-            self._late[msg_id] = asyncio.get_running_loop().call_later(_LATE_S, self._extend, msg_id)
-
-    def _extend(self, msg_id: str) -> None:
-        self._late.pop(msg_id, None)
-        execution = self._finished.get(msg_id)
-        if execution is None or execution.region is None:
-            return
-        region = replace(execution.region, end=log_size(execution.region.log))
-        self._finished[msg_id] = replace(execution, region=region)
-        self._hold(self._save(self._finished[msg_id]), f"late output of execution {execution.id}")
 
     def _hold(self, work: Awaitable[None], name: str) -> None:
         async def run() -> None:
@@ -448,16 +382,14 @@ class Runner:
     async def close(self) -> None:
         """Let go of the kernel, which runs on, and of everything that waits here."""
         self._owner.cancel()
-        for timer in self._late.values():
-            timer.cancel()
+        self.finished.close()
         await asyncio.gather(self._owner, return_exceptions=True)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=_COMMITS_S)
             for task in late:
                 task.cancel()
         await self.kernel.close()
-        if self._writer is not None:
-            self._writer.close()
+        self._recording.close()
 
 
 def status_of(reply: dict[str, Any]) -> ExecutionStatus:
@@ -469,16 +401,3 @@ def status_of(reply: dict[str, Any]) -> ExecutionStatus:
             return "aborted"
         case _:
             return "error"
-
-
-def _over_record(ticket: Ticket, question: Question) -> bytes:
-    """The record that a kernel with our recorder writes itself when one of its questions is over."""
-    parent = {"msg_id": ticket.execution.msg_id}
-    header = {"msg_id": new_msg_id(), "msg_type": OVER, "date": ""}
-    message = {"header": header, "parent_header": parent, "metadata": {}, "content": {"question": question.id}}
-    return messagelog.encode_message("stdin", message)
-
-
-def new_msg_id() -> MessageId:
-    """A message id that nobody has."""
-    return MessageId(secrets.token_hex(16))

@@ -58,7 +58,7 @@ async def save(
 
     Raises RefusedError and UnavailableError as `write_notebook` does.
     """
-    session = await supervisor.keep(session)
+    session = await supervisor.sessions.keep(session)
     path = await asyncio.to_thread(_target, wanted, session)
     umask = PRIVATE if wanted.umask is None else wanted.umask
     written = await write(supervisor, session.name, path, choice=wanted.choice, overwrite=wanted.overwrite, umask=umask)
@@ -92,8 +92,8 @@ async def write(
 async def _write(supervisor: Supervisor, name: SessionName, path: Path, how: Callable[..., Written]) -> Written:
     async with supervisor.writing[name]:
         entries = await _entries(supervisor, name)
-        about = await _about(supervisor, supervisor.sessions[name], entries)
-        known = supervisor.sessions[name].notebooks.get(str(path))
+        about = await _about(supervisor, supervisor.sessions.known[name], entries)
+        known = supervisor.sessions.known[name].notebooks.get(str(path))
         loop = asyncio.get_running_loop()
 
         def announce(fingerprint: str) -> None:
@@ -113,7 +113,7 @@ async def _write(supervisor: Supervisor, name: SessionName, path: Path, how: Cal
 async def document(supervisor: Supervisor, name: SessionName, *, largest: int) -> str:
     """A session's notebook as text, written nowhere. Raises RefusedError where it has more than `largest` bytes."""
     entries = await _entries(supervisor, name)
-    about = await _about(supervisor, supervisor.sessions[name], entries)
+    about = await _about(supervisor, supervisor.sessions.known[name], entries)
     pieces = bytearray()
 
     def take(piece: bytes) -> None:
@@ -126,9 +126,9 @@ async def document(supervisor: Supervisor, name: SessionName, *, largest: int) -
 
 
 async def _note(supervisor: Supervisor, name: SessionName, path: Path, fingerprints: str) -> None:
-    notebooks = supervisor.sessions[name].notebooks
+    notebooks = supervisor.sessions.known[name].notebooks
     if notebooks.get(str(path)) != fingerprints:
-        await supervisor.change_session(name, notebooks={**notebooks, str(path): fingerprints})
+        await supervisor.sessions.change(name, notebooks={**notebooks, str(path): fingerprints})
 
 
 async def _entries(supervisor: Supervisor, name: SessionName) -> list[Entry]:
@@ -137,7 +137,7 @@ async def _entries(supervisor: Supervisor, name: SessionName) -> list[Entry]:
 
 
 def _entry(supervisor: Supervisor, execution: Execution, replaced: dict[ExecutionId, Execution]) -> Entry:
-    ticket = supervisor.tickets.get(execution.id)
+    ticket = supervisor.executions.tickets.get(execution.id)
     messages: Callable[[], Iterator[Message | Mark]]
     if ticket is not None and not ticket.execution.settled and ticket.execution.region is not None:
         execution = ticket.execution
@@ -155,7 +155,9 @@ def _entry(supervisor: Supervisor, execution: Execution, replaced: dict[Executio
 async def _about(supervisor: Supervisor, session: SessionRecord, entries: list[Entry]) -> About:
     """What is true of the kernel that the last of the entries ran on, and of the notebook that was loaded."""
     kernels = [entry.execution.kernel_id for entry in entries if entry.execution.kernel_id is not None]
-    record = await supervisor.records.kernel(kernels[-1]) if kernels else await supervisor.kernel_record(session)
+    record = (
+        await supervisor.records.kernel(kernels[-1]) if kernels else await supervisor.sessions.kernel_record(session)
+    )
     metadata = await asyncio.to_thread(loading.metadata_of, session.loaded)
     if record is None:
         return About(session=session.name, metadata=metadata)

@@ -1,0 +1,285 @@
+"""Executions: committed, queued, followed while they are on their way, and found again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from kernel_supervisor.core.errors import RefusedError, SupervisorError
+from kernel_supervisor.core.model import Beside, EntryKind, Execution, ExecutionId, ExecutionStatus, SessionRecord
+from kernel_supervisor.core.outputs import Folded
+from kernel_supervisor.records.database import Database
+from kernel_supervisor.sessions import reading
+from kernel_supervisor.sessions.asker import Asker
+from kernel_supervisor.sessions.kernels import Kernels
+from kernel_supervisor.sessions.recording import new_msg_id
+from kernel_supervisor.sessions.runner import Runner, status_of
+from kernel_supervisor.sessions.sessions import Sessions
+from kernel_supervisor.sessions.ticket import Ticket
+
+_T = TypeVar("_T")
+_INTERRUPT_LADDER_S = (2.0, 3.0)
+"""How long an interrupted execution is given after each SIGINT."""
+_LOOK_AGAIN_S = 0.1
+_CLAIM_S = 30.0
+"""How long a queued execution of a dead daemon waits for its client to ask again, where its kernel is gone."""
+
+
+class Executions:
+    """The entries of all sessions, and a ticket for each that is on its way."""
+
+    def __init__(self, records: Database, kernels: Kernels, sessions: Sessions) -> None:
+        """Know none before `take_up`."""
+        self._records, self._kernels, self._sessions = records, kernels, sessions
+        self.tickets: dict[ExecutionId, Ticket] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def close(self) -> None:
+        """Let go of everything; cells run on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def execute(
+        self,
+        session: SessionRecord,
+        code: str,
+        asker: Asker,
+        client: str,
+        call_key: str | None,
+        replaces: ExecutionId | None = None,
+    ) -> Ticket:
+        """Commit an execution and put it in the queue; a call that is known already is joined, not repeated.
+
+        It takes the place of the loaded entry that it `replaces`. Once begun it is carried through, whatever becomes
+        of the caller. Raises RefusedError and UnavailableError as `ready_runner`.
+        """
+        work = self._execute(session, code, asker, client, call_key, replaces)
+        return await asyncio.shield(self._hold(work, f"execute in session {session.name}"))
+
+    async def _execute(
+        self,
+        session: SessionRecord,
+        code: str,
+        asker: Asker,
+        client: str,
+        call_key: str | None,
+        replaces: ExecutionId | None,
+    ) -> Ticket:
+        runner = self._sessions.runner_of(session)
+        ticket, fresh = await self._commit(session, "code", code, client, call_key, runner, replaces=replaces)
+        if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
+            return self.tickets.get(ticket.execution.id, ticket)
+        self.tickets[ticket.execution.id] = ticket
+        try:
+            runner = await self._sessions.ready_runner(session, asker)
+        except SupervisorError as error:
+            del self.tickets[ticket.execution.id]
+            ticket.execution = replace(ticket.execution, status="aborted", reason=str(error))
+            await self._records.save_execution(ticket.execution)
+            ticket.settle()  # the same call may have been sent again meanwhile, and wait here
+            raise
+        self._submit(ticket, runner)
+        return ticket
+
+    async def _commit(
+        self,
+        session: SessionRecord,
+        kind: EntryKind,
+        source: str,
+        client: str,
+        call_key: str | None,
+        runner: Runner | None = None,
+        beside: Beside | None = None,
+        replaces: ExecutionId | None = None,
+    ) -> tuple[Ticket, bool]:
+        """Commit an entry; of a call that is known already, the entry that it made. Code that `runner` can take at
+        once is committed as running: one commit instead of two."""
+        await self._sessions.keep(session)
+        entry = Execution(
+            id=ExecutionId(0),
+            session=session.name,
+            kind=kind,
+            source=source,
+            status="queued" if kind == "code" else "ok",
+            kernel_id=session.kernel_id,
+            msg_id=new_msg_id() if kind == "code" else None,
+            client=client,
+            queued_at=time.time(),
+            replaces=replaces,
+        )
+        if runner is not None and runner.free:
+            entry = runner.begun(entry)
+        execution, fresh = await self._records.add_execution(entry, call_key, beside)
+        ticket = Ticket(execution=execution)
+        if execution.settled:
+            ticket.settle()
+        return ticket, fresh
+
+    async def add_entry(
+        self,
+        session: SessionRecord,
+        kind: EntryKind,
+        source: str,
+        client: str,
+        call_key: str | None = None,
+        beside: Beside | None = None,
+    ) -> Execution:
+        """Commit markdown or a note to a session's history, at its end or `beside` an entry, once for each call."""
+        ticket, _ = await self._commit(session, kind, source, client, call_key, beside=beside)
+        return ticket.execution
+
+    def _submit(self, ticket: Ticket, runner: Runner) -> None:
+        runner.submit(ticket)
+        self.track(ticket)
+
+    def track(self, ticket: Ticket) -> None:
+        """Know an execution that is on its way until it is over."""
+        self.tickets[ticket.execution.id] = ticket
+        self._hold(self._forget_when_settled(ticket), f"execution {ticket.execution.id}")
+
+    async def _forget_when_settled(self, ticket: Ticket) -> None:
+        await ticket.settled.wait()
+        self.tickets.pop(ticket.execution.id, None)
+
+    async def take_up(self, execution: Execution) -> None:
+        """An execution that a predecessor left queued or running."""
+        runner = await self._kernel_for(execution)
+        ticket = Ticket(execution=execution, sent=execution.status == "running")
+        same_process = runner is not None and (
+            execution.status == "queued" or runner.kernel.record.generation == execution.generation
+        )
+        if execution.kernel_id in self._kernels.unreachable:
+            self.tickets[execution.id] = ticket  # the call that made it may be sent again meanwhile
+            self._hold(self._take_up_once_reached(ticket), f"execution {execution.id} on a kernel out of reach")
+        elif runner is not None and same_process:
+            self._submit(ticket, runner)
+        elif execution.status == "running":
+            await self._settle_without_kernel(ticket)
+        else:
+            self._hold(self._give_up_unclaimed(execution), f"unclaimed execution {execution.id}")
+
+    async def _take_up_once_reached(self, ticket: Ticket) -> None:
+        kernel_id = ticket.execution.kernel_id
+        while kernel_id in self._kernels.unreachable:  # noqa: ASYNC110 - it is asked from time to time, no more
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        runner = self._kernels.runners.get(kernel_id) if kernel_id is not None else None
+        begun = ticket.execution.status == "running"
+        if runner is not None and not (begun and runner.kernel.record.generation != ticket.execution.generation):
+            self._submit(ticket, runner)
+        else:
+            await self._settle_without_kernel(ticket)
+            self.tickets.pop(ticket.execution.id, None)
+
+    async def _kernel_for(self, execution: Execution) -> Runner | None:
+        """The living kernel that an execution was, or would have been, run on.
+
+        One that was queued while its session's first kernel was being started knows no kernel yet.
+        """
+        if execution.kernel_id is not None:
+            return self._kernels.runners.get(execution.kernel_id)
+        session = self._sessions.known[execution.session]
+        runners = self._kernels.runners.values()
+        started = [each for each in runners if each.kernel.record.session == session.name and each.kernel.record.owned]
+        if session.kernel_id is None and len(started) == 1:
+            session = await self._sessions.change(session.name, kernel_id=started[0].kernel.record.id)
+        return self._sessions.runner_of(session)
+
+    async def _settle_without_kernel(self, ticket: Ticket) -> None:
+        execution = ticket.execution
+        found = await reading.folded(execution, None)
+        record = await self._records.kernel(execution.kernel_id) if execution.kernel_id is not None else None
+        status: ExecutionStatus = "dead" if found.reply is None else status_of(found.reply)
+        reason = "" if found.reply is not None else (record.end_reason if record else "its kernel is gone")
+        region = execution.region
+        if region is not None:
+            region = replace(region, end=reading.log_size(region.log))
+        settled = replace(execution, status=status, reason=reason, region=region, finished_at=time.time())
+        ticket.execution = replace(settled, execution_count=found.execution_count)
+        await self._records.save_execution(ticket.execution)
+        ticket.settle()
+
+    async def _give_up_unclaimed(self, execution: Execution) -> None:
+        await asyncio.sleep(_CLAIM_S)
+        if execution.id not in self.tickets:
+            reason = "its kernel was gone before it could run, and its client did not ask again"
+            await self._records.save_execution(replace(execution, status="aborted", reason=reason))
+
+    async def find(self, execution_id: int) -> tuple[Execution, Ticket | None]:
+        """An execution, with its ticket while it is on its way. Raises RefusedError."""
+        ticket = self.tickets.get(ExecutionId(execution_id))
+        if ticket is not None:
+            return ticket.execution, ticket
+        execution = await self._records.execution(execution_id)
+        if execution is None:
+            raise RefusedError(f"there is no execution {execution_id}; kernel_history lists them")
+        return execution, None
+
+    async def folded(self, execution: Execution, ticket: Ticket | None) -> Folded:
+        """What an execution has shown so far."""
+        return await reading.folded(execution, ticket)
+
+    async def last_good(self, session: SessionRecord) -> list[Execution]:
+        """What succeeded on the latest generation of a kernel of this session that anything succeeded on, in order."""
+        good = [
+            each
+            for each in await self._records.history(session.name)
+            if each.kind == "code" and each.status == "ok" and each.kernel_id is not None
+        ]
+        if not good:
+            return []
+        latest = (good[-1].kernel_id, good[-1].generation)
+        return [each for each in good if (each.kernel_id, each.generation) == latest]
+
+    async def cells_of(self, execution: Execution) -> dict[int, int]:
+        """Execution counts of one kernel's generation, with the executions that had them."""
+        history = await self._records.history(execution.session)
+        return {
+            each.execution_count: each.id
+            for each in history
+            if each.execution_count is not None
+            and (each.kernel_id, each.generation) == (execution.kernel_id, execution.generation)
+        }
+
+    def behind(self, ticket: Ticket) -> tuple[ExecutionId, ...]:
+        """What a queued execution waits for, the one that runs first."""
+        for runner in self._kernels.runners.values():
+            waiting = runner.waiting
+            if ticket in waiting:
+                before = waiting[: waiting.index(ticket)]
+                running = [runner.running] if runner.running is not None else []
+                return tuple(each.execution.id for each in (*running, *before))
+        return ()
+
+    def runner_with(self, ticket: Ticket) -> Runner | None:
+        """The kernel that runs an execution now."""
+        runners = self._kernels.runners.values()
+        return next((each for each in runners if ticket in (each.current, *each.theirs.values())), None)
+
+    async def stop(self, ticket: Ticket, reason: str) -> bool:
+        """Take an execution out of its queue, or interrupt it and see whether it stopped. Never hits another one."""
+        for runner in self._kernels.runners.values():
+            if await runner.withdraw(ticket, reason):
+                return True
+            for wait_s in _INTERRUPT_LADDER_S:
+                if not await runner.interrupt(ticket, reason):
+                    break
+                try:
+                    await asyncio.wait_for(ticket.settled.wait(), wait_s)
+                except asyncio.TimeoutError:
+                    continue
+        return ticket.settled.is_set()
+
+    def call_attention(self) -> None:
+        """Wake everybody who waits for an execution: the daemon stops."""
+        for ticket in self.tickets.values():
+            ticket.call_attention()
+
+    def _hold(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,59 @@
+"""The message log of a kernel that does not write it itself, in the form of one that does."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from pathlib import Path
+
+from kernel_supervisor.core.model import Execution, KernelRecord, Mark, MessageId, Question
+from kernel_supervisor.kernels.channels import Channel, JupyterMessage
+from kernel_supervisor.kernels.questions import OVER
+from kernel_supervisor.records import messagelog
+from kernel_supervisor.records.messagelog import MessageLogWriter
+
+log = logging.getLogger(__name__)
+
+
+class Recording:
+    """Writes what is heard of one kernel; nothing where the kernel records itself."""
+
+    def __init__(self, record: KernelRecord) -> None:
+        """Open the log. Raises OSError."""
+        self._kernel = record.id
+        self._writer = None if record.recorded else MessageLogWriter(Path(record.message_log))
+
+    def hear(self, channel: Channel, message: JupyterMessage) -> None:
+        """Record a message."""
+        if self._writer is not None:
+            self._append(self._writer, messagelog.encode_message(channel, message))
+
+    def mark_gap(self, detail: str) -> None:
+        """Say that nobody listened for a while."""
+        if self._writer is not None:
+            self._append(self._writer, messagelog.encode_mark(Mark(kind="gap", parent_id="", detail=detail)))
+
+    def close_question(self, execution: Execution, question: Question) -> None:
+        """Say that a question is over: a cell that the next daemon takes for asking would be answered by nobody."""
+        if self._writer is None:
+            return
+        header = {"msg_id": new_msg_id(), "msg_type": OVER, "date": ""}
+        parent, content = {"msg_id": execution.msg_id}, {"question": question.id}
+        message = {"header": header, "parent_header": parent, "metadata": {}, "content": content}
+        self._append(self._writer, messagelog.encode_message("stdin", message))
+
+    def _append(self, writer: MessageLogWriter, record: bytes) -> None:
+        try:
+            writer.append(record)
+        except OSError as error:
+            log.error("kernel %s: a message could not be recorded: %s", self._kernel, error)
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def new_msg_id() -> MessageId:
+    """A message id that nobody has."""
+    return MessageId(secrets.token_hex(16))

@@ -1,0 +1,147 @@
+"""Sessions: what a client works in, and the kernel that each has now."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
+from kernel_supervisor.environments.defaults import default
+from kernel_supervisor.records.database import Database
+from kernel_supervisor.sessions import naming
+from kernel_supervisor.sessions.asker import Asker
+from kernel_supervisor.sessions.kernels import Kernels
+from kernel_supervisor.sessions.runner import Runner
+
+_BURIAL_S = 5.0
+"""How long the explanation of a kernel's death may take."""
+_REACH_S, _LOOK_AGAIN_S = 3.0, 0.1
+
+
+class Sessions:
+    """Every session on record, and who works in it."""
+
+    def __init__(self, records: Database, kernels: Kernels) -> None:
+        """Know none before `open`."""
+        self._records, self._kernels = records, kernels
+        self.known: dict[SessionName, SessionRecord] = {}
+        self.locks: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Held while a session gets another kernel."""
+        self._at_work: defaultdict[SessionName, set[str]] = defaultdict(set)
+
+    async def open(self) -> None:
+        """Take in what is on record."""
+        self.known = {session.name: session for session in await self._records.sessions()}
+
+    async def of(self, asker: Asker, wanted: str = "") -> SessionRecord:
+        """The session that a client means: the one it names, was told to use, or its directory's own."""
+        name = naming.session_name(wanted or asker.session, asker.directory, self.known)
+        known = self.known.get(name)
+        return known or SessionRecord(name=name, directory=asker.directory, created_at=time.time())
+
+    async def keep(self, session: SessionRecord) -> SessionRecord:
+        """Commit a session that something is about to happen in; looking at one leaves no trace."""
+        if session.name not in self.known:
+            self.known[session.name] = session
+            await self._records.save_session(session)
+        return self.known[session.name]
+
+    def enter(self, session: SessionName, client_id: str) -> int:
+        """Note that a client works in a session; how many others do."""
+        self._at_work[session].add(client_id)
+        return len(self._at_work[session]) - 1
+
+    def goodbye(self, client_id: str) -> None:
+        """A client is gone."""
+        for clients in self._at_work.values():
+            clients.discard(client_id)
+
+    async def change(self, name: SessionName, **changes: Any) -> SessionRecord:
+        """Commit a change of some fields of a session; what others change meanwhile stays."""
+        session = self.known[name] = replace(self.known[name], **changes)
+        await self._records.save_session(session)
+        return session
+
+    def runner_of(self, session: SessionRecord) -> Runner | None:
+        """The session's current kernel, if it lives."""
+        return self._kernels.runners.get(session.kernel_id) if session.kernel_id is not None else None
+
+    async def living_runner(self, session: SessionRecord) -> Runner | None:
+        """The session's current kernel; None where it has none yet. Raises RefusedError where it is dead."""
+        runner = await self.present_runner(session)
+        if runner is None:
+            await self.refuse_dead(session)
+        return runner
+
+    async def present_runner(self, session: SessionRecord) -> Runner | None:
+        """The session's current kernel, if it lives; where it died a moment ago, its explanation is on record now."""
+        if session.kernel_id in self._kernels.unreachable:
+            await self._reached(session.kernel_id)
+        runner = self.runner_of(session)
+        if runner is None or runner.kernel.alive:
+            return runner
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(runner.gone.wait(), _BURIAL_S)
+        return None
+
+    async def _reached(self, kernel_id: KernelId) -> None:
+        """Give a kernel that is out of reach a moment: this client may just have brought what was missing."""
+        end = time.monotonic() + _REACH_S
+        while kernel_id in self._kernels.unreachable and time.monotonic() < end:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def kernel_record(self, session: SessionRecord) -> KernelRecord | None:
+        """The record of the session's current kernel, living or ended."""
+        runner = self.runner_of(session)
+        if runner is not None:
+            return runner.kernel.record
+        return await self._records.kernel(session.kernel_id) if session.kernel_id is not None else None
+
+    def default_interpreter(self, asker: Asker) -> Interpreter:
+        """What the default kernel of this client's sessions runs, and why. Blocks on files."""
+        return default(asker.where, asker.python or None)
+
+    async def ready_runner(self, session: SessionRecord, asker: Asker) -> Runner:
+        """The session's kernel, started if there is none yet.
+
+        Raises RefusedError where it is dead (it is replaced only on request), UnavailableError where it
+        cannot be started.
+        """
+        async with self.locks[session.name]:
+            session = self.known[session.name]
+            runner = await self.living_runner(session)
+            if runner is not None:
+                return runner
+            interpreter = await asyncio.to_thread(self.default_interpreter, asker)
+            runner = self.kernel_in(session, interpreter)
+            if runner is None:
+                runner = await self._kernels.start(session.name, interpreter, asker, session.directory)
+            await self.change(session.name, kernel_id=runner.kernel.record.id)
+            return runner
+
+    def kernel_in(self, session: SessionRecord, interpreter: Interpreter) -> Runner | None:
+        """A living kernel that this session started with this interpreter before."""
+        for runner in self._kernels.runners.values():
+            record = runner.kernel.record
+            if record.session == session.name and record.owned and record.interpreter.argv == interpreter.argv:
+                return runner
+        return None
+
+    async def refuse_dead(self, session: SessionRecord) -> None:
+        """Raises RefusedError with what is known of the session's kernel, where it has one that cannot be used."""
+        if session.kernel_id is None:
+            return
+        if session.kernel_id in self._kernels.unreachable:
+            tried = self._kernels.unreachable[session.kernel_id]
+            raise RefusedError(f"kernel {session.kernel_id} lives but does not answer: {tried} Try again in a moment.")
+        record = await self._records.kernel(session.kernel_id)
+        if record is not None and record.ended:
+            raise RefusedError(
+                f"{record.end_reason.splitlines()[0]}. Its variables are gone. kernel_restart gives this session a "
+                "fresh kernel; kernel_history shows what was run."
+            )
