@@ -38,8 +38,8 @@ _BROKEN_OFF = (
     "never arrived; so nobody knows how it ended. It was not run again"
 )
 _NO_REPLY = (
-    "its kernel was done with it and never said how it ended, as kernels do that do not record themselves when an "
-    "interrupt comes as a cell ends. What it printed is whole, and it was not run again"
+    "its kernel was done with it and sent no reply, so nobody knows how it ended; kernels that do not record "
+    "themselves do that where an interrupt comes as a cell ends. What it printed is whole. It was not run again"
 )
 _RESTARTED = "the kernel was restarted by somebody else: its variables are gone"
 _IDLE_LOOKS = 2
