@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from kernel_supervisor import __version__
-from kernel_supervisor.cli import admin, execute, jupyter, kernels, registration, service
+from kernel_supervisor.cli import admin, execute, forgetting, jupyter, kernels, registration, service
 from kernel_supervisor.cli.session import FAILED, NO_DAEMON, Command
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_kernels(commands)
     _add_work(commands)
+    _add_kept(commands)
     _add_admin(commands)
     return parser
 
@@ -133,6 +134,16 @@ def _add_work(commands: _Commands) -> None:
     load.add_argument("path", metavar="NOTEBOOK")
     load.add_argument("--run", dest="run_cells", action="store_true", help="run its code cells, up to the first error")
     _add_session(load)
+
+
+def _add_kept(commands: _Commands) -> None:
+    _add(commands, "sessions", forgetting.sessions, "List all sessions, and what is kept of them.", json=True)
+    text = "Delete sessions: their history and what their kernels wrote down. Saved notebooks stay."
+    forget = _add(commands, "forget", forgetting.forget, text)
+    forget.add_argument(
+        "session", nargs="*", metavar="SESSION", help="a name from `sessions`; no kernel may live in it"
+    )
+    forget.add_argument("--older-than", type=float, metavar="DAYS", help="all that were not used for so many days")
 
 
 def _add_admin(commands: _Commands) -> None:

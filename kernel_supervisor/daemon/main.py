@@ -155,6 +155,7 @@ class Daemon:
             await supervisor.open()
             self._autosave = modules["sessions.autosave"].Autosave(supervisor)
             self._autosave.open()
+            await modules["sessions.forgetting"].sweep(supervisor)
             router.ready.set()
             notify("READY=1")
             await serving
@@ -207,6 +208,7 @@ def _import_all() -> dict[str, Any]:
     names = (
         "sessions.supervisor",
         "sessions.autosave",
+        "sessions.forgetting",
         "kernels.process",
         "mcp.caller",
         "mcp.changes",

@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import mcp_types as types
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 
-from kernel_supervisor.core.errors import RefusedError, SupervisorError
+from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, SessionRecord
 from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.kernels import links
 from kernel_supervisor.mcp.advice import advice_on
 from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.methods import Context, told
 from kernel_supervisor.sessions import naming
 from kernel_supervisor.sessions.runner import Runner
 from kernel_supervisor.sessions.supervisor import Supervisor
 
-Context = ServerRequestContext[Caller]
 CLIENT = "Jupyter"
 _P = TypeVar("_P", bound=types.RequestParams)
 
@@ -59,26 +57,7 @@ def add_methods(server: Server[Caller]) -> None:
         ("restart", LinkedParams, _restart),
         ("end", KernelParams, _end),
     ):
-        server.add_request_handler(f"supervisor/{name}_kernel", model, _told(run))
-
-
-def _told(
-    run: Callable[[Context, Any], Awaitable[dict[str, Any]]],
-) -> Callable[[Context, Any], Awaitable[dict[str, Any]]]:
-    async def answer(ctx: Context, params: Any) -> dict[str, Any]:
-        await ctx.lifespan_context.ready.wait()
-        task = asyncio.ensure_future(run(ctx, params))
-        _under_way.add(task)
-        task.add_done_callback(_under_way.discard)
-        try:
-            return await asyncio.shield(task)  # half a restart would be worse than all of it
-        except SupervisorError as error:
-            return {"error": str(error)}
-
-    return answer
-
-
-_under_way: set[asyncio.Future[dict[str, Any]]] = set()
+        server.add_request_handler(f"supervisor/{name}_kernel", model, told(run))
 
 
 async def _begun_at(ctx: Context, method: str) -> float:

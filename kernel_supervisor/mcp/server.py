@@ -11,25 +11,24 @@ from dataclasses import replace
 from typing import Any
 
 import mcp_types as types
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.subscriptions import ListenHandler
 
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import Execution, Message
-from kernel_supervisor.mcp import jupyter, prompts, resources, tasks
+from kernel_supervisor.mcp import jupyter, methods, prompts, resources, tasks
 from kernel_supervisor.mcp.arguments import parse
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.changes import Changes
 from kernel_supervisor.mcp.content import META_KEY
+from kernel_supervisor.mcp.methods import Context
 from kernel_supervisor.mcp.registry import INSTRUCTIONS, TOOLS, listed
 from kernel_supervisor.sessions import answering, reading
 from kernel_supervisor.sessions.ticket import Ticket
 
 log = logging.getLogger(__name__)
-Context = ServerRequestContext[Caller]
 
 
 class StopParams(types.RequestParams):
@@ -68,6 +67,7 @@ def build(changes: Changes) -> Server[Caller]:
     server.add_request_handler("supervisor/shutdown", StopParams, _stop)
     server.add_request_handler("supervisor/hand_over", types.RequestParams, _hand_over)
     server.add_request_handler("supervisor/follow", FollowParams, _follow)
+    methods.add_methods(server)
     jupyter.add_methods(server)
     return server
 

@@ -176,6 +176,27 @@ class Database:
         found = await self._rows(f"SELECT {rows.SESSION_COLUMNS} FROM sessions ORDER BY created_at")
         return [rows.session(row) for row in found]
 
+    async def entries_of_sessions(self) -> dict[SessionName, tuple[int, float]]:
+        """How many entries each session has, and when the last one was made, in seconds since the epoch."""
+        query = (
+            "SELECT session, count(*), max(max(queued_at, coalesce(finished_at, 0))) FROM executions GROUP BY session"
+        )
+        return {row[0]: (row[1], row[2]) for row in await self._rows(query)}
+
+    async def files_of(self, session: SessionName) -> list[str]:
+        """The files of a session's kernels and entries that belong to no other session too."""
+        return [row[0] for row in await self._rows(rows.FILES_OF_ONE, (session,))]
+
+    async def forget_session(self, session: SessionName) -> None:
+        """Delete a session with its entries, and its kernels that no other session's entries name."""
+        await self._write_all(
+            [
+                ("DELETE FROM executions WHERE session = ?", (session,)),
+                (f"DELETE FROM kernels WHERE session = ? AND id NOT IN ({rows.USED_KERNELS})", (session,)),
+                ("DELETE FROM sessions WHERE name = ?", (session,)),
+            ]
+        )
+
     # Kernels
 
     async def save_kernel(self, kernel: KernelRecord) -> None:

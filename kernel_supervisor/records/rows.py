@@ -25,6 +25,14 @@ EXECUTION_COLUMNS = (
     "started_at, finished_at, log, log_start, log_end, reason, replaces"
 )
 _LAST_PLACE = "(SELECT coalesce(max(place), 0) + 1 FROM executions WHERE session = ?)"
+USED_KERNELS = "SELECT kernel_id FROM executions WHERE kernel_id IS NOT NULL"
+_FILES = """
+    SELECT log AS file FROM executions WHERE session {0} AND log IS NOT NULL
+    UNION SELECT json_extract(record, '$.message_log') FROM kernels WHERE session {0}
+    UNION SELECT json_extract(record, '$.standard_error') FROM kernels WHERE session {0}"""
+FILES_OF_ONE = (
+    f"SELECT file FROM ({_FILES.format('= ?1')} EXCEPT SELECT file FROM ({_FILES.format('<> ?1')})) WHERE file <> ''"
+)
 REPLACED = "SELECT replaces FROM executions WHERE session = ? AND replaces IS NOT NULL"
 
 

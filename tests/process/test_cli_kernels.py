@@ -15,6 +15,7 @@ from tests.support import Home, until_now
 
 COMMANDS = (
     *("list", "kill", "restart", "interrupt", "console", "exec", "history", "output", "save", "envs", "use"),
+    *("sessions", "forget"),
     *("status", "start", "stop", "logs", "demo", "register", "service"),
 )
 NO_CONSOLE = "import sys; sys.modules['jupyter_console'] = None\nfrom kernel_supervisor.cli.main import main\n"

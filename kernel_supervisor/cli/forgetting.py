@@ -1,0 +1,68 @@
+"""sessions, forget: what is kept of sessions, and doing away with it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, print_json, print_table, size, span
+from kernel_supervisor.client.connection import CallError
+
+_DAY_S = 86_400.0
+
+
+def sessions(command: Command) -> int:
+    """What is kept of each session."""
+    kept = _kept(command)
+    if command.options.json:
+        print_json({"sessions": kept})
+    elif not kept:
+        print("there are no sessions")
+    else:
+        print_table(["session", "entries", "size", "last used", "state", "directory"], [_row(each) for each in kept])
+    return DONE
+
+
+def _kept(command: Command) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = command.connection().request("supervisor/sessions", {})["sessions"]
+    return found
+
+
+def _row(kept: dict[str, Any]) -> list[Any]:
+    state = "in use" if kept["at_work"] else ""
+    return [kept["name"], kept["entries"], size(kept["size_bytes"]), _ago(kept), state, kept["directory"]]
+
+
+def _ago(kept: dict[str, Any]) -> str:
+    return span(time.time() - kept["last_used"]) + " ago"
+
+
+def forget(command: Command) -> int:
+    """Forget some sessions, or those that nobody used for long."""
+    options = command.options
+    if bool(options.session) == (options.older_than is not None):
+        print("kernel-supervisor forget: name sessions, or --older-than DAYS", file=sys.stderr)
+        return USAGE
+    if options.older_than is None:
+        wanted = options.session
+    else:
+        before = time.time() - options.older_than * _DAY_S
+        wanted = [each["name"] for each in _kept(command) if not each["at_work"] and each["last_used"] < before]
+    failed = False
+    for name in wanted:
+        try:
+            print(f"session {name} is forgotten ({size(_forget(command, name))})")
+        except CallError as error:
+            failed = True
+            print(f"kernel-supervisor: {error}", file=sys.stderr)
+    if not wanted:
+        print("no session is as old as that and out of use")
+    return FAILED if failed else DONE
+
+
+def _forget(command: Command, name: str) -> int:
+    done = command.connection().request("supervisor/forget", {"session": name})
+    if "error" in done:
+        raise CallError(done["error"])
+    return int(done["size_bytes"])
