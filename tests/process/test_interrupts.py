@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.process.test_interrupts_in_kernels import slow_to_end
 from tests.process.test_kernels_without_recorder import attach, theirs
 from tests.support import DEADLINE_S, Home, Result, Session, fresh_home, until
 
@@ -155,25 +155,21 @@ async def test_the_next_cell_is_never_hit(standing: Home) -> None:
 
 
 async def test_a_reply_that_an_interrupt_took_away_is_not_waited_for(home: Home, theirs: Path) -> None:
-    """A kernel without our recorder, interrupted as its cells end: ipykernel drops about a third of the replies."""
-    moments = random.Random(1)
-    statuses = set()
+    """A kernel without our recorder, interrupted between a cell's last line and its reply: ipykernel sends none."""
+    ending = home.project / "ending"
     async with home.client() as session, home.client() as other:
         await attach(session, theirs)
-        await session.run("import time")
-        for _ in range(60):
-            cell = await session.run("print('printed')\ntime.sleep(0.03)", wait=False)
-            await asyncio.sleep(0.03 + moments.uniform(-0.01, 0.01))
-            await other.call("kernel_interrupt", execution_id=cell.facts["execution_id"])
-            ended = await _ended(session, cell.facts["execution_id"])
-            statuses.add(ended.facts["status"])
-            assert "printed" in ended.text
-            if "lost" in statuses:
-                break
-        after = await session.run("6 * 7")
-    assert statuses <= {"ok", "error", "lost"}
-    assert "lost" in statuses, "a reply was dropped"
+        code = f"print('printed')\nx = 41\n{slow_to_end(ending, home.project / 'never')}"
+        cell = await session.run(code, wait=False)
+        behind = await session.run("x + 1", wait=False)
+        await until(ending.exists, "the code is over")
+        stopped = await other.call("kernel_interrupt", execution_id=cell.facts["execution_id"])
+        ended = await _ended(session, cell.facts["execution_id"])
+        after = await _ended(session, behind.facts["execution_id"])
+    assert stopped.facts["stopped"]
+    assert ended.facts["status"] == "lost"
     assert "sent no reply" in ended.text
+    assert "printed" in ended.text
     assert after.text.splitlines()[-1] == "42"
 
 

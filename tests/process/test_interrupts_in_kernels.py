@@ -28,6 +28,18 @@ CELLS = (
 )
 
 
+def slow_to_end(ending: Path, go: Path) -> str:
+    """Code behind which ipykernel, before it replies, says so with the file `ending` and waits for the file `go`."""
+    return f"""
+import os, sys, time
+def flush():
+    del sys.stdout.flush
+    open({str(ending)!r}, "w").close()
+    while not os.path.exists({str(go)!r}): time.sleep(0.01)
+sys.stdout.flush = flush
+"""
+
+
 def _begun(kernel: Recorded, request: str) -> None:
     while True:
         message = kernel.client.get_iopub_msg(timeout=DEADLINE_S)
@@ -54,6 +66,17 @@ def test_a_cell_has_its_reply_whenever_the_interrupt_comes(
     assert statuses == {"ok", "error"}, "it came on both sides of the end"
     assert replied is not None
     assert replied["status"] == "ok"
+
+
+def test_what_is_over_is_not_interrupted_any_more(short: Callable[[str], Path]) -> None:
+    folder = short("over")
+    with recorded(folder) as kernel:
+        cell = kernel.client.execute(slow_to_end(folder / "ending", folder / "go"))
+        until_now((folder / "ending").exists, "the code is over")
+        os.kill(kernel.pid, signal.SIGINT)
+        (folder / "go").touch()
+        reply = kernel.client._recv_reply(cell, timeout=DEADLINE_S)["content"]
+    assert reply["status"] == "ok", reply
 
 
 SLOW_TRANSFORMER = """
