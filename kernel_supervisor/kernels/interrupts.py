@@ -2,7 +2,8 @@
 
 Runs *inside* the kernel, loaded by `recorder.py`: stdlib only, Python 3.8 and later. ipykernel (6.x, 7.x) raises
 KeyboardInterrupt from before it looks at a request until after its reply: one that comes as the cell ends takes the
-reply away, and everybody who waits for it waits for ever; in a few places it even ends the kernel's loop.
+reply away, and everybody who waits for it waits for ever; in a few places it even ends the kernel's loop. One that
+comes between the request and its code is kept for the code, which is not begun then.
 """
 
 from __future__ import annotations
@@ -19,15 +20,22 @@ def install(kernel: Any) -> None:
     execute, begin, end = kernel.do_execute, kernel.pre_handler_hook, kernel.post_handler_hook
     if not inspect.iscoroutinefunction(execute):
         return
-    begun = []
+    begun: list[bool] = []
+    early: list[bool] = []
+    before: list[Any] = []
 
     def pre_handler_hook() -> None:
         if kernel.get_parent("shell").get("msg_type") != "execute_request":
             begun.append(True)
             begin()
+        elif threading.current_thread() is threading.main_thread():
+            early.clear()
+            before.append(signal.signal(signal.SIGINT, lambda *_: early.append(True)) or signal.SIG_IGN)
 
     def post_handler_hook() -> None:
-        if begun:
+        if before and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before.pop())
+        elif begun:
             begun.pop()
             end()
 
@@ -40,6 +48,8 @@ def install(kernel: Any) -> None:
         try:
             try:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
+                if early:
+                    raise KeyboardInterrupt
                 replies.append(await execute(*args, **kwargs))
             finally:
                 _handle(outside)
@@ -63,6 +73,9 @@ def _handle(handler: Any) -> None:
 
 def _interrupted(kernel: Any, count: int) -> dict[str, Any]:
     """The reply to a cell that was interrupted in IPython's own code around it, its error published."""
+    request = kernel.get_parent("shell").get("content", {})
+    if kernel.shell.execution_count == count and request.get("store_history", not request.get("silent")):
+        kernel.shell.execution_count += 1  # the next cell is another one
     error = {"ename": "KeyboardInterrupt", "evalue": "", "traceback": ["KeyboardInterrupt"]}
     kernel.send_response(kernel.iopub_socket, "error", error)
     return {"status": "error", "execution_count": count, "user_expressions": {}, "payload": [], **error}

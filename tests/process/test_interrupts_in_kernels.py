@@ -106,6 +106,39 @@ def test_an_interrupt_of_what_ipython_does_around_a_cell_is_shown(short: Callabl
     ]
 
 
+EARLY = """
+import os, signal
+kernel = get_ipython().kernel
+publish = kernel._publish_execute_input
+def interrupted(*args, **kwargs):
+    publish(*args, **kwargs)
+    kernel._publish_execute_input = publish
+    os.kill(os.getpid(), signal.SIGINT)
+kernel._publish_execute_input = interrupted
+"""
+
+
+@pytest.mark.parametrize("requirement", VERSIONS)
+def test_a_cell_that_is_interrupted_before_its_code_is_not_begun(
+    requirement: str, short: Callable[[str], Path], environment: Any
+) -> None:
+    """Everybody was told that it runs; the next one is another cell."""
+    folder = short("early" + requirement[-5:])
+    with recorded(folder, environment(sys.executable, requirement)) as kernel:
+        kernel.run(EARLY)
+        cell = kernel.run("open('ran', 'w').close()")
+        reply, ename = kernel.reply["content"], fold(kernel.items(cell)).outputs[0].get("ename")
+        kernel.run("6 * 7")
+    assert (reply["status"], reply["ename"], reply["execution_count"], ename) == (
+        "error",
+        "KeyboardInterrupt",
+        2,
+        "KeyboardInterrupt",
+    )
+    assert not (folder / "ran").exists()
+    assert (kernel.reply["content"]["status"], kernel.reply["content"]["execution_count"]) == ("ok", 3)
+
+
 def test_a_cells_own_code_sees_the_handler_that_ipykernel_sets(short: Callable[[str], Path]) -> None:
     with recorded(short("sees")) as kernel:
         cell = kernel.run("import signal\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)")
