@@ -7,6 +7,10 @@ doubt may send one again. What a client that is not ours asks for and answers is
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 OVER = "supervisor_input_over"
@@ -26,10 +30,13 @@ def install(kernel: Any) -> None:
     send, receive, ask = session.send, session.recv, kernel._input_request
 
     def sending(stream: Any, msg_or_type: Any, *args: Any, **kwargs: Any) -> Any:
-        message = send(stream, msg_or_type, *args, **kwargs)
-        if msg_or_type == "input_request":
-            asked[0] = message["header"]["msg_id"]
-        return message
+        if stream is not kernel.stdin_socket:
+            return send(stream, msg_or_type, *args, **kwargs)
+        with interrupted_afterwards():
+            message = send(stream, msg_or_type, *args, **kwargs)
+            if msg_or_type == "input_request":
+                asked[0] = message["header"]["msg_id"]
+            return message
 
     def receiving(socket: Any, *args: Any, **kwargs: Any) -> Any:
         ident, message = receive(socket, *args, **kwargs)
@@ -45,7 +52,24 @@ def install(kernel: Any) -> None:
         finally:
             question, asked[0] = asked[0], ""
             if question and parent["header"].get("username") == _OURS:
-                send(kernel.stdin_socket, OVER, {"question": question}, parent, ident=ident)
+                sending(kernel.stdin_socket, OVER, {"question": question}, parent, ident=ident)
 
     session.send, session.recv, kernel._input_request = sending, receiving, asking
     setattr(kernel, _INSTALLED, True)
+
+
+@contextlib.contextmanager
+def interrupted_afterwards() -> Iterator[None]:
+    """Hold a SIGINT back: half a message on a socket would spoil the next one, too."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came = []
+    signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        signal.raise_signal(signal.SIGINT)

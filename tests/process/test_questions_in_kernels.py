@@ -61,6 +61,37 @@ def test_other_clients_ask_and_answer_as_ever(kernel: Recorded) -> None:
         kernel.client.get_stdin_msg(timeout=0)
 
 
+INTERRUPTED = """
+import os, signal
+socket = get_ipython().kernel.stdin_socket
+send = socket.send
+def interrupted(*args, **kwargs):
+    sent = send(*args, **kwargs)
+    if "send" in socket.__dict__:
+        del socket.send
+        os.kill(os.getpid(), signal.SIGINT)
+    return sent
+socket.send = interrupted
+input('One? ')
+"""
+
+
+def test_an_interrupt_while_a_question_is_sent_spoils_none(kernel: Recorded) -> None:
+    """It comes behind the first of a message's frames."""
+    kernel.client.session.username = "supervisor"
+    cell = kernel.client.execute(INTERRUPTED, allow_stdin=True, stop_on_error=False)
+    one, over = _asked(kernel), _asked(kernel)
+    reply = kernel.client._recv_reply(cell, timeout=DEADLINE_S)["content"]
+    assert (reply["status"], reply["ename"]) == ("error", "KeyboardInterrupt")
+    assert over["content"] == {"question": one["header"]["msg_id"]}
+    cell = kernel.client.execute("print(input('Two? '))", allow_stdin=True)
+    two = _asked(kernel)
+    assert two["content"]["prompt"] == "Two? "
+    _answer(kernel, two["header"]["msg_id"], "second")
+    kernel.client._recv_reply(cell, timeout=DEADLINE_S)
+    until_now(lambda: kernel.text(cell) == "second\n", "the answer")
+
+
 def test_a_question_without_an_answer_ends_the_input(kernel: Recorded) -> None:
     cell = kernel.client.execute(
         "import getpass\ntry: getpass.getpass()\nexcept EOFError: print('over')", allow_stdin=True
