@@ -32,7 +32,8 @@ READY_DEADLINE_S = 60.0
 _ASK_AGAIN_S, _ASK_SERVER_AGAIN_S = 0.05, 1.0
 _THEIR_SHARE = 0.75
 """Of the time that a look may take: what the kernel may use of it, so that its answer still arrives."""
-_AS_LONG_AS_IT_TAKES_S = 30 * 86_400.0
+_PASS_S = 2.0
+"""How long a question behind what runs is waited for at first, before it is asked again."""
 _INTERRUPT_S = 2.0
 _SHUTDOWN_LADDER_S = (3.0, 3.0, 3.0)
 """How long a request, SIGTERM and SIGKILL are each given."""
@@ -262,10 +263,12 @@ class Kernel:
 
     async def pass_through_shell(self) -> None:
         """Return when everything that was sent on the shell channel so far is done; no deadline but its owner's."""
-        while True:  # a connection that breaks takes the question along
+        deadline_s = _PASS_S
+        while True:  # a connection that breaks takes the question along, an interrupt the answer
             with contextlib.suppress(TimeoutError):
-                await self.channels.ask("shell", "kernel_info_request", {}, _AS_LONG_AS_IT_TAKES_S)
+                await self.channels.ask("shell", "kernel_info_request", {}, deadline_s)
                 return
+            deadline_s *= 2
 
     async def variables(self, name: str, type_name: str, deadline_s: float, sign_s: float | None) -> dict[str, Any]:
         """The content of `lookup.variables`: those whose names and types have these parts.

@@ -34,6 +34,33 @@ def theirs(home: Home) -> Iterator[Path]:
         kernel.wait()
 
 
+REPLIES_LOST = """
+kernel = get_ipython().kernel
+kernel_info, send = kernel.shell_handlers["kernel_info_request"], kernel.session.send
+def interrupted(*args, **kwargs):
+    kernel.shell_handlers["kernel_info_request"] = kernel_info
+    raise KeyboardInterrupt
+def sending(stream, msg_or_type, *args, **kwargs):
+    if msg_or_type == "execute_reply":
+        kernel.session.send = send
+        kernel.shell_handlers["kernel_info_request"] = interrupted
+    else:
+        return send(stream, msg_or_type, *args, **kwargs)
+kernel.session.send = sending
+"""
+
+
+async def test_a_question_behind_a_missing_reply_is_asked_again(home: Home, theirs: Path) -> None:
+    """As an interrupt takes a cell's reply away, the next one takes that of the question behind it."""
+    async with home.client() as session:
+        await attach(session, theirs)
+        ended = await session.run("print('printed')" + REPLIES_LOST)
+        after = await session.run("6 * 7")
+    assert ended.facts["status"] == "lost", ended.text
+    assert "printed" in ended.text
+    assert after.text.splitlines()[-1] == "42"
+
+
 def cell(started: Path, go: Path) -> str:
     return f"""
 import os, time
