@@ -142,9 +142,13 @@ class Call:
         try:
             yield
         except asyncio.CancelledError:
-            if not reader and self.caller.cancelled_on_purpose(self.number):
-                await asyncio.shield(self.supervisor.executions.stop(ticket, "the client cancelled the call"))
+            if not reader and (reason := self.cancelled_because()):
+                await asyncio.shield(self.supervisor.executions.stop(ticket, reason))
             raise
+
+    def cancelled_because(self) -> str:
+        """Why the client wants nothing of this call any more; empty where it does, is gone or only lost patience."""
+        return "the client cancelled the call" if self.caller.cancelled_on_purpose(self.number) else ""
 
     async def _wait_once(self, ticket: Ticket, longest_s: float) -> None:
         with anyio.move_on_after(longest_s) as patience:

@@ -29,7 +29,10 @@ async def kernel_exec(call: Call, args: a.Exec) -> Answer:
         if joined is None:
             return await call.show(execution, None, reading)
         return await _see_through(call, joined, args.timeout, reading)
-    ticket = await call.supervisor.executions.execute(session, args.code, call.caller.asker, call.client, call.key)
+    executions, asker = call.supervisor.executions, call.caller.asker
+    ticket = await executions.execute(
+        session, args.code, asker, call.client, call.key, no_longer_wanted=call.cancelled_because
+    )
     if not args.wait:
         return await call.show(ticket.execution, ticket, reading)
     return await _see_through(call, ticket, args.timeout, reading)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from kernel_supervisor.core.errors import RefusedError, SupervisorError
+from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Beside, EntryKind, Execution, ExecutionId, ExecutionStatus, SessionRecord
 from kernel_supervisor.core.outputs import Folded
 from kernel_supervisor.records.database import Database
@@ -51,39 +52,61 @@ class Executions:
         client: str,
         call_key: str | None,
         replaces: ExecutionId | None = None,
+        no_longer_wanted: Callable[[], str] = lambda: "",
     ) -> Ticket:
         """Commit an execution and put it in the queue; a call that is known already is joined, not repeated.
 
         It takes the place of the loaded entry that it `replaces`. Once begun it is carried through, whatever becomes
-        of the caller. Raises RefusedError and UnavailableError as `ready_runner`.
+        of the caller, unless that is `no_longer_wanted`. Raises RefusedError and UnavailableError as `ready_runner`.
         """
-        work = self._execute(session, code, asker, client, call_key, replaces)
-        return await asyncio.shield(self._hold(work, f"execute in session {session.name}"))
+        name = f"execute in session {session.name}"
+        known = self._hold(self._know(session, code, client, call_key, replaces), name)
+        placed = self._hold(self._place(known, session, asker), name)
+        try:
+            return await asyncio.shield(placed)
+        except asyncio.CancelledError:
+            if (reason := no_longer_wanted()) and not placed.cancelled():
+                self._hold(self._stop_once_known(known, reason), name)
+            raise
 
-    async def _execute(
-        self,
-        session: SessionRecord,
-        code: str,
-        asker: Asker,
-        client: str,
-        call_key: str | None,
-        replaces: ExecutionId | None,
-    ) -> Ticket:
+    async def _know(
+        self, session: SessionRecord, code: str, client: str, call_key: str | None, replaces: ExecutionId | None
+    ) -> tuple[Ticket, bool]:
+        """The ticket of a committed execution, and whether it has still to be placed."""
         runner = self._sessions.runner_of(session)
         ticket, fresh = await self._commit(session, "code", code, client, call_key, runner, replaces=replaces)
         if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
-            return self.tickets.get(ticket.execution.id, ticket)
+            return self.tickets.get(ticket.execution.id, ticket), False
         self.tickets[ticket.execution.id] = ticket
+        return ticket, True
+
+    async def _place(self, known: asyncio.Task[tuple[Ticket, bool]], session: SessionRecord, asker: Asker) -> Ticket:
+        ticket, to_be_placed = await known
+        if not to_be_placed:
+            return ticket
         try:
             runner = await self._sessions.ready_runner(session, asker)
-        except SupervisorError as error:
+        except Exception as error:  # a fault of ours, too: what stays queued would be run by the next daemon
             del self.tickets[ticket.execution.id]
-            ticket.execution = replace(ticket.execution, status="aborted", reason=str(error))
-            await self._records.save_execution(ticket.execution)
-            ticket.settle()  # the same call may have been sent again meanwhile, and wait here
+            await self._call_off(ticket, str(error))  # the same call may have been sent again meanwhile, and wait here
             raise
-        self._submit(ticket, runner)
+        if ticket.settled.is_set():
+            del self.tickets[ticket.execution.id]
+        else:
+            self._submit(ticket, runner)
         return ticket
+
+    async def _stop_once_known(self, known: asyncio.Task[tuple[Ticket, bool]], reason: str) -> None:
+        await self.stop((await known)[0], reason)
+
+    async def _call_off(self, ticket: Ticket, reason: str) -> bool:
+        """Have an execution not run that no kernel has yet; False where it was sent by a predecessor."""
+        if ticket.settled.is_set() or ticket.sent:
+            return ticket.settled.is_set()
+        ticket.execution = replace(ticket.execution, status="aborted", reason=reason, finished_at=time.time())
+        ticket.settle()
+        await self._records.save_execution(ticket.execution)
+        return True
 
     async def _commit(
         self,
@@ -166,6 +189,9 @@ class Executions:
         kernel_id = ticket.execution.kernel_id
         while kernel_id in self._kernels.unreachable:  # noqa: ASYNC110 - it is asked from time to time, no more
             await asyncio.sleep(_LOOK_AGAIN_S)
+        if ticket.settled.is_set():
+            self.tickets.pop(ticket.execution.id, None)
+            return
         runner = self._kernels.runners.get(kernel_id) if kernel_id is not None else None
         begun = ticket.execution.status == "running"
         if runner is not None and not (begun and runner.kernel.record.generation != ticket.execution.generation):
@@ -261,16 +287,16 @@ class Executions:
 
     async def stop(self, ticket: Ticket, reason: str) -> bool:
         """Take an execution out of its queue, or interrupt it and see whether it stopped. Never hits another one."""
-        for runner in self._kernels.runners.values():
-            if await runner.withdraw(ticket, reason):
-                return True
-            for wait_s in _INTERRUPT_LADDER_S:
-                if not await runner.interrupt(ticket, reason):
-                    break
-                try:
-                    await asyncio.wait_for(ticket.settled.wait(), wait_s)
-                except asyncio.TimeoutError:
-                    continue
+        runner = next((each for each in self._kernels.runners.values() if each.holds(ticket)), None)
+        if runner is None:
+            return await self._call_off(ticket, reason)
+        if await runner.withdraw(ticket, reason):
+            return True
+        for wait_s in _INTERRUPT_LADDER_S:
+            if not await runner.interrupt(ticket, reason):
+                break
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(ticket.settled.wait(), wait_s)
         return ticket.settled.is_set()
 
     def call_attention(self) -> None:

@@ -93,6 +93,8 @@ def _search(ticket: Ticket) -> list[Message]:
             continue
         if item.msg_type == "execute_reply":
             ticket.reply = item.content
+        elif item.msg_type == "execute_input":
+            ticket.begun = True
         elif item.msg_type == "status" and item.content.get("execution_state") == "idle":
             ticket.idle = True
         elif item.channel == "stdin":

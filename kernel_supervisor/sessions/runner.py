@@ -44,6 +44,8 @@ _NO_REPLY = (
 _RESTARTED = "the kernel was restarted by somebody else: its variables are gone"
 _IDLE_LOOKS = 2
 """How often a server may say that a kernel is idle whose execution we believe to run, before we ask it."""
+_BEGIN_S = 1.0
+"""How long an interrupt waits for its execution to begin: the kernel may be held by what is nobody's execution."""
 _COMMITS_S = 2.0
 """How long the commits that are under way may take when the kernel is let go of."""
 
@@ -81,6 +83,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._recording = Recording(kernel.record)
         self._over = False
+        self._doomed = ""
         self.gone = asyncio.Event()
         """Set once the kernel's end is on record."""
         self.dead_because = ""
@@ -148,6 +151,10 @@ class Runner:
         self.theirs.pop(msg_id, None)
         self._wake.set()
 
+    def holds(self, ticket: Ticket) -> bool:
+        """Whether an execution waits or runs here."""
+        return ticket in (self.current, *self._queue, *self.theirs.values())
+
     async def withdraw(self, ticket: Ticket, reason: str) -> bool:
         """Take a queued execution out; False where it runs already."""
         if ticket not in self._queue:
@@ -162,9 +169,18 @@ class Runner:
             if ticket not in (self.current, *self.theirs.values()) or ticket.settled.is_set():
                 return False
             ticket.cancelled = reason
-            with contextlib.suppress(ProcessLookupError):
-                await self.kernel.interrupt()
+            if ticket.sent:
+                await self._begun(ticket)
+                with contextlib.suppress(ProcessLookupError):
+                    await self.kernel.interrupt()
             return True
+
+    async def _begun(self, ticket: Ticket) -> None:
+        """Wait until an execution that was sent runs: an interrupt before that would reach nothing."""
+        end = time.monotonic() + _BEGIN_S
+        while not (ticket.begun or ticket.settled.is_set()) and (left := end - time.monotonic()) > 0:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(ticket.changed.wait(), left)
 
     async def _own(self) -> None:
         while not self._over:
@@ -191,7 +207,7 @@ class Runner:
     async def _run(self, ticket: Ticket) -> None:
         record = self.kernel.record
         self.last_used = time.time()
-        if ticket.execution.status == "queued":
+        if ticket.execution.status == "queued" or not (ticket.sent or self._is_here(ticket.execution)):
             ticket.execution = self.begun(ticket.execution)
             await self._save(ticket.execution)
         assert ticket.execution.region is not None
@@ -203,12 +219,20 @@ class Runner:
         if ticket.sent and not record.recorded:
             await (self._find_out(ticket) if ticket.reply is None else self._see_through(ticket))
             return
-        if not (ticket.reply and ticket.idle) and not self.dead_because:
+        if ticket.cancelled and not ticket.sent:
+            await self._settle(ticket, "aborted", "")
+            return
+        if not (ticket.reply and ticket.idle) and not self._over:
+            ticket.sent = True
             # sent again where a predecessor may have sent it: the recorder begins each msg_id only once
             await self.kernel.execute(ticket.execution.msg_id, ticket.execution.source)
-            ticket.sent = True
             self.kernel.watch_memory()  # while the kernel is busy anyway
         await self._see_through(ticket)
+
+    def _is_here(self, execution: Execution) -> bool:
+        """Whether an execution was committed to this kernel; it may have been replaced since, or left for another."""
+        record = self.kernel.record
+        return (execution.kernel_id, execution.generation) == (record.id, record.generation)
 
     async def _find_out(self, ticket: Ticket) -> None:
         """What became of an execution in a kernel without a recorder, which a predecessor sent or meant to send."""
@@ -259,7 +283,9 @@ class Runner:
                 await look_in_log(ticket)
         if ticket.reply is None:
             await look_in_log(ticket)
-        if ticket.reply is None:
+        if ticket.reply is None and not ticket.sent:
+            await self._settle(ticket, "aborted", f"it was not run: {self.dead_because or ticket.ended_because}")
+        elif ticket.reply is None:
             await self._settle(ticket, "dead", self.dead_because or ticket.ended_because)
         else:
             await self._settle(ticket, status_of(ticket.reply), "")
@@ -358,8 +384,11 @@ class Runner:
         self._hold(self._mourn(), f"end of kernel {self.kernel.record.id}")
 
     def doom(self, reason: str) -> None:
-        """It is about to be ended on request: nothing that waits here is begun any more."""
-        self._over, self.dead_because = True, reason
+        """It is about to be ended on request: nothing that waits here is begun any more.
+
+        What runs may still come to its end before the kernel does.
+        """
+        self._over, self._doomed = True, reason
 
     async def _mourn(self) -> None:
         self.dead_because = await asyncio.to_thread(self.kernel.post_mortem)
@@ -368,7 +397,8 @@ class Runner:
         self._on_death(self)
 
     async def bury(self) -> None:
-        """Settle what ran and what waited on a kernel that is gone, with `dead_because` as the reason."""
+        """Settle what ran and what waited on a kernel that is gone, with the reason."""
+        self.dead_because = self.dead_because or self._doomed
         current = self.current
         if current is not None:
             current.changed.set()

@@ -36,6 +36,9 @@ class Ticket:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set with each message of its own, and when its kernel dies."""
     sent: bool = False
+    """Whether it was sent, or is about to be."""
+    begun: bool = False
+    """Whether its kernel said that it runs."""
     in_doubt: bool = False
     """Whether its reply may have been lost with a connection."""
     ended_because: str = ""
@@ -72,6 +75,7 @@ class Ticket:
         elif message.channel == "stdin":
             self.hear_question(message)
         else:
+            self.begun = True
             self._keep(message)
         for listener in self.listeners:
             listener(message)
