@@ -326,7 +326,6 @@ class Kernel:
 
         One behind a server is ended there. Raises ServerError.
         """
-        request, term, kill = _SHUTDOWN_LADDER_S
         if self._find_server is not None:
             await server.end_kernel(await self._find_server(), self.record.server_kernel)
         elif self.provisioned is not None:
@@ -335,12 +334,18 @@ class Kernel:
         elif self.process is None:
             await self._ask_to_end()
         elif self.process.alive():
-            await self.channels.send("control", "shutdown_request", {"restart": False})
-            if not await self.process.wait(request) and not await self._signal(signal.SIGTERM, term):
-                await self._signal(signal.SIGKILL, kill)
-            self.process.exit()
+            await self._end_process(self.process)
         await self.close()
         remove_connection(self.record)
+
+    async def _end_process(self, process: Process) -> None:
+        request, term, kill = _SHUTDOWN_LADDER_S
+        asked = hasattr(self, "channels")  # not where its sockets could not even be opened
+        if asked:
+            await self.channels.send("control", "shutdown_request", {"restart": False})
+        if not (asked and await process.wait(request)) and not await self._signal(signal.SIGTERM, term):
+            await self._signal(signal.SIGKILL, kill)
+        process.exit()
 
     async def _ask_to_end(self) -> None:
         if not hasattr(self, "channels"):

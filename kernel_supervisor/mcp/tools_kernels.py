@@ -167,6 +167,7 @@ async def kernel_shutdown(call: Call, args: a.Shutdown) -> Answer:
         return Answer(text=f"kernel {given} is gone already", facts={"kernel_id": given})
     kernel_id = KernelId(wanted["kernel_id"]) if wanted else naming.kernel_id(given, runners)
     if kernel_id not in runners:
+        await call.supervisor.part_from(kernel_id)  # a daemon that died of a sudden may not have come to it
         return Answer(text=f"kernel {kernel_id} is gone", facts={"kernel_id": kernel_id})
     record = runners[kernel_id].kernel.record
     if not record.owned and not args.force:

@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,8 @@ class Kernels:
         self.servers = Servers(paths.servers)
         self.on_runner: Callable[[Runner], None] = lambda runner: None
         """Called with each kernel that is taken over."""
+        self._changing: defaultdict[KernelId, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Held while a kernel is ended, restarted or buried: they share its record and its files."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, session: SessionName, interpreter: Interpreter, asker: Asker, directory: str) -> Runner:
@@ -238,13 +241,14 @@ class Kernels:
 
     async def _bury(self, runner: Runner) -> None:
         await runner.close()
-        if self.runners.get(runner.kernel.record.id) is not runner:
-            return  # it was restarted meanwhile: the connection file is the new process's
-        remove_connection(runner.kernel.record)
-        await self._mark_ended(runner.kernel.record, runner.dead_because)
-        if self.runners.get(runner.kernel.record.id) is runner:
-            del self.runners[runner.kernel.record.id]
-        runner.gone.set()
+        record = runner.kernel.record
+        async with self._changing[record.id]:
+            if self.runners.get(record.id) is not runner:
+                return  # it was restarted meanwhile: the connection file is the new process's
+            remove_connection(record)
+            await self._mark_ended(record, runner.dead_because)
+            del self.runners[record.id]
+            runner.gone.set()
 
     async def _mark_ended(self, record: KernelRecord, reason: str, *, returns: bool = False) -> None:
         if not returns:
@@ -252,11 +256,18 @@ class Kernels:
         self.ended[record.id] = reason
         await self._records.save_kernel(replace(record, ended_at=time.time(), end_reason=reason))
 
-    async def end(self, runner: Runner, reason: str, *, returns: bool = False) -> None:
+    async def end(self, kernel_id: KernelId, reason: str) -> None:
         """End a kernel on request, politely first. Its running execution is told `reason`.
 
-        One that `returns` at once is still there for Jupyter's programs.
+        Where that is under way already, it is waited for.
         """
+        async with self._changing[kernel_id]:
+            runner = self.runners.get(kernel_id)
+            if runner is not None:
+                await self._end(runner, reason)
+
+    async def _end(self, runner: Runner, reason: str, *, returns: bool = False) -> None:
+        """One that `returns` at once is still there for Jupyter's programs."""
         record = runner.kernel.record
         if record.server:  # before anything is given up
             with contextlib.suppress(KernelGoneError):
@@ -276,7 +287,12 @@ class Kernels:
         It gets what the living one was started with, else what the client has that asks. Whoever else is connected
         to it stays so: it keeps its sockets' paths and its key (`key`, where it is dead).
         """
-        runner = self.runners.get(record.id)
+        async with self._changing[record.id]:
+            runner = self.runners.get(record.id)
+            latest = runner.kernel.record if runner is not None else await self._records.kernel(record.id)
+            return await self._restart(latest or record, runner, asker, key)
+
+    async def _restart(self, record: KernelRecord, runner: Runner | None, asker: Asker, key: str) -> Runner:
         if record.server and runner is not None:
             return await self._restart_on_server(runner)
         if record.server:
@@ -289,7 +305,7 @@ class Kernels:
             with contextlib.suppress(OSError, ValueError):
                 key = str((await asyncio.to_thread(links.connection_of, record))["key"])
             surroundings = await asyncio.to_thread(runner.kernel.read_surroundings)
-            await self.end(runner, "the kernel was restarted on request", returns=True)
+            await self._end(runner, "the kernel was restarted on request", returns=True)
         fresh = self._record(
             record.id, record.session, record.interpreter, record.directory, generation=record.generation + 1
         )

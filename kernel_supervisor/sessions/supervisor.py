@@ -93,6 +93,8 @@ class Supervisor:
     async def _restart(self, record: KernelRecord, asker: Asker, client: str, key: str = "") -> Runner:
         runner = await self.kernels.restart(record, asker, key)
         session = self.sessions.known[record.session]
+        if session.kernel_id is None:  # it was shut down at the same time
+            await self.sessions.change(session.name, kernel_id=record.id)
         await self.executions.add_entry(session, "note", "The kernel was restarted: its variables are gone.", client)
         return runner
 
@@ -108,10 +110,13 @@ class Supervisor:
 
     async def shut_down(self, kernel_id: KernelId, reason: str) -> None:
         """End a kernel; sessions that had it get a fresh one with their next execution. Raises RefusedError."""
-        runner = self.kernels.runners.get(kernel_id)
-        if runner is None:
+        if kernel_id not in self.kernels.runners:
             raise RefusedError(f"there is no living kernel {kernel_id}; kernel_list_running lists them")
-        await self.kernels.end(runner, reason)
+        await self.kernels.end(kernel_id, reason)
+        await self.part_from(kernel_id)
+
+    async def part_from(self, kernel_id: KernelId) -> None:
+        """Have the sessions of a kernel that was ended on request start afresh."""
         for session in [each for each in self.sessions.known.values() if each.kernel_id == kernel_id]:
             await self.sessions.change(session.name, kernel_id=None)
 
