@@ -286,6 +286,15 @@ class Database:
         query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE status IN ('queued', 'running') ORDER BY id"
         return [rows.execution(row) for row in await self._rows(query)]
 
+    async def settled_on(self, kernel: KernelRecord, last: int) -> list[Execution]:
+        """What is over on this generation of a kernel, in order; the `last` of it."""
+        query = (
+            f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE kernel_id = ? AND generation = ? "
+            "AND kind = 'code' AND status NOT IN ('queued', 'running') ORDER BY id DESC LIMIT ?"
+        )
+        found = await self._rows(query, (kernel.id, kernel.generation, last))
+        return [rows.execution(row) for row in reversed(found)]
+
     async def _one(self, condition: str, value: Any) -> Execution | None:
         found = await self._rows(f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE {condition}", (value,))
         return rows.execution(found[0]) if found else None

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from kernel_supervisor.core.model import Execution
+from kernel_supervisor.core.model import Execution, Message
+from kernel_supervisor.records import messagelog
 from kernel_supervisor.sessions.reading import log_size
 
-_REMEMBERED = 2000
+REMEMBERED = 2000
 _LATE_S = 0.2
 """How long late output is collected before its end is committed."""
+_COMMITTED_S = 5.0
+"""After what time it is committed at any rate, in a daemon that lives."""
 
 
 class Finished:
@@ -31,8 +34,15 @@ class Finished:
     def add(self, execution: Execution) -> None:
         """Know one that is over."""
         self._executions[execution.msg_id or ""] = execution
-        while len(self._executions) > _REMEMBERED:
+        while len(self._executions) > REMEMBERED:
             self._executions.popitem(last=False)
+
+    async def recall(self, executions: Sequence[Execution]) -> None:
+        """Know those that a predecessor knew, in order. What was printed for them since its death is committed soon."""
+        for execution in executions:
+            self.add(execution)
+        for msg_id in await asyncio.to_thread(_printed_late, executions):
+            self.hear(msg_id)
 
     def hear(self, msg_id: str) -> None:
         """One of them printed: what belongs to it in the log is longer, and committed soon."""
@@ -52,3 +62,23 @@ class Finished:
         """Wait for no more."""
         for timer in self._late.values():
             timer.cancel()
+
+
+def _printed_late(executions: Sequence[Execution]) -> set[str]:
+    """The msg_ids of those for which the log has more than is committed. Blocks on the disk."""
+    ends = {each.msg_id or "": each.region.end for each in executions if each.region is not None}
+    logs = {each.region.log for each in executions if each.region is not None}
+    return {
+        item.parent_id
+        for log in logs
+        for end, item in messagelog.read(log, _committed(executions))
+        if isinstance(item, Message) and item.channel == "iopub" and end > ends.get(item.parent_id, end)
+    }
+
+
+def _committed(executions: Sequence[Execution]) -> int:
+    """To where the log is read at any rate: to the end of what was over well before the predecessor's death."""
+    ends = [(each.finished_at or 0.0, each.region.end) for each in executions if each.region is not None]
+    died_after = max(finished_at for finished_at, _ in ends)
+    before = [end for finished_at, end in ends if finished_at < died_after - _COMMITTED_S]
+    return max(before) if before else min(end for _, end in ends)

@@ -36,6 +36,7 @@ from kernel_supervisor.kernels.server import (
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.sessions.asker import Asker
+from kernel_supervisor.sessions.finished import REMEMBERED
 from kernel_supervisor.sessions.placing import (
     ON_SERVER,
     Furnished,
@@ -384,7 +385,9 @@ class Kernels:
             return False
         self.unreachable.pop(record.id, None)
         await self._records.save_kernel(kernel.record)
-        self._own(kernel, gap=f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        runner = self._own(kernel, gap=f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        over = await self._records.settled_on(kernel.record, REMEMBERED)
+        self._hold(runner.finished.recall(over), f"what is over on kernel {record.id}")
         await self._publish(kernel.record)
         log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, _pid(record))
         return True

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 
 import psutil
 import pytest
 
-from tests.support import ERAS, Home, numbers, shim_pid, until
+from tests.support import DEADLINE_S, ERAS, Home, numbers, shim_pid, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
@@ -78,6 +79,40 @@ async def test_a_cell_that_finishes_while_no_daemon_lives_is_answered(home: Home
         )
         shim.resume()
         assert_complete(await call, before)
+
+
+LATE = """
+import os, threading, time
+def late():
+    for name in ("one", "two", "three"):
+        while not os.path.exists(name): time.sleep(0.01)
+        print("late", name, flush=True)
+threading.Thread(target=late).start()
+"""
+
+
+async def test_what_a_thread_prints_for_a_cell_that_is_over_survives_the_daemon(home: Home) -> None:
+    """Once just before its death, once while none lives, once when another does."""
+
+    async def read() -> str:
+        return (await session.call("kernel_output", execution_id=cell.facts["execution_id"])).text
+
+    async with home.client() as session:
+        cell = await session.run(LATE)
+        (home.project / "one").touch()
+        await until(lambda: b"one\\n" in _log(home), "it printed")
+        shim = psutil.Process(shim_pid(home))
+        shim.suspend()  # so that nobody starts a daemon
+        home.kill_daemon()
+        (home.project / "two").touch()
+        await until(lambda: b"two\\n" in _log(home), "it printed while no daemon lived")
+        shim.resume()
+        await session.call("kernel_status")
+        (home.project / "three").touch()
+        text, end = "", time.monotonic() + DEADLINE_S
+        while "late three" not in text and time.monotonic() < end:
+            text = await read()
+    assert [line for line in text.splitlines() if line.startswith("late")] == ["late one", "late two", "late three"]
 
 
 async def test_a_cell_is_not_run_twice_when_the_daemon_dies_between_commit_and_send(home: Home) -> None:
