@@ -5,13 +5,17 @@ is said of which type is in `summaries`. Every other MIME type stays as it is. I
 the display is the ordinary one.
 
 Two methods of this kernel's shell are wrapped: `display_formatter.format`, through which every object goes that is
-shown, and `display_pub.publish`, for figures that publish a bundle of their own, as plotly's do.
+shown, and `display_pub.publish`, for figures that publish a bundle of their own, as plotly's do. And tracebacks are
+told what lines a cell has.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
+import inspect
+import linecache
 import os
 import sys
 from collections.abc import Callable
@@ -30,6 +34,7 @@ def install(shell: Any) -> Callable[[Any, str], str | None]:
     formatter, publisher = shell.display_formatter, shell.display_pub
     formatter.format = _formatting(formatter.format, summaries)
     publisher.publish = _publishing(publisher.publish, summaries)
+    _quietly(_tell_lines_of_cells)
     summary: Callable[[Any, str], str | None] = summaries.summary
     return summary
 
@@ -49,6 +54,27 @@ def load_summaries() -> Any:
         for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
             del sys.modules[name]
     return package
+
+
+def _tell_lines_of_cells() -> None:
+    """Have IPython look at the frames of cells as it looks at those of files.
+
+    A cell's file is in `linecache` only. IPython 9 counts the lines of a file to see whether it is short enough to be
+    read, fails, and then marks the line where a frame was left, not the one that raised, shows each frame of a
+    recursion, and searches all modules for each (`ultratb.VerboseTB.get_records`).
+    """
+    ultratb: Any = importlib.import_module("IPython.core.ultratb")
+    count: Any = ultratb.get_line_number_of_frame
+
+    @functools.wraps(count)
+    def counted(frame: Any) -> int:
+        name = frame.f_code.co_filename
+        if name not in linecache.cache or os.path.exists(name):
+            return int(count(frame))
+        inspect.modulesbyfile[name] = "__main__"  # its cache, which it would fill so itself
+        return len(linecache.getlines(name))
+
+    ultratb.get_line_number_of_frame = counted
 
 
 def _formatting(format_: Any, summaries: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kernel_supervisor.core.outputs import fold
+from kernel_supervisor.core.tracebacks import explain
 from tests.process.test_recorder import Recorded, interpreters, recorded, short
 from tests.support import Home
 
@@ -64,6 +65,14 @@ CASES = {
         "from sklearn.linear_model import LinearRegression; LinearRegression().fit([[1], [2]], [1, 2])",
         ["LinearRegression()", "fitted", "coef_"],
     ),
+    "pipeline": (
+        "from sklearn.pipeline import make_pipeline; from sklearn.preprocessing import StandardScaler\n"
+        "make_pipeline(StandardScaler(), make_pipeline(LinearRegression())).fit([[1], [2]], [1, 2])",
+        ["fitted: standardscaler, pipeline"],
+    ),
+    "styled frame": ("pandas.DataFrame({'a': range(100)}).style.highlight_max()", ["Styler", "100 rows × 1"]),
+    "polars lists": ("polars.DataFrame({'a': [[1, 2]] * 50, 'b': [{'k': 1}] * 50})", ["[1, 2]", "{'k': 1}"]),
+    "records": ("numpy.array([(1, 'fig')] * 500, dtype=[('id', 'i4'), ('name', 'U4')])", ["id  name", "1   fig"]),
 }
 
 SMALL = (
@@ -75,6 +84,7 @@ SMALL = (
     "{'a': 1}",
     "'text'",
     "import polars; polars.DataFrame({'a': range(100)}).lazy()",
+    "from sklearn.preprocessing import FunctionTransformer; FunctionTransformer()",
     "import dask.array; dask.array.ones((10_000, 10_000))",
 )
 
@@ -166,6 +176,23 @@ def test_no_code_of_an_unknown_object_is_called(kernel: Recorded) -> None:
         summary = "[cell for cell in S.__closure__ if hasattr(cell.cell_contents, 'summary')][0].cell_contents.summary"
         (data,) = shown(kernel, f"{before}; said = {summary}(x, plain); (bool(said) , calls, reprs)")
         assert data["text/plain"].endswith(", [], [])"), (large, data)
+
+
+def test_a_traceback_marks_the_line_that_raised_each_exception_of_a_chain(kernel: Recorded) -> None:
+    code = "def f():\n    try:\n        1 / 0\n    except ZeroDivisionError as e:\n        raise ValueError from e\nf()"
+    (error,) = fold(kernel.items(kernel.run(code))).outputs
+    marked = [line for line in explain(error).split("\n") if line.startswith("----> ")]
+    assert [line.split(maxsplit=2)[1:] for line in marked] == [
+        ["6", "f()"],
+        ["5", "raise ValueError from e"],
+        ["3", "1 / 0"],
+    ]
+
+
+def test_a_recursion_without_end_is_told_once(kernel: Recorded) -> None:
+    (error,) = fold(kernel.items(kernel.run("def f(): f()\nf()"))).outputs
+    assert len(error["traceback"]) < 20
+    assert "more times …" in explain(error)
 
 
 def test_user_code_does_not_see_it(kernel: Recorded) -> None:
