@@ -43,12 +43,16 @@ _NAME = re.compile(r"<(/?)([A-Za-z][\w:-]*)")
 _ATTRIBUTE = re.compile(r"""(?<![\w:-])([\w:-]+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
 _ATTRIBUTES = 4000
 """Characters of one tag's attributes that are read."""
+_STYLES = re.compile(r"<(style|script)\b[^<]*</\1\s*>", re.IGNORECASE)
+"""Those without a `<` in them: a styled table has megabytes of them before its first row."""
 _SPACES = re.compile(r"[ \t\r\f\v\xa0]+")
 _BLANK_LINES = re.compile(r"\n\s*\n\s*")
 
 
 def readable(html: str) -> str:
     """The text that `html` shows, without scripts and styles; empty where it shows none."""
+    if len(html) > READ_AT_MOST:
+        html = _STYLES.sub("", html)
     text = _BLANK_LINES.sub("\n", _Reader(shorten_data(html[:READ_AT_MOST])).read()).strip()
     if text and len(html) > READ_AT_MOST:
         text += f"\n[… {len(html) - READ_AT_MOST:,} characters of HTML not read …]"

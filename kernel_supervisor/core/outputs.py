@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.core.widgets import Widgets
 
 Output = dict[str, Any]
 """One output in nbformat's form (v4): `output_type` is stream, display_data, execute_result or error.
@@ -27,6 +28,7 @@ class Folded:
     marks: list[Mark] = field(default_factory=list)
     display_updates: list[Output] = field(default_factory=list)
     """`update_display_data` for displays that belong to other executions."""
+    widgets: Widgets = field(default_factory=Widgets)
 
 
 class Folder:
@@ -120,6 +122,9 @@ class Folder:
         self._count(message)
         self._show(message)
 
+    def _comm(self, message: Message) -> None:
+        self.folded.widgets.take(message)
+
     def _status(self, message: Message) -> None:
         if message.content.get("execution_state") == "idle":
             self.folded.idle = True
@@ -135,6 +140,9 @@ _TAKERS = {
     "execute_input": Folder._count,
     "execute_reply": Folder._reply,
     "status": Folder._status,
+    "comm_open": Folder._comm,
+    "comm_msg": Folder._comm,
+    "comm_close": Folder._comm,
 }
 
 

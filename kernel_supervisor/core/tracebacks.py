@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 from kernel_supervisor.core.terminal import plain
@@ -31,9 +30,12 @@ _FILE = re.compile(
     r"|(?P<old_path>(?=\S*/|<)\S+) in (?P<old_where>.+)\Z"
 )
 _REPEATED = re.compile(r"\s*(?:\[\.\.\. skipping similar frames|\.\.\. last \d+ frames repeated)")
+_SKIPPED = re.compile(r"\[\.\.\. skipping similar frames: [^,]* \((\d+) times\)\]\Z")
 _ARROW = re.compile(r"-+> ?(\d+) ?(.*)")
 _NO_SOURCE = "'Could not get source, probably due dynamically evaluated source code.'"
 _LIBRARY = re.compile(r".*/(?:site-packages|dist-packages|lib/python\d[\d.]*|lib-dynload)/|<frozen ")
+_COMPILED = re.compile(r"(?![/~])\S+\.(?:pyx|pxi|pxd)\Z")
+"""The path of Cython code as its package was built: relative to a place that is not here."""
 _SYNTAX_CELL = re.compile(r"\s*(?:Cell|Input) In ?\[\d+\]|\s*File \S")
 _IPYTHON_INPUT = re.compile(r'File "<ipython-input-(\d+)-\w+>"')
 _PLAIN_TITLE = "Traceback (most recent call last):"
@@ -42,6 +44,10 @@ _MACHINERY = re.compile(
     r"|  File \"[^\"\n]{0,300}IPython/core/[^\"\n]{0,100}\", line \d+, in run_code\n {4}.*\n"
 )
 _EXIT_HINT = "An exception has occurred, use %tb to see the full traceback."
+_AFTER_EXIT = "The cell is over; the kernel runs on, with its variables."
+_EXIT_ADVICE = re.compile(
+    r"[^\n]{0,300}interactiveshell\.py:\d+: UserWarning: To exit: use 'exit', 'quit', or Ctrl-D\.\n  warn\([^\n]*\n?"
+)
 _HEAD = 2000
 """The heading of a frame is not longer than this."""
 _CODE_SHOWN = 100
@@ -67,7 +73,7 @@ class Frame:
     @property
     def library(self) -> bool:
         """Whether the code is somebody else's: an installed package's or the standard library's."""
-        return not self.cell and _LIBRARY.match(self.path) is not None
+        return not self.cell and bool(_LIBRARY.match(self.path) or _COMPILED.match(self.path))
 
 
 @dataclass(kw_only=True)
@@ -90,22 +96,32 @@ def explain(
     cells: Mapping[int, int] | None = None,
     full: bool = False,
 ) -> str:
-    """The text that tells an `error` output.
+    """The text that tells an `error` output, and of `sys.exit()` what came of it.
 
     `current` is the execution count of the execution that raised; a frame of another cell names its execution
     by `cells` (execution count to execution id) where that knows it. With `full` nothing is folded.
     """
+    text = _explained(error, current, cells or {}, full)
+    return f"{text}\n{_AFTER_EXIT}" if error.get("ename") == "SystemExit" else text
+
+
+def _explained(error: Mapping[str, Any], current: int | None, cells: Mapping[int, int], full: bool) -> str:
     elements = [plain(str(element)).strip("\n") for element in error.get("traceback") or ()]
     summary = _summary(error)
     parts = _parse(elements)
     if not any(part.frames for part in parts):
         return _without_frames(elements, summary)
     parts[-1].message = parts[-1].message or [summary]
-    told = [_tell(part, current, cells or {}, full) for part in parts]
+    told = [_tell(part, current, cells, full) for part in parts]
     lines = [told.pop()]
     for part, text in zip(reversed(parts[:-1]), reversed(told), strict=True):
         lines.append(f"{part.relation or 'Before that'}:\n{text}")
     return "\n\n".join(lines)
+
+
+def without_exit_advice(text: str) -> str:
+    """What was written to standard error, without IPython's advice to whoever called `sys.exit` at a prompt."""
+    return _EXIT_ADVICE.sub("", text)
 
 
 def cell_counts(error: Mapping[str, Any]) -> frozenset[int]:
@@ -195,10 +211,19 @@ def _tell(part: Part, current: int | None, cells: Mapping[int, int], full: bool)
 
 def _without_repetition(frames: Sequence[str], full: bool) -> Iterator[str]:
     """A function that calls itself leaves the same frame many times: it is told once, and how often it came."""
-    for frame, same in groupby(frames):
-        times = len(list(same))
-        yield from (frame,) * times if full else (frame,)
-        if times > 1 and not full:
+    if full:
+        yield from frames
+        return
+    runs: list[list[Any]] = []
+    for frame in frames:
+        skipped = _SKIPPED.match(frame)
+        if runs and (skipped or runs[-1][0] == frame):
+            runs[-1][1] += int(skipped[1]) if skipped else 1
+        else:
+            runs.append([frame, 1])
+    for frame, times in runs:
+        yield frame
+        if times > 1:
             yield f"  … the same frame {times - 1} more times …"
 
 
@@ -212,9 +237,9 @@ def _folded_run(run: Sequence[str]) -> Iterator[str]:
 
 
 def _own_frame(frame: Frame, current: int | None, cells: Mapping[int, int]) -> str:
-    _head, _, source = frame.text.partition("\n")
+    head, _, source = frame.text.partition("\n")
     if not frame.cell:
-        return frame.text.rstrip().replace(_NO_SOURCE, "(source not available)")
+        return f"{head} (source not available)" if _NO_SOURCE in source else frame.text.rstrip()
     name = f"Cell In[{frame.count}]" if frame.count is not None else "Cell"
     if frame.line is not None:
         name += f", line {frame.line}"
@@ -228,7 +253,9 @@ def _own_frame(frame: Frame, current: int | None, cells: Mapping[int, int]) -> s
 
 def _library_line(frame: Frame) -> str:
     name = re.split(r"[(\[]", frame.where, maxsplit=1)[0] or "module level"
-    place = _LIBRARY.sub("", frame.path, count=1) + (f":{frame.line}" if frame.line is not None else "")
+    place = _LIBRARY.sub("", frame.path, count=1).removesuffix(">") + (
+        f":{frame.line}" if frame.line is not None else ""
+    )
     code = frame.code if len(frame.code) <= _CODE_SHOWN else frame.code[:_CODE_SHOWN] + "…"
     return f"  {place} in {name}" + (f": {code}" if code else "")
 

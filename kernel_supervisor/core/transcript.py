@@ -16,7 +16,8 @@ from typing import Any, Literal
 from kernel_supervisor.core.markup import readable, shorten_data, size
 from kernel_supervisor.core.outputs import Folded, Output
 from kernel_supervisor.core.terminal import plain
-from kernel_supervisor.core.tracebacks import explain
+from kernel_supervisor.core.tracebacks import explain, without_exit_advice
+from kernel_supervisor.core.widgets import VIEW, Widgets
 
 SectionKind = Literal["stdout", "stderr", "result", "display", "error", "picture"]
 
@@ -71,12 +72,13 @@ def transcribe(
     for output in [*_streams_joined(folded.outputs), *_beside(folded)]:
         kind = output["output_type"]
         if kind == "stream":
-            _add_text(sections, output["name"], plain(_text(output["text"])))
+            text = plain(_text(output["text"]))
+            _add_text(sections, output["name"], without_exit_advice(text) if output["name"] == "stderr" else text)
         elif kind == "error":
             told = explain(output, current=folded.execution_count, cells=cells, full=full_traceback)
             _add_text(sections, "error", told)
         else:
-            text, mime = _shown(output["data"])
+            text, mime = _shown(output["data"], folded.widgets)
             if text:
                 _add_text(sections, "result" if kind == "execute_result" else "display", text, output)
             if mime:
@@ -165,8 +167,11 @@ def _beside(folded: Folded) -> Iterator[Output]:
         yield {**reply, "output_type": "error"}
 
 
-def _shown(data: Mapping[str, Any]) -> tuple[str, str]:
+def _shown(data: Mapping[str, Any], widgets: Widgets) -> tuple[str, str]:
     """The text that stands for a MIME bundle, and the type of its picture; either may be empty."""
+    live = widgets.text(data.get(VIEW))
+    if live is not None:
+        return plain(live), ""
     mime = next((kind for kind in _PICTURES if data.get(kind)), "")
     for kind in ("text/llm+plain", "text/markdown"):
         if data.get(kind):
@@ -174,7 +179,11 @@ def _shown(data: Mapping[str, Any]) -> tuple[str, str]:
     said = plain(_text(data.get("text/plain", "")))
     if said.strip() and (len(data) == 1 or not _STUB.match(said)):
         return said, mime
-    return ("", mime) if mime else (_converted(data) or said or _named(data), "")
+    if mime:
+        return "", mime
+    if set(data) == {"text/html", "text/plain"} and not said.strip():
+        return plain(readable(_text(data["text/html"]))), ""  # where this is empty, both say that there is nothing
+    return _converted(data) or said or _named(data), ""
 
 
 def _converted(data: Mapping[str, Any]) -> str:

@@ -45,11 +45,13 @@ def explain(record: KernelRecord, ended: Exit, before: MemoryWatch | None) -> st
         sentences.append("somebody sent it; there is no sign that memory ran out")
     elif ended.signal in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT):
         sentences.append("a crash in compiled code, not a Python exception")
+    elif ended.code == 0:
+        sentences.append("it ended by itself, as exit() and quit() in a cell make it; sys.exit() does not")
     elif ended.signal is None and ended.code is None:
         sentences.append("how cannot be known for a kernel that an earlier daemon started, on this system")
     if ended.peak_bytes:
         sentences.append(f"peak memory {ended.peak_bytes / 1e6:.0f} MB")
-    return "; ".join(sentences) + last_words(record)
+    return "; ".join(sentences) + (last_words(record) if ended.code != 0 else "")
 
 
 def _memory_evidence(before: MemoryWatch) -> str:

@@ -37,6 +37,8 @@ def header(view: ResultView, *, output: bool) -> str:
         parts.append(seconds(view.duration_s) + ("" if execution.settled else " so far"))
     if view.kernel:
         parts.append(f"kernel {clipped(view.kernel)}")
+    if execution.status == "ok" and any(shown["output_type"] == "error" for shown in view.folded.outputs):
+        parts.append("an error was shown")
     if not output and execution.status in ("ok", "running"):
         parts.append("no output" if execution.settled else "no output yet")
     lines = [" · ".join(parts)]
@@ -52,7 +54,7 @@ def footer(draft: Draft) -> str:
 
 
 def status(view: ResultView) -> str:
-    """The word for how the execution stands."""
+    """The words for how the execution stands."""
     return "waiting for input" if view.question is not None else view.execution.status
 
 
@@ -118,6 +120,8 @@ def _folds(output: dict[str, object]) -> bool:
 
 def _next_steps(view: ResultView) -> Iterator[str]:
     number = view.execution.id
+    if any(payload.get("source") == "ask_exit" for payload in (view.folded.reply or {}).get("payload") or ()):
+        yield "The cell told its kernel to exit: it ends now, with its variables. sys.exit() would end the cell only."
     wait, stop = f"kernel_output(execution_id={number}, wait=60)", f"kernel_interrupt(execution_id={number})"
     if view.question is not None:
         yield f"The cell asks{ways_to_answer(number, view.question)} · {stop} stops it."

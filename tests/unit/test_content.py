@@ -306,10 +306,35 @@ def test_a_pattern_that_is_wrong_is_the_callers_to_mend() -> None:
             "[application/vnd.plotly.v1+json, 2 bytes; text/html, 18 bytes: nothing that can be read as text]",
         ),
         ({"text/plain": "IntSlider(value=3)", "application/vnd.jupyter.widget-view+json": {}}, "IntSlider(value=3)"),
+        (
+            {"text/html": f"<style>{'#r1 { color: red } ' * 9000}</style><table><tr><td>a</td><td>1</td></tr></table>"},
+            "a | 1",
+        ),
     ],
 )
 def test_displays_are_shown_in_their_most_readable_form(data: dict[str, Any], shown: str) -> None:
     assert text_of(view(display(data))) == f"{TOP}\n{shown}"
+
+
+def test_a_display_that_says_in_each_form_that_there_is_nothing_is_nothing() -> None:
+    assert text_of(view(display({"text/plain": "", "text/html": "<pre></pre>\n"}))) == f"{TOP} · no output"
+
+
+def test_an_error_that_was_shown_by_a_cell_that_succeeded_is_not_overlooked() -> None:
+    shown = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}
+    assert text_of(view(shown)) == f"{TOP} · an error was shown\nValueError: no"
+
+
+def test_a_cell_that_ends_its_kernel_says_so() -> None:
+    found = view()
+    found.folded.reply = {"status": "ok", "payload": [{"source": "ask_exit", "keepkernel": False}]}
+    assert "The cell told its kernel to exit: it ends now" in text_of(found)
+
+
+def test_advice_to_exit_is_not_passed_on() -> None:
+    advice = "/x/IPython/core/interactiveshell.py:3831: UserWarning: To exit: use 'exit', 'quit', or Ctrl-D.\n"
+    found = view(stream(f"own\n{advice}  warn(\"To exit: use 'exit', 'quit', or Ctrl-D.\", stacklevel=1)\n", "stderr"))
+    assert text_of(found) == f"{TOP}\n[stderr]\nown"
 
 
 def test_a_figure_is_an_image_without_its_repr() -> None:

@@ -119,7 +119,7 @@ def test_code_of_an_unknown_earlier_execution_is_called_that() -> None:
 
 
 def test_repeated_frames_stay_counted() -> None:
-    assert "[... skipping similar frames: r at line 2 (988 times)]" in told("recursion")
+    assert "… the same frame 990 more times …" in told("recursion")
 
 
 def test_message_that_looks_like_a_frame_stays_a_message() -> None:
@@ -130,7 +130,7 @@ def test_message_that_looks_like_a_frame_stays_a_message() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("exit", "SystemExit: 3"),
+        ("exit", "SystemExit: 3\nThe cell is over; the kernel runs on, with its variables."),
         ("group", "ExceptionGroup: many (2 sub-exceptions)"),
         ("minerr", "ZeroDivisionError: division by zero"),
         ("nomsg", "RuntimeError\n\nCell In[13], line 1\n----> 1 raise RuntimeError"),
@@ -194,3 +194,24 @@ def test_any_part_of_a_real_traceback_is_told(version: str, data: st.DataObject)
     error = RECORDED[version][data.draw(st.sampled_from(sorted(RECORDED[version])))]
     kept = data.draw(st.lists(st.sampled_from(error["traceback"] or [""]), max_size=8))
     assert explain({**error, "traceback": kept}).strip()
+
+
+def test_code_that_cython_compiled_is_library_code() -> None:
+    head = "File pandas/_libs/index.pyx:172, in pandas._libs.index.IndexEngine.get_loc()"
+    frame = f"{head}\n--> 172 'Could not get source, probably due dynamically evaluated source code.'"
+    text = explain({"ename": "KeyError", "evalue": "'b'", "traceback": [frame, "KeyError: 'b'"]})
+    assert text == "KeyError: 'b'\n\n  pandas/_libs/index.pyx:172 in pandas._libs.index.IndexEngine.get_loc"
+
+
+def test_frozen_modules_and_code_from_strings_are_named_plainly() -> None:
+    frozen = "File <frozen importlib._bootstrap>:1204, in _gcd_import(name, package, level)"
+    string = "File <string>:2, in f()\n      1 'Could not get source, probably due dynamically evaluated source code.'"
+    text = explain({"ename": "E", "evalue": "", "traceback": [frozen, string, "E: "]})
+    assert text == "E\n\n  importlib._bootstrap:1204 in _gcd_import\n\nFile <string>:2, in f() (source not available)"
+
+
+def test_frames_that_ipython_skipped_are_counted_with_those_it_showed() -> None:
+    frame = "Cell In[1], line 2, in f(n)\n----> 2 f(n)"
+    skipped = "    [... skipping similar frames: f at line 2 (970 times)]"
+    text = explain({"ename": "R", "evalue": "deep", "traceback": [frame, frame, skipped, frame, "R: deep"]})
+    assert text == f"R: deep\n\n{frame}\n\n  … the same frame 972 more times …"

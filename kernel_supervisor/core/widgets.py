@@ -1,0 +1,65 @@
+"""What widgets of ipywidgets show now, as text: progress bars and labels. Of others, only how they began is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernel_supervisor.core.markup import readable
+from kernel_supervisor.core.model import Message
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+_REFERENCE = "IPY_MODEL_"
+_BOXES = ("HBoxModel", "VBoxModel", "BoxModel")
+_TEXTS = ("HTMLModel", "HTMLMathModel", "LabelModel")
+_BARS = ("FloatProgressModel", "IntProgressModel")
+_BAR_WIDTH = 10
+_DEEPEST = 5
+
+
+@dataclass(slots=True)
+class Widgets:
+    """The state of widgets, from the comm messages that made, changed and closed them.
+
+    https://github.com/jupyter-widgets/ipywidgets/blob/main/packages/schema/messages.md
+    """
+
+    _states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By model id; of a closed one nothing is left."""
+
+    def take(self, message: Message) -> None:
+        """Take a `comm_open`, `comm_msg` or `comm_close`."""
+        model, data = str(message.content.get("comm_id")), message.content.get("data")
+        if message.msg_type == "comm_close":
+            self._states[model] = {}
+        elif isinstance(data, Mapping) and isinstance(data.get("state"), Mapping):
+            self._states.setdefault(model, {}).update(data["state"])
+
+    def text(self, view: Any) -> str | None:
+        """What the widget of a MIME bundle's view shows, empty where it was closed; None where that is not known."""
+        return self._text(str(view.get("model_id")), _DEEPEST) if isinstance(view, Mapping) else None
+
+    def _text(self, model: str, deep: int) -> str | None:
+        state = self._states.get(model)
+        if not state:
+            return None if state is None else ""
+        kind = state.get("_model_name")
+        if kind in _BOXES and deep:
+            children = state.get("children") or []
+            parts = [self._text(str(child).removeprefix(_REFERENCE), deep - 1) for child in children]
+            return None if None in parts else " ".join(filter(None, parts))
+        if kind in _TEXTS:
+            return readable(str(state.get("value") or ""))
+        return _bar(state) if kind in _BARS else None
+
+
+def _bar(state: Mapping[str, Any]) -> str | None:
+    try:
+        low, high, value = (float(state.get(name) or 0) for name in ("min", "max", "value"))
+    except (TypeError, ValueError):
+        return None
+    share = min(1.0, max(0.0, (value - low) / (high - low))) if high > low else 0.0
+    full = int(share * _BAR_WIDTH)
+    description = readable(str(state.get("description") or ""))
+    return f"{description} |{'█' * full}{' ' * (_BAR_WIDTH - full)}|".strip()
