@@ -13,7 +13,7 @@ from typing import Any
 from .arrays import dataarray, dataset, jax_array, numpy_array, torch_tensor
 from .pictures import altair_chart, bundle_summary, estimator, matplotlib_figure
 from .plain import bounded, large_mapping, large_sequence, loaded, public_name
-from .tables import arrow_table, pandas_frame, pandas_series, polars_frame, polars_series
+from .tables import arrow_table, pandas_frame, pandas_series, pandas_styler, polars_frame, polars_series
 
 __all__ = ["bundle_summary", "summary"]
 
@@ -23,6 +23,7 @@ _ALTAIR = ("Chart", "LayerChart", "HConcatChart", "VConcatChart", "ConcatChart")
 _KNOWN: list[tuple[str, str, Callable[[Any, str], str | None]]] = [
     ("pandas", "DataFrame", pandas_frame),
     ("pandas", "Series", pandas_series),
+    ("pandas.io.formats.style", "Styler", pandas_styler),
     ("polars", "DataFrame", polars_frame),
     ("polars", "Series", polars_series),
     ("pyarrow", "Table", arrow_table),

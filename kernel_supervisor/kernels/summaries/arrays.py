@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .plain import Clock, aligned, clipped, loaded, short, size
+from .plain import Clock, aligned, cell, clipped, loaded, short, size
 
 EXACT = 1_000_000
 """Up to so many elements each is read."""
@@ -77,6 +77,9 @@ def _facts(array: Any) -> list[str]:
 
 
 def _ends(array: Any) -> list[str]:
+    if array.dtype.names and array.ndim == 1:
+        rows = [[cell(value) for value in row[:8]] for row in [*array[:4].tolist(), *array[-2:].tolist()]]
+        return ["first 4 and last 2 rows:", *aligned([[clipped(name) for name in array.dtype.names[:8]], *rows])]
     if array.dtype.kind not in "biufcmMSU" or array.ndim == 0:
         return []
     if array.ndim > 2:

@@ -139,22 +139,53 @@ def _channel(how: Any) -> str:
 
 def estimator(model: Any, plain: str) -> str | None:
     """The parameters that `text/plain` names, and the attributes that fitting gives; no attribute is computed."""
-    base = loaded("sklearn.base", "BaseEstimator")
-    held = getattr(model, "__dict__", None)
-    if base is None or not issubclass(type(model), base) or type(held) is not dict:
+    if not _is_estimator(model):
         return None
-    fitted = [name for name in held if type(name) is str and name.endswith("_") and not name.startswith("_")]
-    said = []
-    for name in fitted[:20]:
-        value = held[name]
-        if type(value) is loaded("numpy", "ndarray"):
-            few = value.size <= 8 and value.dtype.kind in "biufUS"
-            said.append(
-                "{} = {}".format(
-                    name, clipped(str(value.tolist()), 80) if few else f"array {value.shape} {value.dtype}"
-                )
-            )
-        else:
-            said.append(f"{name} = {short(value, 60)}")
-    state = "fitted: " + ", ".join(said) if said else "not fitted"
-    return f"{plain[:1500]}\n{state}"
+    held = _fitted(model)
+    if held:
+        state = "fitted: " + ", ".join(
+            f"{name} = {_learnt(value)}" for name, value in itertools.islice(held.items(), 20)
+        )
+    elif _steps(model):
+        done = [name for name, step in _steps(model) if _is_fitted(step)]
+        state = "fitted: " + ", ".join(map(clipped, done[:20])) if done else "not fitted"
+    else:
+        state = "" if _tells_itself(model) else "not fitted"
+    return f"{plain[:1500]}\n{state}" if state else None
+
+
+def _is_estimator(model: Any) -> bool:
+    base = loaded("sklearn.base", "BaseEstimator")
+    return base is not None and issubclass(type(model), base) and type(getattr(model, "__dict__", None)) is dict
+
+
+def _fitted(model: Any) -> dict[str, Any]:
+    """By scikit-learn's convention: what fitting gives has a name that ends in `_`."""
+    held = vars(model).items()
+    return {name: value for name, value in held if type(name) is str and name.endswith("_") and name[0] != "_"}
+
+
+def _steps(model: Any) -> list[tuple[str, Any]]:
+    """What a Pipeline or FeatureUnion consists of: it is as fitted as they are, and has no such attribute itself."""
+    parts = vars(model).get("steps") or vars(model).get("transformer_list")
+    pairs = parts if type(parts) is list else []
+    return [(pair[0], pair[1]) for pair in pairs if type(pair) is tuple and len(pair) == 2 and type(pair[0]) is str]
+
+
+def _is_fitted(model: Any) -> bool:
+    if not _is_estimator(model):
+        return False
+    return bool(_fitted(model)) or any(_is_fitted(step) for _name, step in _steps(model))
+
+
+def _tells_itself(model: Any) -> bool:
+    """Whether its class has an answer of its own, as of one that has nothing to learn."""
+    mro = type.__dict__["__mro__"].__get__(type(model))
+    return any("__sklearn_is_fitted__" in type.__dict__["__dict__"].__get__(kind) for kind in mro)
+
+
+def _learnt(value: Any) -> str:
+    if type(value) is not loaded("numpy", "ndarray"):
+        return short(value, 60)
+    few = value.size <= 8 and value.dtype.kind in "biufUS"
+    return clipped(str(value.tolist()), 80) if few else f"array {value.shape} {value.dtype}"

@@ -16,6 +16,8 @@ TIME_S = 0.5
 """After this, the columns that are left are named with their type only."""
 _LINE = 160
 _CELL = 32
+_FEW, _DEEP = 4, 3
+"""So many elements of a list in a table are spelt out, and of so many lists in it."""
 _LARGE = 20
 _SAMPLE = 10_000
 _DATES = frozenset(("datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "decimal.Decimal"))
@@ -88,8 +90,20 @@ def clipped(text: str, width: int = _CELL) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value in a table: a string without its quotes."""
-    return clipped(value[: 2 * _CELL]) if type(value) is str else short(value)
+    """A value in a table: a string without its quotes, the beginning of a list or dictionary."""
+    return clipped(value[: 2 * _CELL] if type(value) is str else _spelt(value, _DEEP))
+
+
+def _spelt(value: Any, deep: int) -> str:
+    kind = type(value)
+    if not deep or (kind is not list and kind is not tuple and kind is not dict):
+        return short(value)
+    more = ", …" if len(value) > _FEW else ""
+    if kind is dict:
+        pairs = itertools.islice(value.items(), _FEW)
+        return "{" + ", ".join(f"{short(key)}: {_spelt(each, deep - 1)}" for key, each in pairs) + more + "}"
+    opening, closing = "[]" if kind is list else "()"
+    return opening + ", ".join(_spelt(each, deep - 1) for each in value[:_FEW]) + more + closing
 
 
 def size(count: int) -> str:

@@ -110,6 +110,12 @@ def _name(value: Any) -> str:
     return cell(value)
 
 
+def pandas_styler(styler: Any, plain: str) -> str | None:
+    """What a pandas.io.formats.style.Styler shows in colours, where the frame itself would be summarised."""
+    said = pandas_frame(styler.data, plain)
+    return said and said.replace("pandas DataFrame", "pandas Styler of a DataFrame", 1)
+
+
 def polars_frame(frame: Any, plain: str) -> str | None:
     """polars.DataFrame, never a LazyFrame."""
     rows, columns = frame.shape
@@ -138,8 +144,8 @@ def polars_series(series: Any, plain: str) -> str | None:
     if rows <= 10:
         return None
     name, dtype, gone, values = _polars_column(series, Clock())
-    lines = ["polars Series {}: {} values, {}".format(name, f"{rows:,}", dtype)]
-    lines += [f"missing: {gone}", f"values: {values}", *_legend([values], rows)]
+    lines = ["polars Series {}: {} values, {}".format(name, f"{rows:,}", dtype), f"missing: {gone}"]
+    lines += [f"values: {values}", *_legend([values], rows)] if values else []
     pick = lambda start, stop: [[str(at), _polars_cell(series, at)] for at in range(start, stop)]  # noqa: E731 - beside its only use
     return "\n".join([*lines, *_ends([name], rows, pick, 1)])
 
@@ -173,7 +179,9 @@ def _polars_cell(series: Any, at: int) -> str:
     if not _polars_known(series.dtype):
         return "?"
     value = series[at]
-    return "null" if value is None else cell(value) if not series.dtype.is_nested() else clipped(str(series.dtype))
+    if type(value) is type(series):  # of a list or an array
+        value = value.head(_SHOWN).to_list()
+    return "null" if value is None else cell(value)
 
 
 def arrow_table(table: Any, plain: str) -> str | None:

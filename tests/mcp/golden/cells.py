@@ -167,6 +167,43 @@ CELLS = [
     Cell(name="raised-interrupt", code="raise KeyboardInterrupt"),
     Cell(name="exit", code="import sys\nsys.exit('enough')"),
     Cell(name="long-message", code="raise ValueError('word ' * 3000)", arguments={"max_chars": 800}),
+    # More of all of these
+    Cell(
+        name="error-caused-in-a-function",
+        code="def settings(d):\n    try:\n        return d['key']\n    except KeyError as e:\n"
+        "        raise RuntimeError('no settings') from e\n\nsettings({})",
+    ),
+    Cell(name="recursion-without-end", code="def down(n):\n    return down(n + 1)\n\ndown(0)"),
+    Cell(name="error-through-compiled-code", code="pd.DataFrame({'a': [1]})['b']"),
+    Cell(name="error-in-code-from-a-string", code="exec('def f():\\n    return 1 / 0\\nf()')"),
+    Cell(
+        name="error-that-a-magic-shows",
+        code="from pathlib import Path\nPath('failing.py').write_text('1 / 0')\n%run failing.py",
+    ),
+    Cell(
+        name="progress-bar-as-a-widget",
+        code="from tqdm.notebook import tqdm as bar\n"
+        "for _ in bar(range(4), desc='steps', bar_format='{desc}: {percentage:.0f}%{bar}'): pass",
+    ),
+    Cell(
+        name="progress-bar-that-is-over",
+        code="for _ in bar(range(2), leave=False): pass\n"
+        "display({'text/plain': '', 'text/html': '<pre></pre>'}, raw=True)",
+    ),
+    Cell(
+        name="pipeline-that-is-fitted",
+        code="from sklearn.pipeline import make_pipeline\nfrom sklearn.preprocessing import StandardScaler\n"
+        "p = make_pipeline(StandardScaler(), DummyRegressor())\ndisplay(p)\np.fit([[1], [2]], [2, 4])",
+    ),
+    Cell(name="styled-frame-that-is-large", code="pd.DataFrame({'n': range(2000)}).style.highlight_max()"),
+    Cell(
+        name="polars-lists",
+        code="pl.DataFrame({'list': [[1, 2, 3, 4, 5]] * 40, 'pair': [{'a': 1, 'b': 'x'}] * 40})",
+    ),
+    Cell(
+        name="array-of-records",
+        code="np.array([(1, 'fig', 2.5), (2, 'plum', 3.5)] * 500, dtype=[('id', 'i4'), ('name', 'U8'), ('kg', 'f8')])",
+    ),
     # Time
     Cell(
         name="still-running",
