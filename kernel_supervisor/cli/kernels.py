@@ -1,4 +1,4 @@
-"""list, kill, restart, interrupt, console, envs, use."""
+"""list, kill, restart, interrupt, console, envs, use, attach, detach."""
 
 from __future__ import annotations
 
@@ -120,5 +120,19 @@ def envs(command: Command) -> int:
 
 def use(command: Command) -> int:
     """Another environment for the session."""
-    print(command.tool("kernel_use_env", start=True, deadline_s=None, env_name=command.options.env)[0])
+    options = command.options
+    chosen = {"env_name": options.env, "fresh": options.fresh, "install_ipykernel": options.install_ipykernel}
+    print(command.long_tool("kernel_use_env", **chosen)[0])
+    return DONE
+
+
+def attach(command: Command) -> int:
+    """A kernel that runs already, for the session."""
+    print(command.long_tool("kernel_attach", kernel_id=command.options.kernel)[0])
+    return DONE
+
+
+def detach(command: Command) -> int:
+    """Back to the session's default kernel."""
+    print(command.tool("kernel_detach")[0])
     return DONE

@@ -94,7 +94,14 @@ def _add_kernels(commands: _Commands) -> None:
     envs = _add(commands, "envs", kernels.envs, "List the environments that a kernel can run in.", json=True)
     use = _add(commands, "use", kernels.use, "Go on in another environment's kernel.")
     use.add_argument("env", metavar="ENV", help="a name, prefix or interpreter from `envs`, or `default`")
-    for parser in (envs, use):
+    use.add_argument("--fresh", action="store_true", help="a new kernel even if one runs there already")
+    text = "if it has no ipykernel, install one there with the environment's own tool"
+    use.add_argument("--install-ipykernel", action="store_true", help=text)
+    attach = _add(commands, "attach", kernels.attach, "Go on in a kernel that runs already.")
+    text = "a kernel's id or its beginning, a notebook, a connection file, a server's URL"
+    attach.add_argument("kernel", metavar="WHICH", help=text)
+    detach = _add(commands, "detach", kernels.detach, "Return to the session's default kernel; the one left runs on.")
+    for parser in (envs, use, attach, detach):
         _add_session(parser)
 
 

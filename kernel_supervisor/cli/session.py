@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,17 @@ class Command:
     def tool(self, name: str, *, start: bool = False, deadline_s: float | None = _QUICK_S, **arguments: Any) -> Any:
         """A tool's text and facts. Raises CallError."""
         return self.connection(start=start).call_tool(name, arguments, deadline_s=deadline_s)
+
+    def long_tool(self, name: str, **arguments: Any) -> Any:
+        """A tool that may take minutes; standard error shows how it goes. The daemon is started. Raises CallError."""
+        said = [""]
+
+        def show(words: str) -> None:
+            if words != said[0]:
+                said[0] = words
+                print(words, file=sys.stderr, flush=True)
+
+        return self.connection(start=True).call_tool(name, arguments, on_progress=show)
 
     def find_kernel(self, wanted: str) -> dict[str, Any]:
         """The living kernel with that id, beginning of an id, or session. Raises CallError."""

@@ -156,10 +156,16 @@ class Connection:
                 time.sleep(autostart.RETRY_S)
 
     def call_tool(
-        self, name: str, arguments: dict[str, Any], *, deadline_s: float | None = None
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        deadline_s: float | None = None,
+        on_progress: OnProgress | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """A tool's text and its machine-readable part. Raises CallError with what the tool refused."""
-        result = self.request("tools/call", {"name": name, "arguments": arguments}, deadline_s=deadline_s)
+        params = {"name": name, "arguments": arguments}
+        result = self.request("tools/call", params, deadline_s=deadline_s, on_progress=on_progress)
         text = "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
         if result.get("isError"):
             raise CallError(text)

@@ -19,6 +19,10 @@ _TAIL_BYTES = 4096
 _CHUNK = 1 << 16
 
 
+def silent(line: str) -> None:
+    """Progress that nobody hears."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """How a command ended."""

@@ -13,10 +13,10 @@ from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.environments.installing import install
-from kernel_supervisor.environments.model import Environment
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.advice import ipykernel_of, lacks
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
+from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import size, span, table, when
 from kernel_supervisor.mcp.wording import ways_to_answer
 from kernel_supervisor.sessions import foreign, naming
@@ -239,10 +239,16 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
         found = await asyncio.to_thread(discover, asker.where)
         environment = await asyncio.to_thread(resolve, wanted, found, asker.where)
         if args.install_ipykernel and not environment.ipykernel and not environment.argv:
-            await _install(call, environment)
+            env = asker.surroundings.env
+            installing = f"installing ipykernel in {environment.name}"
+            await with_progress(call, installing, lambda tell: asyncio.to_thread(install, environment, tell, env))
         interpreter = as_interpreter(environment, "chosen by kernel_use_env")
     intent = await call.supervisor.records.begin_call(call.key, asker.client_id, "kernel_use_env", {"at": time.time()})
-    runner, returned = await call.supervisor.use(session, interpreter, asker, call.client, args.fresh, intent["at"])
+    runner, returned = await with_progress(
+        call,
+        f"starting a kernel in {interpreter.name}",
+        lambda tell: call.supervisor.use(session, interpreter, asker, call.client, args.fresh, intent["at"], tell),
+    )
     record = runner.kernel.record
     done = "returned to" if returned else "started"
     text = f"{done} kernel {record.id} in {interpreter.name} ({interpreter.argv[0]}); its variables are its own"
@@ -252,16 +258,6 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
             "(its subprocesses do not see it)"
         )
     return Answer(text=text, facts={"kernel_id": record.id, "returned": returned, "interpreter": interpreter.argv[0]})
-
-
-async def _install(call: Call, environment: Environment) -> None:
-    """Put ipykernel into an environment, telling a client that asked for progress what its tool says."""
-    said: list[str] = []
-    env = call.caller.asker.surroundings.env
-    work = asyncio.create_task(asyncio.to_thread(install, environment, said.append, env), name="installation")
-    while not (await asyncio.wait({work}, timeout=PROGRESS_S))[0]:
-        await call.progress(said[-1] if said else "installing ipykernel")
-    work.result()
 
 
 async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:

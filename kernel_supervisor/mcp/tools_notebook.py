@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import mcp_types as types
 
@@ -15,13 +14,11 @@ from kernel_supervisor.core.model import Beside, Execution, ExecutionId, Session
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.content import Reading
+from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.notebooks.history import Choice
 from kernel_supervisor.sessions import loading, saving
 from kernel_supervisor.sessions.ticket import Ticket
 
-_Made = TypeVar("_Made")
-_APART_S = 0.2
-"""Progress goes out no faster than this: its numbers have to rise."""
 _MAY_FAIL, _NOT_RUN = "raises-exception", "skip-execution"
 """Tags of cells, as nbclient has them."""
 
@@ -69,7 +66,9 @@ async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
         theme=args.theme,
         pdf_engine=args.pdf_engine,
     )
-    saved = await _with_progress(call, lambda tell: saving.save(call.supervisor, session, wanted, tell))
+    saved = await with_progress(
+        call, "writing the notebook", lambda tell: saving.save(call.supervisor, session, wanted, tell)
+    )
     lines = [f"wrote {saved.notebook} ({saved.cells} cells)"]
     lines += [f"wrote {path}" for path in saved.exports] + list(saved.failures)
     if args.autosave is not None:
@@ -89,28 +88,6 @@ async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
 
 def _entry_id(number: int | None) -> ExecutionId | None:
     return ExecutionId(number) if number is not None else None
-
-
-async def _with_progress(call: Call, work: Callable[[Callable[[str], None]], Awaitable[_Made]]) -> _Made:
-    """What `work` makes, while the client is told what it says, and told again while it says nothing."""
-    news: asyncio.Queue[str] = asyncio.Queue()
-
-    async def tell() -> None:
-        words = "writing the notebook"
-        while True:
-            await call.progress(words)
-            await asyncio.sleep(_APART_S)
-            try:
-                words = await asyncio.wait_for(news.get(), PROGRESS_S)
-            except asyncio.TimeoutError:
-                continue
-
-    telling = asyncio.create_task(tell(), name="progress of an export")
-    try:
-        return await work(news.put_nowait)
-    finally:
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
 
 
 async def kernel_load_notebook(call: Call, args: a.LoadNotebook) -> Answer:

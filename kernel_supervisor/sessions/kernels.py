@@ -12,14 +12,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName
-from kernel_supervisor.environments.activation import activate
 from kernel_supervisor.environments.choice import PROVISIONED
-from kernel_supervisor.environments.overlay import ensure_overlay
+from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.kernels import links
 from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
 from kernel_supervisor.kernels.launch import Surroundings, last_words, remove_connection
@@ -39,9 +37,8 @@ from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.finished import REMEMBERED
 from kernel_supervisor.sessions.placing import (
     ON_SERVER,
-    Furnished,
     env_there,
-    environment_of,
+    furnished,
     path_there,
     place_of,
     with_process,
@@ -74,30 +71,20 @@ class Kernels:
         """Held while a kernel is ended, restarted or buried: they share its record and its files."""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, session: SessionName, interpreter: Interpreter, asker: Asker, directory: str) -> Runner:
-        """Start a kernel for a session and wait until it is ready. Raises UnavailableError."""
+    async def start(
+        self, session: SessionName, interpreter: Interpreter, asker: Asker, directory: str, tell: Progress = silent
+    ) -> Runner:
+        """Start a kernel for a session and wait until it is ready. Raises UnavailableError.
+
+        `tell` hears, from another thread, what takes its time.
+        """
         kernel_id = KernelId(secrets.token_hex(6))
         if interpreter.kind == ON_SERVER:
             record = self._record(kernel_id, session, interpreter, directory, generation=1)
             return await self._start_on_server(record, asker)
-        place = await asyncio.to_thread(self._furnished, interpreter, asker)
+        place = await asyncio.to_thread(furnished, interpreter, asker, self._paths.cache, tell)
         record = self._record(kernel_id, session, place.interpreter, directory, generation=1)
         return await self._launch(replace(record, overlay=place.overlay), place.surroundings)
-
-    def _furnished(self, interpreter: Interpreter, asker: Asker) -> Furnished:
-        """The client's surroundings with the interpreter's environment activated in them, and an overlay where
-        it has no ipykernel. Blocks: files, activation scripts, and once per kind of Python a download."""
-        environment = environment_of(interpreter, asker)
-        if environment is None:
-            return Furnished(interpreter=interpreter, surroundings=asker.surroundings)
-        argv = tuple(part.replace("{resource_dir}", environment.resource_dir) for part in interpreter.argv)
-        overlay = ""
-        if not environment.argv and environment.language == "python" and not environment.ipykernel:
-            env = asker.surroundings.env
-            cache = Path(self._paths.cache)
-            overlay = str(ensure_overlay(environment, cache, lambda line: log.info("overlay: %s", line), env))
-        surroundings = replace(asker.surroundings, env=activate(environment, asker.surroundings.env))
-        return Furnished(interpreter=replace(interpreter, argv=argv), surroundings=surroundings, overlay=overlay)
 
     def _record(
         self,
@@ -311,7 +298,8 @@ class Kernels:
             record.id, record.session, record.interpreter, record.directory, generation=record.generation + 1
         )
         if surroundings is None:
-            surroundings = (await asyncio.to_thread(self._furnished, fresh.interpreter, asker)).surroundings
+            place = await asyncio.to_thread(furnished, fresh.interpreter, asker, self._paths.cache, silent)
+            surroundings = place.surroundings
         return await self._launch(replace(fresh, overlay=record.overlay), surroundings, key)
 
     async def _restart_on_server(self, runner: Runner) -> Runner:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import getpass
+import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psutil
 
 from kernel_supervisor.core.model import Interpreter, KernelRecord
+from kernel_supervisor.environments.activation import activate
+from kernel_supervisor.environments.commands import Progress
 from kernel_supervisor.environments.discovery import describe, discover
 from kernel_supervisor.environments.model import Environment
+from kernel_supervisor.environments.overlay import ensure_overlay
 from kernel_supervisor.kernels.launch import Surroundings
 from kernel_supervisor.kernels.process import identify
 from kernel_supervisor.sessions.asker import Asker
 
+log = logging.getLogger(__name__)
 ON_SERVER = "server"
 """The kind of an interpreter that a server starts: its `argv` is the server's URL and the kernelspec's name."""
 _OURS = "KERNEL_SUPERVISOR"
@@ -26,6 +32,26 @@ class Furnished:
     interpreter: Interpreter
     surroundings: Surroundings
     overlay: str = ""
+
+
+def furnished(interpreter: Interpreter, asker: Asker, cache: str, tell: Progress) -> Furnished:
+    """The client's surroundings with the interpreter's environment activated in them, and an overlay from `cache` where
+    it has no ipykernel. Blocks: files, activation scripts, and once per kind of Python a download, which `tell` hears.
+    Raises UnavailableError."""
+    environment = environment_of(interpreter, asker)
+    if environment is None:
+        return Furnished(interpreter=interpreter, surroundings=asker.surroundings)
+    argv = tuple(part.replace("{resource_dir}", environment.resource_dir) for part in interpreter.argv)
+    env, overlay = asker.surroundings.env, ""
+
+    def hear(line: str) -> None:
+        log.info("overlay: %s", line)
+        tell(line)
+
+    if not environment.argv and environment.language == "python" and not environment.ipykernel:
+        overlay = str(ensure_overlay(environment, Path(cache), hear, env))
+    surroundings = replace(asker.surroundings, env=activate(environment, env))
+    return Furnished(interpreter=replace(interpreter, argv=argv), surroundings=surroundings, overlay=overlay)
 
 
 def environment_of(interpreter: Interpreter, asker: Asker) -> Environment | None:

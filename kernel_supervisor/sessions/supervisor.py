@@ -15,6 +15,7 @@ from kernel_supervisor.core.model import (
     SessionName,
     SessionRecord,
 )
+from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.sessions.asker import Asker
@@ -140,6 +141,7 @@ class Supervisor:
         client: str,
         fresh: bool,
         since: float,
+        tell: Progress = silent,
     ) -> tuple[Runner, bool]:
         """Make a kernel of this interpreter the session's current one; whether it was there before.
 
@@ -152,7 +154,7 @@ class Supervisor:
                 runner = None
             returned = runner is not None and runner.kernel.record.started_at < since
             if runner is None:
-                runner = await self.kernels.start(session.name, interpreter, asker, session.directory)
+                runner = await self.kernels.start(session.name, interpreter, asker, session.directory, tell)
             note = f"From here on in the environment {interpreter.name}."
             await self.switch(self.sessions.known[session.name], runner, client, note)
             return runner, returned

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import venv
 
 import pexpect
 import pytest
@@ -15,7 +16,7 @@ from tests.support import Home, until_now
 
 COMMANDS = (
     *("list", "kill", "restart", "interrupt", "console", "exec", "history", "output", "save", "envs", "use"),
-    *("sessions", "forget"),
+    *("sessions", "forget", "attach", "detach"),
     *("status", "start", "stop", "logs", "demo", "register", "service"),
 )
 NO_CONSOLE = "import sys; sys.modules['jupyter_console'] = None\nfrom kernel_supervisor.cli.main import main\n"
@@ -139,6 +140,45 @@ def test_environments_are_listed_and_used(home: Home) -> None:
     refused = home.cli("use", "nope")
     assert refused.returncode == 1
     assert "nope" in refused.stderr
+
+
+def test_use_installs_ipykernel_if_asked_to_and_shows_how_it_goes(home: Home) -> None:
+    prefix = home.project / ".venv"
+    venv.create(prefix, with_pip=False)
+    done = home.cli("use", "--install-ipykernel", ".venv", timeout=120)
+    assert done.returncode == 0, done.stderr
+    told = done.stderr.splitlines()
+    assert "installing ipykernel" in told[0]
+    assert any(str(prefix / "bin/python") in line for line in told), told
+    assert "starting a kernel in" in told[-1]
+    assert str(prefix) in done.stdout
+    assert str(prefix) in home.cli("exec", "import ipykernel; ipykernel.__file__").stdout
+    home.cli("exec", "x = 41")
+    assert "returned" in home.cli("use", ".venv").stdout
+    assert home.cli("exec", "x").stdout == "41\n"
+    assert "started" in home.cli("use", "--fresh", ".venv").stdout
+    assert home.cli("exec", "'x' in globals()").stdout == "False\n"
+
+
+def test_use_shows_how_an_ipykernel_is_fetched_for_an_environment_without(home: Home) -> None:
+    venv.create(home.project / ".venv", with_pip=False)
+    done = home.cli("use", ".venv", timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "fetching ipykernel" in done.stderr
+    assert "borrows one" in done.stdout
+
+
+def test_a_kernel_is_attached_and_left_again(home: Home) -> None:
+    home.cli("exec", "x = 41")
+    (kernel,) = json.loads(home.cli("list", "--json").stdout)["kernels"]
+    done = home.cli("attach", "--session", "other", kernel["kernel_id"][:6])
+    assert (done.returncode, kernel["kernel_id"] in done.stdout) == (0, True), done.stderr
+    assert home.cli("exec", "--session", "other", "x").stdout == "41\n"
+    assert home.cli("detach", "--session", "other").returncode == 0
+    assert home.cli("exec", "--session", "other", "'x' in globals()").stdout == "False\n"
+    refused = home.cli("attach", "nope")
+    assert refused.returncode == 1
+    assert "'nope'" in refused.stderr
 
 
 def test_save_writes_the_notebook_where_the_command_was_given(home: Home) -> None:
