@@ -18,7 +18,7 @@ from kernel_supervisor.mcp.advice import ipykernel_of, lacks
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import size, span, table, when
-from kernel_supervisor.mcp.wording import ways_to_answer
+from kernel_supervisor.mcp.wording import BORROWED, ways_to_answer
 from kernel_supervisor.sessions import foreign, naming
 from kernel_supervisor.sessions.runner import Runner
 
@@ -253,10 +253,7 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     done = "returned to" if returned else "started"
     text = f"{done} kernel {record.id} in {interpreter.name} ({interpreter.argv[0]}); its variables are its own"
     if record.overlay and not returned:
-        text += (
-            ". That environment has no ipykernel: the kernel borrows one, and the environment itself is untouched "
-            "(its subprocesses do not see it)"
-        )
+        text += f". {BORROWED}"
     return Answer(text=text, facts={"kernel_id": record.id, "returned": returned, "interpreter": interpreter.argv[0]})
 
 

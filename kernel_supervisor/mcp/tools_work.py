@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Execution
+from kernel_supervisor.core.model import Execution, SessionRecord
 from kernel_supervisor.core.terminal import plain
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import asking, tasks
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.content import Reading
+from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import first_line, table, when
+from kernel_supervisor.mcp.wording import BORROWED
 from kernel_supervisor.sessions import answering
 from kernel_supervisor.sessions.ticket import Ticket
 
@@ -29,13 +31,23 @@ async def kernel_exec(call: Call, args: a.Exec) -> Answer:
         if joined is None:
             return await call.show(execution, None, reading)
         return await _see_through(call, joined, args.timeout, reading)
-    executions, asker = call.supervisor.executions, call.caller.asker
-    ticket = await executions.execute(
-        session, args.code, asker, call.client, call.key, no_longer_wanted=call.cancelled_because
-    )
+    ticket = await _begin(call, session, args.code)
     if not args.wait:
         return await call.show(ticket.execution, ticket, reading)
     return await _see_through(call, ticket, args.timeout, reading)
+
+
+async def _begin(call: Call, session: SessionRecord, code: str) -> Ticket:
+    """The execution, where the session has a kernel; else the kernel's start is waited for, and told of."""
+    executions, sessions, asker = call.supervisor.executions, call.supervisor.sessions, call.caller.asker
+    beginning = executions.execute(session, code, asker, call.client, call.key, no_longer_wanted=call.cancelled_because)
+    if sessions.runner_of(session) is not None:
+        return await beginning
+    ticket = await with_progress(call, "starting the session's kernel", lambda tell: beginning)
+    runner = sessions.runner_of(sessions.known[session.name])
+    if runner is not None and runner.kernel.record.overlay:
+        call.caller.notices.append(BORROWED)
+    return ticket
 
 
 async def _see_through(call: Call, ticket: Ticket, timeout: float | None, reading: Reading) -> Answer:

@@ -10,6 +10,11 @@ from kernel_supervisor.core.terminal import plain
 from kernel_supervisor.core.tracebacks import folds
 from kernel_supervisor.mcp.view import Draft, ResultView
 
+BORROWED = (
+    "That environment has no ipykernel: the kernel borrows one, and the environment itself is untouched "
+    "(its subprocesses do not see it)"
+)
+"""Said once of a kernel that runs with an overlay."""
 _LINE = 600
 """Characters of a notice, a reason, a question."""
 _REASON = 3000

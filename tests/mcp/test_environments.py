@@ -110,6 +110,26 @@ async def test_ipykernel_is_installed_in_an_environment_if_asked_for(desk: Home)
         assert again.facts["returned"]
 
 
+async def test_a_default_kernel_that_borrows_its_ipykernel_says_so_once(desk: Home) -> None:
+    prefix = desk.project / ".venv"
+    venv.create(prefix, with_pip=False, symlinks=True)
+    told: list[str] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message or "")
+
+    async with desk.client("legacy", "--python", str(prefix / "bin/python")) as session:
+        code = {"code": "import sys; print(sys.prefix)"}
+        first = await session.client.call_tool("kernel_exec", code, progress_callback=hear)
+        second = await session.run(code["code"])
+    assert "starting the session's kernel" in told
+    text = "".join(block.text for block in first.content if block.type == "text")
+    assert "borrows one" in text
+    for said in (text, second.text):
+        assert str(prefix) in said
+    assert "borrows one" not in second.text
+
+
 async def test_environments_are_listed_with_what_they_have(desk: Home, environment: Path, era: str) -> None:
     async with desk.client(era) as session:
         listed = await session.call("kernel_list_envs")
