@@ -68,7 +68,7 @@ class JupyterServer:
     def _listening(self, kernel_id: str) -> str:
         """That kernel, once its sockets are there."""
         info = json.loads((self.runtime / f"kernel-{kernel_id}.json").read_text())
-        _wait(lambda: _listens(info["ip"], info["shell_port"]), "the kernel's sockets")
+        wait_for(lambda: _listens(info["ip"], info["shell_port"]), "the kernel's sockets")
         return kernel_id
 
     def ask(self, kernel_id: str, expression: str) -> str:
@@ -101,7 +101,7 @@ def jupyter_server(
     dropped = ("PYTEST_CURRENT_TEST", "PYTHONDONTWRITEBYTECODE")
     env = {name: value for name, value in os.environ.items() if name not in dropped}
     env |= {"JUPYTER_RUNTIME_DIR": str(folder / "runtime"), "JUPYTER_CONFIG_DIR": str(folder / "config")}
-    port = _free_port()
+    port = free_port()
     options = _OPTIONS[kind](folder / "root", port, token)
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
@@ -109,7 +109,7 @@ def jupyter_server(
         )
     server = JupyterServer(f"http://127.0.0.1:{port}{base}", token, folder, process)
     try:
-        _wait(lambda: _answers(server), f"{kind} answers")
+        wait_for(lambda: _answers(server), f"{kind} answers")
         yield server
     finally:
         process.terminate()
@@ -143,7 +143,7 @@ _OPTIONS = {
 }
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -154,7 +154,7 @@ def _listens(host: str, port: int) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def _wait(condition: Callable[[], bool], what: str) -> None:
+def wait_for(condition: Callable[[], bool], what: str) -> None:
     """`until`, for where a loop may run and nothing else happens on it."""
     end = time.monotonic() + DEADLINE_S
     while not condition():

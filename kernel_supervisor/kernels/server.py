@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPInputError, HTTPOutputError
@@ -245,6 +245,9 @@ def why_refused(server: Server, status: int, headers: Mapping[str, str], text: s
     if status in (401, 403):
         what = "refused the token" if server.token else "wants a token, and none is configured for it"
         why = f"{what} (HTTP {status})"
+    elif 300 <= status < 400 and "/hub/user/" in location.path:
+        home = location.path.partition("/hub/user/")[0] + "/hub/home"
+        why = f"is not running, says its JupyterHub: start it there ({urljoin(server.url, home)}), then call again"
     elif 300 <= status < 400:
         elsewhere = clean(server, location._replace(query="", fragment="").geturl())
         why = f"redirects to {elsewhere or 'nowhere'}, which is not followed: a token goes to its own server only"
