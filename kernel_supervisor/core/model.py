@@ -193,6 +193,8 @@ class KernelRecord:
     """The file that its standard output and error go to."""
     language_info: Mapping[str, Any] = field(default_factory=dict)
     """As its kernel_info_reply has it, once there was one."""
+    ipykernel: str = ""
+    """The version of its ipykernel as the kernel itself tells it, where we did not start it."""
     server: str = ""
     """The base URL of the server that it is reached through, without a token; empty for a connection file."""
     server_kernel: str = ""

@@ -236,30 +236,25 @@ class Kernel:
         value = text.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be sent
         await self.channels.send("stdin", "input_reply", {"status": "ok", "value": value}, parent={"msg_id": question})
 
-    async def teach(self) -> None:
+    async def teach(self) -> str:
         """Give a kernel that our recorder did not start what is not in it yet, without a trace in its history.
 
-        That is `lookup`, `questions` and `place`.
-
-        It has them once it is idle; until then looking is not answered.
+        That is `lookup`, `questions` and `place`. It has them once it is idle; until then looking is not answered.
+        All in one request, since some ipykernels do not bear two at a time. The version of its ipykernel, empty where
+        a connection broke before the kernel told it.
         """
-        for name in ("lookup", "questions", "place"):
-            await self._teach(name)
-
-    async def _teach(self, name: str) -> None:
-        source = Path(__file__).with_name(f"{name}.py").read_text()
-        code = (
-            f"(lambda ns: (exec(compile({source!r}, '<kernel-supervisor>', 'exec'), ns), "
-            f"ns['install'](get_ipython().kernel)) and None)({{'__name__': '_kernel_supervisor_{name}'}})"
-        )
         content = {
-            "code": code,
+            "code": " or ".join(map(_lesson, ("lookup", "questions", "place"))),
             "silent": True,
             "store_history": False,
-            "user_expressions": {},
+            "user_expressions": {"version": "__import__('ipykernel').__version__"},
             "allow_stdin": False,
         }
-        await self.channels.send("shell", "execute_request", content)
+        with contextlib.suppress(TimeoutError, UnavailableError):
+            reply = await self.channels.ask("shell", "execute_request", content, _AS_LONG_AS_IT_TAKES_S)
+            said = (reply.get("user_expressions") or {}).get("version") or {}
+            return str((said.get("data") or {}).get("text/plain") or "").strip("'")
+        return ""
 
     async def pass_through_shell(self) -> None:
         """Return when everything that was sent on the shell channel so far is done; no deadline but its owner's."""
@@ -370,6 +365,15 @@ class Kernel:
             await self.channels.close()
         if self.process is not None:
             self.process.close()
+
+
+def _lesson(name: str) -> str:
+    """An expression that installs one of our modules in a kernel; its value is None."""
+    source = Path(__file__).with_name(f"{name}.py").read_text()
+    return (
+        f"(lambda ns: (exec(compile({source!r}, '<kernel-supervisor>', 'exec'), ns), "
+        f"ns['install'](get_ipython().kernel)) and None)({{'__name__': '_kernel_supervisor_{name}'}})"
+    )
 
 
 def _announces_restart(message: JupyterMessage) -> bool:

@@ -20,6 +20,8 @@ _WEDGES = (
 
 def ipykernel_of(record: KernelRecord) -> str:
     """The version of the ipykernel that a kernel runs; empty where that is not known. Blocks on files."""
+    if record.ipykernel:
+        return record.ipykernel
     if record.overlay:
         names = os.listdir(record.overlay) if os.path.isdir(record.overlay) else []
         found = [re.fullmatch(r"ipykernel-(.+)\.dist-info", name) for name in names]

@@ -14,7 +14,7 @@ from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.environments.installing import install
 from kernel_supervisor.mcp import arguments as a
-from kernel_supervisor.mcp.advice import ipykernel_of, lacks
+from kernel_supervisor.mcp.advice import advice_on, ipykernel_of
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import size, span, table, when
@@ -50,8 +50,8 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
     if runner.kernel.trouble:
         lines.append(f"not connected: {runner.kernel.trouble}")
     facts["ipykernel"] = await asyncio.to_thread(ipykernel_of, record)
-    if missing := lacks(facts["ipykernel"]):
-        lines.append(f"ipykernel {facts['ipykernel']}: {missing}")
+    if advice := await asyncio.to_thread(advice_on, record):
+        lines.append(advice)
     if runner.running is not None:
         execution = runner.running.execution
         lines.append(
@@ -319,6 +319,8 @@ async def kernel_attach(call: Call, args: a.Attach) -> Answer:
     text = (
         f"attached to kernel {record.id} ({record.interpreter.name}){on}; kernel_detach returns to the default kernel"
     )
+    if advice := await asyncio.to_thread(advice_on, record):
+        text += f"\n{advice}"
     facts = {"kernel_id": record.id, "connection_file": record.connection_file, "server": record.server}
     return Answer(text=text, facts=facts)
 

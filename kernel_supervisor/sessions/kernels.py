@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 _ASK_AGAIN_S, _ASK_SERVER_AGAIN_S = 1.0, 30.0
 """How long between two tries to reach a kernel; of one on a server the longest, after growing ones."""
 _TRIES_AFTER_RESTART = 12
+_LESSONS_S = 1.0
+"""How long is waited for what a kernel is taught: an idle one has it in 30 ms, a busy one when its cell is over."""
 ADOPTION_DEADLINE_S = 5.0
 """How long the start of a daemon waits for a kernel that does not answer."""
 
@@ -135,12 +137,21 @@ class Kernels:
         """Own a connected kernel that our recorder did not start."""
         await self._records.save_kernel(kernel.record)
         runner = self._own(kernel)
-        self._teach(kernel)
+        lessons = self._teach(kernel)
+        if lessons is not None:
+            await asyncio.wait({lessons}, timeout=_LESSONS_S)
         return runner
 
-    def _teach(self, kernel: Kernel) -> None:
-        if kernel.language == "python":
-            self._hold(kernel.teach(), f"what kernel {kernel.record.id} is taught")
+    def _teach(self, kernel: Kernel) -> asyncio.Task[None] | None:
+        if kernel.language != "python":
+            return None
+        return self._hold(self._taught(kernel), f"what kernel {kernel.record.id} is taught")
+
+    async def _taught(self, kernel: Kernel) -> None:
+        version = await kernel.teach()
+        if version and kernel.alive:
+            kernel.record = replace(kernel.record, ipykernel=version)
+            await self._records.save_kernel(kernel.record)
 
     async def _start_on_server(self, record: KernelRecord, asker: Asker) -> Runner:
         """Start a kernel of ours on a server: committed first, found again by its path if we die before the answer."""
@@ -222,10 +233,11 @@ class Kernels:
                 self._teach(kernel)
                 return
 
-    def _hold(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _hold(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _bury(self, runner: Runner) -> None:
         await runner.close()
