@@ -34,6 +34,7 @@ WATCH_S = 5.0
 _BODY_LIMIT = 16 << 20
 _WORDS = 200
 _NOBODY = "nothing listens there"
+_NO_PAGE = "is there a Jupyter server at that address? A hub's or a proxy's has a base path, as in /user/me/"
 # what it warns of is the other side's bytes, which may repeat our token; our own errors say what is wrong
 logging.getLogger("tornado.general").setLevel(logging.ERROR)
 
@@ -45,6 +46,10 @@ class ServerError(UnavailableError):
         """`status` is HTTP's, 0 where there was no answer; `nobody` whether nothing listens there."""
         super().__init__(text)
         self.status, self.nobody = status, nobody
+
+
+class UnlistedError(ServerError):
+    """A server takes our token, and keeps to itself which kernels it has."""
 
 
 class KernelGoneError(UnavailableError):
@@ -64,6 +69,8 @@ class Server:
     """The folder that its paths begin in, for a server on this machine."""
     trouble: str = ""
     """Why it cannot even be asked; empty where nothing is known to be wrong."""
+    no_token: str = ""
+    """What went wrong where its token was looked for."""
 
     @property
     def words(self) -> str:
@@ -105,7 +112,7 @@ async def list_kernels(server: Server, deadline_s: float = ASK_S) -> list[Server
     except ServerError as error:
         if error.status == 403 and await _lets_in(server, deadline_s):
             why = "does not list its kernels (HTTP 403); kernel_attach takes the whole id of one"
-            raise ServerError(f"{server.words} {why}", status=403) from None
+            raise UnlistedError(f"{server.words} {why}", status=403) from None
         raise
     if not isinstance(kernels, list):
         raise ServerError(f"{server.words} answered with something that is no list of kernels")
@@ -243,8 +250,8 @@ def why_refused(server: Server, status: int, headers: Mapping[str, str], text: s
     """The error for an HTTP status that is not one of success."""
     location = urlsplit(headers.get("Location", ""))
     if status in (401, 403):
-        what = "refused the token" if server.token else "wants a token, and none is configured for it"
-        why = f"{what} (HTTP {status})"
+        none = f"wants a token, and {server.no_token or 'none is configured for it'}"
+        why = f"{'refused the token' if server.token else none} (HTTP {status})"
     elif 300 <= status < 400 and "/hub/user/" in location.path:
         home = location.path.partition("/hub/user/")[0] + "/hub/home"
         why = f"is not running, says its JupyterHub: start it there ({urljoin(server.url, home)}), then call again"
@@ -252,7 +259,8 @@ def why_refused(server: Server, status: int, headers: Mapping[str, str], text: s
         elsewhere = clean(server, location._replace(query="", fragment="").geturl())
         why = f"redirects to {elsewhere or 'nowhere'}, which is not followed: a token goes to its own server only"
     else:
-        why = f"answered with HTTP {status}" + (f": {clean(server, text)}" if text else "")
+        told = clean(server, text) or (_NO_PAGE if status == 404 else "")
+        why = f"answered with HTTP {status}" + (f": {told}" if told else "")
     return ServerError(f"{server.words} {why}", status=status)
 
 

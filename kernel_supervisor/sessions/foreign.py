@@ -22,6 +22,7 @@ from kernel_supervisor.kernels.server import (
     Server,
     ServerError,
     ServerKernel,
+    UnlistedError,
     find_kernel,
     kernelspecs,
     list_kernels,
@@ -201,8 +202,8 @@ async def _of_server(server: Server, wanted: str, env: Mapping[str, str]) -> Fou
     """A kernel of one server: by id, its beginning or a notebook; the only one where nothing is said."""
     try:
         kernels = [_as_found(server, kernel) for kernel in await list_kernels(server)]
-    except ServerError as error:
-        if error.status not in (403, 404, 405) or not wanted:
+    except UnlistedError:
+        if not wanted:
             raise
         kernels = []  # a gateway lists its kernels only if it was told to, and knows each of them all the same
     fitting = _fitting(wanted, kernels, server.root)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import json
 import os
 import re
@@ -21,12 +20,10 @@ from jupyter_core.paths import jupyter_runtime_dir
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.kernels.server import Server
+from kernel_supervisor.sessions.keyrings import Keyring
 
 VARIABLE = "KERNEL_SUPERVISOR_SERVERS"
 """`name=https://host/base/?token=…`, several with spaces between."""
-KEYRING = "kernel-supervisor"
-"""The keyring's service under which a server's token is looked for, by the server's name."""
-_KEYRING_S = 3.0
 _PAGES = ("api", "lab", "tree", "notebooks", "doc", "nbclassic", "edit", "consoles", "terminals", "login")
 """What a server's own pages begin with, after its base URL."""
 _NAME = re.compile(r"[\w.-]+")
@@ -45,6 +42,7 @@ class Servers:
         """What clients' environments said of tokens, the newest."""
         self._runtimes: dict[str, None] = {}
         """Runtime folders of clients, in the order they came."""
+        self._keyring = Keyring()
         self.news = asyncio.Event()
         """Set, and replaced, when a client brought something new: who could not reach a server may try again."""
 
@@ -73,25 +71,36 @@ class Servers:
 
     async def all(self) -> list[Server]:
         """Every server there is, each once: the configured ones first."""
+        return await asyncio.gather(*map(self._with_keyring, await self._known()))
+
+    async def _known(self) -> list[Server]:
+        """All of them, without what the keyring has."""
         configured, running = await asyncio.to_thread(lambda: (list(self._configured()), list(self._running())))
         found: dict[str, Server] = {}
         for server in [*self._told.values(), *configured, *running]:
             known = found.get(_key(server.url))
             found[_key(server.url)] = _joined(known, server) if known is not None else server
-        return [await _with_keyring(server) for server in found.values()]
+        return list(found.values())
+
+    async def _with_keyring(self, server: Server) -> Server:
+        """The server with its token from the keyring, where it has a name and no token yet, and there is a keyring."""
+        if server.token or server.root or server.trouble or server.name == server.url:
+            return server
+        token, wrong = await self._keyring.token(server.name)
+        return replace(server, token=token, no_token=wrong)
 
     async def at(self, url: str) -> Server:
         """The server with that base URL, with the token that is known for it by now, if one is."""
-        for server in await self.all():
+        for server in await self._known():
             if _key(server.url) == _key(url):
-                return server
+                return await self._with_keyring(server)
         return Server(name=url, url=url)
 
     async def named(self, name: str) -> Server | None:
         """The configured server of that name, or the one that runs at that address."""
-        for server in await self.all():
+        for server in await self._known():
             if name == server.name or ("://" in name and _key(_parted(name)[0]) == _key(server.url)):
-                return server
+                return await self._with_keyring(server)
         return None
 
     async def meant(self, url: str) -> tuple[Server, str]:
@@ -100,7 +109,7 @@ class Servers:
         A token in the URL is kept in memory, for as long as this daemon lives.
         """
         whole, token = _parted(url)
-        known = [server for server in await self.all() if _key(whole).startswith(_key(server.url))]
+        known = [server for server in await self._known() if _key(whole).startswith(_key(server.url))]
         if known:
             server = max(known, key=lambda each: len(_key(each.url)))
             base_length = len(urlsplit(server.url).path)
@@ -111,7 +120,7 @@ class Servers:
             server = replace(server, token=token, trouble="")
             self._told[_key(server.url)] = server
             self._announce()
-        return server, unquote(urlsplit(whole).path[base_length:]).strip("/")
+        return await self._with_keyring(server), unquote(urlsplit(whole).path[base_length:]).strip("/")
 
     def _configured(self) -> Iterator[Server]:
         """Those of the configuration file. Blocks on it."""
@@ -169,28 +178,6 @@ def _joined(first: Server, second: Server) -> Server:
         root=first.root or second.root,
         trouble=first.trouble and second.trouble,
     )
-
-
-async def _with_keyring(server: Server) -> Server:
-    """The server with its token from the keyring, where it has a name and no token yet, and there is a keyring."""
-    if server.token or server.root or server.trouble or server.name == server.url:
-        return server
-    try:
-        token = await asyncio.wait_for(asyncio.to_thread(_from_keyring, server.name), _KEYRING_S)
-    except asyncio.TimeoutError:
-        return replace(server, trouble=f"its token is to come from the keyring, which did not answer in {_KEYRING_S} s")
-    return replace(server, token=token)
-
-
-def _from_keyring(name: str) -> str:
-    try:
-        keyring = importlib.import_module("keyring")  # 60 ms, and few have it
-    except ImportError:
-        return ""
-    try:
-        return str(keyring.get_password(KEYRING, name) or "")
-    except Exception:  # noqa: BLE001 - backends raise what they like; a locked keyring is as good as none
-        return ""
 
 
 def _parted(url: str) -> tuple[str, str]:
