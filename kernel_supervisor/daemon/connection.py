@@ -127,7 +127,7 @@ class Connection:
                 message = message.model_copy(update={"id": f"{self._incarnation}/{message.id}"})
             else:
                 message = self._restored(message)
-            self._send(RPC, header, message.model_dump_json(by_alias=True, exclude_unset=True).encode())
+            self._send(RPC, header, _encoded(message))
 
     def _close_call(self, call: int) -> str | int | None:
         """Forget a call that is answered, or never will be; the client's id of it."""
@@ -170,6 +170,14 @@ class Connection:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for stream in (self._inbox, self._read, self._write, self._outbox):
             stream.close()
+
+
+def _encoded(message: types.JSONRPCMessage) -> bytes:
+    try:
+        return message.model_dump_json(by_alias=True, exclude_unset=True).encode()
+    except ValueError:  # a half of a surrogate pair, as in the name of a file that is not UTF-8: nothing can carry it
+        text = json.dumps(message.model_dump(by_alias=True, exclude_unset=True), ensure_ascii=False, default=str)
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 def _invalid(body: bytes) -> bytes:

@@ -116,7 +116,9 @@ def _read(name: str, path: str) -> Spec:
         return Spec(name=name, folder=folder, broken=f"{path} cannot be read: {error}")
     told = told if isinstance(told, dict) else {}
     argv, env, metadata = told.get("argv", []), told.get("env") or {}, told.get("metadata") or {}
-    if not isinstance(argv, list) or not isinstance(env, dict) or not isinstance(metadata, dict):
+    provisioner = metadata.get("kernel_provisioner", {}) if isinstance(metadata, dict) else None
+    words = isinstance(argv, list) and all(isinstance(word, str) for word in argv)
+    if not words or not isinstance(env, dict) or not isinstance(provisioner, dict):
         return Spec(
             name=name,
             folder=folder,
@@ -124,10 +126,12 @@ def _read(name: str, path: str) -> Spec:
         )
     if not argv and "kernel_provisioner" not in metadata:
         return Spec(name=name, folder=folder, broken=f"{path} names no command")
+    if not provisioner and not any("{connection_file}" in word for word in argv):
+        return Spec(name=name, folder=folder, broken=f"the command in {path} takes no {{connection_file}}")
     return Spec(
         name=name,
         folder=folder,
-        argv=tuple(str(word) for word in argv),
+        argv=tuple(argv),
         display_name=str(told.get("display_name", "")),
         language=str(told.get("language", "")).lower(),
         env={str(key): str(value) for key, value in env.items()},

@@ -19,7 +19,7 @@ from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.kernels import postmortem, server
 from kernel_supervisor.kernels.channels import Channel, Channels, JupyterMessage, OnMessage, watch
-from kernel_supervisor.kernels.launch import Surroundings, last_words, launch, remove_connection
+from kernel_supervisor.kernels.launch import Surroundings, last_words, launch, remove_connection, stage
 from kernel_supervisor.kernels.lookup import INSPECT, VARIABLES
 from kernel_supervisor.kernels.place import PLACE
 from kernel_supervisor.kernels.process import Process
@@ -112,13 +112,13 @@ class Kernel:
         end = asyncio.get_running_loop().time() + deadline_s
         while not self._ready.is_set():
             if self._dead.is_set() or (self.process is not None and not self.process.alive()):
+                how, doing = self.ended_how(), stage(self.record)
                 raise UnavailableError(
-                    f"the kernel ended while it started ({self.ended_how()}).{last_words(self.record)}"
+                    f"Stage {doing}: the kernel ended while it started ({how}).{last_words(self.record)}"
                 )
             if asyncio.get_running_loop().time() >= end:
-                raise UnavailableError(
-                    f"the kernel runs but did not answer within {deadline_s:g} s.{last_words(self.record)}"
-                )
+                silent = f"the kernel runs but did not answer within {deadline_s:g} s"
+                raise UnavailableError(f"Stage connection: {silent}.{last_words(self.record)}")
             await self.channels.send("control", "kernel_info_request", {})
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), ask_again_s)

@@ -74,7 +74,7 @@ async def launch(record: KernelRecord, surroundings: Surroundings, key: str = ""
         # `independent`: no JPY_PARENT_PID, which would end the kernel with us. A file for its output: when a
         # pipe's reader dies, the kernel hangs for ever after 64 KB.
         await manager.start_kernel(env=env, cwd=record.directory, independent=True, stdout=log, stderr=log)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UnavailableError(
             f"the kernel could not be started: {record.interpreter.argv[0]} in {record.directory}: {error}"
         ) from error
@@ -85,8 +85,14 @@ async def launch(record: KernelRecord, surroundings: Surroundings, key: str = ""
     child = manager.provisioner.process  # type: ignore[union-attr]  # the local provisioner's Popen
     identity = identify(child.pid)
     if identity is None:
-        raise UnavailableError(f"the kernel ended at once ({await asyncio.to_thread(child.wait)}).{last_words(record)}")
+        how = await asyncio.to_thread(child.wait)
+        raise UnavailableError(f"Stage {stage(record)}: the kernel ended at once ({how}).{last_words(record)}")
     return Process(identity, child)
+
+
+def stage(record: KernelRecord) -> str:
+    """What a process of `record` does until it is ready: whatever comes before was found to work."""
+    return "import" if record.recorded else "start"
 
 
 def last_words(record: KernelRecord) -> str:

@@ -14,6 +14,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return str(tabulate(rows, headers, tablefmt="plain", disable_numparse=True))
 
 
+def printable(text: str) -> str:
+    """`text` on one line: control characters, which a file's name may have, as Python writes them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+
+
 def size(count: int | None) -> str:
     """Bytes, in the unit that fits; empty for None."""
     if count is None:

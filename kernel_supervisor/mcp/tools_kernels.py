@@ -17,7 +17,7 @@ from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.advice import advice_on, ipykernel_of
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
-from kernel_supervisor.mcp.tables import size, span, table, when
+from kernel_supervisor.mcp.tables import printable, size, span, table, when
 from kernel_supervisor.mcp.wording import BORROWED, ways_to_answer
 from kernel_supervisor.sessions import foreign, naming
 from kernel_supervisor.sessions.runner import Runner
@@ -192,15 +192,17 @@ async def kernel_list_envs(call: Call, args: a.NoArguments) -> Answer:
     for each in found:
         here = current is not None and each.prefix == current and not each.argv
         ipykernel = each.ipykernel or ("own kernel" if each.argv else "no ipykernel")
+        if each.broken:
+            ipykernel = f"broken: {each.broken}"
         place = each.prefix or each.resource_dir
         rows.append(
             [
                 "→" if here else "",
-                each.name,
+                printable(each.name),
                 each.kind,
                 each.python_version or each.language,
-                ipykernel,
-                place,
+                printable(ipykernel),
+                printable(place),
             ]
         )
         facts.append(

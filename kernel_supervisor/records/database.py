@@ -96,7 +96,7 @@ class Database:
         number = 0
         with self._db:
             for statement, values in statements:
-                number = self._db.execute(statement, tuple(values)).lastrowid or 0
+                number = self._db.execute(statement, tuple(map(_stored, values))).lastrowid or 0
         return number
 
     def _go_to_memory(self, error: sqlite3.Error) -> None:
@@ -134,7 +134,8 @@ class Database:
         self._db.close()
 
     async def _rows(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-        return await self._run(lambda: self._db.execute(query, tuple(values)).fetchall())
+        found = await self._run(lambda: self._db.execute(query, tuple(map(_stored, values))).fetchall())
+        return [tuple(map(_restored, row)) for row in found]
 
     def _open(self) -> None:
         try:
@@ -320,3 +321,17 @@ class Database:
 
 class _NewerSchemaError(Exception):
     pass
+
+
+def _stored(value: Any) -> Any:
+    """What SQLite takes: text with halves of surrogate pairs, as in a folder's name that is not UTF-8, as bytes."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "surrogatepass")
+    return value
+
+
+def _restored(value: Any) -> Any:
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value

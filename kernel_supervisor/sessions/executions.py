@@ -207,7 +207,9 @@ class Executions:
         """
         if execution.kernel_id is not None:
             return self._kernels.runners.get(execution.kernel_id)
-        session = self._sessions.known[execution.session]
+        session = self._sessions.known.get(execution.session)
+        if session is None:
+            return None
         runners = self._kernels.runners.values()
         started = [each for each in runners if each.kernel.record.session == session.name and each.kernel.record.owned]
         if session.kernel_id is None and len(started) == 1:

@@ -59,7 +59,9 @@ def environment_of(interpreter: Interpreter, asker: Asker) -> Environment | None
     if "{connection_file}" in " ".join(interpreter.argv):
         specs = [each for each in discover(asker.where) if each.argv and each.name == interpreter.name]
         return specs[0] if specs else None
-    return describe(interpreter.prefix, asker.where) if interpreter.prefix else None
+    if not interpreter.prefix:
+        return None
+    return describe(interpreter.prefix, asker.where, python=interpreter.argv[0])  # one prefix may hold several
 
 
 def path_there(record: KernelRecord) -> str:

@@ -47,8 +47,8 @@ class Sessions:
     async def keep(self, session: SessionRecord) -> SessionRecord:
         """Commit a session that something is about to happen in; looking at one leaves no trace."""
         if session.name not in self.known:
-            self.known[session.name] = session
             await self._records.save_session(session)
+            self.known.setdefault(session.name, session)
         return self.known[session.name]
 
     def enter(self, session: SessionName, client_id: str) -> int:
