@@ -32,6 +32,7 @@ READY_DEADLINE_S = 60.0
 _ASK_AGAIN_S, _ASK_SERVER_AGAIN_S = 0.05, 1.0
 _THEIR_SHARE = 0.75
 """Of the time that a look may take: what the kernel may use of it, so that its answer still arrives."""
+_AS_LONG_AS_IT_TAKES_S = 30 * 86_400.0
 _PASS_S = 2.0
 """How long a question behind what runs is waited for at first, before it is asked again."""
 _INTERRUPT_S = 2.0
