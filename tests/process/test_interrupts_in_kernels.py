@@ -139,6 +139,48 @@ def test_a_cell_that_is_interrupted_before_its_code_is_not_begun(
     assert (kernel.reply["content"]["status"], kernel.reply["content"]["execution_count"]) == ("ok", 3)
 
 
+def test_an_interrupt_takes_no_other_reply_away_and_ends_nothing(short: Callable[[str], Path]) -> None:
+    """ipykernel raises it while it looks for a reply to anything; between two lines of its own the kernel ends."""
+    code = """import os, signal
+kernel = get_ipython().kernel
+kernel_info, complete = kernel.shell_handlers["kernel_info_request"], kernel.shell.Completer.completions
+def interrupted(*args):
+    os.kill(os.getpid(), signal.SIGINT)
+    return kernel_info(*args)
+def slow(*args):
+    os.kill(os.getpid(), signal.SIGINT)
+    return complete(*args)
+kernel.shell_handlers["kernel_info_request"] = interrupted
+kernel.shell.Completer.completions = slow
+"""
+    with recorded(short("others")) as kernel:
+        kernel.run(code)
+        assert kernel.reply["content"]["status"] == "ok"
+        info = kernel.client._recv_reply(kernel.client.kernel_info(), timeout=DEADLINE_S)["content"]
+        completed = kernel.client._recv_reply(kernel.client.complete("kern"), timeout=DEADLINE_S)["content"]
+        kernel.run("6 * 7")
+    assert info["status"] == "ok"
+    assert (completed["status"], completed["ename"]) == ("error", "KeyboardInterrupt")
+    assert kernel.reply["content"]["status"] == "ok"
+
+
+def test_a_cell_has_its_reply_where_ipython_itself_fails(short: Callable[[str], Path]) -> None:
+    """As it does where an interrupt comes while it hands on an error: "cannot access local variable 'result'"."""
+    code = """shell = get_ipython()
+def broken(*args, **more):
+    del shell.run_cell
+    raise UnboundLocalError("result")
+shell.run_cell = broken
+"""
+    with recorded(short("fails")) as kernel:
+        kernel.run(code)
+        cell = kernel.run("'not run'")
+        reply, outputs = kernel.reply["content"], fold(kernel.items(cell)).outputs
+        kernel.run("6 * 7")
+    assert (reply["status"], reply["ename"], outputs[0]["ename"]) == ("error", "UnboundLocalError", "UnboundLocalError")
+    assert (kernel.reply["content"]["status"], kernel.reply["content"]["execution_count"]) == ("ok", 3)
+
+
 def test_a_cells_own_code_sees_the_handler_that_ipykernel_sets(short: Callable[[str], Path]) -> None:
     with recorded(short("sees")) as kernel:
         cell = kernel.run("import signal\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)")
