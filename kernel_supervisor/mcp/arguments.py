@@ -71,7 +71,7 @@ class Inspect(Arguments):
     """kernel_inspect."""
 
     var_name: Annotated[str, Field(description="a name, attribute or item: df, df.columns, model.layers[0]")]
-    detail: Annotated[str, Field(description='"source" for source code')] = ""
+    detail: Annotated[Literal["", "source"], Field(description='"source" for source code')] = ""
     session: Session = ""
 
 

@@ -25,6 +25,7 @@ from kernel_supervisor.sessions.ticket import Ticket
 PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
 _THREAD_FROM = 1_000_000
+_LATE_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ class Call:
         session = await self.supervisor.sessions.of(self.caller.asker, wanted)
         self._note_company(session)
         self._note_restart(session)
+        self._note_late_output(session)
         await self._note_notebook(session)
         return session
 
@@ -105,6 +107,22 @@ class Call:
                 f"kernel {record.id} was restarted since your last call: its variables are gone, the history is kept"
             )
         self.caller.generations[record.id] = record.generation
+
+    def _note_late_output(self, session: SessionRecord) -> None:
+        """What a thread, a task or a process that a cell left behind printed stands in no later cell's result."""
+        runner, late = self.supervisor.sessions.runner_of(session), self.caller.late
+        joined = session.name in late
+        late[session.name] = 0
+        if runner is None:
+            return
+        finished, kernel = runner.finished, runner.kernel.record.id
+        numbers = finished.went_on_since(late.get(kernel, 0 if joined else finished.times))
+        late[kernel] = finished.times
+        if numbers:
+            which = ", ".join(map(str, numbers[-_LATE_SHOWN:]))
+            self.caller.notices.append(
+                f"execution {which} showed more after it had ended: kernel_output(execution_id={numbers[-1]})"
+            )
 
     async def _note_notebook(self, session: SessionRecord) -> None:
         """It stays on record until the client calls again: an answer may never arrive where the daemon dies."""

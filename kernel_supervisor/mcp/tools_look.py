@@ -96,9 +96,9 @@ async def kernel_list_vars(call: Call, args: a.ListVars) -> Answer:
     if found["status"] != "ok":
         raise RefusedError(f"{found['ename']}: {found['evalue']}")
     rows = [row for row in found["variables"] if _wanted(row, args)]
-    text = _listed(rows, int(found.get("left_out", 0)))
+    nothing = "no variable matches; kernel_list_vars() lists all" if args.filter or args.type else "no variables yet"
     return Answer(
-        text=text if rows else "no variables" + (" match" if found["variables"] else " yet"),
+        text=_listed(rows, int(found.get("left_out", 0))) if rows else nothing,
         facts={"variables": rows},
     )
 

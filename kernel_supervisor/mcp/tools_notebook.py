@@ -55,12 +55,14 @@ async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
     choice = Choice(only=args.only, first=_entry_id(args.first), last=_entry_id(args.last))
     if args.autosave and choice != Choice():
         raise RefusedError("autosave keeps the whole session: leave out only, first and last")
+    stem, suffix = os.path.splitext(args.path)
+    exported = suffix.lower() in (".html", ".pdf")
     wanted = saving.Wanted(
-        path=args.path,
+        path=stem if exported else args.path,
         directory=call.caller.asker.cwd,
         umask=call.caller.asker.surroundings.umask,
-        html=args.save_html,
-        pdf=args.save_pdf,
+        html=args.save_html or suffix.lower() == ".html",
+        pdf=args.save_pdf or suffix.lower() == ".pdf",
         overwrite=args.overwrite,
         choice=choice,
         theme=args.theme,

@@ -118,7 +118,8 @@ async def kernel_history(call: Call, args: a.History) -> Answer:
     ]
     facts = {"session": session.name, "entries": [_entry_facts(call, entry) for entry in entries]}
     if not rows:
-        return Answer(text=f"Nothing was run in session {session.name} yet.", facts=facts)
+        nothing = f"Nothing that contains {args.filter!r}" if args.filter else "Nothing"
+        return Answer(text=f"{nothing} was run in session {session.name} yet.", facts=facts)
     text = table(["execution", "status", "cell", "when", "client", "code"], rows)
     return Answer(
         text=f"Session {session.name}. kernel_output(execution_id=…) shows what one printed.\n{plain(text)}",

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from kernel_supervisor.core.model import Execution, Message
+from kernel_supervisor.core.model import Execution, ExecutionId, Message
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.sessions.reading import log_size
 
@@ -26,6 +26,9 @@ class Finished:
         self._save = save
         self._executions: OrderedDict[str, Execution] = OrderedDict()
         self._late: dict[str, asyncio.TimerHandle] = {}
+        self._went_on: OrderedDict[ExecutionId, int] = OrderedDict()
+        self.times = 0
+        """How often one of them turned out to have gone on."""
 
     def __contains__(self, msg_id: object) -> bool:
         """Whether that execution is over, and was not long ago."""
@@ -44,6 +47,11 @@ class Finished:
         for msg_id in await asyncio.to_thread(_printed_late, executions):
             self.hear(msg_id)
 
+    def went_on_since(self, times: int) -> list[ExecutionId]:
+        """Those that have shown more since `times` was so small."""
+        times = times if times <= self.times else 0  # of another runner of the same kernel
+        return [number for number, at in self._went_on.items() if at > times]
+
     def hear(self, msg_id: str) -> None:
         """One of them printed: what belongs to it in the log is longer, and committed soon."""
         if msg_id not in self._late:
@@ -57,6 +65,10 @@ class Finished:
         region = replace(execution.region, end=log_size(execution.region.log))
         self._executions[msg_id] = replace(execution, region=region)
         self._save(self._executions[msg_id])
+        self.times += 1
+        self._went_on[execution.id] = self.times
+        while len(self._went_on) > REMEMBERED:
+            self._went_on.popitem(last=False)
 
     def close(self) -> None:
         """Wait for no more."""

@@ -70,6 +70,7 @@ async def test_the_list_is_narrowed_by_name_and_type(desk: Home, era: str) -> No
     assert {row["name"] for row in named.facts["variables"]} == {"math", "matrix"}
     assert [row["name"] for row in typed.facts["variables"]] == ["count"]
     assert none.facts["variables"] == []
+    assert none.text == "no variable matches; kernel_list_vars() lists all"
     assert not none.is_error
 
 

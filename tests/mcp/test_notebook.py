@@ -55,6 +55,15 @@ async def test_relative_paths_start_in_the_clients_directory_not_the_kernels(des
     assert len(_read(below / "deep/er/analysis.ipynb").cells) == 1
 
 
+async def test_a_path_that_ends_in_html_asks_for_html(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("'the value'")
+        saved = await session.call("kernel_save_notebook", path="report.v2.html")
+    assert Path(saved.facts["path"]) == (desk.project / "report.v2.ipynb").resolve()
+    assert "the value" in (desk.project / "report.v2.html").read_text()
+    assert not list(desk.project.glob("*.html.ipynb"))
+
+
 async def test_a_file_of_somebody_elses_is_not_overwritten_unasked(desk: Home, era: str) -> None:
     path = desk.project / "analysis.ipynb"
     path.write_text("mine")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import io
 
+import anyio
 import pytest
 from PIL import Image
 
-from tests.support import Home
+from tests.support import DEADLINE_S, Home
 
 pytestmark = pytest.mark.anyio
 _PLOT = "import matplotlib.pyplot as plt; plt.plot([1, 3, 2])"
@@ -42,6 +43,30 @@ async def test_a_cell_that_raises_is_an_ordinary_result_and_the_session_goes_on(
     assert "return a / b" in result.text, "the traceback points at the line"
     assert "\x1b" not in result.text
     assert after.text.splitlines()[-1] == "7"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import asyncio\nasync def late():\n    while not os.path.exists('gate'): await asyncio.sleep(0.01)\n"
+        "    print('it came late')\ntask = asyncio.create_task(late())",
+        "def late():\n    while not os.path.exists('gate'): time.sleep(0.01)\n    print('it came late')\n"
+        "threading.Thread(target=late).start()",
+    ],
+    ids=["task", "thread"],
+)
+async def test_output_after_the_end_of_its_cell_is_said_to_be_there_once(desk: Home, era: str, code: str) -> None:
+    async with desk.client(era) as session:
+        number = (await session.run(f"import os, threading, time\n{code}")).facts["execution_id"]
+        (desk.project / "gate").touch()
+        with anyio.fail_after(DEADLINE_S):
+            while "it came late" not in (await session.call("kernel_output", execution_id=number)).text:
+                pass
+        told = await session.run("'the next one'")
+        after = await session.run("'and another'")
+    note = f"note: execution {number} showed more after it had ended: kernel_output(execution_id={number})"
+    assert note in told.text.split("\n")
+    assert "showed more" not in after.text
 
 
 async def test_figures_and_output_from_before_the_error_are_shown(desk: Home, era: str) -> None:
