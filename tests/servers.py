@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -213,10 +214,10 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def wire(target: int) -> AsyncIterator[Wire]:
+async def wire(target: int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
     """A relay on a port of its own."""
     relay = Wire(target)
-    server = await asyncio.start_server(relay._serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(relay._serve, host, 0, ssl=tls)
     relay.port = server.sockets[0].getsockname()[1]
     try:
         yield relay

@@ -214,3 +214,10 @@ class KernelRecord:
     def ended(self) -> bool:
         """Whether it is known to be gone."""
         return self.ended_at is not None
+
+    @property
+    def way_on(self) -> str:
+        """What a session can do whose kernel it was, once it is gone."""
+        if self.owned:
+            return "kernel_restart gives this session a fresh kernel"
+        return "kernel_detach returns to the session's default kernel"

@@ -193,7 +193,7 @@ class Call:
             behind=behind,
             notices=tuple(notices),
             question=question,
-            advice=self._advice(execution, behind),
+            advice=await self._advice(execution, behind),
             cells=await self.supervisor.executions.cells_of(execution) if _has_error(folded.outputs) else {},
         )
         if weight(view) > _THREAD_FROM:
@@ -204,9 +204,12 @@ class Call:
         rendered = finish(draft, images)
         return Answer(content=rendered.content, facts=machine(view, rendered))
 
-    def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[str, ...]:
-        if execution.status == "dead":
-            return ("kernel_restart gives this session a fresh kernel.",)
+    async def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[str, ...]:
+        if execution.status == "dead" and execution.kernel_id is not None:
+            record = await self.supervisor.records.kernel(execution.kernel_id)
+            runner = self.supervisor.kernels.runners.get(execution.kernel_id)
+            lives = runner is not None and runner.kernel.alive  # as another process, which others started
+            return (f"{record.way_on}.",) if record is not None and (record.owned or not lives) else ()
         ticket = self.supervisor.executions.tickets.get(behind[0]) if behind else None
         if ticket is not None and ticket.question is not None:
             return (f"Execution {behind[0]}, before it, asks{ways_to_answer(behind[0], ticket.question)}",)

@@ -68,7 +68,7 @@ async def _status_without_kernel(
 ) -> Answer:
     if record is not None:
         facts |= {"state": "dead", "end_reason": record.end_reason}
-        text = f"session {session.name}: its kernel is dead: {record.end_reason}. kernel_restart gives a fresh one."
+        text = f"session {session.name}: its kernel is dead: {record.end_reason}. {record.way_on}."
         return Answer(text=text, facts=facts)
     interpreter = await asyncio.to_thread(call.supervisor.sessions.default_interpreter, call.caller.asker)
     facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}
@@ -349,5 +349,6 @@ async def kernel_detach(call: Call, args: a.NoArguments) -> Answer:
         return Answer(text="this session is in its default kernel already", facts={"kernel_id": session.kernel_id})
     after = await call.supervisor.leave(session, call.client)
     where = f"kernel {after.kernel_id}" if after.kernel_id else "the next kernel_exec starts it"
-    text = f"left kernel {record.id}, which runs on; back in the default kernel ({where})"
+    what = "is gone" if record.ended else "runs on"
+    text = f"left kernel {record.id}, which {what}; back in the default kernel ({where})"
     return Answer(text=text, facts={"kernel_id": after.kernel_id, "left": record.id})

@@ -169,7 +169,9 @@ async def choose(wanted: str, env: Mapping[str, str], directory: str, servers: S
         return await _with_server(kernel, env, servers)
     if "://" in wanted:
         server, rest = await servers.meant(wanted)
-        return await _by_page(server, rest, env)
+        kernel = await _by_page(server, rest, env)
+        await servers.keep(server)
+        return kernel
     name, colon, rest = wanted.partition(":")
     named = await servers.named(name) if colon else None
     if named is not None:

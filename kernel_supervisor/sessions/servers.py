@@ -63,11 +63,9 @@ class Servers:
         self.news.set()
         self.news = asyncio.Event()
 
-    def _tell(self, name: str, url: str) -> Server:
+    def _tell(self, name: str, url: str) -> None:
         base, token = _parted(url)
-        server = Server(name=name or base, url=base, token=token)
-        self._told[_key(base)] = server
-        return server
+        self._told[_key(base)] = Server(name=name, url=base, token=token)
 
     async def all(self) -> list[Server]:
         """Every server there is, each once: the configured ones first."""
@@ -106,21 +104,26 @@ class Servers:
     async def meant(self, url: str) -> tuple[Server, str]:
         """The server that somebody's URL belongs to, and what stands behind its base. Raises RefusedError.
 
-        A token in the URL is kept in memory, for as long as this daemon lives.
+        What is new in it, a token for instance, is forgotten unless it is given to `keep`.
         """
         whole, token = _parted(url)
+        parts = urlsplit(whole)
         known = [server for server in await self._known() if _key(whole).startswith(_key(server.url))]
         if known:
             server = max(known, key=lambda each: len(_key(each.url)))
-            base_length = len(urlsplit(server.url).path)
         else:
-            base_length = len(_base_path(urlsplit(whole).path))
-            server = self._tell("", urlunsplit((*urlsplit(whole)[:2], urlsplit(whole).path[:base_length], "", "")))
+            base = urlunsplit((*parts[:2], _base_path(parts.path), "", ""))
+            server = Server(name=base, url=base)
         if token:
             server = replace(server, token=token, trouble="")
+        return await self._with_keyring(server), unquote(parts.path[len(urlsplit(server.url).path) :]).strip("/")
+
+    async def keep(self, server: Server) -> None:
+        """Know a server that turned out to be one, and the token that it took, for as long as this daemon lives."""
+        known = [each for each in await self._known() if _key(each.url) == _key(server.url)]
+        if not known or (await self._with_keyring(known[0])).token != server.token:
             self._told[_key(server.url)] = server
             self._announce()
-        return await self._with_keyring(server), unquote(urlsplit(whole).path[base_length:]).strip("/")
 
     def _configured(self) -> Iterator[Server]:
         """Those of the configuration file. Blocks on it."""
@@ -169,12 +172,13 @@ def _announced(path: Path) -> Server | None:
 
 
 def _joined(first: Server, second: Server) -> Server:
-    """One server, of which two places tell."""
+    """One server, of which two places tell. One that runs here knows its own token best: each start gives another."""
     named = first if first.name != first.url else second
+    own = second.token if second.root else ""
     return replace(
         first,
         name=named.name,
-        token=first.token or second.token,
+        token=own or first.token or second.token,
         root=first.root or second.root,
         trouble=first.trouble and second.trouble,
     )

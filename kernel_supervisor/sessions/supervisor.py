@@ -70,6 +70,8 @@ class Supervisor:
             record = await self.sessions.kernel_record(await self.sessions.keep(session))
             if record is None:
                 raise RefusedError("this session has no kernel yet: the first kernel_exec starts one")
+            if not record.owned and record.ended:
+                raise RefusedError("this kernel was somebody else's, and is gone: kernel_detach leaves it")
             if not record.owned and not record.server:
                 raise RefusedError("this kernel was started by somebody else: restart it there, or kernel_detach first")
             if not record.owned and not force:

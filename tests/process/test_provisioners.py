@@ -1,4 +1,4 @@
-"""A kernel that a provisioner places: over ssh, by sshpyk, on this machine's own sshd."""
+"""A kernel that a provisioner places: over ssh, by sshpyk and gateway_provisioners, on this machine's own sshd."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support import Home, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
+HERE = "127.0.0.1" if sys.platform == "darwin" else "127.0.0.2"
+"""Another name for this machine: gateway_provisioners does not take its usual one for a remote one."""
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"])
 
 
@@ -27,7 +30,8 @@ def ssh(home: Home) -> Iterator[Path]:
         pytest.skip("there is no sshd: apt-get install openssh-server")
     folder = home.project.parent / "ssh"
     folder.mkdir()
-    for key in ("host", "user"):
+    (folder / ".ssh").mkdir(mode=0o700)
+    for key in ("host", ".ssh/id_ed25519"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -35,14 +39,18 @@ def ssh(home: Home) -> Iterator[Path]:
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nListenAddress {HERE}\nHostKey {folder}/host\n"
+        f"AuthorizedKeysFile {folder}/.ssh/id_ed25519.pub\n"
         "StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\n"
     )
     (folder / "config").write_text(
-        f"Host there\nHostName 127.0.0.1\nPort {port}\nIdentityFile {folder}/user\nUserKnownHostsFile /dev/null\n"
-        f"StrictHostKeyChecking no\nLogLevel ERROR\nBatchMode yes\nControlMaster auto\nControlPath {folder}/cm\n"
+        f"Host there\nHostName 127.0.0.1\nPort {port}\nIdentityFile {folder}/.ssh/id_ed25519\n"
+        f"UserKnownHostsFile /dev/null\nStrictHostKeyChecking no\nLogLevel ERROR\nBatchMode yes\n"
+        f"ControlMaster auto\nControlPath {folder}/cm\n"
         "ControlPersist 60\n"
     )
+    (folder / ".ssh" / "known_hosts").write_text(f"[{HERE}]:{port} {(folder / 'host.pub').read_text()}")
+    (folder / "port").write_text(str(port))
     command = folder / "ssh"
     command.write_text(f'#!/bin/sh\nexec ssh -F {folder}/config "$@"\n')
     command.chmod(0o700)
@@ -104,6 +112,49 @@ async def test_a_kernel_over_ssh_from_start_to_end(home: Home, ssh: Path) -> Non
     for process in (pid, again):
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+def gateway(home: Home, ssh: Path) -> dict[str, str]:
+    """The environment of a client that has the kernelspec that gateway_provisioners makes for hosts behind ssh."""
+    folder, prefix = ssh.parent, home.project / "prefix"
+    options = ["--kernel-name=far", f"--remote-hosts={HERE}", "--unauthorized-users=nobody", "--prefix", str(prefix)]
+    command = [sys.executable, "-m", "gateway_provisioners.cli.ssh_specapp", "install", *options]
+    subprocess.run(command, check=True, capture_output=True)
+    file = prefix / "share/jupyter/kernels/far/kernel.json"
+    spec = json.loads(file.read_text())
+    spec["argv"][0] = sys.executable
+    file.write_text(json.dumps(spec))
+    (home.project / "runtime").mkdir()
+    jupyter = {"JUPYTER_PATH": str(prefix / "share/jupyter"), "JUPYTER_RUNTIME_DIR": str(home.project / "runtime")}
+    port = (folder / "port").read_text()
+    return {**jupyter, "HOME": str(folder), "GP_SSH_PORT": port, "GP_KERNEL_LOG_DIR": str(folder)}
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="it has one address on loopback")
+async def test_a_kernel_of_gateway_provisioners_from_start_to_end(home: Home, ssh: Path) -> None:
+    started = home.project / "started"
+    async with home.client(env=gateway(home, ssh)) as session:
+        assert "far" in [each["name"] for each in (await session.call("kernel_list_envs")).facts["environments"]]
+        used = await session.call("kernel_use_env", env_name="far")
+        assert not used.is_error, used.text
+        assert HERE in (await session.run("import os\nx = 41\nos.environ['SSH_CONNECTION']")).text
+        killed = home.kill_daemon()
+        await until(lambda: (daemon := home.daemon()) and daemon.pid != killed, "another daemon")
+        assert (await session.run("x + 1")).text.endswith("42")
+        code = f"open({str(started)!r}, 'w').close()\nwhile True: pass"
+        begun = await session.call("kernel_exec", code=code, wait=False)
+        await until(started.exists, "the cell runs")
+        assert (await session.call("kernel_interrupt")).facts["stopped"]
+        ended = await session.call("kernel_output", execution_id=begun.facts["execution_id"], wait=60)
+        assert "KeyboardInterrupt" in ended.text
+        before = int((await session.run("os.getpid()")).text.splitlines()[-1])
+        assert not (await session.call("kernel_restart")).is_error
+        assert (await session.run("'x' in globals()")).text.endswith("False")
+        again = int((await session.run("import os\nos.getpid()")).text.splitlines()[-1])
+        assert not (await session.call("kernel_shutdown", kernel_id=used.facts["kernel_id"])).is_error
+    assert home.cli("stop", "--kernels").returncode == 0
+    await until(lambda: not home.daemons(), "its threads do not keep the daemon")
+    await until(lambda: not any(map(psutil.pid_exists, (before, again))), "the kernels are gone")
 
 
 async def test_a_provisioner_that_fails_is_named(home: Home) -> None:

@@ -108,9 +108,14 @@ async def test_its_end_by_others_ends_the_cell_and_is_told(
         ended = await session.call("kernel_output", execution_id=begun.facts["execution_id"], wait=60)
         assert ended.facts["status"] == "dead", ended.text
         assert "has no kernel" in ended.text
+        assert "kernel_detach returns to the session's default kernel" in ended.text
         refused = await session.call("kernel_exec", code="1")
         assert refused.is_error
-        await session.call("kernel_detach")
+        assert "kernel_detach returns to the session's default kernel" in refused.text
+        restarted = await session.call("kernel_restart", force=True)
+        assert restarted.is_error
+        assert "is gone: kernel_detach leaves it" in restarted.text
+        assert "which is gone" in (await session.call("kernel_detach")).text
         assert (await session.run("1")).text.endswith("1")
 
 
