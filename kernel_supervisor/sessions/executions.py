@@ -77,6 +77,7 @@ class Executions:
         ticket, fresh = await self._commit(session, "code", code, client, call_key, runner, replaces=replaces)
         if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
             return self.tickets.get(ticket.execution.id, ticket), False
+        ticket.sent = ticket.execution.status == "running" and not fresh
         self.tickets[ticket.execution.id] = ticket
         return ticket, True
 
@@ -166,6 +167,7 @@ class Executions:
 
     async def _forget_when_settled(self, ticket: Ticket) -> None:
         await ticket.settled.wait()
+        await ticket.committed.wait()  # a call that is sent again meanwhile may have read that it runs
         self.tickets.pop(ticket.execution.id, None)
 
     async def take_up(self, execution: Execution) -> None:

@@ -226,6 +226,7 @@ class Others:
             region=replace(ticket.execution.region, end=end),
         )
         await self._records.save_execution(ticket.execution)
+        ticket.committed.set()
         del watch.running[str(ticket.execution.msg_id)]
         watch.runner.finished.add(ticket.execution)
         watch.runner.last_used = time.time()

@@ -314,9 +314,15 @@ class Runner:
             region=region,
         )
         # The caller need not wait for this commit: were it lost, the next daemon would find the end in the log.
-        self._hold(self._save(ticket.execution), f"end of execution {ticket.execution.id}")
+        self._hold(self._commit_end(ticket), f"end of execution {ticket.execution.id}")
         self.last_used = time.time()
         ticket.settle()
+
+    async def _commit_end(self, ticket: Ticket) -> None:
+        try:
+            await self._save(ticket.execution)
+        finally:
+            ticket.committed.set()
 
     # Messages
 

@@ -20,7 +20,9 @@ class Ticket:
 
     execution: Execution
     settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once its status is final and committed."""
+    """Set once its status is final."""
+    committed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the records have its final status, too."""
     attention: asyncio.Event = field(default_factory=asyncio.Event)
     """Set, and put aside for the next one, when those who wait are to look up: it is settled, it asks something or asks
     no longer, or the daemon stops."""
