@@ -39,6 +39,7 @@ from kernel_supervisor.sessions.placing import (
     ON_SERVER,
     env_there,
     furnished,
+    overlay_of,
     path_there,
     place_of,
     with_process,
@@ -300,7 +301,9 @@ class Kernels:
                 self._record(record.id, record.session, record.interpreter, record.directory, record.generation + 1),
                 asker,
             )
-        surroundings = None
+        surroundings, overlay = None, ""
+        if record.overlay:  # it may be gone from the cache, or there may be an ipykernel by now
+            overlay = await asyncio.to_thread(overlay_of, record.interpreter, asker, self._paths.cache, silent)
         if runner is not None:
             with contextlib.suppress(OSError, ValueError):
                 key = str((await asyncio.to_thread(links.connection_of, record))["key"])
@@ -312,7 +315,7 @@ class Kernels:
         if surroundings is None:
             place = await asyncio.to_thread(furnished, fresh.interpreter, asker, self._paths.cache, silent)
             surroundings = place.surroundings
-        return await self._launch(replace(fresh, overlay=record.overlay), surroundings, key)
+        return await self._launch(replace(fresh, overlay=overlay), surroundings, key)
 
     async def _restart_on_server(self, runner: Runner) -> Runner:
         """A fresh process under the same id there. The new generation is committed first."""

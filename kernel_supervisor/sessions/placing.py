@@ -42,16 +42,23 @@ def furnished(interpreter: Interpreter, asker: Asker, cache: str, tell: Progress
     if environment is None:
         return Furnished(interpreter=interpreter, surroundings=asker.surroundings)
     argv = tuple(part.replace("{resource_dir}", environment.resource_dir) for part in interpreter.argv)
-    env, overlay = asker.surroundings.env, ""
+    overlay = overlay_of(interpreter, asker, cache, tell)
+    surroundings = replace(asker.surroundings, env=activate(environment, asker.surroundings.env))
+    return Furnished(interpreter=replace(interpreter, argv=argv), surroundings=surroundings, overlay=overlay)
+
+
+def overlay_of(interpreter: Interpreter, asker: Asker, cache: str, tell: Progress) -> str:
+    """The overlay that a kernel of this interpreter needs as things stand, empty for none. Blocks and raises as
+    `furnished`."""
+    environment = environment_of(interpreter, asker)
+    if environment is None or environment.argv or environment.language != "python" or environment.ipykernel:
+        return ""
 
     def hear(line: str) -> None:
         log.info("overlay: %s", line)
         tell(line)
 
-    if not environment.argv and environment.language == "python" and not environment.ipykernel:
-        overlay = str(ensure_overlay(environment, Path(cache), hear, env))
-    surroundings = replace(asker.surroundings, env=activate(environment, env))
-    return Furnished(interpreter=replace(interpreter, argv=argv), surroundings=surroundings, overlay=overlay)
+    return str(ensure_overlay(environment, Path(cache), hear, asker.surroundings.env))
 
 
 def environment_of(interpreter: Interpreter, asker: Asker) -> Environment | None:

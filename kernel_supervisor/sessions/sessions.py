@@ -142,6 +142,6 @@ class Sessions:
         record = await self._records.kernel(session.kernel_id)
         if record is not None and record.ended:
             raise RefusedError(
-                f"{record.end_reason.splitlines()[0]}. Its variables are gone. {record.way_on}; "
+                f"{record.end_reason.splitlines()[0].rstrip('.')}. Its variables are gone. {record.way_on}; "
                 "kernel_history shows what was run."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -128,6 +129,25 @@ async def test_a_default_kernel_that_borrows_its_ipykernel_says_so_once(desk: Ho
     for said in (text, second.text):
         assert str(prefix) in said
     assert "borrows one" not in second.text
+
+
+async def test_a_restart_fetches_an_ipykernel_that_is_gone_from_the_cache_or_takes_the_environments_own(
+    desk: Home,
+) -> None:
+    prefix = desk.project / ".venv"
+    venv.create(prefix, with_pip=False, symlinks=True)
+    async with desk.client() as session:
+        used = await session.call("kernel_use_env", env_name=str(prefix))
+        assert not used.is_error, used.text
+        shutil.rmtree(desk.path / "cache")
+        restarted = await session.call("kernel_restart")
+        assert not restarted.is_error, restarted.text
+        assert str(desk.path / "cache") in (await session.run("import ipykernel; ipykernel.__file__")).text
+        uv = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", str(prefix / "bin/python")]
+        subprocess.run([*uv, "ipykernel==7.3.0"], check=True)
+        assert not (await session.call("kernel_restart")).is_error
+        assert str(prefix) in (await session.run("import ipykernel; ipykernel.__file__")).text
+        assert (await session.call("kernel_status")).facts["ipykernel"] == "7.3.0"
 
 
 async def test_environments_are_listed_with_what_they_have(desk: Home, environment: Path, era: str) -> None:
