@@ -240,12 +240,13 @@ class Kernel:
     async def teach(self) -> str:
         """Give a kernel that our recorder did not start what is not in it yet, without a trace in its history.
 
-        That is `lookup`, `questions` and `place`. It has them once it is idle; until then looking is not answered.
+        That is `coroutines`, `lookup`, `questions` and `place`. It has them once it is idle; until then looking is not
+        answered.
         All in one request, since some ipykernels do not bear two at a time. The version of its ipykernel, empty where
         a connection broke before the kernel told it.
         """
         content = {
-            "code": " or ".join(map(_lesson, ("lookup", "questions", "place"))),
+            "code": " or ".join(map(_lesson, ("coroutines", "lookup", "questions", "place"))),
             "silent": True,
             "store_history": False,
             "user_expressions": {"version": "__import__('ipykernel').__version__"},

@@ -325,6 +325,7 @@ def main() -> None:
     recorder = attempt(Recorder, options.log, options.limit)
     if recorder is not None:
         attempt(recorder.attach, app.session)
+    attempt(lambda: load_beside("coroutines").install(app.kernel))
     attempt(run_each_once, app.kernel)
     attempt(lambda: load_beside("interrupts").install(app.kernel))
     attempt(lambda: load_beside("questions").install(app.kernel))

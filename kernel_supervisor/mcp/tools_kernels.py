@@ -349,6 +349,8 @@ async def kernel_detach(call: Call, args: a.NoArguments) -> Answer:
         return Answer(text="this session is in its default kernel already", facts={"kernel_id": session.kernel_id})
     after = await call.supervisor.leave(session, call.client)
     where = f"kernel {after.kernel_id}" if after.kernel_id else "the next kernel_exec starts it"
-    what = "is gone" if record.ended else "runs on"
+    runner = call.supervisor.kernels.runners.get(record.id)
+    reached = runner is not None and not runner.kernel.trouble
+    what = "is gone" if record.ended else "runs on" if reached else "is out of reach"
     text = f"left kernel {record.id}, which {what}; back in the default kernel ({where})"
     return Answer(text=text, facts={"kernel_id": after.kernel_id, "left": record.id})

@@ -20,15 +20,24 @@ WEDGES = "7.0.1"
 """Two shell requests at a time can stop it from answering: https://github.com/ipython/ipykernel/issues/1529."""
 
 
-@pytest.fixture(scope="module")
-def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+OLD = {"5.5.6": "answers nothing while a cell runs", "6.0.3": "has no subshells", "6.31.0": "has no subshells"}
+
+
+def with_ipykernel(place: Path, version: str) -> Path:
     """An environment with that ipykernel."""
-    place = tmp_path_factory.mktemp("old") / "wedging"
     uv = [sys.executable, "-m", "uv"]
     subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(place)], check=True)
-    python = str(place / "bin/python")
-    subprocess.run([*uv, "pip", "install", "-q", "--python", python, f"ipykernel=={WEDGES}"], check=True)
+    python, wanted = str(place / "bin/python"), [f"ipykernel=={version}"]
+    if version < "6.2":
+        wanted += ["jupyter_client<8", "ipython<9", "setuptools<81", "ipython_genutils"]  # as they were then
+    subprocess.run([*uv, "pip", "install", "-q", "--python", python, *wanted], check=True)
     return place
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the one that wedges."""
+    return with_ipykernel(tmp_path_factory.mktemp("old") / "wedging", WEDGES)
 
 
 @contextmanager
@@ -58,6 +67,36 @@ async def test_a_kernel_of_ours_says_that_two_clients_can_wedge_it(home: Home, p
         assert status.facts["ipykernel"] == WEDGES
         assert f"ipykernel {WEDGES}: two requests at the same time" in status.text
         assert "7.4 or later" in status.text
+
+
+@pytest.mark.parametrize("version", OLD)
+async def test_older_ones_work_and_what_they_lack_is_said(home: Home, tmp_path: Path, version: str) -> None:
+    prefix = with_ipykernel(tmp_path / "old", version)
+    started = home.project / "started"
+    async with home.client() as session:
+        used = await session.call("kernel_use_env", env_name=str(prefix))
+        assert not used.is_error, used.text
+        assert (await session.run("import ipykernel; x = 41; ipykernel.__version__")).text.endswith(f"'{version}'")
+        assert f"ipykernel {version}: it {OLD[version]}" in (await session.call("kernel_status")).text
+        assert "41" in (await session.call("kernel_list_vars")).text
+        code = f"import time\nopen({str(started)!r}, 'w').close()\nwhile True: time.sleep(0.05)"
+        begun = await session.call("kernel_exec", code=code, wait=False)
+        await until(started.exists, "the cell runs")
+        assert (await session.call("kernel_interrupt")).facts["stopped"]
+        ended = await session.call("kernel_output", execution_id=begun.facts["execution_id"], wait=60)
+        assert ended.facts["status"] == "error"
+        assert "KeyboardInterrupt" in ended.text
+        assert (await session.run("print('printed'); x + 1")).text.endswith("printed\nOut[3]: 42")
+
+
+async def test_an_older_kernel_of_somebodys_is_worked_in_and_looked_into(home: Home, tmp_path: Path) -> None:
+    prefix = with_ipykernel(tmp_path / "old", "5.5.6")
+    with somebodys(prefix, home.project / "runtime") as file:
+        async with home.client(env={"JUPYTER_RUNTIME_DIR": str(file.parent)}) as session:
+            attached = await session.call("kernel_attach", kernel_id="0a1b2c3d")
+            assert "ipykernel 5.5.6: it answers nothing while a cell runs" in attached.text, attached.text
+            assert (await session.run("x = 41; x + 1")).text.endswith("42")
+            assert "41" in (await session.call("kernel_list_vars")).text
 
 
 async def test_somebodys_kernel_says_it_when_it_is_attached_and_later(home: Home, prefix: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
@@ -83,6 +84,10 @@ async def test_a_server_is_reached_over_ipv6(home: Home, server: JupyterServer, 
         assert not attached.is_error, attached.text
         assert attached.facts["server"] == f"http://[::1]:{relay.port}/"
         assert (await session.run("40 + 2")).text.endswith("42")
+        relay.cut()
+        while (await session.call("kernel_status")).facts["state"] != "unreachable":  # noqa: ASYNC110 - only a call tells
+            await asyncio.sleep(0.05)
+        assert "which is out of reach" in (await session.call("kernel_detach")).text
 
 
 async def test_a_certificate_is_checked_and_one_that_is_trusted_opens_the_server(
