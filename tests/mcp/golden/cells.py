@@ -97,7 +97,7 @@ CELLS = [
         name="markdown-of-an-object",
         code="class B:\n    def _repr_markdown_(self): return '**B**'\n    def __repr__(self): return 'plain B'\nB()",
     ),
-    Cell(name="repr-that-raises", code="class C:\n    def __repr__(self): raise ValueError('no words')\nC()"),
+    Cell(name="repr-that-raises", code="class C:\n    def __repr__(self):\n        raise ValueError('no words')\nC()"),
     # Images
     Cell(name="plot", code="import matplotlib.pyplot as plt\nplt.plot([1, 3, 2]);"),
     Cell(name="plot-between-text", code="print('before')\nplt.plot([1, 2])\nplt.show()\nprint('after')"),
