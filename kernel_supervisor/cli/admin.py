@@ -19,11 +19,14 @@ def status(command: Command) -> int:
     """Whether a daemon runs; 3 where none does."""
     try:
         facts = command.connection().request("supervisor/status", {}, deadline_s=10)
-    except NoDaemonError as error:
+    except NoDaemonError:
         if command.options.json:
             print_json({"running": False, "state": command.paths.state})
         else:
-            print(f"{error}. Kernels it left run on; any client or `kernel-supervisor start` finds them again.")
+            print(
+                "no daemon is running. Kernels it left run on; "
+                "any client or `kernel-supervisor start` finds them again."
+            )
         return NO_DAEMON
     facts = {key: value for key, value in facts.items() if not key.startswith("_") and key != "resultType"}
     if command.options.json:
@@ -35,10 +38,14 @@ def status(command: Command) -> int:
 
 def _print_status(facts: dict[str, Any]) -> None:
     up = span(time.time() - facts["started_at"])
-    print(f"the daemon runs: version {facts['version']}, pid {facts['pid']}, up {up}, {facts['kernels']} kernels")
+    print(f"the daemon runs: version {facts['version']}, pid {facts['pid']}, up {up}, {_kernels(facts['kernels'])}")
     print(f"state   {facts['state']}\nsocket  {facts['socket']}\nlog     {facts['log']}")
     for client in facts["clients"]:
         print(f"client  {client['kind']} pid {client['pid']} in {client['directory']}")
+
+
+def _kernels(count: int) -> str:
+    return f"{count} kernel" + "s" * (count != 1)
 
 
 def start(command: Command) -> int:
@@ -102,6 +109,8 @@ def logs(command: Command) -> int:
         path = command.find_kernel(command.options.kernel)["standard_error"]
     with open(path, encoding="utf-8", errors="replace") as file:
         lines = file.readlines()
+        if not lines and command.options.kernel:
+            print(f"kernel {command.options.kernel} wrote nothing to its standard error so far", file=sys.stderr)
         print("".join(lines[-command.options.lines :]), end="", flush=True)
         while command.options.follow:
             more = file.read()

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from kernel_supervisor.cli import questions
 from kernel_supervisor.cli.questions import WAITING
-from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, print_json
+from kernel_supervisor.cli.session import DONE, FAILED, INTERRUPTED, USAGE, Command, for_people, print_json, print_table
+
+_LONGEST = 400_000
+_ADVICE = re.compile(
+    r"(?:Still running|Not begun yet|The cell asks|Execution \d+, before|Library code|Images? \d|\[… |kernel_)"
+)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def execute(command: Command) -> int:
@@ -42,7 +51,9 @@ def _see_through(command: Command, number: int, pressed: list[int]) -> int:
         )
     elif outcome["status"] not in ("ok", "error"):
         print(f"kernel-supervisor: execution {number}: {outcome['status']}. {outcome['reason']}", file=sys.stderr)
-    return DONE if outcome["status"] == "ok" else FAILED
+    if outcome["status"] == "ok":
+        return DONE
+    return INTERRUPTED if outcome.get("interrupted") else FAILED
 
 
 def _submit(command: Command, code: str) -> tuple[dict[str, Any], list[int]]:
@@ -63,7 +74,7 @@ def _submit(command: Command, code: str) -> tuple[dict[str, Any], list[int]]:
 
 
 def _interrupt(command: Command, number: int) -> None:
-    print(command.tool("kernel_interrupt", execution_id=number)[0], file=sys.stderr)
+    print(for_people(command.tool("kernel_interrupt", execution_id=number)[0]), file=sys.stderr)
 
 
 def _code(command: Command) -> str | None:
@@ -95,6 +106,7 @@ def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) 
     """Its end, or its question where that cannot be asked here."""
     connection = command.connection()
     seen: set[str] = set()
+    interrupted = False
 
     def show(text: str) -> None:
         message = json.loads(text)
@@ -111,14 +123,17 @@ def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) 
             if pressed:
                 pressed.clear()
                 raise KeyboardInterrupt
-            return connection.request("supervisor/follow", {"executionId": number}, on_progress=show)
+            outcome = connection.request("supervisor/follow", {"executionId": number}, on_progress=show)
+            return {**outcome, "interrupted": interrupted}
         except questions.Asked:
             asked = questions.open_question(command, number)
             if asked is not None and (silent or not sys.stdin.isatty()):
                 return asked
             if asked is not None and not _ask(command, number, asked):
+                interrupted = True
                 _interrupt(command, number)
         except KeyboardInterrupt:
+            interrupted = True
             _interrupt(command, number)
 
 
@@ -144,22 +159,49 @@ def _show(message: dict[str, Any]) -> None:
             pictures = [mime for mime in data if mime.startswith("image/")]
             print(f"[{pictures[0]}]" if pictures else data.get("text/plain", f"[{', '.join(data)}]"), flush=True)
         case "error":
-            print("\n".join(content["traceback"]) or f"{content['ename']}: {content['evalue']}", file=sys.stderr)
+            text = "\n".join(content["traceback"]) or f"{content['ename']}: {content['evalue']}"
+            print(text if _in_colour() else _COLOUR.sub("", text), file=sys.stderr)
         case _:
             pass
+
+
+def _in_colour() -> bool:
+    """As https://no-color.org has it."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 def history(command: Command) -> int:
     """What was run."""
     text, facts = command.tool("kernel_history", last=command.options.last)
-    print_json(facts) if command.options.json else print(text)
+    if command.options.json:
+        print_json(facts)
+    elif not facts["entries"]:
+        print(text)
+    else:
+        print(f"session {facts['session']}; `kernel-supervisor output EXECUTION` shows what one printed")
+        print_table(["execution", "status", "cell", "when", "client", "code"], list(map(_row, facts["entries"])))
     return DONE
 
 
+def _row(entry: dict[str, Any]) -> list[Any]:
+    count, lines = entry["execution_count"], [line for line in entry["code"].splitlines() if line.strip()] or [""]
+    standing = entry["status"] if entry["kind"] == "code" else entry["kind"]
+    when = time.strftime("%m-%d %H:%M", time.localtime(entry["queued_at"]))
+    client = entry["client"].removeprefix("kernel-supervisor-")
+    code = lines[0] + (f" … ({len(lines)} lines)" if len(lines) > 1 else "")
+    return [entry["execution_id"], standing, "" if count is None else f"In [{count}]", when, client, code]
+
+
 def output(command: Command) -> int:
-    """What an execution showed."""
-    text, facts = command.tool("kernel_output", execution_id=command.options.execution)
-    print_json({**facts, "text": text}) if command.options.json else print(text)
+    """What an execution showed, and with --follow what it shows until it ends."""
+    if command.options.follow:
+        command.connection()
+        return _see_through(command, command.options.execution, [])
+    text, facts = command.tool("kernel_output", execution_id=command.options.execution, max_chars=_LONGEST)
+    if command.options.json:
+        print_json({**facts, "text": text})
+    else:
+        print("\n".join(for_people(line) if _ADVICE.match(line) else line for line in text.split("\n")))
     return DONE
 
 
@@ -180,7 +222,7 @@ def save(command: Command) -> int:
         pdf_engine=options.pdf_engine,
         autosave=options.autosave,
     )
-    print(text)
+    print(for_people(text))
     return FAILED if facts["failures"] else DONE
 
 
@@ -189,5 +231,5 @@ def load(command: Command) -> int:
     options = command.options
     path = str(Path(options.path).absolute())
     text, facts = command.tool("kernel_load_notebook", start=True, deadline_s=None, path=path, run=options.run_cells)
-    print(text)
+    print(for_people(text))
     return FAILED if "failed" in facts else DONE

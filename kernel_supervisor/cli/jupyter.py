@@ -91,7 +91,10 @@ def uninstall(command: Command) -> int:
 
 def list_specs(command: Command) -> int:
     """Ours, with their titles."""
-    for name in _installed(_users_folder()):
+    found = _installed(_users_folder())
+    if not found:
+        print(f"none of ours is in {_users_folder()}; `kernel-supervisor kernelspec install` adds one", file=sys.stderr)
+    for name in found:
         print(f"{name}  {_read(_users_folder() / name).get('display_name', '')}  {_users_folder() / name}")
     return DONE
 

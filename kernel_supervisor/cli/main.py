@@ -14,11 +14,12 @@ from typing import TypeAlias
 
 from kernel_supervisor import __version__
 from kernel_supervisor.cli import admin, execute, forgetting, jupyter, kernels, registration, service
-from kernel_supervisor.cli.session import FAILED, NO_DAEMON, Command
+from kernel_supervisor.cli.session import FAILED, INTERRUPTED, NO_DAEMON, USAGE, Command, for_people
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 
 _EPILOG = """\
-exit codes: 0 done, 1 it could not be done (or the code that was run raised), 2 wrong usage, 3 no daemon is running
+exit codes: 0 done, 1 it could not be done (or the code that was run raised), 2 wrong usage, 3 no daemon is running,
+130 interrupted
 
 A KERNEL is named by its id, the beginning of its id, or the name of its session.
 Variables live in kernels; kernels outlive this command, Claude Code and the daemon. Only kill, restart and
@@ -32,8 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.name != "posix":
         print("kernel-supervisor runs on Linux and macOS; on Windows use it inside WSL", file=sys.stderr)
         return FAILED
-    options = _parser().parse_args(arguments)
-    run: _Run = options.run
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    run: _Run | None = getattr(options, "run", None)
+    if run is None:
+        parser.print_help(sys.stderr)
+        return USAGE
     command = Command(options)
     try:
         return run(command)
@@ -44,12 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (CallError, OSError, TimeoutError) as error:
-        print(f"kernel-supervisor: {error}", file=sys.stderr)
+        print(f"kernel-supervisor: {_said(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     finally:
         command.close()
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return for_people(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"kernel-supervisor {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND")
     _add_kernels(commands)
     _add_work(commands)
     _add_kept(commands)
@@ -105,6 +116,13 @@ def _add_kernels(commands: _Commands) -> None:
         _add_session(parser)
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 500:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 500")
+    return number
+
+
 def _add_session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-s", "--session", default="", help="the session; default: this directory's own")
     parser.add_argument("--python", default="", help="interpreter of the default kernel, if it is started now")
@@ -120,10 +138,11 @@ def _add_work(commands: _Commands) -> None:
     reply.add_argument("execution", type=int, metavar="EXECUTION")
     reply.add_argument("text", nargs="?", help="default: asked for here, a password without showing it")
     history = _add(commands, "history", execute.history, "Show what was run in a session.", json=True)
-    history.add_argument("-n", "--last", type=int, default=20, help="how many entries")
+    history.add_argument("-n", "--last", type=_count, default=20, help="how many entries, at most 500")
     _add_session(history)
     output = _add(commands, "output", execute.output, "Show the output of an execution.", json=True)
     output.add_argument("execution", type=int, metavar="EXECUTION")
+    output.add_argument("-f", "--follow", action="store_true", help="show it as `exec` does, until it ends")
     save = _add(commands, "save", execute.save, "Write a session as a notebook.")
     save.add_argument("path", nargs="?", default="", help="default: the session's name in its directory")
     save.add_argument("--html", action="store_true", help="and as HTML")

@@ -26,7 +26,8 @@ def register(command: Command) -> int:
         print("$ " + shlex.join(registration), flush=True)
         code = _run([claude, *registration[1:]], options.scope)
     else:
-        print("Claude Code:\n\n    " + shlex.join(registration))
+        why = "" if claude else " (there is no `claude` on this PATH: run it where there is one)"
+        print(f"Claude Code{why}:\n\n    " + shlex.join(registration))
     entry = {"mcpServers": {NAME: {"command": server[0], "args": server[1:]}}}
     print("\nAny other MCP client:\n\n" + json.dumps(entry, indent=2))
     print(f"\nThe default kernel in this directory runs {facts['interpreter']}\n({facts['why']}; --python changes it)")

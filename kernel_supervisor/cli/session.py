@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +13,23 @@ from typing import Any
 from kernel_supervisor.client.connection import CallError, Connection
 from kernel_supervisor.paths import find
 
-DONE, FAILED, USAGE, NO_DAEMON = 0, 1, 2, 3
+DONE, FAILED, USAGE, NO_DAEMON, INTERRUPTED = 0, 1, 2, 3, 130
 _QUICK_S = 60.0
+_TOOL = re.compile(r"\bkernel_([a-z_]+)(?:\((?:execution_id=([\d…]+))?(, wait=)?[^()\n]*\))?")
+_COMMANDS = {
+    "exec": "exec",
+    "output": "output",
+    "reply": "reply",
+    "history": "history",
+    "restart": "restart",
+    "interrupt": "interrupt",
+    "shutdown": "kill",
+    "list_running": "list",
+    "list_envs": "envs",
+    "use_env": "use",
+    "save_notebook": "save",
+    "load_notebook": "load",
+}
 
 
 class Command:
@@ -68,16 +85,47 @@ class Command:
             self._connection.close()
 
 
+def for_people(text: str) -> str:
+    """What a tool says to a model, with the commands in place of the tools that it names."""
+    return _TOOL.sub(_command, text)
+
+
+def _command(found: re.Match[str]) -> str:
+    name = _COMMANDS.get(found[1])
+    if name is None:
+        return found[0]
+    more = ""
+    if name in ("interrupt", "restart", "kill"):
+        more = " KERNEL"
+    elif found[2] and name in ("output", "reply"):
+        more = (" --follow " if found[3] else " ") + found[2].replace("…", "EXECUTION")
+    return f"`kernel-supervisor {name}{more}`"
+
+
 def print_json(value: Any) -> None:
     """For programs: one document, sorted by nothing, indented for the person who looks at it anyway."""
     print(json.dumps(value, indent=2, default=str))
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """For people."""
-    from tabulate import tabulate  # 12 ms, and only where there is a table
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, cut: int = -1) -> None:
+    """For people: on a terminal, the column `cut` gives way where a row is wider than that."""
+    import tabulate  # 12 ms, and only where there is a table
 
-    print(tabulate(rows, headers, tablefmt="simple", disable_numparse=True))
+    tabulate.MIN_PADDING = 0
+    texts = [[str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        texts = _narrowed(headers, texts, cut, shutil.get_terminal_size().columns)
+    print(tabulate.tabulate(texts, headers, tablefmt="simple", disable_numparse=True))
+
+
+def _narrowed(headers: Sequence[str], rows: list[list[str]], cut: int, width: int) -> list[list[str]]:
+    widths = [max(len(row[at]) for row in [list(headers), *rows]) for at in range(len(headers))]
+    room = max(len(headers[cut]), width - sum(widths) - 2 * (len(headers) - 1) + widths[cut])
+    for row in rows:
+        if len(row[cut]) > room:  # of a path the end says most, of code the beginning
+            text = row[cut]
+            row[cut] = "…" + text[1 - room :] if text.startswith("/") else text[: room - 1] + "…"
+    return rows
 
 
 def size(count: int | None) -> str:

@@ -16,6 +16,7 @@ from kernel_supervisor.client.wire import Wire
 from kernel_supervisor.envelope import BYE, HELLO, RPC, WELCOME, WHO
 from kernel_supervisor.paths import Paths
 
+_NOT_RUNNING = "no daemon is running; `kernel-supervisor start` starts one"
 START_DEADLINE_S = 30.0
 RESULT = "kernel-supervisor/result"
 _META = {
@@ -59,7 +60,7 @@ class Connection:
         end = time.monotonic() + deadline_s
         while time.monotonic() < end:
             if not autostart.listening(self._paths) and not (start and autostart.ensure(self._paths, deadline_s)):
-                raise NoDaemonError("no daemon is running" if not start else _not_up(self._paths))
+                raise NoDaemonError(_NOT_RUNNING if not start else _not_up(self._paths))
             if self._greet(end):
                 return
         raise NoDaemonError(f"the daemon at {self._paths.socket} does not answer")

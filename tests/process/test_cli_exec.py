@@ -133,10 +133,50 @@ def test_ctrl_c_interrupts_the_cell_and_keeps_the_variables(home: Home) -> None:
         until_now(begun.exists, "the cell runs")
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
-    assert running.returncode == 1
+    assert running.returncode == 130
     assert "KeyboardInterrupt" in said
+    assert "\x1b" not in said, "colours are for terminals"
     assert "Traceback (most recent call last):\n  File" not in said, "the command itself has none"
     assert home.cli("exec", "x").stdout == "41\n"
+
+
+def test_a_cell_that_takes_an_interrupt_and_ends_well_has_ended_well(home: Home) -> None:
+    begun = home.project / "begun"
+    code = f"import time\nopen({str(begun)!r}, 'w').close()\n"
+    code += "try: time.sleep(1000)\nexcept KeyboardInterrupt: print('fine')"
+    with _started(home, "exec", code) as running:
+        until_now(begun.exists, "the cell runs")
+        running.send_signal(signal.SIGINT)
+        shown, _ = running.communicate(timeout=60)
+    assert (shown, running.returncode) == ("fine\n", 0)
+
+
+def test_all_of_a_long_output_can_be_read(home: Home) -> None:
+    home.cli("exec", "for i in range(9000): print('line', i)")
+    shown = home.cli("output", "1").stdout
+    assert [line for line in shown.splitlines() if line.startswith("line ")] == [f"line {i}" for i in range(9000)]
+
+
+def test_following_an_execution_shows_it_to_its_end(home: Home) -> None:
+    gate = home.project / "gate"
+    code = (
+        f"import os, time\nprint('begun')\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\nprint('over'); 7"
+    )
+    assert home.cli("exec", "--no-wait", code).stdout == "execution 1\n"
+    standing = home.cli("output", "1").stdout
+    assert "`kernel-supervisor output --follow 1` waits on, `kernel-supervisor interrupt KERNEL` stops it" in standing
+    with _started(home, "output", "--follow", "1") as running:
+        gate.touch()
+        shown, _ = running.communicate(timeout=60)
+    assert (shown, running.returncode) == ("begun\nover\n7\n", 0)
+
+
+def test_commands_are_named_not_tools(home: Home) -> None:
+    home.cli("exec", "1")
+    for arguments in (("output", "99"), ("use", "nothing"), ("reply", "99", "x"), ("history",), ("exec", "")):
+        done = home.cli(*arguments)
+        assert "kernel_" not in done.stdout + done.stderr, arguments
+    assert "`kernel-supervisor history` lists them" in home.cli("output", "99").stderr
 
 
 def test_a_command_that_is_killed_leaves_its_cell_running(home: Home) -> None:

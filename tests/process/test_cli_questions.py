@@ -95,7 +95,7 @@ def test_ctrl_d_ends_the_input_and_ctrl_c_interrupts_the_cell(home: Home) -> Non
         screen.wait_until_it_reads()
         os.kill(screen.command.pid, signal.SIGINT)
         screen.wait_for("KeyboardInterrupt")
-    assert screen.command.returncode == 1
+    assert screen.command.returncode == 130
     assert home.cli("exec", "x").stdout == "41\n"
 
 
