@@ -149,7 +149,6 @@ def test_use_installs_ipykernel_if_asked_to_and_shows_how_it_goes(home: Home) ->
     assert done.returncode == 0, done.stderr
     told = done.stderr.splitlines()
     assert "installing ipykernel" in told[0]
-    assert any(str(prefix / "bin/python") in line for line in told), told
     assert "starting a kernel in" in told[-1]
     assert str(prefix) in done.stdout
     assert str(prefix) in home.cli("exec", "import ipykernel; ipykernel.__file__").stdout
