@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -139,6 +140,8 @@ def jupyterhub(folder: Path) -> Iterator[Hub]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+            with suppress(OSError, ValueError):
+                os.kill(int((folder / "proxy.pid").read_text()), signal.SIGTERM)
 
 
 def _answers(hub: Hub, process: subprocess.Popen[bytes]) -> bool:
