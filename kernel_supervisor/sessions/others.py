@@ -197,7 +197,8 @@ class Others:
 
     def _begin(self, watch: _Watch, execution: Execution) -> None:
         assert execution.region is not None
-        ticket = Ticket(execution=execution, sent=True, begun=True, scanned=execution.region.start)
+        ticket = Ticket(execution=execution, sent=True, scanned=execution.region.start)
+        ticket.begun.set()
         watch.running[str(execution.msg_id)] = _Theirs(ticket=ticket)
         watch.runner.theirs[str(execution.msg_id)] = ticket
         self._track(ticket)

@@ -79,24 +79,25 @@ def as_message(channel: Channel, message: JupyterMessage) -> Message:
 
 async def look_in_log(ticket: Ticket) -> None:
     """Let a running execution know of what its log has of its end, and of what it asked."""
-    for question in await asyncio.to_thread(_search, ticket):
-        ticket.hear_question(question)
+    for message in await asyncio.to_thread(_search, ticket):
+        if message.msg_type == "execute_input":
+            ticket.begun.set()
+        else:
+            ticket.hear_question(message)
 
 
 def _search(ticket: Ticket) -> list[Message]:
-    """Find an execution's reply and idle status, from where the last search stopped; what was asked on the way."""
+    """Find an execution's end from where the last search stopped; the messages of its beginning and its questions."""
     assert ticket.execution.region is not None
-    questions = []
+    found = []
     for position, item in messagelog.read(ticket.execution.region.log, ticket.scanned):
         ticket.scanned = position
         if not isinstance(item, Message) or item.parent_id != ticket.execution.msg_id:
             continue
         if item.msg_type == "execute_reply":
             ticket.reply = item.content
-        elif item.msg_type == "execute_input":
-            ticket.begun = True
         elif item.msg_type == "status" and item.content.get("execution_state") == "idle":
             ticket.idle = True
-        elif item.channel == "stdin":
-            questions.append(item)
-    return questions
+        elif item.channel == "stdin" or item.msg_type == "execute_input":
+            found.append(item)
+    return found

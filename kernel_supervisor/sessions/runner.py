@@ -170,17 +170,11 @@ class Runner:
                 return False
             ticket.cancelled = reason
             if ticket.sent:
-                await self._begun(ticket)
+                with contextlib.suppress(asyncio.TimeoutError):  # an interrupt before it runs would reach nothing
+                    await asyncio.wait_for(ticket.begun.wait(), _BEGIN_S)
                 with contextlib.suppress(ProcessLookupError):
                     await self.kernel.interrupt()
             return True
-
-    async def _begun(self, ticket: Ticket) -> None:
-        """Wait until an execution that was sent runs: an interrupt before that would reach nothing."""
-        end = time.monotonic() + _BEGIN_S
-        while not (ticket.begun or ticket.settled.is_set()) and (left := end - time.monotonic()) > 0:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(ticket.changed.wait(), left)
 
     async def _own(self) -> None:
         while not self._over:

@@ -39,8 +39,8 @@ class Ticket:
     """Set with each message of its own, and when its kernel dies."""
     sent: bool = False
     """Whether it was sent, or is about to be."""
-    begun: bool = False
-    """Whether its kernel said that it runs."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once its kernel said that it runs, or it is over."""
     in_doubt: bool = False
     """Whether its reply may have been lost with a connection."""
     ended_because: str = ""
@@ -59,7 +59,7 @@ class Ticket:
     def settle(self) -> None:
         """Wake everybody: its status is final."""
         self.question = None
-        for event in (self.settled, self.changed, self.caught_up):
+        for event in (self.settled, self.begun, self.changed, self.caught_up):
             event.set()
         self.call_attention()
 
@@ -77,7 +77,7 @@ class Ticket:
         elif message.channel == "stdin":
             self.hear_question(message)
         else:
-            self.begun = True
+            self.begun.set()
             self._keep(message)
         for listener in self.listeners:
             listener(message)
