@@ -79,8 +79,8 @@ class Ticket:
         else:
             self.begun.set()
             self._keep(message)
-        for listener in self.listeners:
-            listener(message)
+        if message.channel != "stdin":
+            self._tell(message)
         self.changed.set()
 
     def hear_question(self, message: Message) -> None:
@@ -90,8 +90,11 @@ class Ticket:
         elif message.msg_type == "input_request" and message.msg_id not in self.answered and not self.settled.is_set():
             content = message.content
             prompt, password = str(content.get("prompt", "")), bool(content.get("password"))
-            self.question = Question(id=message.msg_id, prompt=prompt, password=password)
-            self.call_attention()
+            question = Question(id=message.msg_id, prompt=prompt, password=password)
+            if question != self.question:
+                self.question = question
+                self._tell(message)
+                self.call_attention()
 
     def close_question(self, question: str) -> None:
         """A question was answered, or is not asked any more."""
@@ -99,6 +102,10 @@ class Ticket:
         if self.question is not None and self.question.id == question:
             self.question = None
             self.call_attention()
+
+    def _tell(self, message: Message) -> None:
+        for listener in self.listeners:
+            listener(message)
 
     def _keep(self, message: Message) -> None:
         text = str(message.content.get("text", ""))

@@ -117,6 +117,26 @@ def test_without_a_terminal_the_question_is_told_and_answered_later(home: Home) 
     assert home.cli("reply", str(told["execution_id"]), input="piped\n").stdout == "'piped'\n"
 
 
+DEAF = """
+kernel = get_ipython().kernel
+class Deaf:
+    def __init__(self, socket): self.socket = socket
+    def __getattr__(self, name): return getattr(self.socket, name)
+    def send_multipart(self, *args, **kwargs): kernel.stdin_socket = self.socket
+kernel.stdin_socket = Deaf(kernel.stdin_socket)
+input('Go? ')
+"""
+
+
+def test_a_question_that_only_the_log_has_is_told(home: Home) -> None:
+    """A kernel drops what it asks a client whose stdin is not connected yet, as that of a daemon that just came."""
+    asked = home.cli("exec", DEAF, stdin=subprocess.DEVNULL)
+    assert asked.returncode == 1
+    assert "waiting for input: Go?" in asked.stderr
+    number = asked.stderr.partition("execution ")[2].partition(" ")[0]
+    assert home.cli("reply", number, "yes").stdout == "'yes'\n"
+
+
 def test_what_one_terminal_was_asked_another_may_answer(home: Home) -> None:
     asked = home.cli("exec", "import getpass\nlen(getpass.getpass('Password? '))", stdin=subprocess.DEVNULL)
     number = asked.stderr.partition("execution ")[2].partition(" ")[0]
