@@ -25,6 +25,8 @@ MIME = "text/llm+plain"
 OWN_LIMIT = 20_000
 """Characters of an object's own `_repr_llm_`."""
 _PACKAGE = "_kernel_supervisor_summaries"
+_DEEP = 100
+"""Frames of a traceback that can only be those of a recursion."""
 _FATAL = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
@@ -57,24 +59,49 @@ def load_summaries() -> Any:
 
 
 def _tell_lines_of_cells() -> None:
-    """Have IPython look at the frames of cells as it looks at those of files.
+    """Have IPython look at the frames of cells as it looks at those of files, where it would tell them wrong.
 
     A cell's file is in `linecache` only. IPython 9 counts the lines of a file to see whether it is short enough to be
     read, fails, and then marks the line where a frame was left, not the one that raised, shows each frame of a
-    recursion, and searches all modules for each (`ultratb.VerboseTB.get_records`).
+    recursion, and searches all modules for each (`ultratb.VerboseTB.get_records`). Other tracebacks stay as they are.
     """
     ultratb: Any = importlib.import_module("IPython.core.ultratb")
     count: Any = ultratb.get_line_number_of_frame
+    records: Any = ultratb.VerboseTB.get_records
+    wrong: list[bool] = []
 
     @functools.wraps(count)
     def counted(frame: Any) -> int:
-        name = frame.f_code.co_filename
-        if name not in linecache.cache or os.path.exists(name):
+        if not any(wrong[-1:]) or not _is_of_cell(frame):
             return int(count(frame))
+        name = frame.f_code.co_filename
         inspect.modulesbyfile[name] = "__main__"  # its cache, which it would fill so itself
         return len(linecache.getlines(name))
 
-    ultratb.get_line_number_of_frame = counted
+    @functools.wraps(records)
+    def get_records(self: Any, etb: Any, *args: Any, **kwargs: Any) -> Any:
+        wrong.append(_is_deep_or_left_elsewhere(etb))
+        try:
+            return records(self, etb, *args, **kwargs)
+        finally:
+            wrong.pop()
+
+    ultratb.get_line_number_of_frame, ultratb.VerboseTB.get_records = counted, get_records
+
+
+def _is_of_cell(frame: Any) -> bool:
+    name = frame.f_code.co_filename
+    return name in linecache.cache and not os.path.exists(name)
+
+
+def _is_deep_or_left_elsewhere(traceback: Any) -> bool:
+    for _ in range(_DEEP):
+        if traceback is None:
+            return False
+        if traceback.tb_frame.f_lineno != traceback.tb_lineno and _is_of_cell(traceback.tb_frame):
+            return True
+        traceback = traceback.tb_next
+    return True
 
 
 def _formatting(format_: Any, summaries: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,15 @@ def shows(*texts: str) -> Callable[[Outputs], bool]:
     return lambda outputs: [output.get("text") for output in outputs] == list(texts)
 
 
+def marks(line: str) -> Callable[[Outputs], bool]:
+    """Whether an error's traceback marks this line, its number before it, as one that raised."""
+    return lambda outputs: f"----> {line}\n" in re.sub(r"\x1b\[[\d;]*m", "", "\n".join(outputs[-1]["traceback"]))
+
+
+MARKED_WRONG = (
+    "IPython 9 takes a cell's file for one that is too long to be read and marks the line where a cause's frame was "
+    "left; our kernels mark the line that raised"
+)
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 CORPUS = [
@@ -225,18 +235,25 @@ def outer():
     except KeyError as error: raise RuntimeError("outer") from error
 outer()
 """,
+        differs=MARKED_WRONG,
+        holds=marks("3     try: inner()"),
     ),
     Case(
         name="error during the handling of another",
         code="try:\n    1 / 0\nexcept ZeroDivisionError:\n    undefined",
+        differs=MARKED_WRONG,
+        holds=marks("2     1 / 0"),
     ),
     Case(name="long traceback", code="def deep(n): return deep(n - 1) if n else 1 / 0\ndeep(40)"),
     Case(
         name="recursion",
         code="def forever(): return forever()\nforever()",
-        differs="the recorder starts the kernel as a script, nbclient's is started by `python -m`: fewer frames lie "
-        "below the cell, so a few more fit in before the limit",
-        holds=lambda outputs: outputs[0]["ename"] == "RecursionError" and len(outputs[0]["traceback"]) > 900,
+        differs="IPython 9 takes a cell's file for one that is too long to be read and shows a thousand frames; "
+        "our kernels show a recursion as IPython shows one in a file",
+        holds=lambda outputs: (
+            outputs[0]["ename"] == "RecursionError"
+            and any("skipping similar frames: forever at line 1" in line for line in outputs[0]["traceback"])
+        ),
     ),
     Case(name="syntax error", code="def f(:\n    pass"),
     Case(name="indentation error", code="if True:\npass"),
