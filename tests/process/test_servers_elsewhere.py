@@ -129,7 +129,7 @@ async def test_a_reply_that_went_down_with_the_connection_is_lost_and_nothing_ru
 
 
 async def test_it_is_still_attached_after_the_daemon_was_killed_mid_cell(home: Home, server: JupyterServer) -> None:
-    server.notebook("kept.ipynb")
+    kernel_id = server.notebook("kept.ipynb")
     started, go = home.project / "started", home.project / "go"
     async with home.client(env=elsewhere(home, server, server.port)) as session:
         await session.call("kernel_attach", kernel_id="gpu:kept.ipynb")
@@ -138,6 +138,8 @@ async def test_it_is_still_attached_after_the_daemon_was_killed_mid_cell(home: H
         shim = psutil.Process(shim_pid(home))
         shim.suspend()  # so that the cell ends while no daemon lives
         home.kill_daemon()
+        connections = f"kernels/{kernel_id}"  # from the last one's end on, the server keeps what the kernel sends
+        await until(lambda: server.api("GET", connections)["connections"] == 0, "the server hears of the daemon's end")
         go.touch()
         await until(lambda: not home.daemons(), "the daemon is gone")
         shim.resume()
