@@ -30,6 +30,7 @@ _SOCKETS: dict[Channel, int] = {
     "iopub": zmq.SUB,
 }
 _PROBE_S = 0.3
+_HEAR_AGAIN_S = 0.5
 _WATCH_S, _MISSES = 3.0, 5
 OnMessage = Callable[[Channel, dict[str, Any]], None]
 
@@ -131,6 +132,25 @@ class Channels:
         finally:
             del self._replies[number], self._signs[number]
 
+    async def hear(self, deadline_s: float) -> None:
+        """Return once what the kernel publishes arrives: a socket takes its time to find a process that is started
+        again, and what is published before is lost. Raises TimeoutError."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline_s
+        while loop.time() < end:
+            message = self.session.msg("kernel_info_request", {})
+            number = message["header"]["msg_id"]
+            sign = self._signs[number] = asyncio.Event()
+            try:
+                await self._sockets["control"].send_multipart(self.session.serialize(message))
+                await asyncio.wait_for(sign.wait(), _HEAR_AGAIN_S)
+                return
+            except asyncio.TimeoutError:
+                continue
+            finally:
+                del self._signs[number]
+        raise TimeoutError(f"nothing that it publishes arrived within {deadline_s:g} s")
+
     async def _read(self, name: Channel) -> None:
         socket = self._sockets[name]
         while True:
@@ -142,7 +162,7 @@ class Channels:
                 continue
             parent_id = message["parent_header"].get("msg_id", "")
             sign, waiting = self._signs.get(parent_id), self._replies.get(parent_id)
-            if sign is not None:
+            if sign is not None and name == "iopub":
                 sign.set()
             if name in ("shell", "control") and waiting is not None and not waiting.done():
                 waiting.set_result(message)

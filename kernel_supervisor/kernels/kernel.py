@@ -33,6 +33,7 @@ _ASK_AGAIN_S, _ASK_SERVER_AGAIN_S = 0.05, 1.0
 _THEIR_SHARE = 0.75
 """Of the time that a look may take: what the kernel may use of it, so that its answer still arrives."""
 _AS_LONG_AS_IT_TAKES_S = 30 * 86_400.0
+_HEAR_S = 20.0
 _PASS_S = 2.0
 """How long a question behind what runs is waited for at first, before it is asked again."""
 _INTERRUPT_S = 2.0
@@ -257,6 +258,12 @@ class Kernel:
             said = (reply.get("user_expressions") or {}).get("version") or {}
             return str((said.get("data") or {}).get("text/plain") or "").strip("'")
         return ""
+
+    async def hear_again(self) -> None:
+        """Wait until what it publishes arrives, after somebody else restarted it; not for ever. A server sees to it."""
+        if isinstance(self.channels, Channels):
+            with contextlib.suppress(TimeoutError):
+                await self.channels.hear(_HEAR_S)
 
     async def pass_through_shell(self) -> None:
         """Return when everything that was sent on the shell channel so far is done; no deadline but its owner's."""

@@ -83,6 +83,8 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._recording = Recording(kernel.record)
         self._over = False
+        self._deaf = False
+        """Whether somebody else restarted it, and nothing was heard of the new process yet."""
         self._doomed = ""
         self.gone = asyncio.Event()
         """Set once the kernel's end is on record."""
@@ -216,6 +218,9 @@ class Runner:
         if ticket.cancelled and not ticket.sent:
             await self._settle(ticket, "aborted", "")
             return
+        if self._deaf:
+            self._deaf = False
+            await self.kernel.hear_again()
         if not (ticket.reply and ticket.idle) and not self._over:
             ticket.sent = True
             # sent again where a predecessor may have sent it: the recorder begins each msg_id only once
@@ -360,6 +365,7 @@ class Runner:
         if self.current is not None and self.current.sent:
             self.current.ended_because = _RESTARTED
             self.current.changed.set()
+        self._deaf = True
         self._recording.mark_gap(_RESTARTED)
         self._hold(self._abort_waiting(_RESTARTED), f"queue of kernel {self.kernel.record.id}")
         self._on_restart(self)
