@@ -85,7 +85,9 @@ def _line_client() -> Iterator[Callable[[str], None]]:
             body = {"jsonrpc": "2.0", "id": next(numbers), "method": method, "params": params}
             to.write(json.dumps(body).encode() + b"\n")
             to.flush()
-            return dict(json.loads(back.readline()))
+            while "method" in (message := json.loads(back.readline())):  # news of resources, which nobody asked for
+                pass
+            return dict(message)
 
         def run(code: str) -> None:
             result = request("tools/call", {"name": "kernel_exec", "arguments": {"code": code}})["result"]
