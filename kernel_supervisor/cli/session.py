@@ -129,8 +129,10 @@ def _narrowed(headers: Sequence[str], rows: list[list[str]], cut: int, width: in
 
 
 def size(count: int | None) -> str:
-    """Bytes in MB, as memory is usually given."""
-    return "" if count is None else f"{count / 1e6:.0f} MB"
+    """Bytes in MB, as memory is usually given, or in kB where that would be none."""
+    if count is None:
+        return ""
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def span(seconds: float) -> str:

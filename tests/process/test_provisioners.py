@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support import Home, until
+from tests.support import Home, Session, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -80,6 +80,25 @@ def environment(home: Home, config: dict[str, str | bool]) -> dict[str, str]:
     return {"JUPYTER_PATH": str(home.project / "jupyter"), "JUPYTER_RUNTIME_DIR": str(home.project / "runtime")}
 
 
+async def lives_through(home: Home, session: Session) -> tuple[int, int]:
+    """A daemon's death, an interrupt and a restart of a kernel where `x` is 41; its pids before and after."""
+    started = home.project / "started"
+    killed = home.kill_daemon()
+    await until(lambda: (daemon := home.daemon()) and daemon.pid != killed, "another daemon")
+    assert (await session.run("x + 1")).text.endswith("42")
+    code = f"open({str(started)!r}, 'w').close()\nwhile True: pass"
+    begun = await session.call("kernel_exec", code=code, wait=False)
+    await until(started.exists, "the cell runs")
+    assert (await session.call("kernel_interrupt")).facts["stopped"]
+    ended = await session.call("kernel_output", execution_id=begun.facts["execution_id"], wait=60)
+    assert "KeyboardInterrupt" in ended.text
+    before = int((await session.run("os.getpid()")).text.splitlines()[-1])
+    assert not (await session.call("kernel_restart")).is_error
+    assert (await session.run("'x' in globals()")).text.endswith("False")
+    again = int((await session.run("import os\nos.getpid()")).text.splitlines()[-1])
+    return before, again
+
+
 async def test_a_kernel_over_ssh_from_start_to_end(home: Home, ssh: Path) -> None:
     there: dict[str, str | bool] = {
         "name": "sshpyk-provisioner",
@@ -89,24 +108,11 @@ async def test_a_kernel_over_ssh_from_start_to_end(home: Home, ssh: Path) -> Non
         "remote_kernel_name": "python3",
         "independent_local_processes": True,
     }
-    started = home.project / "started"
     async with home.client(env=environment(home, there)) as session:
         used = await session.call("kernel_use_env", env_name="remote")
         assert not used.is_error, used.text
         assert "127.0.0.1" in (await session.run("import os\nx = 41\nos.environ['SSH_CONNECTION']")).text
-        killed = home.kill_daemon()
-        await until(lambda: (daemon := home.daemon()) and daemon.pid != killed, "another daemon")
-        assert (await session.run("x + 1")).text.endswith("42")
-        code = f"open({str(started)!r}, 'w').close()\nwhile True: pass"
-        begun = await session.call("kernel_exec", code=code, wait=False)
-        await until(started.exists, "the cell runs")
-        assert (await session.call("kernel_interrupt")).facts["stopped"]
-        ended = await session.call("kernel_output", execution_id=begun.facts["execution_id"], wait=60)
-        assert "KeyboardInterrupt" in ended.text
-        pid = int((await session.run("os.getpid()")).text.splitlines()[-1])
-        assert not (await session.call("kernel_restart")).is_error
-        assert (await session.run("'x' in globals()")).text.endswith("False")
-        again = int((await session.run("import os\nos.getpid()")).text.splitlines()[-1])
+        pid, again = await lives_through(home, session)
         gone = await session.call("kernel_shutdown", kernel_id=used.facts["kernel_id"])
         assert not gone.is_error, gone.text
     for process in (pid, again):
@@ -132,25 +138,12 @@ def gateway(home: Home, ssh: Path) -> dict[str, str]:
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="it has one address on loopback")
 async def test_a_kernel_of_gateway_provisioners_from_start_to_end(home: Home, ssh: Path) -> None:
-    started = home.project / "started"
     async with home.client(env=gateway(home, ssh)) as session:
         assert "far" in [each["name"] for each in (await session.call("kernel_list_envs")).facts["environments"]]
         used = await session.call("kernel_use_env", env_name="far")
         assert not used.is_error, used.text
         assert HERE in (await session.run("import os\nx = 41\nos.environ['SSH_CONNECTION']")).text
-        killed = home.kill_daemon()
-        await until(lambda: (daemon := home.daemon()) and daemon.pid != killed, "another daemon")
-        assert (await session.run("x + 1")).text.endswith("42")
-        code = f"open({str(started)!r}, 'w').close()\nwhile True: pass"
-        begun = await session.call("kernel_exec", code=code, wait=False)
-        await until(started.exists, "the cell runs")
-        assert (await session.call("kernel_interrupt")).facts["stopped"]
-        ended = await session.call("kernel_output", execution_id=begun.facts["execution_id"], wait=60)
-        assert "KeyboardInterrupt" in ended.text
-        before = int((await session.run("os.getpid()")).text.splitlines()[-1])
-        assert not (await session.call("kernel_restart")).is_error
-        assert (await session.run("'x' in globals()")).text.endswith("False")
-        again = int((await session.run("import os\nos.getpid()")).text.splitlines()[-1])
+        before, again = await lives_through(home, session)
         assert not (await session.call("kernel_shutdown", kernel_id=used.facts["kernel_id"])).is_error
     assert home.cli("stop", "--kernels").returncode == 0
     await until(lambda: not home.daemons(), "its threads do not keep the daemon")
