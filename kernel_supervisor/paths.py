@@ -5,6 +5,7 @@ Strings and `os.path` instead of pathlib: the shim imports this file, and pathli
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import pwd
@@ -19,6 +20,10 @@ _NETWORK_FILE_SYSTEMS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "fuse.s3fs", "fuse.sshfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
     | {"smb3", "smbfs", "wekafs"}
 )
+
+
+class PlaceError(OSError):
+    """A folder of the supervisor's cannot be used; the text says which, why, and what to do."""
 
 
 class Paths(NamedTuple):
@@ -95,23 +100,35 @@ def find() -> Paths:
 
 
 def prepare(paths: Paths) -> None:
-    """Create the folders, 0700. Raises PermissionError where one belongs to somebody else."""
+    """Create the folders, 0700. Raises PlaceError where one cannot be had, or belongs to somebody else."""
     for folder in (paths.state, paths.run, paths.connections, paths.links, paths.shared, paths.logs):
-        previous = os.umask(0o077)  # `mode` is for the last part of the path alone
         try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        finally:
-            os.umask(previous)
-        status = os.lstat(folder)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-            raise PermissionError(
-                f"{folder} is not a folder of yours; remove it, or set {HOME_VARIABLE} to another place"
-            )
-        os.chmod(folder, 0o700)
+            _make(folder)
+        except OSError as error:
+            place = error.filename or folder
+            why = "it is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+            raise PlaceError(
+                f"the folder {place} cannot be had ({why}); mend that, or set {HOME_VARIABLE} to another place"
+            ) from None
+
+
+def _make(folder: str) -> None:
+    previous = os.umask(0o077)  # `mode` is for the last part of the path alone
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    finally:
+        os.umask(previous)
+    status = os.lstat(folder)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "it is not a folder of yours", folder)
+    os.chmod(folder, 0o700)
 
 
 def _home() -> str:
-    return pwd.getpwuid(os.getuid()).pw_dir
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # a container that gives its users numbers alone: there is nothing better to ask
+        return os.path.expanduser("~")
 
 
 def _machine() -> str:

@@ -3,6 +3,8 @@
 What it remembers is little: how the client opened the connection, and which requests are unanswered. When
 the daemon it knew is gone it says hello to the next one, replays the opening (keeping the answers to itself)
 and sends the unanswered requests again under their old numbers; the daemon attaches them to what it has.
+
+Where no daemon can be started, what is unanswered is answered with the reason; the client's next request tries again.
 """
 
 from __future__ import annotations
@@ -15,25 +17,36 @@ from typing import Any
 import zmq
 
 from kernel_supervisor.client import autostart
+from kernel_supervisor.client.opening import recall
 from kernel_supervisor.client.wire import Wire
 from kernel_supervisor.envelope import BYE, HELLO, RPC, SETTLED, STOPPING, WELCOME, WHO
 from kernel_supervisor.paths import Paths
 
-PARSE_ERROR, INVALID_REQUEST = -32700, -32600
+PARSE_ERROR, INVALID_REQUEST, UNAVAILABLE = -32700, -32600, -32000
 RETRY_MS = 50
 HELLO_AGAIN_S = 5.0
 """A daemon that is bound and silent may be starting, or stopped by a debugger; a fresh hello does no harm."""
 _OPENING = ("initialize", "notifications/initialized", "logging/setLevel", "resources/subscribe")
+_AT_ONCE = ("initialize", "server/discover", "tools/list")
+_PATIENCE_S = 7.0
+"""For an answer to those: clients give up on a server that says nothing for longer (Codex after 10 s)."""
+_MAY_RUN = (
+    "It is not known what became of this call: it was handed to a daemon that is gone, and may have been run, or may "
+    "still be running. Do not repeat it; kernel_history tells once a daemon is back."
+)
+_STILL_STARTING = "kernel-supervisor's daemon is still starting; try again in a moment"
 
 
 class Request:
     """A request of the client's that has no answer yet."""
 
-    __slots__ = ("cancel", "id", "line", "method")
+    __slots__ = ("answer_by", "cancel", "id", "line", "method", "params", "sent")
 
-    def __init__(self, id: str | int, method: str, line: bytes) -> None:
-        self.id, self.method, self.line = id, method, line
+    def __init__(self, message: dict[str, Any], line: bytes) -> None:
+        self.id, self.method, self.params, self.line = message["id"], message["method"], message.get("params"), line
         self.cancel: bytes | None = None
+        self.sent = False  # to some daemon, which may have done what it asks
+        self.answer_by = time.monotonic() + _PATIENCE_S if self.method in _AT_ONCE else None
 
 
 class Relay:
@@ -44,13 +57,14 @@ class Relay:
         self._wire: Wire | None = None
         self._welcomed = False
         self._known: list[int] = []  # the incarnation that we were connected to last
-        self._stopped = False  # on purpose: no daemon is started until the client asks for something
-        self._hello_at = self._start_at = 0.0
-        self._starts = 0  # attempts since a daemon was last seen
+        self._starter = autostart.Starter(paths)
+        self._resting = False  # no daemon is started until the client asks for something
+        self._hello_at = 0.0
         self._calls = 0
         self._unanswered: dict[int, Request] = {}
         self._opening: dict[str, tuple[int | None, bytes]] = {}
         self._replayed: set[int] = set()
+        self._given: dict[int, tuple[Request, dict[str, Any]]] = {}  # answered without a daemon, from what one answered
         self._waiting: list[bytes] = []  # notifications that came while no daemon was there
         self._partial = b""
         self._ended = False
@@ -64,11 +78,12 @@ class Relay:
             if self._wire is not None:
                 poller.register(self._wire.socket, zmq.POLLIN)
                 poller.register(self._wire.monitor, zmq.POLLIN)
-            ready = dict(poller.poll(None if self._welcomed or self._stopped else RETRY_MS))
+            ready = dict(poller.poll(self._patience_ms()))
             if self._wire is not None:
                 self._take_frames()
             if 0 in ready:
                 self._take_input()
+            self._answer_in_time()
 
     def leave(self) -> None:
         """Say goodbye without waiting: the daemon watches our pid too."""
@@ -79,19 +94,24 @@ class Relay:
 
     def _connect(self) -> None:
         """Bring the connection one step further; never waits."""
+        if self._wire is None and not self._resting:
+            try:
+                if self._starter.step():
+                    self._wire = Wire(self._paths)
+                    self._hello_at = 0.0
+            except autostart.StartError as error:
+                self._give_up(str(error))
         now = time.monotonic()
-        if self._wire is None and not self._stopped:
-            if autostart.listening(self._paths):
-                self._wire = Wire(self._paths)
-                self._starts = 0
-                self._hello_at = 0.0
-            elif now >= self._start_at:
-                self._start_at = now + autostart.RESTART_S
-                autostart.start(self._paths, by_service=not self._starts)
-                self._starts += 1
         if self._wire is not None and not self._welcomed and now >= self._hello_at:
             self._hello_at = now + HELLO_AGAIN_S
             self._wire.send(HELLO, {**self._hello, "known": self._known})
+
+    def _give_up(self, why: str) -> None:
+        """Let nobody wait for a daemon that does not come up. Late answers to what was sent are dropped."""
+        self._resting = True
+        for call, request in list(self._unanswered.items()):
+            may_run = request.sent and request.method == "tools/call"
+            self._fail(call, request, f"{_MAY_RUN}\n{why}" if may_run else why)
 
     def _take_frames(self) -> None:
         """Everything the daemon sent before its connection ended, then the news that it did."""
@@ -108,10 +128,10 @@ class Relay:
             elif frame.kind == WHO:
                 self._welcomed, self._hello_at = False, 0.0
             elif frame.kind == STOPPING:
-                self._stopped = True
+                self._resting = True
         if lost:
             self._wire.close()
-            self._wire, self._welcomed, self._start_at = None, False, 0.0
+            self._wire, self._welcomed = None, False
 
     def _welcome(self) -> None:
         """A daemon that knows nothing of us yet: the opening, then what is unanswered, then the rest."""
@@ -123,7 +143,12 @@ class Relay:
             if call is not None and call not in self._unanswered:
                 self._replayed.add(call)
             self._wire.send(RPC, {} if call is None else {"call": call}, line)
+        for call, (request, _) in self._given.items():
+            if call not in opening:
+                self._replayed.add(call)
+                self._wire.send(RPC, {"call": call}, request.line)
         for call, request in self._unanswered.items():
+            request.sent = True
             if call not in opening:
                 self._wire.send(RPC, {"call": call}, request.line)
             if request.cancel is not None:
@@ -136,10 +161,19 @@ class Relay:
         if call is not None:
             if call in self._replayed:
                 self._replayed.discard(call)
+                self._compare(call, body)
                 return
             if self._unanswered.pop(call, None) is None:
                 return  # answered before
         self._write(body)
+
+    def _compare(self, call: int, body: bytes) -> None:
+        """Tell a client whose list of tools came from an earlier daemon where this one has another."""
+        request, given = self._given.pop(call, (None, None))
+        if request is None or request.method != "tools/list" or "initialize" not in self._opening:
+            return
+        if json.loads(body).get("result") != given:
+            self._write(b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}')
 
     # The client's side
 
@@ -175,15 +209,18 @@ class Relay:
 
     def _take_request(self, message: dict[str, Any], line: bytes) -> None:
         self._calls += 1
-        self._stopped = False
+        self._resting = False
         method = message["method"]
-        self._unanswered[self._calls] = Request(message["id"], method, line)
+        request = self._unanswered[self._calls] = Request(message, line)
         if method in _OPENING:
             self._remember(method, message, line)
         elif method == "resources/unsubscribe":
             self._opening.pop(f"resources/subscribe {_uri(message)}", None)
         if self._welcomed and self._wire is not None:
+            request.sent = True
             self._wire.send(RPC, {"call": self._calls}, line)
+        elif self._wire is None:
+            self._answer_from_memory(self._calls, request)
 
     def _take_notification(self, message: dict[str, Any], line: bytes) -> None:
         method = message["method"]
@@ -207,8 +244,47 @@ class Relay:
             if type(request.id) is type(wanted) and request.id == wanted:  # 1 and "1" are different ids
                 request.cancel = line
 
-    def _refuse(self, code: int, text: str) -> None:
-        answer = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": text}}
+    def _patience_ms(self) -> int | None:
+        """How long the loop may wait for something to happen."""
+        if (self._wire is None and not self._resting) or (self._wire is not None and not self._welcomed):
+            return RETRY_MS
+        due = [request.answer_by for request in self._unanswered.values() if request.answer_by is not None]
+        return max(0, round((min(due) - time.monotonic()) * 1000)) + 1 if due else None
+
+    def _answer_in_time(self) -> None:
+        """What a client asks before it shows a server at all, without the daemon where that takes too long."""
+        now = time.monotonic()
+        for call, request in list(self._unanswered.items()):
+            late = request.answer_by is not None and now >= request.answer_by
+            if late and not self._answer_from_memory(call, request):
+                self._fail(call, request, _STILL_STARTING)
+
+    def _answer_from_memory(self, call: int, request: Request) -> bool:
+        """Answer what every daemon of this version answers alike, if one did so before: clients ask that first."""
+        if request.method not in _AT_ONCE:
+            return False
+        result = recall(self._paths, request.method, request.params, self._handshake())
+        if result is None:
+            return False
+        self._given[call] = (request, result)
+        del self._unanswered[call]
+        self._write(json.dumps({"jsonrpc": "2.0", "id": request.id, "result": result}).encode())
+        return True
+
+    def _handshake(self) -> Any:
+        """The parameters with which the client opened the connection, where it did so by a handshake."""
+        _, line = self._opening.get("initialize", (None, b"{}"))
+        return json.loads(line).get("params")
+
+    def _fail(self, call: int, request: Request, text: str) -> None:
+        """Answer a request with an error. Its number is not forgotten: an answer that comes later is dropped."""
+        del self._unanswered[call]
+        if request.method == "initialize":  # what clients show of a server that did not start
+            os.write(2, f"kernel-supervisor-mcp: {text}\n".encode("utf-8", "replace"))
+        self._refuse(UNAVAILABLE, text, request.id)
+
+    def _refuse(self, code: int, text: str, id: str | int | None = None) -> None:
+        answer = {"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": text}}
         self._write(json.dumps(answer).encode())
 
     def _write(self, body: bytes) -> None:

@@ -8,8 +8,7 @@ import time
 from typing import Any
 
 from kernel_supervisor.cli.session import DONE, FAILED, NO_DAEMON, Command, print_json, span
-from kernel_supervisor.client import autostart
-from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError
+from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, not_running
 
 _STOP_DEADLINE_S = 30.0
 _LOOK_S = 0.1
@@ -19,14 +18,11 @@ def status(command: Command) -> int:
     """Whether a daemon runs; 3 where none does."""
     try:
         facts = command.connection().request("supervisor/status", {}, deadline_s=10)
-    except NoDaemonError:
+    except NoDaemonError as error:
         if command.options.json:
-            print_json({"running": False, "state": command.paths.state})
+            print_json({"running": False, "state": command.paths.state, "reason": str(error)})
         else:
-            print(
-                "no daemon is running. Kernels it left run on; "
-                "any client or `kernel-supervisor start` finds them again."
-            )
+            print(f"{error}\nKernels that a daemon left run on; the next one finds them again.")
         return NO_DAEMON
     facts = {key: value for key, value in facts.items() if not key.startswith("_") and key != "resultType"}
     if command.options.json:
@@ -50,8 +46,6 @@ def _kernels(count: int) -> str:
 
 def start(command: Command) -> int:
     """Start the daemon and wait until it answers."""
-    if not autostart.ensure(command.paths, START_DEADLINE_S):
-        raise NoDaemonError(f"the daemon did not come up; see {command.paths.daemon_log}")
     facts = command.connection(start=True).request("supervisor/status", {}, deadline_s=START_DEADLINE_S)
     print(f"the daemon runs, pid {facts['pid']}")
     return DONE
@@ -63,10 +57,15 @@ def stop(command: Command) -> int:
     try:
         connection = command.connection(start=kernels)  # kernels that no daemon holds are found by starting one
     except NoDaemonError:
+        if kernels:  # whether there are any, nobody has looked
+            raise
         print("no daemon is running")
         return DONE
     pid = connection.pid
-    connection.request("supervisor/shutdown", {"kernels": kernels}, deadline_s=_STOP_DEADLINE_S, again=False)
+    params = {"kernels": kernels}
+    heard = connection.request("supervisor/shutdown", params, deadline_s=_STOP_DEADLINE_S, again=False)
+    if kernels and not heard:
+        raise NoDaemonError(f"the daemon ended before it had ended its kernels. {not_running(command.paths)}")
     if not _gone(pid):
         print("kernel-supervisor: the daemon did not stop; see `kernel-supervisor logs`", file=sys.stderr)
         return FAILED

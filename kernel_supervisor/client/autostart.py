@@ -1,6 +1,7 @@
 """Starting the daemon when none answers: through the service manager if it is installed there, else directly.
 
-Many clients may try at the same instant. Each starts a process; the lock file lets one of them live.
+Many clients may try at the same instant. Each starts a process; the lock file lets one of them live. What was started
+is watched: one that ends before it serves leaves its last words, and nobody waits for it in vain.
 """
 
 from __future__ import annotations
@@ -10,14 +11,28 @@ import socket
 import sys
 import time
 
-from kernel_supervisor.paths import HOME_VARIABLE, Paths, prepare
+from kernel_supervisor.client import aftermath
+from kernel_supervisor.paths import HOME_VARIABLE, Paths, PlaceError, prepare
 
 SYSTEMD_UNIT = "kernel-supervisor.service"
 LAUNCHD_LABEL = "io.github.kernel-supervisor"
+COMMAND = [sys.executable, "-m", "kernel_supervisor.daemon", "--detach"]
 RETRY_S = 0.05
 """Between two looks at the socket while a daemon starts."""
-RESTART_S = 10.0
-"""How long a started daemon may take to bind before another attempt is made."""
+_SERVICE_S = 5.0
+"""How long a service manager has, before a daemon is started without it: its unit may name what is gone."""
+_RESTART_S = 10.0
+"""How long another daemon may hold the lock and be bound to nothing, before another attempt is made."""
+_FAILURES, _PAUSE_S = 3, 0.25
+"""How many daemons in a row may end before they serve, or with an error soon after; and the pause behind each.
+One that ended without a word was killed."""
+_STEADY_S = 30.0
+"""A daemon that lived for so long failed at something else than its start."""
+_NOT_STARTED = 127
+
+
+class StartError(ConnectionError):
+    """No daemon can be started; the text says what was tried, how it ended, and what to do."""
 
 
 def listening(paths: Paths) -> bool:
@@ -35,32 +50,102 @@ def listening(paths: Paths) -> bool:
     return True
 
 
-def start(paths: Paths, *, by_service: bool = True) -> None:
-    """Start a daemon and return at once; it is up when `listening` says so.
+class Starter:
+    """Starts a daemon where none listens, and finds out when that is of no use."""
 
-    Where a service is installed its manager starts it; `by_service=False`, for a second attempt, does without: a
-    service whose interpreter is gone must not keep anybody from working.
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._attempt: _Attempt | None = None
+        self._failures = 0
+        self._service = True
+        self._next_at = 0.0
 
-    Raises OSError where not even the interpreter can be started.
-    """
-    prepare(paths)
-    if not (by_service and _start_by_service_manager()):
-        _start_directly(paths)
+    def step(self) -> bool:
+        """Whether a daemon listens now; where none does, go one step further towards one. Never waits.
 
-
-def ensure(paths: Paths, deadline_s: float) -> bool:
-    """Start a daemon if none is bound, and wait for it. Whether one is there in the end."""
-    end = time.monotonic() + deadline_s
-    next_start = 0.0
-    while not listening(paths):
+        Raises StartError where what was started has ended and nobody holds the lock. The next step begins anew.
+        """
         now = time.monotonic()
-        if now >= end:
+        if listening(self._paths):
+            self._service = True
+            if self._attempt is not None:
+                self._attempt.up = True
+            return True
+        try:
+            if self._attempt is not None and self._attempt.ended(now):
+                self._see(self._attempt, now)
+            if self._attempt is None:
+                self._begin(now)
+        except StartError:
+            self.close()
+            raise
+        return False
+
+    def close(self) -> None:
+        """Forget what was tried. What was started lives on."""
+        self._drop(0.0)
+        self._failures = 0
+        self._service = True
+
+    def _begin(self, now: float) -> None:
+        if now < self._next_at:
+            return
+        try:
+            prepare(self._paths)
+        except PlaceError as error:
+            raise StartError(f"kernel-supervisor's daemon cannot be started: {error}") from None
+        size = aftermath.size(self._paths)
+        by_service = self._service and _start_by_service_manager()
+        self._attempt = _Attempt(now, size, -1 if by_service else _start_directly(self._paths))
+
+    def _see(self, attempt: _Attempt, now: float) -> None:
+        """What is to be done where what was started has ended: wait for another's daemon, try again, or give up."""
+        if aftermath.held(self._paths.lock):
+            if now - attempt.began > _RESTART_S:
+                self._drop(now)
+            return
+        words = aftermath.words(self._paths, attempt.size)
+        if attempt.by_service:
+            self._service = attempt.up
+        elif now - attempt.began > _STEADY_S or (attempt.up and not words):  # it served, and was killed
+            self._failures = 0
+        else:
+            self._failures += 1
+            if self._failures >= _FAILURES or (words and not attempt.up):
+                raise StartError(aftermath.told(self._paths, COMMAND, words))
+        self._drop(now + _PAUSE_S * self._failures)
+
+    def _drop(self, next_at: float) -> None:
+        if self._attempt is not None:
+            self._attempt.close()
+        self._attempt, self._next_at = None, next_at
+
+
+class _Attempt:
+    """One start of a daemon. `lifeline` is at its end when the process is; -1 where a service manager has it."""
+
+    __slots__ = ("began", "lifeline", "size", "up")
+
+    def __init__(self, began: float, size: int, lifeline: int) -> None:
+        self.began, self.size, self.lifeline = began, size, lifeline
+        self.up = False  # a daemon was seen to listen since
+
+    @property
+    def by_service(self) -> bool:
+        return self.lifeline < 0
+
+    def ended(self, now: float) -> bool:
+        """Whether what was started has ended; of a service's daemon, whether it had its time."""
+        if self.by_service:
+            return self.up or now - self.began > _SERVICE_S
+        try:
+            return os.read(self.lifeline, 1) == b""
+        except BlockingIOError:
             return False
-        if now >= next_start:
-            start(paths, by_service=next_start == 0.0)
-            next_start = now + RESTART_S
-        time.sleep(RETRY_S)
-    return True
+
+    def close(self) -> None:
+        if not self.by_service:
+            os.close(self.lifeline)
 
 
 def unit_file() -> str:
@@ -85,14 +170,30 @@ def _start_by_service_manager() -> bool:
     return installed and _run(command) == 0
 
 
-def _start_directly(paths: Paths) -> None:
+def _start_directly(paths: Paths) -> int:
     """`--detach` makes the new process fork once more and lead a session of its own, so that nothing that
-    a client does to its process tree, group or session reaches the daemon."""
-    _run([sys.executable, "-m", "kernel_supervisor.daemon", "--detach"], stderr=paths.daemon_log + ".err")
+    a client does to its process tree, group or session reaches the daemon.
+
+    The end of a pipe that is at its end when the daemon is, whichever way it goes. Raises StartError.
+    """
+    lifeline, held = os.pipe()
+    os.set_blocking(lifeline, False)
+    try:
+        os.set_inheritable(held, True)
+        if _run(COMMAND, stderr=aftermath.standard_error(paths)) == _NOT_STARTED:
+            words = f"{sys.executable} cannot be run: kernel-supervisor has to be installed anew"
+            raise StartError(aftermath.told(paths, COMMAND, words))
+    except StartError:
+        os.close(lifeline)
+        raise
+    finally:
+        os.close(held)
+    return lifeline
 
 
 def _run(command: list[str], stderr: str = "/dev/null") -> int:
-    """Run `command` without a descriptor of ours; its exit code, or 127 where it cannot be started.
+    """Run `command` without a descriptor of ours that was not made for it; its exit code, or 127 where it cannot be
+    started.
 
     posix_spawn: `import subprocess` would cost 15 ms, and forking beside ZeroMQ's threads is unsafe.
     """
@@ -104,5 +205,5 @@ def _run(command: list[str], stderr: str = "/dev/null") -> int:
     try:
         pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
     except OSError:
-        return 127
+        return _NOT_STARTED
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -10,13 +10,14 @@ from typing import Any
 import zmq
 
 from kernel_supervisor import __version__
-from kernel_supervisor.client import autostart
+from kernel_supervisor.client import aftermath, autostart
 from kernel_supervisor.client.hello import hello
 from kernel_supervisor.client.wire import Wire
-from kernel_supervisor.envelope import BYE, HELLO, RPC, WELCOME, WHO
+from kernel_supervisor.envelope import BYE, HELLO, RPC, STOPPING, WELCOME, WHO
 from kernel_supervisor.paths import Paths
 
 _NOT_RUNNING = "no daemon is running; `kernel-supervisor start` starts one"
+_SEE_LOG = "`kernel-supervisor logs` shows what it does"
 START_DEADLINE_S = 30.0
 RESULT = "kernel-supervisor/result"
 _META = {
@@ -51,6 +52,8 @@ class Connection:
         self._paths = paths
         self._hello = hello("cli", session=session, python=python, env=env, cwd=cwd)
         self._wire: Wire | None = None
+        self._starter = autostart.Starter(paths)
+        self._stopped = False  # on purpose, and not by us: whoever wants a daemon starts one
         self._calls = 0
         self.pid = 0
         """The daemon's, as its welcome said."""
@@ -58,12 +61,16 @@ class Connection:
     def open(self, *, start: bool, deadline_s: float = START_DEADLINE_S) -> None:
         """Reach the daemon; start it if there is none and `start` says so. Raises NoDaemonError."""
         end = time.monotonic() + deadline_s
-        while time.monotonic() < end:
-            if not autostart.listening(self._paths) and not (start and autostart.ensure(self._paths, deadline_s)):
-                raise NoDaemonError(_NOT_RUNNING if not start else _not_up(self._paths))
-            if self._greet(end):
-                return
-        raise NoDaemonError(f"the daemon at {self._paths.socket} does not answer")
+        try:
+            while time.monotonic() < end:
+                if not start and not autostart.listening(self._paths):
+                    raise NoDaemonError(not_running(self._paths))
+                if (not start or self._starter.step()) and self._greet(end):
+                    return
+                time.sleep(autostart.RETRY_S)
+        except autostart.StartError as error:
+            raise NoDaemonError(str(error)) from None
+        raise NoDaemonError(f"no daemon answers at {self._paths.socket} within {deadline_s:g} s; {_SEE_LOG}")
 
     def _greet(self, end: float) -> bool:
         """Whether a daemon answered our hello; not so where it was on its way out, or the time is up."""
@@ -128,6 +135,8 @@ class Connection:
             if frame.kind == WHO:
                 self._wire.send(HELLO, self._hello)
                 self._send(line)
+            elif frame.kind == STOPPING:
+                self._stopped = True
             elif frame.kind == RPC:
                 message = json.loads(frame.body)
                 if message.get("id") == self._calls:
@@ -139,22 +148,21 @@ class Connection:
         if lost and not again:
             return {}
         if lost:
-            self._wire.close()
             self._open_again()
             self._send(line)
         return None
 
     def _open_again(self) -> None:
-        """Connect to the next daemon, whoever starts it. The one that is going may still seem to listen."""
+        """Connect to the next daemon. One that was stopped on purpose is started by others, if at all."""
+        assert self._wire is not None
+        self._wire.close()
+        self._wire = None
         end = time.monotonic() + START_DEADLINE_S
-        while True:
-            try:
-                self.open(start=False)
-                return
-            except NoDaemonError:
-                if time.monotonic() >= end:
-                    raise NoDaemonError("the daemon is gone and did not come back") from None
-                time.sleep(autostart.RETRY_S)
+        while self._stopped and not autostart.listening(self._paths):
+            if time.monotonic() >= end:
+                raise NoDaemonError("the daemon was stopped; what was running in its kernels runs on")
+            time.sleep(autostart.RETRY_S)
+        self.open(start=not self._stopped)
 
     def call_tool(
         self,
@@ -174,6 +182,7 @@ class Connection:
 
     def close(self) -> None:
         """Say goodbye."""
+        self._starter.close()
         if self._wire is not None:
             self._wire.send(BYE, {})
             self._wire.close(_GOODBYE_MS)
@@ -190,6 +199,6 @@ def ask(paths: Paths, method: str, params: dict[str, Any], *, deadline_s: float,
         connection.close()
 
 
-def _not_up(paths: Paths) -> str:
-    logs = f"{paths.daemon_log} and {paths.daemon_log}.err"
-    return f"the daemon was started but did not come up within {START_DEADLINE_S:g} s; see {logs}"
+def not_running(paths: Paths) -> str:
+    """That there is no daemon, and why the last one came to nothing, if it did."""
+    return "\n".join(filter(None, (_NOT_RUNNING, aftermath.last_words(paths))))

@@ -7,6 +7,7 @@ a call's own number is what makes it the same call when a shim sends it again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -20,12 +21,15 @@ from mcp.server.subscriptions import ResourceUpdated, ServerEvent, SubscriptionB
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from pydantic import ValidationError
 
+from kernel_supervisor.client import opening
 from kernel_supervisor.envelope import RPC, SETTLED
 from kernel_supervisor.mcp.caller import Caller
 
 log = logging.getLogger(__name__)
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 Send = Callable[[bytes, dict[str, Any], bytes], None]
+_kept: set[str] = set()
+"""Which answers of this daemon are kept for clients that come while the next one starts."""
 
 
 class Connection:
@@ -37,6 +41,8 @@ class Connection:
         self.caller = caller
         self._server, self._send, self._incarnation = server, send, incarnation
         self._calls: dict[int, str | int] = {}
+        self._kept_as: dict[int, str] = {}
+        self._handshake: dict[str, Any] | None = None
         self._standing: set[int] = set()  # subscriptions: nobody waits for their answer
         self._unsubscribe = news.subscribe(self._tell)
         self._inbox, self._read = anyio.create_memory_object_stream[SessionMessage | Exception](float("inf"))
@@ -87,6 +93,9 @@ class Connection:
             self.answered.clear()
         if message.method == "initialize":
             self.caller.handshake = True
+            self._handshake = message.params
+        if (name := opening.name_of(message.method, message.params, self._handshake)) and name not in _kept:
+            self._kept_as[call] = name
 
         async def settled() -> None:
             self._close_call(call)
@@ -128,6 +137,13 @@ class Connection:
             else:
                 message = self._restored(message)
             self._send(RPC, header, _encoded(message))
+            if isinstance(message, types.JSONRPCResponse) and (name := self._kept_as.pop(header["answers"], "")):
+                await self._keep(name, message.result)
+
+    async def _keep(self, name: str, result: dict[str, Any]) -> None:
+        _kept.add(name)
+        with contextlib.suppress(OSError):  # a full disk: the one before it is as good, or clients wait
+            await asyncio.to_thread(opening.keep, self.caller.supervisor.paths, name, result)
 
     def _close_call(self, call: int) -> str | int | None:
         """Forget a call that is answered, or never will be; the client's id of it."""

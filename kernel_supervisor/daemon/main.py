@@ -18,9 +18,10 @@ import zmq.asyncio
 
 from kernel_supervisor import __version__
 from kernel_supervisor.client.autostart import listening
+from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.daemon.lock import Lock
 from kernel_supervisor.daemon.notify import keep_watchdog_fed, notify
-from kernel_supervisor.paths import Paths, find, prepare
+from kernel_supervisor.paths import Paths, PlaceError, find, prepare
 
 if TYPE_CHECKING:
     from kernel_supervisor.daemon.server import Router
@@ -39,21 +40,37 @@ def main(*, service: bool) -> int:
     """Run until told to stop; 0 where another daemon is there already and nobody insists on this one."""
     os.umask(0o077)
     paths = find()
-    prepare(paths)
-    lock = Lock(paths.lock)
-    if not lock.acquire():
-        if not service and not _outlast(paths, lock):
-            return 0
-        if service and not _take_over(paths, lock):
-            print(f"another daemon (pid {lock.holder()}) does not hand over", file=sys.stderr)
-            return 1
-    _log_to(paths)
+    try:
+        prepare(paths)
+        lock = Lock(paths.lock)
+        if not lock.acquire():
+            if not service and not _outlast(paths, lock):
+                return 0
+            if service and not _take_over(paths, lock):
+                return _end_with(f"another daemon (pid {lock.holder()}) does not hand over")
+        _log_to(paths)
+    except OSError as error:
+        return _end_with(_said(error))
     os.environ.pop("JPY_PARENT_PID", None)  # a stale one would kill every kernel
     try:
         return asyncio.run(Daemon(paths).run())
-    except Exception:
+    except Exception as error:
         log.exception("the daemon failed")
-        raise
+        return _end_with(_said(error))
+
+
+def _end_with(words: str) -> int:
+    """The last words of a daemon that came to nothing: whoever started it hands them on."""
+    print(words, file=sys.stderr, flush=True)
+    return 1
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, PlaceError | SupervisorError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _outlast(paths: Paths, lock: Lock) -> bool:
@@ -86,9 +103,16 @@ def _take_over(paths: Paths, lock: Lock) -> bool:
 
 
 def _log_to(paths: Paths) -> None:
-    rotating = logging.handlers.RotatingFileHandler(paths.daemon_log, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
-    rotating.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=os.environ.get("KERNEL_SUPERVISOR_LOG", "INFO"), handlers=[rotating])
+    """Log to our own file; where that cannot be had, errors to standard error. Neither keeps a daemon from working."""
+    level = logging.getLevelName(os.environ.get("KERNEL_SUPERVISOR_LOG", "INFO").upper())
+    handler: logging.Handler
+    try:
+        handler = logging.handlers.RotatingFileHandler(paths.daemon_log, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
+    except OSError:
+        handler = logging.StreamHandler()
+        handler.setLevel(logging.ERROR)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level if isinstance(level, int) else logging.INFO, handlers=[handler])
     logging.getLogger("mcp").setLevel(logging.WARNING)
 
 
@@ -133,6 +157,8 @@ class Daemon:
         socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
         for option, value in ((zmq.ROUTER_MANDATORY, 1), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.LINGER, 0)):
             socket.setsockopt(option, value)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._paths.socket)  # a predecessor's, or no socket at all: the lock says that nobody is bound
         socket.bind(f"ipc://{self._paths.socket}")
         os.chmod(self._paths.socket, 0o600)
         return socket

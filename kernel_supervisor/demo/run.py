@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from kernel_supervisor.client import autostart
-from kernel_supervisor.client.connection import START_DEADLINE_S
+from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, ask
 from kernel_supervisor.demo.agent import Agent, Reply, StepError, connected, picture_size
 from kernel_supervisor.paths import find
 
@@ -81,8 +81,10 @@ async def _show(session: str, directory: str) -> None:
 def _start_daemon() -> None:
     paths = find()
     running = autostart.listening(paths)
-    if not autostart.ensure(paths, START_DEADLINE_S):
-        raise StepError(f"the daemon did not come up; see {paths.daemon_log} and {paths.daemon_log}.err")
+    try:
+        ask(paths, "supervisor/status", {}, deadline_s=START_DEADLINE_S, start=True)
+    except NoDaemonError as error:
+        raise StepError(str(error)) from None
     _say("the daemon runs already" if running else "no daemon was running: started one, which keeps running")
 
 

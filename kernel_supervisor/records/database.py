@@ -47,7 +47,7 @@ class Database:
         """Name the file; nothing is opened before `open`."""
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
-        self._db: sqlite3.Connection
+        self._db = sqlite3.connect(":memory:", check_same_thread=False)  # until it is open
         self._next_return = 0.0
         self.not_recorded = ""
         """Why the records are only in memory now; empty where they are on the disk."""

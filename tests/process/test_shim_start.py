@@ -16,8 +16,10 @@ from tests.support import Home, until_now
 LIGHT = {
     "kernel_supervisor",
     "kernel_supervisor.client",
+    "kernel_supervisor.client.aftermath",
     "kernel_supervisor.client.autostart",
     "kernel_supervisor.client.hello",
+    "kernel_supervisor.client.opening",
     "kernel_supervisor.client.wire",
     "kernel_supervisor.envelope",
     "kernel_supervisor.paths",

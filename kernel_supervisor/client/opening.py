@@ -1,0 +1,64 @@
+"""What a daemon answers before a client shows it at all: kept, so that a shim can answer while the next one starts.
+
+These answers depend on the protocol's version alone. The daemon keeps what it answered; a shim of the same version of
+this package reads it where a daemon takes longer than clients wait.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+from kernel_supervisor import __version__
+from kernel_supervisor.paths import Paths
+
+_METHODS = ("initialize", "server/discover", "tools/list")
+_VERSION = "io.modelcontextprotocol/protocolVersion"
+_PLAIN = re.compile(r"[\w.-]{1,20}")
+_LARGEST = 1 << 20
+
+
+def name_of(method: str, params: Any, handshake: Any) -> str:
+    """What an answer is kept under; empty where it is none of those, or there is more to it than a version.
+
+    `handshake` has the parameters of the connection's `initialize`, where there was one.
+    """
+    if method not in _METHODS or (isinstance(params, dict) and params.get("cursor")):
+        return ""
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    version = meta.get(_VERSION) if isinstance(meta, dict) else None
+    if version is None and isinstance(handshake, dict):
+        version = handshake.get("protocolVersion")
+    return f"{method.replace('/', '-')}-{version}" if isinstance(version, str) and _PLAIN.fullmatch(version) else ""
+
+
+def keep(paths: Paths, name: str, result: dict[str, Any]) -> None:
+    """Keep an answer for the shims of this version. Raises OSError."""
+    path = _path(paths, name)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    aside = f"{path}.{os.getpid()}"
+    with open(aside, "w", encoding="utf-8") as file:
+        json.dump(result, file)
+    os.replace(aside, path)
+
+
+def recall(paths: Paths, method: str, params: Any, handshake: Any) -> dict[str, Any] | None:
+    """What the last daemon of this version answered to that, or None where nothing is known."""
+    name = name_of(method, params, handshake)
+    if not name:
+        return None
+    try:
+        fd = os.open(_path(paths, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            result = json.loads(os.read(fd, _LARGEST))
+        finally:
+            os.close(fd)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return result if isinstance(result, dict) else None
+
+
+def _path(paths: Paths, name: str) -> str:
+    return os.path.join(paths.cache, "answers", __version__, name + ".json")
