@@ -40,7 +40,8 @@ class Home:
     def env(self) -> dict[str, str]:
         """The environment of clients of this supervisor."""
         own = {"KERNEL_SUPERVISOR_HOME": str(self.path)}
-        dropped = ("CLAUDE_PROJECT_DIR", "KERNEL_SUPERVISOR_SESSION", "PYTHONPATH", "PYTEST_CURRENT_TEST")
+        dropped = {"CLAUDE_PROJECT_DIR", "KERNEL_SUPERVISOR_SESSION", "PYTHONPATH", "PYTEST_CURRENT_TEST"}
+        dropped |= {"VIRTUAL_ENV", "CONDA_PREFIX"}  # the default kernel is the tests' own environment
         return {**{name: value for name, value in os.environ.items() if name not in dropped}, **own}
 
     def daemon(self) -> psutil.Process | None:
@@ -262,14 +263,20 @@ def fresh_home() -> Iterator[Home]:
 
 
 def shim_pid(home: Home, *, besides: set[int] = frozenset()) -> int:  # type: ignore[assignment]  # a frozenset will do
-    """The pid of the one shim that works on this home."""
-    pids = {
+    """The pid of the one shim that works on this home, once its process runs what it was started for."""
+    end = time.monotonic() + DEADLINE_S
+    while not (pids := _shims(home) - besides) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert len(pids) == 1, pids
+    return int(pids.pop())
+
+
+def _shims(home: Home) -> set[int]:
+    return {
         process.pid
         for process in psutil.process_iter(["cmdline"])
         if "mcp_shim" in (process.info["cmdline"] or ()) and home._is_here(process)
-    } - besides
-    assert len(pids) == 1, pids
-    return int(pids.pop())
+    }
 
 
 async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:

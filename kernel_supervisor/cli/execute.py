@@ -53,6 +53,8 @@ def _see_through(command: Command, number: int, pressed: list[int]) -> int:
         print(f"kernel-supervisor: execution {number}: {outcome['status']}. {outcome['reason']}", file=sys.stderr)
     if outcome["status"] == "ok":
         return DONE
+    if outcome["status"] == "error" and not command.options.json:
+        _tell(command.tool("kernel_output", execution_id=number)[1]["advice"])
     return INTERRUPTED if outcome.get("interrupted") else FAILED
 
 
@@ -70,7 +72,16 @@ def _submit(command: Command, code: str) -> tuple[dict[str, Any], list[int]]:
         pressed.append(signum)
 
     signal.signal(signal.SIGINT, keep)
-    return command.tool("kernel_exec", deadline_s=None, code=code, wait=False)[1], pressed
+    facts = command.tool("kernel_exec", deadline_s=None, code=code, wait=False)[1]
+    if not command.options.json:
+        _tell(facts["notices"])
+    return facts, pressed
+
+
+def _tell(lines: list[str]) -> None:
+    """What stands beside a result, for a person; a file should have what the code prints and nothing else."""
+    for line in lines if sys.stderr.isatty() else ():
+        print(f"kernel-supervisor: {for_people(line)}", file=sys.stderr)
 
 
 def _interrupt(command: Command, number: int) -> None:

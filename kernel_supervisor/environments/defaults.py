@@ -12,8 +12,8 @@ from kernel_supervisor.core.model import Interpreter
 from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import describe, discover
 from kernel_supervisor.environments.model import Environment, Where
-from kernel_supervisor.environments.places import upwards
 from kernel_supervisor.environments.prefixes import prefix_of
+from kernel_supervisor.environments.projects import project_environments
 from kernel_supervisor.environments.tools import tool_of
 
 
@@ -24,36 +24,31 @@ def default(where: Where, configured: str | None = None) -> Interpreter:
 
 
 def default_environment(where: Where, configured: str | None = None) -> tuple[Environment, str]:
-    """The configured environment, else that which the shim is installed in; and why it is that one.
+    """The configured environment, else the project's, the client's active one, the shim's own; and why it is that one.
 
-    Where the shim's is a tool's own: the project's, else the client's active one, else the tool's after all.
-    Blocks on files alone. Raises RefusedError where `configured` (`--python`: a path, a command on the
-    client's PATH, or an environment's name) names nothing usable, and where nothing is found.
+    What is broken is passed over with its reason, and so is what a tool keeps for itself. Blocks on files alone.
+    Raises RefusedError where `configured` (`--python`: a path, a command on the client's PATH, or an environment's
+    name) names nothing usable, and where nothing is found.
     """
     if configured:
         return _configured(configured, where), f"it was configured (--python {configured})"
-    own = _own(where)
-    tool = tool_of(own.prefix) if own is not None else ""
-    if own is not None and not tool:
-        return own, "kernel-supervisor is installed in it"
-    # A tool's own environment holds nothing that anybody works with, and an upgrade of the tool replaces it.
-    setting = "kernel-supervisor's own environment cannot be told"
-    if tool:
-        setting = f"kernel-supervisor runs in an environment of its own ({tool})"
     passed_over: list[str] = []
-    for prefix, words in (*_project(where), *_active(where)):
+    for prefix, words in (*project_environments(where), *_active(where)):
         environment = describe(prefix, where)
-        if environment is not None and environment.broken:
-            passed_over.append(f"{prefix} was passed over: {environment.broken}")
-        elif environment is not None and not tool_of(prefix):
-            return environment, "; ".join((setting, f"this is {words}", *passed_over))
+        fault = environment.broken if environment is not None else "it is no environment"
+        if environment is not None and not fault and not tool_of(prefix):
+            return environment, "; ".join((f"it is {words}", *passed_over))
+        if fault:
+            passed_over.append(f"{prefix} was passed over: {fault}")
+    own = _own(where)
     if own is None or own.broken:
         raise RefusedError(
-            f"{setting}, and no usable .venv was found from {where.directory} upwards. "
-            "Name an interpreter with --python."
+            "; ".join(("there is no environment that a kernel could run in", *passed_over))
+            + f". Make one in {where.directory} (python3 -m venv .venv), or name an interpreter with --python."
         )
-    setting += f", and neither a .venv from {where.directory} upwards nor an active environment was found"
-    return own, "; ".join((setting, *passed_over))
+    tool = f" ({tool_of(own.prefix)})" if tool_of(own.prefix) else ""
+    why = f"kernel-supervisor is installed in it{tool}, and neither the project nor the client has one"
+    return own, "; ".join((why, *passed_over))
 
 
 def _configured(configured: str, where: Where) -> Environment:
@@ -70,18 +65,6 @@ def _own(where: Where) -> Environment | None:
         return None
     prefix = prefix_of(where.shim_python)
     return describe(prefix, where, python=where.shim_python) if prefix else None
-
-
-def _project(where: Where) -> Iterator[tuple[str, str]]:
-    """The nearest project's environment, as uv and pixi place it."""
-    configured = where.environ.get("UV_PROJECT_ENVIRONMENT")
-    for folder in upwards(where.directory):
-        if configured and os.path.isfile(folder / "uv.lock"):
-            yield str(folder / configured), "the project's environment (UV_PROJECT_ENVIRONMENT)"
-        yield str(folder / ".venv"), f"the project's .venv ({folder})"
-        yield str(folder / ".pixi" / "envs" / "default"), f"the project's pixi environment ({folder})"
-        if folder == where.home:
-            return
 
 
 def _active(where: Where) -> Iterator[tuple[str, str]]:

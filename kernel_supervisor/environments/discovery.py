@@ -38,6 +38,12 @@ def describe(prefix: str, where: Where, *, python: str = "") -> Environment | No
     return _named(seen, [Candidate(prefix=prefix, kind="python", python=python)]) if seen else None
 
 
+def packages_of(environment: Environment, where: Where) -> tuple[str, ...]:
+    """The folders that an environment's interpreter imports packages from."""
+    seen = contents(environment.prefix, python=environment.python, user_base=_user_base(where))
+    return seen.packages if seen is not None else ()
+
+
 def _found(where: Where) -> dict[str, _Found]:
     """Candidates that are environments, by what tells them apart."""
     found: dict[str, _Found] = {}

@@ -1,4 +1,4 @@
-"""Puts ipykernel into an environment with the tool that keeps it, and tells people the command for that."""
+"""Puts ipykernel into an environment with the tool that keeps it, and tells people the command for any package."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _PIP_TROUBLE = frozenset({"PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_ROOT", "P
 _PYTHON_TROUBLE = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "JPY_PARENT_PID"})
 
 
-def install_command(environment: Environment, environ: Mapping[str, str]) -> str:
-    """What a person would type to have ipykernel in `environment`, with the tool that made it.
+def install_command(environment: Environment, environ: Mapping[str, str], package: str = "ipykernel") -> str:
+    """What a person would type to have `package` in `environment`, with the tool that made it.
 
     `environ` are the client's variables: where its tools are found. Raises RefusedError for a kernelspec of
     another language and for a broken environment.
     """
     if _kept_by_system(environment):
         python = shlex.quote(environment.python)
-        return f"{python} -m venv .venv && .venv/bin/python -m pip install ipykernel"
-    return " && ".join(map(shlex.join, _commands(environment, environ)))
+        return f"{python} -m venv .venv && .venv/bin/python -m pip install {package}"
+    return " && ".join(map(shlex.join, _commands(environment, environ, package)))
 
 
 def install(
@@ -46,7 +46,7 @@ def install(
             f"{environment.python} belongs to the operating system, which installs into it alone. "
             f"An environment of your own: {install_command(environment, environ)}"
         )
-    for command in _commands(environment, environ):
+    for command in _commands(environment, environ, "ipykernel"):
         progress(f"installing ipykernel: {shlex.join(command)}")
         _run(command, progress, environ, deadline)
 
@@ -89,55 +89,55 @@ def _kept_by_system(environment: Environment) -> bool:
     return environment.kind in ("python", "pyenv") and any(marked)
 
 
-def _commands(environment: Environment, environ: Mapping[str, str]) -> list[list[str]]:
+def _commands(environment: Environment, environ: Mapping[str, str], package: str) -> list[list[str]]:
     if environment.broken or not environment.python:
         reason = environment.broken or "there is no Python in it"
-        raise RefusedError(f"ipykernel cannot be installed in {environment.name}: {reason}.")
+        raise RefusedError(f"{package} cannot be installed in {environment.name}: {reason}.")
     if environment.language != "python":
         raise RefusedError(f"{environment.name} is a kernel for {environment.language}: it needs no ipykernel.")
     prefix = environment.prefix or prefix_of(environment.python)
     tool = tool_of(prefix) if prefix else ""
     if tool == "pipx":
-        return [["pipx", "inject", os.path.basename(prefix), "ipykernel"]]
+        return [["pipx", "inject", os.path.basename(prefix), package]]
     if tool == "uv tool":
-        return [["uv", "tool", "install", os.path.basename(prefix), "--with", "ipykernel"]]
+        return [["uv", "tool", "install", os.path.basename(prefix), "--with", package]]
     if tool == "pixi global":
-        return [["pixi", "global", "add", "--environment", os.path.basename(prefix), "ipykernel"]]
+        return [["pixi", "global", "add", "--environment", os.path.basename(prefix), package]]
     if os.path.isdir(os.path.join(prefix, "conda-meta")):
-        return [_pixi(prefix) or _conda(prefix, environ)]
-    pip = [environment.python, "-m", "pip", "install", "ipykernel"]
+        return [_pixi(prefix, package) or _conda(prefix, environ, package)]
+    pip = [environment.python, "-m", "pip", "install", package]
     if environment.kind != "uv" and has_pip(environment):
         return [pip]
     uv = find_uv(environ)
     if uv or environment.kind == "uv":
-        return [[uv or "uv", "pip", "install", "--python", environment.python, "ipykernel"]]
+        return [[uv or "uv", "pip", "install", "--python", environment.python, package]]
     return [[environment.python, "-m", "ensurepip"], pip]
 
 
-def _pixi(prefix: str) -> list[str]:
+def _pixi(prefix: str, package: str) -> list[str]:
     envs, name = os.path.split(prefix)
     if os.path.basename(os.path.dirname(envs)) != ".pixi":
         return []
     project = Path(prefix).parents[2]
     manifest = next((n for n in ("pixi.toml", "pyproject.toml") if (project / n).is_file()), "pixi.toml")
     feature = [] if name == "default" else ["--feature", name]
-    return ["pixi", "add", "--manifest-path", str(project / manifest), *feature, "ipykernel"]
+    return ["pixi", "add", "--manifest-path", str(project / manifest), *feature, package]
 
 
-def _conda(prefix: str, environ: Mapping[str, str]) -> list[str]:
+def _conda(prefix: str, environ: Mapping[str, str], package: str) -> list[str]:
     """The one of conda's family that made the prefix if it is at hand, else another one that is."""
     made = _CREATOR.search(read_text(os.path.join(prefix, "conda-meta", "history")))
     first = made.group(2) if made else "conda"
     for name in dict.fromkeys((first, "conda", "mamba", "micromamba")):
         path = _conda_tool(name, prefix, environ)
         if path:
-            return _conda_words(name, path, prefix)
-    return _conda_words(first, first, prefix)
+            return _conda_words(name, path, prefix, package)
+    return _conda_words(first, first, prefix, package)
 
 
-def _conda_words(name: str, path: str, prefix: str) -> list[str]:
+def _conda_words(name: str, path: str, prefix: str, package: str) -> list[str]:
     channel = ["--channel", "conda-forge"] if name == "micromamba" else []  # which has no channel of its own
-    return [path, "install", "--yes", "--prefix", prefix, *channel, "ipykernel"]
+    return [path, "install", "--yes", "--prefix", prefix, *channel, package]
 
 
 def _conda_tool(name: str, prefix: str, environ: Mapping[str, str]) -> str:

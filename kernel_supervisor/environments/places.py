@@ -76,27 +76,36 @@ def _virtual_environments(where: Where) -> Iterator[Candidate]:
     yield from _each(_data(where) / "virtualenvs", "venv")
 
 
+def pipenv_folder(where: Where) -> str:
+    """Where pipenv keeps what it makes: https://pipenv.pypa.io/en/latest/virtualenv.html."""
+    return where.environ.get("WORKON_HOME") or str(_data(where) / "virtualenvs")
+
+
 def _pyenv(where: Where) -> Iterator[Candidate]:
     yield from _each(Path(where.environ.get("PYENV_ROOT") or where.home / ".pyenv") / "versions", "pyenv")
 
 
 def _poetry(where: Where) -> Iterator[Candidate]:
-    """https://python-poetry.org/docs/configuration/#virtualenvspath."""
-    cache = where.environ.get("POETRY_CACHE_DIR") or _cache(where, "pypoetry")
-    folder = where.environ.get("POETRY_VIRTUALENVS_PATH") or os.path.join(cache, "virtualenvs")
-    settings = _settings(where, "pypoetry") / "config.toml"
-    told = re.search(r"^\s*path\s*=\s*[\"'](/[^\"'\n]+)[\"']", read_text(settings), re.MULTILINE)
-    for found in (folder, told.group(1) if told else ""):
-        for name in children(found) if found else ():
+    for found in poetry_folders(where):
+        for name in children(found):
             short = _POETRY.match(name)
             aliases = (short.group(1),) if short else ()
             yield Candidate(prefix=os.path.join(found, name), kind="poetry", name=name, aliases=aliases)
 
 
+def poetry_folders(where: Where) -> Iterator[str]:
+    """https://python-poetry.org/docs/configuration/#virtualenvspath."""
+    cache = where.environ.get("POETRY_CACHE_DIR") or _cache(where, "pypoetry")
+    yield where.environ.get("POETRY_VIRTUALENVS_PATH") or os.path.join(cache, "virtualenvs")
+    settings = _settings(where, "pypoetry") / "config.toml"
+    told = re.search(r"^\s*path\s*=\s*[\"'](/[^\"'\n]+)[\"']", read_text(settings), re.MULTILINE)
+    if told:
+        yield told.group(1)
+
+
 def _hatch(where: Where) -> Iterator[Candidate]:
     """`env/virtual/PROJECT/HASH/ENVIRONMENT`: https://hatch.pypa.io/latest/plugins/environment/virtual/."""
-    support = where.home / "Library" / "Application Support" / "hatch"
-    data = Path(where.environ.get("HATCH_DATA_DIR") or (support if _MACOS else _data(where) / "hatch"))
+    data = hatch_data(where)
     for project in children(data / "env" / "virtual"):
         for digest in children(data / "env" / "virtual" / project):
             folder = data / "env" / "virtual" / project / digest
@@ -104,6 +113,12 @@ def _hatch(where: Where) -> Iterator[Candidate]:
                 called = project if name == project else f"{project}:{name}"
                 yield Candidate(prefix=str(folder / name), kind="hatch", name=called)
     yield from _each(data / "pythons", "python", below="python")
+
+
+def hatch_data(where: Where) -> Path:
+    """https://hatch.pypa.io/latest/config/hatch/#data."""
+    support = where.home / "Library" / "Application Support" / "hatch"
+    return Path(where.environ.get("HATCH_DATA_DIR") or (support if _MACOS else _data(where) / "hatch"))
 
 
 def _tools(where: Where) -> Iterator[Candidate]:

@@ -31,6 +31,8 @@ class Contents:
     python: str
     python_version: str
     ipykernel: str
+    packages: tuple[str, ...]
+    """The folders that its interpreter imports packages from, as far as files tell."""
     broken: str
     made_by_uv: bool
     prompt: str
@@ -136,6 +138,7 @@ def _read(prefix: str, python: str, user_base: str) -> tuple[Contents | None, li
         python=python if os.path.lexists(python) else "",
         python_version=version,
         ipykernel=_ipykernel(packages),
+        packages=tuple(packages),
         broken=_fault(python, version),
         made_by_uv="uv" in settings,
         prompt=settings.get("prompt", "").strip("'\""),

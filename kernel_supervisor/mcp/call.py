@@ -15,6 +15,7 @@ from mcp.server.context import ServerRequestContext
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
+from kernel_supervisor.environments.missing import missing_module, where_to_find
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.content import META_KEY, Reading, ResultView, draw_up, finish, machine, weight
 from kernel_supervisor.mcp.images import prepare_all
@@ -26,6 +27,8 @@ PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
 _THREAD_FROM = 1_000_000
 _LATE_SHOWN = 5
+_LOOK_S = 2.0
+"""How long a result waits for a look at the environments of this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +196,7 @@ class Call:
             behind=behind,
             notices=tuple(notices),
             question=question,
-            advice=await self._advice(execution, behind),
+            advice=(*await self._advice(execution, behind), *await self._where_to_find(execution, folded.outputs)),
             cells=await self.supervisor.executions.cells_of(execution) if _has_error(folded.outputs) else {},
         )
         if weight(view) > _THREAD_FROM:
@@ -214,6 +217,24 @@ class Call:
         if ticket is not None and ticket.question is not None:
             return (f"Execution {behind[0]}, before it, asks{ways_to_answer(behind[0], ticket.question)}",)
         return ()
+
+    async def _where_to_find(self, execution: Execution, outputs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+        """Of a module that a cell could not import, where it is."""
+        errors = [each for each in outputs if each["output_type"] == "error"]
+        module = missing_module(str(errors[-1].get("ename")), str(errors[-1].get("evalue"))) if errors else ""
+        runner = self.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+        if not module or runner is None or runner.kernel.record.process is None:
+            return ()
+        interpreter = runner.kernel.record.interpreter
+        if not interpreter.prefix or not interpreter.argv:
+            return ()
+        where = self.caller.asker.where
+        looking = asyncio.to_thread(where_to_find, module, interpreter.prefix, interpreter.argv[0], where)
+        try:
+            line = await asyncio.wait_for(looking, _LOOK_S)
+        except asyncio.TimeoutError:
+            return ()
+        return (line,) if line else ()
 
     async def _unusual_kernel(self, execution: Execution) -> str:
         """The kernel's name, if it is not the session's default one."""

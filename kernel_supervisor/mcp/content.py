@@ -107,6 +107,8 @@ def machine(view: ResultView, rendered: Rendered) -> dict[str, Any]:
         "truncated": rendered.truncated,
         "lines": rendered.lines,
         "images": rendered.images,
+        "notices": list(view.notices),
+        "advice": list(view.advice),
     }
     error = _error(view.folded)
     if error is not None:

@@ -70,7 +70,7 @@ async def _status_without_kernel(
         facts |= {"state": "dead", "end_reason": record.end_reason}
         text = f"session {session.name}: its kernel is dead: {record.end_reason}. {record.way_on}."
         return Answer(text=text, facts=facts)
-    interpreter = await asyncio.to_thread(call.supervisor.sessions.default_interpreter, call.caller.asker)
+    interpreter = await asyncio.to_thread(call.supervisor.sessions.default_interpreter, session, call.caller.asker)
     facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}
     text = (
         f"session {session.name} in {session.directory} has no kernel yet: the first kernel_exec starts one\n"
@@ -234,7 +234,7 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     wanted = needed(args.env_name, "env_name is empty: kernel_list_envs lists environments").strip()
     on_server = await foreign.spec_on_server(wanted, call.supervisor.kernels.servers)
     if wanted == "default":
-        interpreter = await asyncio.to_thread(call.supervisor.sessions.default_interpreter, asker)
+        interpreter = await asyncio.to_thread(call.supervisor.sessions.default_interpreter, session, asker)
     elif on_server is not None:
         interpreter = on_server
     else:

@@ -45,8 +45,11 @@ async def _begin(call: Call, session: SessionRecord, code: str) -> Ticket:
         return await beginning
     ticket = await with_progress(call, "starting the session's kernel", lambda tell: beginning)
     runner = sessions.runner_of(sessions.known[session.name])
-    if runner is not None and runner.kernel.record.overlay:
-        call.caller.notices.append(BORROWED)
+    if runner is not None:
+        interpreter = runner.kernel.record.interpreter
+        call.caller.notices.append(f"new kernel, on {interpreter.argv[0]}: {interpreter.why}")
+        if runner.kernel.record.overlay:
+            call.caller.notices.append(BORROWED)
     return ticket
 
 

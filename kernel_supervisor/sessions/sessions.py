@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
@@ -102,9 +103,9 @@ class Sessions:
             return runner.kernel.record
         return await self._records.kernel(session.kernel_id) if session.kernel_id is not None else None
 
-    def default_interpreter(self, asker: Asker) -> Interpreter:
-        """What the default kernel of this client's sessions runs, and why. Blocks on files."""
-        return default(asker.where, asker.python or None)
+    def default_interpreter(self, session: SessionRecord, asker: Asker) -> Interpreter:
+        """What a session's default kernel runs where this client starts it, and why. Blocks on files."""
+        return default(replace(asker.where, directory=Path(session.directory)), asker.python or None)
 
     async def ready_runner(self, session: SessionRecord, asker: Asker) -> Runner:
         """The session's kernel, started if there is none yet.
@@ -117,7 +118,7 @@ class Sessions:
             runner = await self.living_runner(session)
             if runner is not None:
                 return runner
-            interpreter = await asyncio.to_thread(self.default_interpreter, asker)
+            interpreter = await asyncio.to_thread(self.default_interpreter, session, asker)
             runner = self.kernel_in(session, interpreter)
             if runner is None:
                 runner = await self._kernels.start(session.name, interpreter, asker, session.directory)

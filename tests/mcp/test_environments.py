@@ -60,7 +60,7 @@ def notebooks_kernel(runtime: str) -> Iterator[BlockingKernelClient]:
 async def test_another_environments_kernel_is_used_and_left_again_with_its_variables(
     desk: Home, environment: Path, era: str
 ) -> None:
-    async with desk.client(era) as session:
+    async with desk.client(era, "--python", sys.executable) as session:
         await session.run("x = 'of the default'")
         moved = await session.call("kernel_use_env", env_name=str(environment))
         assert not moved.is_error, moved.text
@@ -109,6 +109,36 @@ async def test_ipykernel_is_installed_in_an_environment_if_asked_for(desk: Home)
         assert str(prefix) in seen.text
         again = await session.call("kernel_use_env", **arguments)
         assert again.facts["returned"]
+
+
+async def test_the_projects_own_environment_is_the_default_and_the_first_result_says_so(
+    desk: Home, environment: Path
+) -> None:
+    below = desk.project / "src"
+    below.mkdir()
+    async with desk.client("legacy", cwd=below, env={"VIRTUAL_ENV": sys.prefix}) as session:
+        before = await session.call("kernel_status")
+        first = await session.run("import sys; print(sys.prefix)")
+        second = await session.run("1 + 1")
+        after = await session.call("kernel_status")
+    assert str(environment) in first.text.splitlines()[-1]
+    for told in (before.text, first.text, after.text):
+        assert f"it is the project's .venv ({desk.project})" in told
+    assert "project's .venv" not in second.text
+
+
+async def test_a_module_that_is_missing_is_told_of_with_where_it_is(desk: Home, environment: Path) -> None:
+    other = desk.project / "other"
+    venv.create(other, with_pip=False, symlinks=True)
+    library = next((other / "lib").glob("python*/site-packages"))
+    (library / "only_there.py").touch()
+    async with desk.client("legacy", env={"VIRTUAL_ENV": str(other)}) as session:
+        missing = await session.run("import only_there")
+        in_it = await session.run("try:\n    import only_there\nexcept ImportError as error:\n    print(error)")
+        inside = await session.run("import json.nothing")
+    assert f"only_there is not in this kernel's environment ({environment}); it is in other ({other})" in missing.text
+    assert "only_there` installs it here" in missing.text
+    assert "kernel_use_env" not in in_it.text + inside.text
 
 
 async def test_a_default_kernel_that_borrows_its_ipykernel_says_so_once(desk: Home) -> None:

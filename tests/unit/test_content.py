@@ -455,6 +455,8 @@ def test_machine_readable_part_has_its_documented_keys() -> None:
         "truncated": False,
         "lines": 5,
         "images": 1,
+        "notices": [],
+        "advice": [],
         "error": {"ename": "ValueError", "evalue": "bad"},
     }
 

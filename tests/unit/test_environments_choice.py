@@ -153,11 +153,12 @@ def test_what_starts_a_kernel_ends_before_the_ipykernel_module(argv: tuple[str, 
     assert as_interpreter(environment("e", argv=argv)).argv == start
 
 
-def test_the_default_is_the_shims_own_environment(where: Where, tmp_path: Path) -> None:
+def test_where_nothing_else_is_found_the_default_is_the_shims_own_environment(where: Where, tmp_path: Path) -> None:
     python = str(venv(tmp_path / "own") / "bin" / "python")
     chosen = default(replace(where, shim_python=python))
     assert (chosen.name, chosen.kind, chosen.argv) == ("default", "default", (python,))
     assert "installed in it" in chosen.why
+    assert "neither the project" in chosen.why
 
 
 def test_a_configured_interpreter_comes_first_by_path_command_or_name(where: Where, tmp_path: Path) -> None:
@@ -172,45 +173,48 @@ def test_a_configured_interpreter_comes_first_by_path_command_or_name(where: Whe
         default(where, "unheard-of")
 
 
-@pytest.fixture
-def as_tool(where: Where, tmp_path: Path) -> Where:
-    """As `uv tool install` leaves it."""
+@pytest.fixture(params=["an environment", "a tool"])
+def installed(request: pytest.FixtureRequest, where: Where, tmp_path: Path) -> Where:
+    """As `pip install` into an environment leaves it, and as `uv tool install` does."""
     prefix = venv(tmp_path / "tools" / "kernel-supervisor")
-    (prefix / "uv-receipt.toml").touch()
+    if request.param == "a tool":
+        (prefix / "uv-receipt.toml").touch()
     return replace(where, shim_python=str(prefix / "bin" / "python"))
 
 
-def test_a_tools_own_environment_gives_way_to_the_projects(as_tool: Where) -> None:
-    prefix = venv(as_tool.directory / ".venv")
-    below = as_tool.directory / "src"
+def test_the_projects_environment_comes_before_the_active_one_and_the_shims_own(
+    installed: Where, tmp_path: Path
+) -> None:
+    prefix, active = venv(installed.directory / ".venv"), venv(tmp_path / "active")
+    below = installed.directory / "src"
     below.mkdir()
-    chosen = default(replace(as_tool, directory=below))
+    chosen = default(replace(installed, directory=below, environ={"VIRTUAL_ENV": str(active)}))
     assert chosen.prefix == str(prefix)
-    assert "uv tool" in chosen.why
     assert "project's .venv" in chosen.why
 
 
-def test_then_to_the_clients_active_environment_that_its_path_finds_first(as_tool: Where, tmp_path: Path) -> None:
+def test_then_comes_the_clients_active_environment_that_its_path_finds_first(installed: Where, tmp_path: Path) -> None:
     one, two = venv(tmp_path / "one"), venv(tmp_path / "two")
     environ = {"VIRTUAL_ENV": str(one), "CONDA_PREFIX": str(two), "PATH": f"{two}/bin:{one}/bin"}
-    assert default(replace(as_tool, environ=environ)).prefix == str(two)
-    chosen = default(replace(as_tool, environ={**environ, "PATH": f"{one}/bin:{two}/bin"}))
+    assert default(replace(installed, environ=environ)).prefix == str(two)
+    chosen = default(replace(installed, environ={**environ, "PATH": f"{one}/bin:{two}/bin"}))
     assert chosen.prefix == str(one)
     assert "VIRTUAL_ENV" in chosen.why
 
 
-def test_a_broken_venv_is_passed_over_and_said(as_tool: Where) -> None:
-    (venv(as_tool.directory / ".venv") / "bin" / "python").unlink()
-    environment, why = default_environment(as_tool)
-    assert environment.python == as_tool.shim_python
-    assert "passed over" in why
-    assert "no Python" in why
+def test_what_is_broken_is_passed_over_and_said(installed: Where) -> None:
+    (venv(installed.directory / ".venv") / "bin" / "python").unlink()
+    environment, why = default_environment(replace(installed, environ={"CONDA_PREFIX": "/not/there"}))
+    assert environment.python == installed.shim_python
+    assert f"{installed.directory}/.venv was passed over: there is no Python in it" in why
+    assert "/not/there was passed over: it is no environment" in why
 
 
-def test_an_active_environment_that_is_the_tools_own_does_not_count(as_tool: Where) -> None:
-    own = str(Path(as_tool.shim_python).parent.parent)
-    chosen = default(replace(as_tool, environ={"VIRTUAL_ENV": own}))
-    assert "neither" in chosen.why
+def test_an_active_environment_that_a_tool_keeps_does_not_count(where: Where, tmp_path: Path) -> None:
+    own, active = venv(tmp_path / "own"), venv(tmp_path / "active")
+    (active / "uv-receipt.toml").touch()
+    python = str(own / "bin" / "python")
+    assert default(replace(where, shim_python=python, environ={"VIRTUAL_ENV": str(active)})).prefix == str(own)
 
 
 def test_where_there_is_nothing_the_text_says_what_to_give(where: Where) -> None:

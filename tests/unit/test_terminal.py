@@ -113,7 +113,15 @@ ORACLE_PARTS = st.one_of(
 )
 
 
-@given(st.lists(ORACLE_PARTS, max_size=20).map("".join))
+ORACLE = st.lists(ORACLE_PARTS, max_size=20).map("".join).filter(lambda text: text.count(f"{ESC}8") < 2)
+"""pyte forgets a saved position once it is restored; xterm and VTE do not (DECRC), and nor do we."""
+
+
+def test_a_saved_position_is_restored_as_often_as_asked() -> None:
+    assert plain(f"a{ESC}7bc{ESC}8d{ESC}8e") == "aec"
+
+
+@given(ORACLE)
 def test_agrees_with_a_terminal_emulator(text: str) -> None:
     terminal = pyte.Screen(150, 50)
     pyte.Stream(terminal).feed(text)
