@@ -1,4 +1,4 @@
-"""The console script `kernel-supervisor-mcp`: arguments, signals, and the relay's loop."""
+"""The shim: arguments, signals, and the relay's loop."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.cli.session import DONE, FAILED, Command
+from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import HOME_VARIABLE, prepare
 
 _PREFIX = "supervised"
@@ -26,8 +27,7 @@ def jupyterlab(command: Command) -> int:
     _refresh(command, folder / "kernels")
     paths = os.pathsep.join(filter(None, (str(folder), os.environ.get("JUPYTER_PATH", ""))))
     line = [
-        sys.executable,
-        *("-m", "jupyterlab"),
+        *isolated("jupyterlab"),
         "--ServerApp.allow_external_kernels=True",
         f"--ServerApp.external_connection_dir={command.paths.shared}",
         *command.options.arguments,
@@ -109,7 +109,7 @@ def _spec(title: str, session: str, environment: str) -> dict[str, Any]:
     config = {key: value for key, value in (("session", session), ("environment", environment)) if value}
     return {
         # for programs that know no provisioners, VS Code's own starter among them: it says what to do instead
-        "argv": [sys.executable, "-m", "kernel_supervisor.provisioner", "{connection_file}"],
+        "argv": isolated("kernel_supervisor.provisioner", "{connection_file}"),
         "display_name": title,
         "language": "python",
         "metadata": {

@@ -20,6 +20,7 @@ from kernel_supervisor.cli.session import (
     span,
 )
 from kernel_supervisor.client.connection import NoDaemonError
+from kernel_supervisor.isolation import isolated
 
 
 def list_kernels(command: Command) -> int:
@@ -117,7 +118,7 @@ def console(command: Command) -> int:
         return FAILED
     command.close()
     print("Ctrl-D leaves the kernel running; quit and exit end it, with its variables.", file=sys.stderr, flush=True)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyter_console", "--existing", connection_file])
+    os.execv(sys.executable, isolated("jupyter_console", "--existing", connection_file))
     return FAILED  # it cannot get here
 
 

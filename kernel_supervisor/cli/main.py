@@ -1,4 +1,4 @@
-"""The console script `kernel-supervisor`: arguments, dispatch, and exit codes that mean something.
+"""The command line: arguments, dispatch, and exit codes that mean something.
 
 0 done · 1 it could not be done, or the code that was run raised · 2 wrong usage · 3 no daemon is running ·
 130 interrupted

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 from kernel_supervisor.cli.session import DONE, FAILED, Command
+from kernel_supervisor.isolation import isolated
 
 NAME = "kernel-supervisor"
 
@@ -42,9 +43,8 @@ def _run(command: list[str], scope: str) -> int:
 
 
 def _server(python: str, session: str) -> list[str]:
-    """The command of the shim, by absolute paths: clients start it with an environment of their own."""
-    script = os.path.join(os.path.dirname(sys.executable), "kernel-supervisor-mcp")
-    server = [script] if os.path.exists(script) else [sys.executable, "-m", "mcp_shim"]
+    """The command of the shim, by absolute paths: clients start it anywhere, with an environment of their own."""
+    server = isolated("mcp_shim")
     if python:
         server += ["--python", os.path.abspath(python) if os.sep in python else python]
     return server + (["--session", session] if session else [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from importlib.resources import files
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command
 from kernel_supervisor.client import autostart
+from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import HOME_VARIABLE
 
 _MAC = sys.platform == "darwin"
@@ -90,7 +92,12 @@ def _target() -> str:
 def filled(*, mac: bool, python: str) -> str:
     """The plist or the unit as it is installed, for the interpreter `python`."""
     name = f"launchd/{autostart.LAUNCHD_LABEL}.plist" if mac else f"systemd/{autostart.SYSTEMD_UNIT}"
-    return _template(name).replace("@PYTHON@", _escaped(python) if mac else _quoted(python))
+    program, *words = isolated("kernel_supervisor.daemon", "--service", python=python)
+    if mac:
+        command = "\n    ".join(map(_escaped, (program, *words)))
+    else:
+        command = " ".join((_quoted(program), *map(_quoted_if_odd, words)))
+    return _template(name).replace("@COMMAND@", command)
 
 
 def _template(name: str) -> str:
@@ -101,17 +108,21 @@ def _template(name: str) -> str:
     return (Path(__file__).parents[2] / name).read_text(encoding="utf-8")
 
 
-def _escaped(path: str) -> str:
-    """As XML's text. By hand: `xml.sax.saxutils` would cost every command 20 ms."""
-    return path.replace("&", "&amp;").replace("<", "&lt;")
+def _escaped(word: str) -> str:
+    """As a plist's string. By hand: `xml.sax.saxutils` would cost every command 20 ms."""
+    return "<string>" + word.replace("&", "&amp;").replace("<", "&lt;") + "</string>"
 
 
-def _quoted(path: str) -> str:
-    """As the first word of ExecStart (systemd.service(5)), where `%` begins a specifier.
+def _quoted(word: str) -> str:
+    """As a word of ExecStart (systemd.service(5)), where `%` begins a specifier.
 
     Names with quotes or backslashes need no escapes: systemd refuses them, and `install` says so.
     """
-    return '"' + path.replace("%", "%%") + '"'
+    return '"' + word.replace("%", "%%") + '"'
+
+
+def _quoted_if_odd(word: str) -> str:
+    return word if shlex.quote(word) == word else _quoted(word)
 
 
 def _run(arguments: list[str]) -> int:

@@ -12,11 +12,11 @@ import sys
 import time
 
 from kernel_supervisor.client import aftermath
+from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import HOME_VARIABLE, Paths, PlaceError, prepare
 
 SYSTEMD_UNIT = "kernel-supervisor.service"
 LAUNCHD_LABEL = "io.github.kernel-supervisor"
-COMMAND = [sys.executable, "-m", "kernel_supervisor.daemon", "--detach"]
 RETRY_S = 0.05
 """Between two looks at the socket while a daemon starts."""
 _SERVICE_S = 5.0
@@ -112,7 +112,7 @@ class Starter:
         else:
             self._failures += 1
             if self._failures >= _FAILURES or (words and not attempt.up):
-                raise StartError(aftermath.told(self._paths, COMMAND, words))
+                raise StartError(aftermath.told(self._paths, _command(), words))
         self._drop(now + _PAUSE_S * self._failures)
 
     def _drop(self, next_at: float) -> None:
@@ -176,19 +176,24 @@ def _start_directly(paths: Paths) -> int:
 
     The end of a pipe that is at its end when the daemon is, whichever way it goes. Raises StartError.
     """
+    command = _command()
     lifeline, held = os.pipe()
     os.set_blocking(lifeline, False)
     try:
         os.set_inheritable(held, True)
-        if _run(COMMAND, stderr=aftermath.standard_error(paths)) == _NOT_STARTED:
+        if _run(command, stderr=aftermath.standard_error(paths)) == _NOT_STARTED:
             words = f"{sys.executable} cannot be run: kernel-supervisor has to be installed anew"
-            raise StartError(aftermath.told(paths, COMMAND, words))
+            raise StartError(aftermath.told(paths, command, words))
     except StartError:
         os.close(lifeline)
         raise
     finally:
         os.close(held)
     return lifeline
+
+
+def _command() -> list[str]:
+    return isolated("kernel_supervisor.daemon", "--detach")
 
 
 def _run(command: list[str], stderr: str = "/dev/null") -> int:

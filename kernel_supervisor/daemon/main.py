@@ -21,6 +21,7 @@ from kernel_supervisor.client.autostart import listening
 from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.daemon.lock import Lock
 from kernel_supervisor.daemon.notify import keep_watchdog_fed, notify
+from kernel_supervisor.isolation import VARIABLES
 from kernel_supervisor.paths import Paths, PlaceError, find, prepare
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def main(*, service: bool) -> int:
         _log_to(paths)
     except OSError as error:
         return _end_with(_said(error))
-    os.environ.pop("JPY_PARENT_PID", None)  # a stale one would kill every kernel
+    for name in ("JPY_PARENT_PID", *VARIABLES):  # a stale one would kill every kernel; what we start is isolated
+        os.environ.pop(name, None)
     try:
         return asyncio.run(Daemon(paths).run())
     except Exception as error:

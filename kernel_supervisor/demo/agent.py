@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ import psutil
 from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from PIL import Image
+
+from kernel_supervisor.isolation import isolated
 
 CALL_S = 150.0
 """For one call. The first import of pandas and matplotlib on a fresh machine compiles and builds a font cache."""
@@ -78,9 +79,10 @@ class Agent:
 async def connected(session: str, directory: str) -> AsyncIterator[Agent]:
     """A client of a shim that runs in `directory`, as Claude Code would start it. Raises StepError."""
     before = set(psutil.Process().children())
+    command, *arguments = isolated("mcp_shim", "--session", session)
     server = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "mcp_shim", "--session", session],
+        command=command,
+        args=arguments,
         env={name: value for name, value in os.environ.items() if name != _PROJECT},
         cwd=directory,
     )

@@ -18,6 +18,7 @@ import psutil
 from kernel_supervisor.client import autostart
 from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, ask
 from kernel_supervisor.demo.agent import Agent, Reply, StepError, connected, picture_size
+from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import find
 
 _PATIENCE_S = 120.0
@@ -201,7 +202,7 @@ def _command() -> str:
     """How this person can call kernel-supervisor again from here."""
     script = os.path.join(os.path.dirname(sys.executable), "kernel-supervisor")
     if not os.access(script, os.X_OK):
-        return shlex.join([sys.executable, "-m", "kernel_supervisor.cli.main"])
+        return shlex.join(isolated("kernel_supervisor.cli.main"))
     if shutil.which("kernel-supervisor") == script:
         return "kernel-supervisor"
     return shlex.quote(min(script, os.path.relpath(script), key=len))

@@ -40,7 +40,7 @@ _OF_A_SHELL = frozenset({"_", "SHLVL", "PWD", "OLDPWD", "SHELLOPTS", "BASHOPTS",
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*$", re.ASCII)
 _LEAVING = 5.0  # seconds
 _UNSET = "***unset***"  # what conda's state file writes for a variable that is taken away
-_SOURCE = 'for s do . "$s" >/dev/null; set +eu; done; exec /usr/bin/env -0'
+_SOURCE = 'exec 9>&1 >/dev/null; for s do . "$s"; set +eu; done; exec /usr/bin/env -0 >&9 9>&-'
 
 Variables = dict[str, str]
 

@@ -15,10 +15,11 @@ from kernel_supervisor.environments.commands import Progress, follow
 from kernel_supervisor.environments.model import Environment
 from kernel_supervisor.environments.prefixes import children, prefix_of, read_text
 from kernel_supervisor.environments.tools import tool_of
+from kernel_supervisor.isolation import VARIABLES
 
 _CREATOR = re.compile(r"^# cmd: (\S*/)?(conda|mamba|micromamba)\b", re.MULTILINE)
 _PIP_TROUBLE = frozenset({"PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV"})
-_PYTHON_TROUBLE = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "JPY_PARENT_PID"})
+_PYTHON_TROUBLE = frozenset({*VARIABLES, "PYTHONDONTWRITEBYTECODE", "JPY_PARENT_PID"})
 
 
 def install_command(environment: Environment, environ: Mapping[str, str], package: str = "ipykernel") -> str:
@@ -52,8 +53,10 @@ def install(
 
 
 def _run(command: list[str], progress: Progress, environ: Mapping[str, str], deadline: float) -> None:
+    python, *words = command
+    isolated = [python, "-I", *words] if words[0] == "-m" else command
     try:
-        ended = follow(command, installer_environ(environ), deadline=deadline, progress=progress)
+        ended = follow(isolated, installer_environ(environ), deadline=deadline, progress=progress)
     except OSError as error:
         raise UnavailableError(f"{shlex.join(command)} does not start: {error}") from error
     if ended.code != 0:

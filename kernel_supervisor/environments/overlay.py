@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -13,16 +12,17 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from kernel_supervisor.core.answers import MARK, heard
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.environments.commands import Progress, capture, follow
 from kernel_supervisor.environments.installing import find_uv, has_pip, install_command, installer_environ
 from kernel_supervisor.environments.model import Environment
 
 WANTED = "ipykernel>=6.29,<8"
-_PROBE = """
-import json, sys, sysconfig
+_PROBE = f"""
+import json, os, sys, sysconfig
 tag = sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag
-print(json.dumps([tag, sysconfig.get_platform()]))
+os.write(1, ("\\n{MARK}" + json.dumps([tag, sysconfig.get_platform()]) + "\\n").encode())
 """
 _CHECK = "import sys; sys.path.append(sys.argv[1]); import ipykernel.kernelapp"
 _BORROWED_PIP = """
@@ -83,9 +83,11 @@ def _tag(environment: Environment, environ: Mapping[str, str]) -> str:
         if key not in _tags:
             probe = [environment.python, "-I", "-c", _PROBE]
             ended = capture(probe, installer_environ(environ), deadline=_PROBE_SECONDS)
-            if ended.code != 0:
-                raise UnavailableError(_dumb(environment, ended.tail or f"it did not end in {_PROBE_SECONDS:g} s"))
-            _tags[key] = re.sub(r"[^\w.-]", "_", "-".join(map(str, json.loads(ended.output))))
+            said = heard(ended.output.splitlines())
+            if ended.code != 0 or not said:
+                how = f"it did not end in {_PROBE_SECONDS:g} s" if ended.code is None else "it does not say what it is"
+                raise UnavailableError(_dumb(environment, ended.tail or how))
+            _tags[key] = re.sub(r"[^\w.-]", "_", "-".join(map(str, said[-1])))
         return _tags[key]
     except (OSError, ValueError) as error:
         raise UnavailableError(_dumb(environment, str(error))) from error
@@ -134,7 +136,7 @@ def _build(
 
 def _fetch(environment: Environment, aside: Path, progress: Progress, environ: Mapping[str, str], until: float) -> None:
     python, target = environment.python, ["--target", str(aside)]
-    pip = ["-m", "pip"] if has_pip(environment) else ["-c", _BORROWED_PIP]
+    pip = ["-I", "-m", "pip"] if has_pip(environment) else ["-I", "-c", _BORROWED_PIP]
     commands = [[python, *pip, "install", *target, WANTED]]
     if uv := find_uv(environ):
         commands.insert(0, [uv, "pip", "install", "--python", python, "--compile-bytecode", *target, WANTED])

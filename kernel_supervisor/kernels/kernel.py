@@ -19,7 +19,8 @@ from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.kernels import postmortem, server
 from kernel_supervisor.kernels.channels import Channel, Channels, JupyterMessage, OnMessage, watch
-from kernel_supervisor.kernels.launch import Surroundings, last_words, launch, remove_connection, stage
+from kernel_supervisor.kernels.hindrances import searched_first
+from kernel_supervisor.kernels.launch import Surroundings, launch, remove_connection, stage, why_it_failed
 from kernel_supervisor.kernels.lookup import INSPECT, VARIABLES
 from kernel_supervisor.kernels.place import PLACE
 from kernel_supervisor.kernels.process import Process
@@ -72,6 +73,8 @@ class Kernel:
         self._ready = asyncio.Event()
         self._dead = asyncio.Event()
         self._gone_because = ""
+        self._searched_first: tuple[str, ...] = ()
+        """Folders of the user's that may keep it from starting."""
         self._restarting = False
         self._watch: asyncio.Task[None] | None = None
         self.channels: Channels | ServerChannels
@@ -85,7 +88,9 @@ class Kernel:
             kernel.provisioned = provisioned
             return kernel
         process = await launch(record, surroundings, key)
-        return cls(replace(record, process=process.identity), process)
+        kernel = cls(replace(record, process=process.identity), process)
+        kernel._searched_first = searched_first(record, surroundings.env)
+        return kernel
 
     @classmethod
     def adopt(cls, record: KernelRecord, find_server: FindServer | None = None) -> Kernel:
@@ -115,12 +120,12 @@ class Kernel:
         while not self._ready.is_set():
             if self._dead.is_set() or (self.process is not None and not self.process.alive()):
                 how, doing = self.ended_how(), stage(self.record)
-                raise UnavailableError(
-                    f"Stage {doing}: the kernel ended while it started ({how}).{last_words(self.record)}"
-                )
+                words = await asyncio.to_thread(why_it_failed, self.record, self._searched_first)
+                raise UnavailableError(f"Stage {doing}: the kernel ended while it started ({how}).{words}")
             if asyncio.get_running_loop().time() >= end:
                 silent = f"the kernel runs but did not answer within {deadline_s:g} s"
-                raise UnavailableError(f"Stage connection: {silent}.{last_words(self.record)}")
+                words = await asyncio.to_thread(why_it_failed, self.record, self._searched_first)
+                raise UnavailableError(f"Stage connection: {silent}.{words}")
             await self.channels.send("control", "kernel_info_request", {})
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), ask_again_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from jupyter_client.manager import AsyncKernelManager
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.kernels.hindrances import in_the_way, searched_first
 from kernel_supervisor.kernels.process import Process, identify
 
 RECORDER = str(Path(__file__).with_name("recorder.py"))
@@ -86,7 +87,8 @@ async def launch(record: KernelRecord, surroundings: Surroundings, key: str = ""
     identity = identify(child.pid)
     if identity is None:
         how = await asyncio.to_thread(child.wait)
-        raise UnavailableError(f"Stage {stage(record)}: the kernel ended at once ({how}).{last_words(record)}")
+        words = await asyncio.to_thread(why_it_failed, record, searched_first(record, env))
+        raise UnavailableError(f"Stage {stage(record)}: the kernel ended at once ({how}).{words}")
     return Process(identity, child)
 
 
@@ -100,15 +102,24 @@ def last_words(record: KernelRecord) -> str:
 
     Empty, or a line break, a heading and at most 2,000 characters. Blocks on the file.
     """
-    try:
-        with open(record.standard_error, "rb") as file:
-            file.seek(max(0, os.path.getsize(record.standard_error) - _SEARCHED))
-            tail = file.read().decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
+    tail = _end_of_standard_error(record)
     _, fatal, dump = tail.rpartition("Fatal Python error")
     words = (fatal + dump)[:_WORDS] if fatal else tail[-_WORDS:]
     return f"\nThe end of its standard error:\n{words}" if words else ""
+
+
+def why_it_failed(record: KernelRecord, folders: Sequence[str]) -> str:
+    """`last_words` of a kernel that did not start, and what in `folders` is in its way. Blocks on the disk."""
+    return last_words(record) + in_the_way(folders, _end_of_standard_error(record))
+
+
+def _end_of_standard_error(record: KernelRecord) -> str:
+    try:
+        with open(record.standard_error, "rb") as file:
+            file.seek(max(0, os.path.getsize(record.standard_error) - _SEARCHED))
+            return file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
 
 
 _SEARCHED, _WORDS = 32_768, 2_000

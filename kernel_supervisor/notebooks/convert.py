@@ -1,16 +1,16 @@
 """The process that converts one notebook: `… -m …convert KIND IPYNB RESULT OPTION DEADLINE`.
 
-It says what it does in lines of JSON: `{"progress": …}`, and at the end `{"engine": …}` or what is wrong.
+It says what it does in answers: `{"progress": …}`, and at the end `{"engine": …}` or what is wrong.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 from pathlib import Path
 
+from kernel_supervisor.core.answers import answer
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.notebooks.html import write_html
 from kernel_supervisor.notebooks.loading import read_notebook
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _say(**words: str) -> None:
-    print(json.dumps(words), flush=True)
+    os.write(1, answer(words))
 
 
 if __name__ == "__main__":

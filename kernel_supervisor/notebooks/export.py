@@ -6,20 +6,20 @@ What converts (nbconvert, pandoc, a browser) is imported and started there alone
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from kernel_supervisor.core.answers import heard
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
+from kernel_supervisor.isolation import isolated
 from kernel_supervisor.notebooks.files import check_target, copy_aside, umask_of
 
 Theme = Literal["light", "dark"]
@@ -91,7 +91,7 @@ async def _export(
 async def _converted(arguments: tuple[str, ...], folder: Path, deadline_s: float, progress: Progress) -> dict[str, str]:
     with (folder / "stderr").open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", _MODULE, *arguments),
+            *isolated(_MODULE, *arguments),
             cwd=folder,  # not the project's: its files must not be taken for modules
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -116,12 +116,23 @@ async def _followed(process: asyncio.subprocess.Process, progress: Progress) -> 
     """The last thing that the process says, after `progress` was told the others."""
     said: dict[str, str] = {}
     assert process.stdout is not None  # a pipe was asked for
-    async for line in process.stdout:
-        said = json.loads(line)
-        if "progress" in said:
-            progress(said["progress"])
+    async for line in _lines(process.stdout):
+        for said in heard([line]):
+            if "progress" in said:
+                progress(said["progress"])
     await process.wait()
     return said
+
+
+async def _lines(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            line = await output.readline()
+        except ValueError:  # longer than any of ours
+            continue
+        if not line:
+            return
+        yield line
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -87,7 +87,7 @@ def test_installed_unit_keeps_kernels_through_all_that_systemd_does_to_the_daemo
     assert service["Restart"] == "on-failure", "a crash is mended, `kernel-supervisor stop` is obeyed"
     assert service["UMask"] == "0077"
     assert int(service["WatchdogSec"]) > 0
-    assert service["ExecStart"] == f'"{sys.executable}" -m kernel_supervisor.daemon --service'
+    assert service["ExecStart"] == f'"{sys.executable}" -I -m kernel_supervisor.daemon --service'
     _verify(_installed(home))
 
 
@@ -128,7 +128,7 @@ def test_unit_names_an_interpreter_with_special_characters(home: Home) -> None:
 
 def test_plist_starts_the_daemon_again_after_a_crash_and_spares_its_kernels() -> None:
     plist = plistlib.loads(filled(mac=True, python=f"/{ODD}/python").encode())
-    assert plist["ProgramArguments"] == [f"/{ODD}/python", "-m", "kernel_supervisor.daemon", "--service"]
+    assert plist["ProgramArguments"] == [f"/{ODD}/python", "-I", "-m", "kernel_supervisor.daemon", "--service"]
     assert plist["AbandonProcessGroup"] is True
     assert plist["KeepAlive"] == {"SuccessfulExit": False}
     assert plist["RunAtLoad"] is True
