@@ -10,9 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
+import venv
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +37,8 @@ class Home:
     path: Path
     project: Path
     """The directory that clients work in, unless they are told another."""
+    python: str = sys.executable
+    """What runs the shim, and so the daemon."""
 
     @property
     def env(self) -> dict[str, str]:
@@ -92,7 +96,7 @@ class Home:
 
     def shim_command(self, *arguments: str) -> list[str]:
         """What an MCP client is configured with."""
-        return [sys.executable, "-m", "mcp_shim", *arguments]
+        return [self.python, "-I", "-m", "mcp_shim", *arguments]
 
     def cli(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """The command line, run to its end in the project's directory."""
@@ -244,6 +248,20 @@ class Shim:
             self.process.wait()
         self._reader.join()
         self.process.stdout.close()
+
+
+def interpreter_with(folder: Path, **modules: str) -> str:
+    """An interpreter of its own that has all that this one has, and before it `modules`, by name."""
+    venv.create(folder, symlinks=True, with_pip=False)
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
+    (site / "all.pth").write_text("".join(f"import site; site.addsitedir({each!r})\n" for each in _site_packages()))
+    for name, code in modules.items():
+        (site / f"{name}.py").write_text(code)
+    return str(folder / "bin/python")
+
+
+def _site_packages() -> set[str]:
+    return {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
 
 
 @contextmanager

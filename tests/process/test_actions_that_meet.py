@@ -1,20 +1,22 @@
 """Promise: two actions that meet lose, hang and repeat nothing, whatever moment of the one the other comes in.
 
-The moment is held from outside: a `sitecustomize` of the test's own, on the daemon's PYTHONPATH, wraps methods of the
-daemon, which wait there while the test has laid a file.
+The moment is held from outside: a `sitecustomize` of the daemon's interpreter wraps methods of the daemon, which wait
+there while the test has laid a file.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from tests.support import DEADLINE_S, Home, Result, Session, until
+from tests.support import DEADLINE_S, Home, Result, Session, interpreter_with, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 _T = TypeVar("_T")
@@ -83,13 +85,13 @@ class Gates:
 @pytest.fixture
 def gates(home: Home) -> Gates:
     folder = home.project.parent / "gates"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(WRAPPER.format(folder=str(folder)))
+    interpreter_with(folder, sitecustomize=WRAPPER.format(folder=str(folder)))
     return Gates(folder)
 
 
-def _env(gates: Gates) -> dict[str, str]:
-    return {"PYTHONPATH": str(gates.folder)}
+def _client(home: Home, gates: Gates) -> AbstractAsyncContextManager[Session]:
+    """A client whose shim starts a daemon with gates."""
+    return replace(home, python=str(gates.folder / "bin/python")).client("legacy", "--python", sys.executable)
 
 
 async def _in_time(work: Awaitable[_T]) -> _T:
@@ -114,7 +116,7 @@ async def test_a_cell_is_recorded_by_the_kernel_that_runs_it(
     home: Home, gates: Gates, tool: str, arguments: dict[str, Any]
 ) -> None:
     """It was committed to the one before, which was free."""
-    async with home.client(env=_env(gates)) as session, home.client() as other:
+    async with _client(home, gates) as session, home.client() as other:
         before = await session.run("pass")
         gates.close("committed")
         running = asyncio.create_task(session.run("print('printed')"))
@@ -134,7 +136,7 @@ async def test_a_cell_is_recorded_by_the_kernel_that_runs_it(
 async def test_a_cell_that_is_cancelled_before_it_is_queued_is_not_run(home: Home, gates: Gates, moment: str) -> None:
     code = "open('ran', 'w').close()"
     gates.close(moment)
-    async with home.client(env=_env(gates)) as session:
+    async with _client(home, gates) as session:
         running = asyncio.create_task(session.run(code))
         await gates.reached(moment)
         running.cancel()
@@ -150,7 +152,7 @@ async def test_a_cell_that_is_cancelled_before_it_is_queued_is_not_run(home: Hom
 
 
 async def test_a_cell_that_is_interrupted_before_it_was_sent_is_not_sent(home: Home, gates: Gates) -> None:
-    async with home.client(env=_env(gates)) as session, home.client() as other:
+    async with _client(home, gates) as session, home.client() as other:
         await session.run("pass")
         first = await session.run("import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)", wait=False)
         second = await session.run("open('ran', 'w').close()\ntime.sleep(1000)", wait=False)
@@ -176,7 +178,7 @@ async def test_a_cell_that_comes_to_its_end_before_its_kernel_does_is_not_said_t
     home: Home, gates: Gates
 ) -> None:
     code = "import os, time\nfor name in ('go', 'on'):\n    while not os.path.exists(name): time.sleep(0.01)\n"
-    async with home.client(env=_env(gates)) as session, home.client() as other:
+    async with _client(home, gates) as session, home.client() as other:
         number = (await session.run(code + "    print(name, flush=True)", wait=False)).facts["execution_id"]
         gates.close("ending")
         restart = asyncio.create_task(other.call("kernel_restart"))
@@ -196,7 +198,7 @@ async def test_a_cell_that_comes_to_its_end_before_its_kernel_does_is_not_said_t
 
 
 async def test_a_kernel_that_is_shut_down_while_it_is_restarted_is_gone(home: Home, gates: Gates) -> None:
-    async with home.client(env=_env(gates)) as session, home.client() as other:
+    async with _client(home, gates) as session, home.client() as other:
         kernel_id = (await session.run("pass")).facts["kernel_id"]
         gates.close("ending")
         restart = asyncio.create_task(session.call("kernel_restart"))
@@ -213,7 +215,7 @@ async def test_a_kernel_that_is_shut_down_while_it_is_restarted_is_gone(home: Ho
 
 
 async def test_a_kernel_that_is_restarted_while_it_is_shut_down_is_the_sessions(home: Home, gates: Gates) -> None:
-    async with home.client(env=_env(gates)) as session, home.client() as other:
+    async with _client(home, gates) as session, home.client() as other:
         kernel_id = (await session.run("pass")).facts["kernel_id"]
         gates.close("ending")
         shutdown = asyncio.create_task(other.call("kernel_shutdown", kernel_id=kernel_id))
@@ -232,7 +234,7 @@ async def test_a_kernel_that_is_restarted_while_it_is_shut_down_is_the_sessions(
 
 
 async def test_a_session_starts_afresh_where_the_daemon_died_as_it_ended_its_kernel(home: Home, gates: Gates) -> None:
-    async with home.client(env=_env(gates)) as session:
+    async with _client(home, gates) as session:
         kernel_id = (await session.run("pass")).facts["kernel_id"]
         gates.close("ended")
         shutdown = asyncio.create_task(session.call("kernel_shutdown", kernel_id=kernel_id))
@@ -247,7 +249,7 @@ async def test_a_session_starts_afresh_where_the_daemon_died_as_it_ended_its_ker
 
 async def test_a_kernel_whose_sockets_cannot_be_opened_is_not_left_behind(home: Home, gates: Gates) -> None:
     gates.close("started")
-    async with home.client(env=_env(gates)) as session:
+    async with _client(home, gates) as session:
         running = asyncio.create_task(session.call("kernel_exec", code="open('ran', 'w').close()"))
         await gates.reached("started")
         for file in (home.path / "run/kernels").glob("*.json"):

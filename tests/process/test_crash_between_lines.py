@@ -1,16 +1,18 @@
 """Promise 2 at its narrowest: the daemon dies between two lines, before and after it sent a cell to the kernel.
 
-The fault comes from outside: a `sitecustomize` of the test's own, on the daemon's PYTHONPATH, wraps the one method
-that sends, and kills the process there if the test has laid a file.
+The fault comes from outside: a `sitecustomize` of the daemon's interpreter wraps the one method that sends, and kills
+the process there if the test has laid a file.
 """
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.support import ERAS, Home
+from tests.support import ERAS, Home, interpreter_with
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -44,8 +46,7 @@ if "kernel_supervisor.daemon" in sys.orig_argv:
 def faults(home: Home) -> Path:
     """Where a file named `before` or `after` kills the daemon, once, when it sends a cell with `# fault` in it."""
     folder = home.project.parent / "faults"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(WRAPPER.format(faults=str(folder)))
+    interpreter_with(folder, sitecustomize=WRAPPER.format(faults=str(folder)))
     return folder
 
 
@@ -54,7 +55,8 @@ def faults(home: Home) -> Path:
 async def test_a_cell_runs_once_when_the_daemon_dies_around_sending_it(
     home: Home, faults: Path, era: str, moments: tuple[str, ...]
 ) -> None:
-    async with home.client(era, env={"PYTHONPATH": str(faults)}) as session:
+    home = replace(home, python=str(faults / "bin/python"))
+    async with home.client(era, "--python", sys.executable) as session:
         before = await session.run("runs = 0")
         first = home.daemon()
         assert first is not None

@@ -20,6 +20,7 @@ from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.notebooks.export import Exported, PdfEngine, export_html, export_pdf
 from kernel_supervisor.notebooks.files import fingerprint
 from tests.notebooks_corpus.nbf import nbformat, v4
+from tests.support import interpreter_with
 
 DEADLINE_S = 90
 RED = (200, 30, 30)
@@ -208,8 +209,8 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine without a PDF engine: no command on the path, and the Python packages hidden."""
     hidden = tmp_path / "hidden"
     hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text("import sys\nsys.modules.update(typst=None, pypandoc=None)\n")
-    monkeypatch.setenv("PYTHONPATH", str(hidden))
+    without = "import sys\nsys.modules.update(typst=None, pypandoc=None)\n"
+    monkeypatch.setattr(sys, "executable", interpreter_with(tmp_path / "without", sitecustomize=without))
     monkeypatch.setenv("PATH", str(hidden))
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(hidden))
     return hidden

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.servers import JupyterServer, jupyter_server, tokens_found
-from tests.support import Home, until
+from tests.support import Home, interpreter_with, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -87,11 +88,12 @@ async def test_the_token_that_a_person_put_there_opens_the_server(home: Home, se
 async def test_a_keyring_that_is_stuck_or_locked_is_named_and_holds_nothing_up(
     home: Home, server: JupyterServer, tmp_path: Path
 ) -> None:
-    (tmp_path / "test_keyring_of_mine.py").write_text(MINE)
+    home = replace(home, python=interpreter_with(tmp_path / "mine", test_keyring_of_mine=MINE))
     stuck, asked = tmp_path / "stuck", tmp_path / "asked"
     stuck.touch()
-    more = {"PYTHONPATH": str(tmp_path), "STUCK": str(stuck), "ASKED": str(asked)}
-    async with home.client(env=knows(home, server, "test_keyring_of_mine.Backend", **more)) as session:
+    more = {"STUCK": str(stuck), "ASKED": str(asked)}
+    env = knows(home, server, "test_keyring_of_mine.Backend", **more)
+    async with home.client("legacy", "--python", sys.executable, env=env) as session:
         for _ in range(8):  # more often than a daemon has threads for such things
             listed = await session.call("kernel_list_running")
         assert "server gpu" in listed.text
