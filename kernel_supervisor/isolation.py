@@ -23,8 +23,9 @@ VARIABLES = (
 )
 """What makes an interpreter run other code, or run it otherwise."""
 _WITH_FOLDER = (
-    "import runpy, site, sys; site.USER_SITE, site.ENABLE_USER_SITE = sys.argv[1], True; "
-    "site.addsitedir(sys.argv[1]); del sys.argv[:2]; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+    "import os, runpy, site, sys; site.USER_SITE, site.ENABLE_USER_SITE = sys.argv[1], True; "
+    "site.USER_BASE = os.path.abspath(sys.argv[1] + '/../../..'); site.addsitedir(sys.argv[1]); "
+    "del sys.argv[:2]; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 )
 """`-E` instead would take the user's site from PYTHONUSERBASE, and Python 3.10 has no `-P` to go with it."""
 

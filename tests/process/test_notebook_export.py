@@ -211,6 +211,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     hidden.mkdir()
     without = "import sys\nsys.modules.update(typst=None, pypandoc=None)\n"
     monkeypatch.setattr(sys, "executable", interpreter_with(tmp_path / "without", sitecustomize=without))
+    monkeypatch.setenv("JUPYTER_PATH", str(Path(sys.prefix, "share/jupyter")))
     monkeypatch.setenv("PATH", str(hidden))
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(hidden))
     return hidden

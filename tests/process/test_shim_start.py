@@ -22,6 +22,7 @@ LIGHT = {
     "kernel_supervisor.client.opening",
     "kernel_supervisor.client.wire",
     "kernel_supervisor.envelope",
+    "kernel_supervisor.isolation",
     "kernel_supervisor.paths",
     "mcp_shim",
     "mcp_shim.relay",
