@@ -22,19 +22,13 @@ VARIABLES = (
     "PYTHONWARNINGS",
 )
 """What makes an interpreter run other code, or run it otherwise."""
-_WITH_FOLDER = (
-    "import os, runpy, site, sys; site.USER_SITE, site.ENABLE_USER_SITE = sys.argv[1], True; "
-    "site.USER_BASE = os.path.abspath(sys.argv[1] + '/../../..'); site.addsitedir(sys.argv[1]); "
-    "del sys.argv[:2]; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
-)
-"""`-E` instead would take the user's site from PYTHONUSERBASE, and Python 3.10 has no `-P` to go with it."""
 
 
 def isolated(module: str, *arguments: str, python: str = "") -> list[str]:
     """The command that runs `module` in `python`, this interpreter if it is not given, isolated."""
     folder = _left_out()
-    start = ["-I", "-c", _WITH_FOLDER, folder] if folder else ["-I", "-m"]
-    return [python or sys.executable, *start, module, *arguments]
+    start = [os.path.abspath(__file__), folder] if folder else ["-m"]
+    return [python or sys.executable, "-I", *start, module, *arguments]
 
 
 def become_isolated(module: str) -> None:
@@ -60,3 +54,24 @@ def _left_out() -> str:
     if here in os.environ.get("PYTHONPATH", "").split(os.pathsep):
         return here
     return site.USER_SITE or "" if site.ENABLE_USER_SITE and site.USER_SITE in sys.path else ""
+
+
+def _run(folder: str, module: str) -> None:
+    """Run `module` with the packages in `folder`, before the interpreter's own as a user's site is.
+
+    `-E` instead of `-I` would take the user's site from PYTHONUSERBASE, and Python 3.10 has no `-P` to go with it.
+    """
+    import runpy  # only here: the console scripts pass by
+
+    known = sys.path[:]
+    site.addsitedir(folder)
+    own = [known.index(each) for each in site.getsitepackages() if each in known]
+    at = min(own, default=len(known))
+    sys.path[:] = [*known[:at], *sys.path[len(known) :], *known[at:]]
+    site.USER_SITE, site.USER_BASE, site.ENABLE_USER_SITE = folder, os.path.abspath(f"{folder}/../../.."), True
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    del sys.argv[0]
+    _run(sys.argv.pop(0), sys.argv[0])
