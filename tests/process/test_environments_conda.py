@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import signal
 import venv
 from collections.abc import Iterator
@@ -113,3 +114,15 @@ def test_what_a_script_leaves_in_the_background_does_not_hold_up(tmp_path: Path)
     environment = Environment(name="bg", kind="conda", prefix=str(tmp_path), python="/x")
     seen = activate(environment, dict(os.environ), deadline=10)
     os.kill(int(seen["AGENT"]), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="only bash has such a trap")
+def test_what_a_script_has_its_shell_go_on_printing_is_no_variable(tmp_path: Path) -> None:
+    folder = tmp_path / "etc" / "conda" / "activate.d"
+    folder.mkdir(parents=True)
+    (tmp_path / "conda-meta").mkdir()
+    (folder / "traced.sh").write_text("export SEEN=1\ntrap 'echo noise' DEBUG\n")
+    environment = Environment(name="traced", kind="conda", prefix=str(tmp_path), python="/x")
+    seen = activate(environment, dict(os.environ), deadline=10)
+    assert seen["SEEN"] == "1"
+    assert not [name for name in seen if "noise" in name]

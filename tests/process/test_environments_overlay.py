@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from kernel_supervisor.environments.installing import install
 from kernel_supervisor.environments.model import Environment
 from kernel_supervisor.environments.overlay import ensure_overlay
 from tests.process.test_environments_support import Run, kernels, seen_from, silent
+from tests.shadows import MODULES, PACKAGES, Shadows
 
 BUILD = """
 import os, sys
@@ -120,6 +122,40 @@ def test_offline_an_installation_fails_with_the_end_of_what_was_said(bare: Envir
     with pytest.raises(UnavailableError, match="failed with code") as failed:
         install(bare, silent, {**os.environ, **OFFLINE})
     assert "ipykernel" in str(failed.value).partition("\n")[2]
+
+
+NOISE = """
+import atexit, os, sys
+print("hello", end="")
+print('{"not": "for you"}')
+os.write(1, b"at once")
+atexit.register(print, "goodbye")
+"""
+
+
+@pytest.mark.parametrize("borrowed", [False, True], ids=["uv", "pip"])
+def test_an_interpreter_that_prints_around_its_answers_is_given_an_overlay(
+    bare: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, borrowed: bool
+) -> None:
+    if borrowed:
+        monkeypatch.setattr("kernel_supervisor.environments.overlay.find_uv", lambda environ: "")
+    site = Path(bare.prefix, "lib", f"python{sysconfig.get_python_version()}", "site-packages")
+    (site / "sitecustomize.py").write_text(NOISE)
+    (site / "loud.pth").write_text("import sys; sys.stdout.write('loud'); sys.stdout.flush()\n")
+    overlay = ensure_overlay(bare, tmp_path / "cache", silent, os.environ)
+    assert (overlay / "ipykernel_launcher.py").is_file()
+    assert "hello" not in overlay.name
+
+
+def test_a_clients_variables_and_modules_reach_neither_probe_nor_installer(bare: Environment, tmp_path: Path) -> None:
+    shadows = Shadows(tmp_path / "project", tmp_path / "ran")
+    shadows.folder.mkdir()
+    shadows.lay(*MODULES, *PACKAGES)
+    environ = {**os.environ, **shadows.variables(), "PWD": str(shadows.folder)}
+    assert ensure_overlay(bare, tmp_path / "cache", silent, environ).is_dir()
+    with pytest.raises(UnavailableError, match="failed with code"):  # quickly: this is about what runs
+        install(bare, silent, {**environ, **OFFLINE})
+    assert shadows.run_outside_kernels() == []
 
 
 @pytest.mark.parametrize("script", ["#!/bin/sh\necho boom >&2; exit 3\n", "#!/no/boom\n", "boom is no program\n"])

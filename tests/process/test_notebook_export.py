@@ -227,6 +227,25 @@ def test_machine_without_an_engine_gives_the_command_to_install_one(ipynb: Path,
     assert to_html(ipynb).path.exists()
 
 
+NOISE = """
+import atexit, sys
+print('{"engine": "of mine"}')
+print("x" * 3_000_000, end="")
+sys.stdout.flush()
+atexit.register(print, '{"refused": "goodbye"}')
+"""
+
+
+def test_what_an_interpreter_prints_around_the_export_is_passed_over(
+    ipynb: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", interpreter_with(tmp_path / "loud", sitecustomize=NOISE))
+    monkeypatch.setenv("JUPYTER_PATH", str(Path(sys.prefix, "share/jupyter")))
+    said: list[str] = []
+    assert to_html(ipynb, progress=said.append).engine == "nbconvert"
+    assert said == ["writing HTML"]
+
+
 def test_unknown_engine_is_refused(ipynb: Path) -> None:
     with pytest.raises(RefusedError, match="choose one of typst, browser, xelatex"):
         to_pdf(ipynb, "word")  # type: ignore[arg-type]  # that is the point
