@@ -15,6 +15,7 @@ from importlib.metadata import version
 
 from tabulate import tabulate
 
+from kernel_supervisor.isolation import VARIABLES
 from kernel_supervisor.paths import HOME_VARIABLE, Paths, find
 
 COMMAND = [sys.executable, "-m", "kernel_supervisor.cli.main"]
@@ -26,7 +27,8 @@ def supervisor() -> Iterator[Paths]:
     """A supervisor's home for this process and what it starts; whatever was started is ended with it."""
     with tempfile.TemporaryDirectory(prefix="ksb-", dir="/tmp") as folder:
         os.environ[HOME_VARIABLE] = folder
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else everything is compiled again at each start
+        for name in ("PYTHONDONTWRITEBYTECODE", *VARIABLES):  # the first has everything compiled again at each start
+            os.environ.pop(name, None)
         try:
             yield find()
         finally:
