@@ -59,7 +59,10 @@ def _judge(times: dict[str, list[float]], memory: dict[str, list[float]]) -> boo
     slowest = max(median["kernel-supervisor list"], median["kernel-supervisor status"])
     grown = statistics.median(memory["idle shim"]) / statistics.median(memory["import zmq"])
     kept = [
-        *(verdict(row <= bound, f"{name} {row * 1e3:.0f} ms, at most {bound * 1e3:.0f}") for name, row in shims.items()),
+        *(
+            verdict(row <= bound, f"{name} {row * 1e3:.0f} ms, at most {bound * 1e3:.0f}")
+            for name, row in shims.items()
+        ),
         verdict(grown <= 1.3, f"memory of the idle shim {grown:.2f} × `import zmq`, at most 1.3 ×"),
         verdict(slowest <= 0.150, f"list and status {slowest * 1e3:.0f} ms, at most 150 ms"),
     ]

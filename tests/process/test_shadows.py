@@ -215,11 +215,12 @@ def test_a_console_opens_in_a_project_full_of_module_names(home: Home, shadows: 
     assert shadows.run_outside_kernels() == []
 
 
-def test_a_kernel_that_a_file_on_its_pythonpath_hinders_names_that_file(home: Home) -> None:
+def test_a_kernel_has_its_clients_pythonpath_and_names_a_file_there_that_hinders_it(home: Home) -> None:
     folder = home.project / "on the path"
     folder.mkdir()
     (folder / "random.py").write_text("")
-    with _shim(isolated("mcp_shim"), home, PYTHONPATH=str(folder)) as shim:
+    (folder / "mine.py").write_text("y = 7\n")
+    with _shim([script("kernel-supervisor-mcp")], home, PYTHONPATH=str(folder)) as shim:
         shim.open()
         refused = shim.call("kernel_exec", code="1 + 1")
         assert f"In its way: {folder / 'random.py'}:" in refused["content"][0]["text"]
@@ -228,7 +229,7 @@ def test_a_kernel_that_a_file_on_its_pythonpath_hinders_names_that_file(home: Ho
         refused = shim.call("kernel_exec", code="1 + 1")
         assert f"In its way may be: {folder / 'socket.py'}:" in refused["content"][0]["text"]
         (folder / "socket.py").unlink()
-        shim.run(f"import sys\nassert {str(folder)!r} in sys.path")
+        assert shim.run("import mine, os\nos.environ['PYTHONPATH'], mine.y")["text"].endswith(f"('{folder}', 7)")
 
 
 def test_where_we_are_installed_for_one_user_the_daemon_starts_and_no_variable_leads_it(
