@@ -85,6 +85,18 @@ class Paths(NamedTuple):
         return os.path.join(self.state, "cache")
 
 
+def open_regular(path: str) -> int:
+    """A descriptor for reading the regular file at `path`, links followed. Raises OSError, ValueError.
+
+    Anything else that may stand there is refused: a named pipe would keep whoever opens it waiting for ever.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is not a regular file", path)
+
+
 def find() -> Paths:
     """Where this user's supervisor keeps its things. Creates nothing.
 

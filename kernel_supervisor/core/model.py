@@ -44,6 +44,20 @@ class Message:
     """The Jupyter session of the request: ours, or that of another client of the kernel."""
 
 
+def check_message(header: Any, parent: Any, metadata: Any, content: Any) -> None:
+    """Raises ValueError for the parts of a message that have not the types which Jupyter's protocol gives them."""
+    if not all(isinstance(part, dict) for part in (header, parent, metadata, content)):
+        raise ValueError("a part of it is no object")
+    if not all(isinstance(name, str) for name in (header["msg_id"], header["msg_type"], parent.get("msg_id", ""))):
+        raise ValueError("its ids and its type are not text")
+
+
+def count_of(content: Mapping[str, Any]) -> int | None:
+    """The execution count in a message's content, where it has one that is a number."""
+    count = content.get("execution_count")
+    return count if type(count) is int else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What an `input()` or a `getpass()` in a running cell asks for."""
@@ -167,6 +181,10 @@ class SessionRecord:
     """The message log of the notebook that was loaded last, which begins with the notebook's metadata."""
 
 
+DAMAGED = "damaged"
+"""The kind of interpreter of a kernel whose record nobody can read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelRecord:
     """One kernel as it stands on disk: everything that a next daemon needs to find it again."""
@@ -204,6 +222,11 @@ class KernelRecord:
     started_at: float = 0.0
     ended_at: float | None = None
     end_reason: str = ""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether nothing is known of it but its id and its session."""
+        return self.interpreter.kind == DAMAGED
 
     @property
     def provisioned(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.core.model import Mark, Message, count_of
 from kernel_supervisor.core.widgets import Widgets
 
 Output = dict[str, Any]
@@ -53,15 +53,21 @@ class Folder:
         if item.msg_id in self._seen:
             return
         self._seen.add(item.msg_id)
-        take = _TAKERS.get(item.msg_type)
-        if take is not None:
+        take = _TAKERS.get(item.msg_type, Folder._pass_over)
+        try:
             take(self, item)
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            detail = f"a message of type {item.msg_type} has not the form of one: {error}"
+            self.folded.marks.append(Mark(kind="hole", parent_id=item.parent_id, detail=detail))
 
     def result(self) -> Folded:
         """What there is so far. The folder may be fed on afterwards."""
         for index, parts in self._stream_parts.items():
             self.folded.outputs[index]["text"] = "".join(parts)
         return self.folded
+
+    def _pass_over(self, message: Message) -> None:
+        """It shows nothing."""
 
     def _append(self, output: Output) -> None:
         if self._clear_pending:
@@ -115,7 +121,8 @@ class Folder:
             self._clear()
 
     def _count(self, message: Message) -> None:
-        self.folded.execution_count = message.content.get("execution_count", self.folded.execution_count)
+        count = count_of(message.content)
+        self.folded.execution_count = self.folded.execution_count if count is None else count
 
     def _reply(self, message: Message) -> None:
         self.folded.reply = message.content
@@ -187,7 +194,7 @@ def _display_output(message: Message, output_type: str) -> Output:
         "transient": dict(content.get("transient") or {}),
     }
     if output_type == "execute_result":
-        output["execution_count"] = content.get("execution_count")
+        output["execution_count"] = count_of(content)
     return output
 
 

@@ -20,6 +20,9 @@ import zmq
 import zmq.asyncio
 from jupyter_client.session import DELIM, Session
 
+from kernel_supervisor.core.model import check_message
+from kernel_supervisor.kernels.connection import read_connection
+
 log = logging.getLogger(__name__)
 
 Channel = Literal["shell", "control", "stdin", "iopub"]
@@ -50,9 +53,9 @@ class Channels:
 
         `identity` is the ZeroMQ identity and Jupyter session id: a successor that uses the same one gets
         the replies that were meant for its predecessor. Raises OSError or ValueError for a connection file
-        that cannot be read.
+        that cannot be read or used.
         """
-        info = json.loads(connection_file.read_text())
+        info = read_connection(connection_file)
         self._on_message = on_message
         self.session = Session(
             key=info["key"].encode(),
@@ -62,24 +65,30 @@ class Channels:
         )
         self.session.check_pid = False
         context = zmq.asyncio.Context.instance()
-        self._sockets = {name: self._connect(context, name, kind, info) for name, kind in _SOCKETS.items()}
+        self._sockets: dict[Channel, Any] = {}
+        try:
+            for name, kind in _SOCKETS.items():
+                self._sockets[name] = context.socket(kind)
+                self._connect(name, info)
+        except zmq.ZMQError as error:
+            self._close_sockets()
+            raise ValueError(f"{connection_file} names sockets that cannot be: {error}") from error
         self._replies: dict[str, asyncio.Future[JupyterMessage]] = {}
         self._signs: dict[str, asyncio.Event] = {}
         self._readers = [
             asyncio.create_task(self._read(name), name=f"read {name} of {connection_file.stem}") for name in _SOCKETS
         ]
 
-    def _connect(self, context: Any, name: Channel, kind: int, info: dict[str, Any]) -> Any:
-        socket = context.socket(kind)
+    def _connect(self, name: Channel, info: dict[str, Any]) -> None:
+        socket = self._sockets[name]
         for option in (zmq.LINGER, zmq.SNDHWM, zmq.RCVHWM):
             socket.setsockopt(option, 0)
-        if kind == zmq.DEALER:
+        if _SOCKETS[name] == zmq.DEALER:
             socket.setsockopt(zmq.IDENTITY, self.session.bsession)
         else:
             socket.setsockopt(zmq.SUBSCRIBE, b"")
         separator = "-" if info["transport"] == "ipc" else ":"
         socket.connect(f"{info['transport']}://{info['ip']}{separator}{info[name + '_port']}")
-        return socket
 
     async def send(
         self,
@@ -157,7 +166,7 @@ class Channels:
             frames = await socket.recv_multipart()
             try:
                 message = self._decoded(frames)
-            except (ValueError, KeyError, IndexError, TypeError) as error:
+            except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
                 log.warning("a message that is not Jupyter's was passed over: %s", error)
                 continue
             parent_id = message["parent_header"].get("msg_id", "")
@@ -178,7 +187,8 @@ class Channels:
         signature, parts = frames[start], frames[start + 1 : start + 5]
         if self.session.auth is not None and not hmac.compare_digest(self.session.sign(parts), signature):
             raise ValueError("the signature is wrong")
-        header, parent, metadata, content = map(json.loads, parts)
+        header, parent, metadata, content = (json.loads(part) or {} for part in parts)  # some kernels send null
+        check_message(header, parent, metadata, content)
         return {
             "header": header,
             "msg_type": header["msg_type"],
@@ -193,6 +203,9 @@ class Channels:
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
         for each in self._sockets.values():
             each.close(0)
 
@@ -200,9 +213,9 @@ class Channels:
 def listens(info: dict[str, Any]) -> bool:
     """Whether somebody is behind the shell socket of a connection file's content. Blocks, not for long.
 
-    Raises OSError, ValueError, KeyError and TypeError for a content that is no connection file's.
+    Raises OSError or ValueError where there cannot be such a socket.
     """
-    if info.get("transport") == "ipc":
+    if info["transport"] == "ipc":
         address: Any = f"{info['ip']}-{info['shell_port']}"
         family = socket.AF_UNIX
     else:
@@ -226,8 +239,8 @@ async def watch(connection_file: Path, gone: Callable[[str], None]) -> None:
 
 def _somebody(connection_file: Path) -> bool:
     try:
-        return listens(json.loads(connection_file.read_text()))
+        return listens(read_connection(connection_file))
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return True  # it is being written, or nobody can know

@@ -12,6 +12,8 @@ from typing import Any
 
 from jupyter_client.jsonutil import json_default
 
+from kernel_supervisor.core.model import check_message
+
 V1 = "v1.kernel.websocket.jupyter.org"
 _PARTS = ("header", "parent_header", "metadata", "content")
 
@@ -62,8 +64,6 @@ def _decode_default(frame: bytes | str) -> tuple[str, dict[str, Any]]:
 
 
 def _checked(message: dict[str, Any]) -> dict[str, Any]:
-    if not all(isinstance(message[part], dict) for part in _PARTS):
-        raise ValueError("not Jupyter's message: its parts")
+    check_message(*(message[part] for part in _PARTS))
     message["msg_type"] = message["header"]["msg_type"]
-    message["header"]["msg_id"]
     return message

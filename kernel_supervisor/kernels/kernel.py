@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import resource
 import signal
 import time
@@ -28,6 +29,7 @@ from kernel_supervisor.kernels.provisioned import Provisioned
 from kernel_supervisor.kernels.server import FindServer
 from kernel_supervisor.kernels.websocket import ServerChannels
 
+log = logging.getLogger(__name__)
 READY_DEADLINE_S = 60.0
 """An interpreter on a cold network disk takes its time; nothing hangs longer than this."""
 _ASK_AGAIN_S, _ASK_SERVER_AGAIN_S = 0.05, 1.0
@@ -155,7 +157,7 @@ class Kernel:
         """From now on `on_message` gets every message, those first that came before anybody listened."""
         self._on_message = on_message
         for channel, message in self._early:
-            on_message(channel, message)
+            self._pass_on(on_message, channel, message)
         self._early.clear()
 
     def _take(self, channel: Channel, message: JupyterMessage) -> None:
@@ -166,7 +168,7 @@ class Kernel:
         if self._heard and self.info:
             self._ready.set()
         if self._on_message is not None:
-            self._on_message(channel, message)
+            self._pass_on(self._on_message, channel, message)
         elif not self.record.recorded:
             self._early.append((channel, message))
         if channel == "iopub" and self.process is None:
@@ -174,6 +176,12 @@ class Kernel:
             if announced and not self._restarting:
                 self.on_restarted()
             self._restarting = announced
+
+    def _pass_on(self, on_message: OnMessage, channel: Channel, message: JupyterMessage) -> None:
+        try:
+            on_message(channel, message)
+        except Exception:  # one odd message must not make us deaf to all that follow
+            log.exception("kernel %s: a message of type %s was passed over", self.record.id, message["msg_type"])
 
     def _told_state(self, state: str) -> None:
         if not self.trouble:

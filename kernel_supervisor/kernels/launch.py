@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.kernels.hindrances import in_the_way, searched_first
 from kernel_supervisor.kernels.process import Process, identify
+from kernel_supervisor.paths import open_regular
 
 RECORDER = str(Path(__file__).with_name("recorder.py"))
 RECORD_LIMIT_VARIABLE = "KERNEL_SUPERVISOR_RECORD_LIMIT"
@@ -115,10 +117,10 @@ def why_it_failed(record: KernelRecord, folders: Sequence[str]) -> str:
 
 def _end_of_standard_error(record: KernelRecord) -> str:
     try:
-        with open(record.standard_error, "rb") as file:
-            file.seek(max(0, os.path.getsize(record.standard_error) - _SEARCHED))
+        with os.fdopen(open_regular(record.standard_error), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _SEARCHED))
             return file.read().decode("utf-8", "replace").strip()
-    except OSError:
+    except (OSError, ValueError):
         return ""
 
 
@@ -127,8 +129,9 @@ _SEARCHED, _WORDS = 32_768, 2_000
 
 def remove_connection(record: KernelRecord) -> None:
     """Remove the connection file and the sockets of a kernel of ours that is gone; those of others are theirs."""
-    if not record.owned or not record.connection_file:
-        return
     base = Path(record.connection_file)
-    for path in base.parent.glob(f"{base.stem}*"):
-        path.unlink(missing_ok=True)
+    if not record.owned or base.name != f"{record.id}.json":
+        return
+    for path in base.parent.glob(f"{record.id}*"):
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -6,6 +6,7 @@ not start binds a stray one in their place. Both then hit links: the kernel's ow
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -14,23 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.kernels.connection import PORTS, read_connection
 from kernel_supervisor.paths import Paths
 
 KERNELSPEC = "supervised"
 """What a server takes a published kernel to run. Its provisioner is ours, and refuses to start a stray one."""
-_PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
 
 def connection_of(record: KernelRecord) -> dict[str, Any]:
     """The content of a kernel's connection file. Raises OSError or ValueError where it cannot be read."""
-    return dict(json.loads(Path(record.connection_file).read_text()))
+    return read_connection(Path(record.connection_file))
 
 
 def link(record: KernelRecord, paths: Paths, name: str = "") -> dict[str, Any]:
     """Connection information with links of its own, called `name` if given. Raises OSError, ValueError."""
     connection = connection_of(record)
     alias = os.path.join(paths.links, f"{name or secrets.token_hex(6)}-ipc")
-    for port in _PORTS:
+    for port in PORTS:
         number = connection[port]
         fresh = Path(f"{alias}-{number}.{secrets.token_hex(4)}")
         fresh.symlink_to(f"{connection['ip']}-{number}")
@@ -54,10 +55,12 @@ def withdraw(paths: Paths) -> None:
     """Remove what leads nowhere any more: files of kernels that are gone, links that anybody left behind."""
     for path in _entries(paths.shared):
         if path.suffix == ".json" and not Path(paths.connections, path.name).exists():
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
     for path in _entries(paths.links):
         if not path.exists():
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _entries(folder: str) -> Iterator[Path]:

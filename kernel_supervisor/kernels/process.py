@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import select
@@ -92,6 +93,24 @@ def _exit(code: int, peak_bytes: int | None) -> Exit:
     return Exit(code=code, peak_bytes=peak_bytes)
 
 
+_NO_PROCESS = (errno.ESRCH, errno.ENOENT, errno.EINVAL)
+"""What `pidfd_open` says of a number that no process has. It may be that of a thread, or no possible one."""
+
+
+def _pinned(pid: int) -> int:
+    """A pidfd; -1 where the system gives none, so that the identity alone tells. Raises ProcessLookupError."""
+    if pid <= 1 or not hasattr(os, "pidfd_open"):
+        return -1
+    try:
+        return os.pidfd_open(pid)
+    except OverflowError:
+        raise ProcessLookupError(f"there is no process {pid}") from None
+    except OSError as error:  # EPERM and ENOSYS come from sandboxes, EMFILE from a limit
+        if error.errno in _NO_PROCESS:
+            raise ProcessLookupError(f"there is no process {pid}") from None
+        return -1
+
+
 class Process:
     """One process, ours by birth or by adoption; it is signalled only while it is the one that was recorded."""
 
@@ -99,11 +118,11 @@ class Process:
         """Pin `identity`. Raises ProcessLookupError where that process is gone."""
         self.identity = identity
         self._child = child
-        self._fd = os.pidfd_open(identity.pid) if hasattr(os, "pidfd_open") else -1
+        self._fd = _pinned(identity.pid)
         self._exit: Exit | None = None
         self._on_death: Callable[[], None] | None = None
         self._poll: asyncio.TimerHandle | None = None
-        if child is None and identify(identity.pid) != identity:
+        if child is None and (identity.pid <= 1 or identify(identity.pid) != identity):
             self.close()
             raise ProcessLookupError(f"process {identity.pid} is not the one that was recorded")
 

@@ -20,7 +20,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.core.model import Mark, Message, check_message
+from kernel_supervisor.paths import open_regular
 
 _CHUNK = 1 << 20
 _LONGEST_RECORD = 1 << 31
@@ -78,13 +79,18 @@ def read(
     Of messages with a message type among `kinds`, if there are any; most of the others are not even parsed then.
 
     Damaged records are passed over. What has no final newline yet is left for the next reading. A log that
-    does not exist is empty. Never raises for what stands in the file.
+    does not exist is empty, one that cannot be read is a hole, and one that was cut off before `start` is read from its
+    beginning. Never raises for what stands there.
     """
     try:
-        file = open(path, "rb", buffering=_CHUNK)  # noqa: SIM115 - the generator's `with` below owns it
+        file = os.fdopen(open_regular(os.fspath(path)), "rb", buffering=_CHUNK)
     except FileNotFoundError:
         return
+    except (OSError, ValueError) as error:
+        yield start, Mark(kind="hole", parent_id="", detail=f"its message log cannot be read: {error}")
+        return
     with file:
+        start = start if start <= os.fstat(file.fileno()).st_size else 0
         file.seek(start)
         position = start
         while end is None or position < end:
@@ -129,7 +135,9 @@ def _mark(fields: dict[str, Any]) -> Mark:
 
 
 def _message(parts: list[Any]) -> Message:
-    channel, header, parent, metadata, content, buffers = parts
+    channel, *objects, buffers = parts
+    header, parent, metadata, content = (each or {} for each in objects)  # some kernels send null
+    check_message(header, parent, metadata, content)
     return Message(
         channel=channel,
         msg_type=header["msg_type"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import secrets
 import time
@@ -17,6 +16,7 @@ from jupyter_core.paths import jupyter_runtime_dir
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.kernels.channels import listens
+from kernel_supervisor.kernels.connection import read_connection
 from kernel_supervisor.kernels.server import (
     KernelGoneError,
     Server,
@@ -106,15 +106,16 @@ def _as_found(server: Server, kernel: ServerKernel) -> Found:
 def _living(path: Path) -> Found | None:
     """The kernel of a connection file, if its shell socket is there. Stale files are normal."""
     try:
-        info = json.loads(path.read_text())
+        info = read_connection(path)
         if not listens(info):
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
+    about = info.get("metadata")
     return Found(
         id=path.stem.removeprefix("kernel-"),
         connection_file=str(path),
-        language=str(info.get("metadata", {}).get("language", "")) or "python",
+        language=str(about.get("language") or "python") if isinstance(about, dict) else "python",
     )
 
 

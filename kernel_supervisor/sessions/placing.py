@@ -96,6 +96,7 @@ def with_process(record: KernelRecord) -> KernelRecord:
     if record.process is not None or not record.owned or record.server or record.provisioned:
         return record
     for process in psutil.process_iter(["cmdline"]):
-        if record.connection_file in (process.info["cmdline"] or ()):
-            return replace(record, process=identify(process.pid))
+        is_it = record.connection_file and record.connection_file in (process.info["cmdline"] or ())
+        if is_it and (identity := identify(process.pid)):
+            return replace(record, process=identity)
     raise ProcessLookupError(record.connection_file)

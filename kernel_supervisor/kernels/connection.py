@@ -1,0 +1,45 @@
+"""Connection files: where the sockets of a kernel are, as Jupyter writes it down. What stands in them is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from kernel_supervisor.paths import open_regular
+
+PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+_TRANSPORTS = ("ipc", "tcp")
+_SCHEMES = frozenset(f"hmac-{name}" for name in hashlib.algorithms_guaranteed if not name.startswith("shake"))
+_LONGEST = 1 << 20
+_TEXTS = ("transport", "ip", "key", "signature_scheme")
+_TYPES: dict[str, type] = {**dict.fromkeys(_TEXTS, str), **dict.fromkeys(PORTS, int)}
+
+
+def read_connection(path: Path) -> dict[str, Any]:
+    """The content of a connection file that can be used. Blocks on the disk, never for ever.
+
+    Raises OSError where it cannot be read, ValueError where it is no connection file; both name it.
+    """
+    with os.fdopen(open_regular(str(path)), "rb") as file:
+        raw = file.read(_LONGEST + 1)
+    try:
+        return _checked(json.loads(raw) if len(raw) <= _LONGEST else None)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no connection file: {error}") from error
+
+
+def _checked(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise ValueError("it holds no object")
+    found: dict[str, Any] = {"signature_scheme": "hmac-sha256", "hb_port": 0, **given}
+    wrong = [name for name, kind in _TYPES.items() if type(found.get(name)) is not kind]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} missing or of a wrong type")
+    if found["transport"] not in _TRANSPORTS or found["signature_scheme"] not in _SCHEMES:
+        raise ValueError(f"transport {found['transport']!r}, signature scheme {found['signature_scheme']!r}")
+    if not all(0 <= found[port] < 1 << 16 for port in PORTS):
+        raise ValueError("a port is out of range")
+    return found
