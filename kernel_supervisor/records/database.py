@@ -102,7 +102,7 @@ class Database:
     def _go_to_memory(self, error: sqlite3.Error) -> None:
         """Go on in memory, with all that was committed so far."""
         log.error("the records cannot be written to %s: %s; they are kept in memory", self._path, error)
-        memory = sqlite3.connect(":memory:", check_same_thread=False)
+        memory = _connection(":memory:")
         self._db.backup(memory)
         self._db.close()
         self._db = memory
@@ -114,7 +114,7 @@ class Database:
         if time.monotonic() < self._next_return:
             return
         self._next_return = time.monotonic() + _RETURN_S
-        disk = sqlite3.connect(self._path, timeout=1, check_same_thread=False)
+        disk = _connection(self._path, timeout_s=1)
         try:
             self._db.backup(disk)
             disk.execute("PRAGMA journal_mode = WAL")
@@ -151,7 +151,7 @@ class Database:
             self._connect()
 
     def _connect(self) -> None:
-        self._db = sqlite3.connect(self._path, timeout=10, check_same_thread=False)
+        self._db = _connection(self._path, timeout_s=10)
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -175,14 +175,14 @@ class Database:
     async def sessions(self) -> list[SessionRecord]:
         """All of them, oldest first."""
         found = await self._rows(f"SELECT {rows.SESSION_COLUMNS} FROM sessions ORDER BY created_at")
-        return [rows.session(row) for row in found]
+        return [session for session in map(rows.session, found) if session is not None]
 
     async def entries_of_sessions(self) -> dict[SessionName, tuple[int, float]]:
         """How many entries each session has, and when the last one was made, in seconds since the epoch."""
         query = (
             "SELECT session, count(*), max(max(queued_at, coalesce(finished_at, 0))) FROM executions GROUP BY session"
         )
-        return {row[0]: (row[1], row[2]) for row in await self._rows(query)}
+        return {row[0]: (row[1], row[2] if isinstance(row[2], float) else 0.0) for row in await self._rows(query)}
 
     async def files_of(self, session: SessionName) -> list[str]:
         """The files of a session's kernels and entries that belong to no other session too."""
@@ -207,12 +207,13 @@ class Database:
 
     async def living_kernels(self) -> list[KernelRecord]:
         """Those that were not recorded as ended."""
-        return [rows.kernel(row[0]) for row in await self._rows("SELECT record FROM kernels WHERE NOT ended")]
+        found = await self._rows(f"SELECT {rows.KERNEL_COLUMNS} FROM kernels WHERE NOT ended")
+        return [record for record in map(rows.kernel, found) if not record.ended]
 
     async def kernel(self, kernel_id: KernelId) -> KernelRecord | None:
         """One of them, living or ended."""
-        found = await self._rows("SELECT record FROM kernels WHERE id = ?", (kernel_id,))
-        return rows.kernel(found[0][0]) if found else None
+        found = await self._rows(f"SELECT {rows.KERNEL_COLUMNS} FROM kernels WHERE id = ?", (kernel_id,))
+        return rows.kernel(found[0]) if found else None
 
     # Executions
 
@@ -312,7 +313,12 @@ class Database:
     async def intent_of(self, call_key: str) -> dict[str, Any] | None:
         """What a call said that it was about to do, if it was made before."""
         found = await self._rows("SELECT intent FROM calls WHERE call_key = ?", (call_key,))
-        return dict(json.loads(found[0][0])) if found else None
+        try:
+            return dict(json.loads(found[0][0])) if found else None
+        except (ValueError, TypeError) as error:
+            raise UnavailableError(
+                "the record of this call is damaged, so whether it was done is not known; kernel_history may tell"
+            ) from error
 
     async def forget_calls(self, older_than_s: float) -> None:
         """Drop answers that nobody can ask for any more."""
@@ -334,4 +340,16 @@ def _stored(value: Any) -> Any:
 
 
 def _restored(value: Any) -> Any:
-    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return value.decode("utf-8", "replace")
+
+
+def _connection(path: str, timeout_s: float = 5) -> sqlite3.Connection:
+    """A connection that reads text which is none: it would make a whole query fail."""
+    connection = sqlite3.connect(path, timeout=timeout_s, check_same_thread=False)
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    return connection

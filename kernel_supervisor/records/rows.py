@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from types import NoneType
+from typing import Any, get_args
 
 from kernel_supervisor.core.model import (
+    DAMAGED,
     Beside,
+    EntryKind,
     Execution,
-    ExecutionId,
+    ExecutionStatus,
     Interpreter,
+    KernelId,
     KernelRecord,
     ProcessIdentity,
     Region,
+    SessionName,
     SessionRecord,
 )
 
@@ -26,13 +32,35 @@ EXECUTION_COLUMNS = (
 )
 _LAST_PLACE = "(SELECT coalesce(max(place), 0) + 1 FROM executions WHERE session = ?)"
 USED_KERNELS = "SELECT kernel_id FROM executions WHERE kernel_id IS NOT NULL"
+KERNEL_COLUMNS = "id, session, record"
 _FILES = """
     SELECT log AS file FROM executions WHERE session {0} AND log IS NOT NULL
-    UNION SELECT json_extract(record, '$.message_log') FROM kernels WHERE session {0}
-    UNION SELECT json_extract(record, '$.standard_error') FROM kernels WHERE session {0}"""
+    UNION SELECT json_extract(record, '$.message_log') FROM kernels WHERE session {0} AND json_valid(record)
+    UNION SELECT json_extract(record, '$.standard_error') FROM kernels WHERE session {0} AND json_valid(record)"""
 FILES_OF_ONE = (
     f"SELECT file FROM ({_FILES.format('= ?1')} EXCEPT SELECT file FROM ({_FILES.format('<> ?1')})) WHERE file <> ''"
 )
+_BY_ANNOTATION: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("str", "KernelId", "SessionName", "EntryKind", "ExecutionStatus"), (str,)),
+    **dict.fromkeys(("KernelId | None", "MessageId | None"), (str, NoneType)),
+    **dict.fromkeys(("int", "ExecutionId"), (int,)),
+    **dict.fromkeys(("int | None", "ExecutionId | None"), (int, NoneType)),
+    **dict.fromkeys(("Mapping[str, str]", "Mapping[str, Any]", "Interpreter"), (dict,)),
+    "float": (int, float),
+    "float | None": (int, float, NoneType),
+    "bool": (bool,),
+    "tuple[str, ...]": (list,),
+    "ProcessIdentity | None": (dict, NoneType),
+    "Region | None": (Region, NoneType),
+}
+"""What the database and JSON give for a field of one of our values, by the field's annotation."""
+_TYPES: dict[type, dict[str, tuple[type, ...]]] = {
+    kind: {each.name: _BY_ANNOTATION[str(each.type)] for each in fields(kind)}
+    for kind in (SessionRecord, KernelRecord, Interpreter, ProcessIdentity, Execution)
+}
+_KNOWN: dict[str, tuple[str, ...]] = {"kind": get_args(EntryKind), "status": get_args(ExecutionStatus)}
+_INTEGERS = range(-(1 << 63), 1 << 63)
+"""Those that the database takes."""
 REPLACED = "SELECT replaces FROM executions WHERE session = ? AND replaces IS NOT NULL"
 
 
@@ -51,20 +79,26 @@ def session_values(session: SessionRecord) -> tuple[Any, ...]:
     )
 
 
-def session(row: tuple[Any, ...]) -> SessionRecord:
-    """The session of a row of SESSION_COLUMNS."""
-    name, directory, kernel_id, previous, created_at, notebooks, autosave, notice, loaded = row
-    return SessionRecord(
-        name=name,
-        directory=directory,
-        kernel_id=kernel_id,
-        previous_kernel_id=previous,
-        created_at=created_at,
-        notebooks=json.loads(notebooks),
-        autosave=autosave,
-        notice=notice,
-        loaded=loaded,
-    )
+def session(row: tuple[Any, ...]) -> SessionRecord | None:
+    """The session of a row of SESSION_COLUMNS; without what is odd in it, which it says. None where it has no name."""
+    given = _by_name(SESSION_COLUMNS, row)
+    if not isinstance(given["name"], str):
+        return None
+    given["notebooks"] = _paths(given["notebooks"])
+    fitting, odd = _sorted_out(SessionRecord, given)
+    if odd:
+        told = f"the record of session {given['name']} is damaged, and was taken without its {', '.join(odd)}"
+        fitting["notice"] = "; ".join(filter(None, (fitting.get("notice"), told)))
+    return SessionRecord(**{"directory": "", **fitting})
+
+
+def _paths(text: Any) -> Any:
+    """The object of texts that a column holds as JSON; the column itself where it holds something else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return text
+    return found if isinstance(found, dict) and all(isinstance(each, str) for each in found.values()) else text
 
 
 def insertion(execution: Execution, call_key: str | None, beside: Beside | None) -> list[Statement]:
@@ -84,22 +118,70 @@ def insertion(execution: Execution, call_key: str | None, beside: Beside | None)
     ]
 
 
-def kernel(text: str) -> KernelRecord:
-    """The kernel of a `record` column."""
-    record = json.loads(text)
-    interpreter = record.pop("interpreter")
-    process = record.pop("process")
-    interpreter["argv"] = tuple(interpreter["argv"])
-    return KernelRecord(
-        interpreter=Interpreter(**interpreter),
-        process=ProcessIdentity(**process) if process else None,
-        **record,
-    )
+def kernel(row: tuple[Any, ...]) -> KernelRecord:
+    """The kernel of a row of KERNEL_COLUMNS. What a later version may have added to it is passed over.
+
+    One whose record is damaged counts as ended: nobody can find it again.
+    """
+    kernel_id, session_name, text = row
+    try:
+        return _understood(kernel_id, text)
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        return KernelRecord(
+            id=KernelId(str(kernel_id)),
+            session=SessionName(str(session_name)),
+            generation=0,
+            interpreter=Interpreter(name="not known", kind=DAMAGED, argv=()),
+            connection_file="",
+            directory="",
+            channel_identity="",
+            ended_at=0.0,
+            end_reason=f"the kernel cannot be found: its record is damaged ({error}). If it runs, it was left running",
+        )
+
+
+def _understood(kernel_id: Any, text: Any) -> KernelRecord:
+    """Raises ValueError, TypeError, LookupError."""
+    given = _fields(KernelRecord, json.loads(text))
+    interpreter, process = _fields(Interpreter, given["interpreter"]), given.get("process")
+    if given["id"] != kernel_id or not all(isinstance(word, str) for word in interpreter["argv"]):
+        raise ValueError(f"id {given['id']!r:.80}, argv {interpreter['argv']!r:.80}")
+    given["interpreter"] = Interpreter(**{**interpreter, "argv": tuple(interpreter["argv"])})
+    given["process"] = ProcessIdentity(**_fields(ProcessIdentity, process)) if process is not None else None
+    return KernelRecord(**given)
+
+
+def _fields(kind: type, given: Any) -> dict[str, Any]:
+    """What is in `given` of the fields of a dataclass. Raises ValueError where one is of a wrong type."""
+    fitting, odd = _sorted_out(kind, given) if isinstance(given, dict) else ({}, [f"{given!r:.80}"])
+    if odd:
+        raise ValueError(", ".join(odd))
+    return fitting
+
+
+def _by_name(columns: str, row: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(columns.split(", "), row, strict=True))
+
+
+def _sorted_out(kind: type, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values in `given` that fit the fields of a dataclass, and those that do not, in words."""
+    present = {name: types for name, types in _TYPES[kind].items() if name in given}
+    fitting = {name: given[name] for name, types in present.items() if _fits(given[name], types)}
+    return fitting, [f"{name} {given[name]!r:.80}" for name in present if name not in fitting]
+
+
+def _fits(value: Any, types: tuple[type, ...]) -> bool:
+    """Whether a value is of one of these types; True is no number."""
+    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
 
 
 def execution_values(execution: Execution) -> tuple[Any, ...]:
     """The values of EXECUTION_COLUMNS."""
-    region = execution.region
+    region, count, reason = execution.region, execution.execution_count, execution.reason
+    if count is not None and count not in _INTEGERS:
+        too_large = f"its execution count is too large to be recorded: {str(count)[:40]}"
+        reason = "; ".join(filter(None, (reason, too_large)))
+        count = None
     return (
         execution.id,
         execution.session,
@@ -109,7 +191,7 @@ def execution_values(execution: Execution) -> tuple[Any, ...]:
         execution.kind,
         execution.source,
         execution.status,
-        execution.execution_count,
+        count,
         execution.client,
         execution.queued_at,
         execution.started_at,
@@ -117,29 +199,32 @@ def execution_values(execution: Execution) -> tuple[Any, ...]:
         region.log if region else None,
         region.start if region else None,
         region.end if region else None,
-        execution.reason,
+        reason,
         execution.replaces,
     )
 
 
 def execution(row: tuple[Any, ...]) -> Execution:
-    """The entry of a row of EXECUTION_COLUMNS."""
-    log_path, start, end = row[13:16]
-    return Execution(
-        id=ExecutionId(row[0]),
-        session=row[1],
-        kernel_id=row[2],
-        generation=row[3],
-        msg_id=row[4],
-        kind=row[5],
-        source=row[6],
-        status=row[7],
-        execution_count=row[8],
-        client=row[9],
-        queued_at=row[10],
-        started_at=row[11],
-        finished_at=row[12],
-        region=None if log_path is None else Region(log=log_path, start=start, end=end),
-        reason=row[16],
-        replaces=row[17],
-    )
+    """The entry of a row of EXECUTION_COLUMNS; without what is odd in it, which it says.
+
+    A damaged one that was not over counts as lost: it is never run on a guess.
+    """
+    given = _by_name(EXECUTION_COLUMNS, row)
+    given["region"] = _region(given["log"], given["log_start"], given["log_end"])
+    fitting, odd = _sorted_out(Execution, given)
+    for name, known in _KNOWN.items():
+        if name in fitting and fitting[name] not in known:
+            odd.append(f"{name} {fitting.pop(name)!r:.80}")
+    entry = Execution(**{"session": SessionName(""), "source": "", "kind": "code", "status": "lost", **fitting})
+    if not odd:
+        return entry
+    reason = "; ".join(filter(None, (entry.reason, f"its record is damaged: {', '.join(odd)}")))
+    return replace(entry, status=entry.status if entry.settled else "lost", reason=reason)
+
+
+def _region(log: Any, start: Any, end: Any) -> Any:
+    """Where an entry's messages are; what cannot be a place as it is."""
+    if log is None:
+        return None
+    fits = isinstance(log, str) and isinstance(start, int) and isinstance(end, int)
+    return Region(log=log, start=start, end=end) if fits and 0 <= start <= end else (log, start, end)
