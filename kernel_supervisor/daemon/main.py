@@ -1,4 +1,4 @@
-"""The life of the daemon, read downwards: lock, bind, adopt, serve, drain."""
+"""The life of the daemon, read downwards: lock, bind, serve, adopt, drain."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Daemon:
         self._autosave: Autosave
 
     async def run(self) -> int:
-        """Bind, adopt, serve, drain. Returns the exit code."""
+        """Bind, serve, adopt, drain. Returns the exit code."""
         self._stop, self._stopping = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -183,9 +183,9 @@ class Daemon:
             await supervisor.open()
             self._autosave = modules["sessions.autosave"].Autosave(supervisor)
             self._autosave.open()
-            await modules["sessions.forgetting"].sweep(supervisor)
             router.ready.set()
             notify("READY=1")
+            await modules["sessions.forgetting"].sweep(supervisor)
             await serving
         finally:
             serving.cancel()

@@ -82,6 +82,8 @@ class Call:
     async def session(self, wanted: str) -> SessionRecord:
         """The session this call is about; what the client has to know of it is noted for its next result."""
         session = await self.supervisor.sessions.of(self.caller.asker, wanted)
+        await self.supervisor.reached(session)
+        session = self.supervisor.sessions.known.get(session.name, session)
         self._note_company(session)
         self._note_restart(session)
         self._note_late_output(session)

@@ -20,7 +20,7 @@ class Caller:
     asker: Asker
     supervisor: Supervisor
     ready: asyncio.Event
-    """Set once the daemon has adopted what lives; every call waits for it."""
+    """Set once the daemon has opened the records; every call waits for it."""
     admin: Admin
     cancels: dict[int, str] = field(default_factory=dict)
     """Calls that the client cancelled, with its reason; what is cancelled and not in here lost its client."""

@@ -77,7 +77,9 @@ async def _start(ctx: Context, params: StartParams) -> dict[str, Any]:
     wanted = asker.session
     if not wanted and params.notebook:
         wanted = naming.notebook_session(params.notebook, asker.directory, supervisor.sessions.known)
-    session = await supervisor.sessions.keep(await supervisor.sessions.of(asker, wanted))
+    session = await supervisor.sessions.of(asker, wanted)
+    await supervisor.reached(session)
+    session = await supervisor.sessions.keep(session)
     if params.environment:
         found = await asyncio.to_thread(discover, asker.where)
         environment = await asyncio.to_thread(resolve, params.environment, found, asker.where)
@@ -126,7 +128,9 @@ async def _look_at(ctx: Context, params: LinkedParams) -> dict[str, Any]:
 
 
 async def _interrupt(ctx: Context, params: KernelParams) -> dict[str, Any]:
-    runner = ctx.lifespan_context.supervisor.kernels.runners.get(KernelId(params.kernel_id))
+    kernels = ctx.lifespan_context.supervisor.kernels
+    await kernels.adoption.tried([KernelId(params.kernel_id)])
+    runner = kernels.runners.get(KernelId(params.kernel_id))
     if runner is None:
         raise RefusedError(f"there is no living kernel {params.kernel_id}")
     if runner.running is not None and await runner.interrupt(runner.running, f"interrupted by {CLIENT}"):
@@ -146,6 +150,7 @@ async def _restart(ctx: Context, params: LinkedParams) -> dict[str, Any]:
     if record is None:
         raise RefusedError(f"there is no kernel {params.kernel_id}")
     begun = await _begun_at(ctx, "restart_kernel")
+    await supervisor.kernels.adoption.tried([record.id])
     runner = supervisor.kernels.runners.get(record.id)
     if runner is None or runner.kernel.record.started_at < begun:
         runner = await supervisor.restart_kernel(record.id, caller.asker, CLIENT, params.key)
@@ -154,6 +159,7 @@ async def _restart(ctx: Context, params: LinkedParams) -> dict[str, Any]:
 
 async def _end(ctx: Context, params: KernelParams) -> dict[str, Any]:
     supervisor = ctx.lifespan_context.supervisor
+    await supervisor.kernels.adoption.tried([KernelId(params.kernel_id)])
     if KernelId(params.kernel_id) in supervisor.kernels.runners:
         await supervisor.shut_down(KernelId(params.kernel_id), f"the kernel was shut down by {CLIENT}")
     return {}

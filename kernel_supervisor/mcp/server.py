@@ -176,7 +176,7 @@ async def _status(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
     return {
         **caller.admin.status(),
         "ready": caller.ready.is_set(),
-        "kernels": len(supervisor.kernels.runners),
+        "kernels": len(supervisor.kernels.runners) + len(supervisor.kernels.adoption.records),
         "sessions": list(supervisor.sessions.known),
     }
 
@@ -184,7 +184,8 @@ async def _status(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
 async def _stop(ctx: Context, params: StopParams) -> dict[str, Any]:
     caller = ctx.lifespan_context
     if params.kernels:
-        await caller.ready.wait()  # those that a predecessor left are ended too, once they are adopted
+        await caller.ready.wait()  # those that a predecessor left are ended too, politely where they answer
+        await caller.supervisor.kernels.adoption.tried()
     caller.admin.stop(params.kernels)
     return {"stopping": True}
 

@@ -22,6 +22,8 @@ from kernel_supervisor.mcp.wording import BORROWED, ways_to_answer
 from kernel_supervisor.sessions import foreign, naming
 from kernel_supervisor.sessions.runner import Runner
 
+_LIST_S = 2.0
+"""How long a list waits for kernels that a daemon which has just begun has not reached yet."""
 _NAME_A_KERNEL = "kernel_id is empty: give an id from kernel_list_running, or its beginning"
 
 
@@ -66,6 +68,14 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
 async def _status_without_kernel(
     call: Call, session: SessionRecord, record: KernelRecord | None, facts: dict[str, Any]
 ) -> Answer:
+    if record is not None and not record.ended:
+        why = call.supervisor.kernels.adoption.why(record.id) or "it has just been started."
+        facts |= {"state": "unreachable", "trouble": why}
+        text = (
+            f"session {session.name}: kernel {_called(record)} ({record.id}) lives but does not answer: {why} Its "
+            "variables may be there. kernel_restart ends it, and starts a fresh one."
+        )
+        return Answer(text=text, facts=facts)
     if record is not None:
         facts |= {"state": "dead", "end_reason": record.end_reason}
         text = f"session {session.name}: its kernel is dead: {record.end_reason}. {record.way_on}."
@@ -80,27 +90,35 @@ async def _status_without_kernel(
 
 
 async def _kernel_facts(runner: Runner) -> dict[str, Any]:
-    record = runner.kernel.record
+    return {
+        **await _facts_of(runner.kernel.record),
+        "state": runner.state,
+        "execution_count": runner.execution_count,
+        "last_used_at": runner.last_used,
+        "trouble": runner.kernel.trouble,
+    }
+
+
+async def _facts_of(record: KernelRecord) -> dict[str, Any]:
+    """What is on record of a kernel, and what its process says; the rest is for those that can be reached."""
     pid = record.process.pid if record.process is not None else None
     return {
         "kernel_id": record.id,
         "name": _called(record),
-        "state": runner.state,
         "interpreter": record.interpreter.argv[0] if record.interpreter.argv else record.interpreter.name,
         "why": record.interpreter.why,
         "kernel_directory": record.directory,
-        "execution_count": runner.execution_count,
+        "execution_count": None,
         "uptime_s": round(time.time() - record.started_at, 1),
         "memory_bytes": await asyncio.to_thread(_memory, pid),
         "pid": pid,
         "generation": record.generation,
         "connection_file": record.connection_file,
         "standard_error": record.standard_error,
-        "last_used_at": runner.last_used,
+        "last_used_at": record.started_at,
         "started_at": record.started_at,
         "owned": record.owned,
         "server": record.server,
-        "trouble": runner.kernel.trouble,
     }
 
 
@@ -160,16 +178,18 @@ async def _replay(call: Call, session: SessionRecord, cells: list[int], text: st
 
 async def kernel_shutdown(call: Call, args: a.Shutdown) -> Answer:
     """End a kernel."""
-    runners = call.supervisor.kernels.runners
+    runners, adoption = call.supervisor.kernels.runners, call.supervisor.kernels.adoption
     given = needed(args.kernel_id, _NAME_A_KERNEL).strip()
+    await adoption.tried(adoption.like(given))
+    living = {**{each.id: each for each in adoption.records}, **{each: runners[each].kernel.record for each in runners}}
     wanted = await call.supervisor.records.intent_of(call.key)
-    if not wanted and given in call.supervisor.kernels.ended and given not in runners:
+    if not wanted and given in call.supervisor.kernels.ended and given not in living:
         return Answer(text=f"kernel {given} is gone already", facts={"kernel_id": given})
-    kernel_id = KernelId(wanted["kernel_id"]) if wanted else naming.kernel_id(given, runners)
-    if kernel_id not in runners:
+    kernel_id = KernelId(wanted["kernel_id"]) if wanted else naming.kernel_id(given, living)
+    if kernel_id not in living:
         await call.supervisor.part_from(kernel_id)  # a daemon that died of a sudden may not have come to it
         return Answer(text=f"kernel {kernel_id} is gone", facts={"kernel_id": kernel_id})
-    record = runners[kernel_id].kernel.record
+    record = living[kernel_id]
     if not record.owned and not args.force:
         raise RefusedError(
             f"kernel {kernel_id} was started by somebody else, who may be working in it. kernel_detach leaves it; "
@@ -263,6 +283,7 @@ async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
     """Every living kernel: ours, and those of Jupyter."""
     session = await call.session(args.session)
     supervisor = call.supervisor.kernels
+    await supervisor.adoption.tried(patience_s=_LIST_S)
     runners = list(supervisor.runners.values())
     overview = await foreign.find(call.caller.asker.surroundings.env, supervisor.servers)
     found = {each.id: each for each in overview.kernels}
@@ -273,6 +294,9 @@ async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
         facts = await _kernel_facts(runner)
         facts |= {"session": record.session, "current": record.id == session.kernel_id}
         kernels.append({**facts, "notebook": theirs.path if theirs is not None else ""})
+    for record in supervisor.adoption.records:
+        facts = await _facts_of(record) | {"state": "unreachable", "trouble": supervisor.adoption.why(record.id)}
+        kernels.append({**facts, "session": record.session, "current": record.id == session.kernel_id, "notebook": ""})
     rows = [_running_row(each) for each in kernels]
     rows += [["", each.id, each.path or each.spec, _where(each), each.state, "", ""] for each in found.values()]
     head = ["", "kernel", "name", "session", "state", "memory", "last used"]
@@ -329,7 +353,8 @@ async def kernel_attach(call: Call, args: a.Attach) -> Answer:
 
 async def _ours(call: Call, wanted: str) -> Runner | None:
     """A kernel that this daemon holds already, by its id or the beginning of one."""
-    runners = call.supervisor.kernels.runners
+    runners, adoption = call.supervisor.kernels.runners, call.supervisor.kernels.adoption
+    await adoption.tried(adoption.like(wanted))
     if not any(kernel_id.startswith(wanted) for kernel_id in runners):
         return None
     return runners[naming.kernel_id(wanted, runners)]

@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections import defaultdict
+from collections.abc import Callable, Container, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Beside, EntryKind, Execution, ExecutionId, ExecutionStatus, SessionRecord
+from kernel_supervisor.core.model import (
+    Beside,
+    EntryKind,
+    Execution,
+    ExecutionId,
+    ExecutionStatus,
+    KernelId,
+    SessionName,
+    SessionRecord,
+)
 from kernel_supervisor.core.outputs import Folded
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.sessions import reading
@@ -24,7 +34,6 @@ from kernel_supervisor.sessions.ticket import Ticket
 _T = TypeVar("_T")
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
-_LOOK_AGAIN_S = 0.1
 _CLAIM_S = 30.0
 """How long a queued execution of a dead daemon waits for its client to ask again, where its kernel is gone."""
 
@@ -33,9 +42,15 @@ class Executions:
     """The entries of all sessions, and a ticket for each that is on its way."""
 
     def __init__(self, records: Database, kernels: Kernels, sessions: Sessions) -> None:
-        """Know none before `take_up`."""
+        """Know none before `remember`."""
         self._records, self._kernels, self._sessions = records, kernels, sessions
         self.tickets: dict[ExecutionId, Ticket] = {}
+        self._left: defaultdict[KernelId, list[Ticket]] = defaultdict(list)
+        """What a predecessor left on kernels that are not reached yet, in order."""
+        self.homeless: defaultdict[SessionName, list[Execution]] = defaultdict(list)
+        """What it left in sessions without a kernel."""
+        self._unclaimed: dict[ExecutionId, Ticket] = {}
+        """What never ran and has no kernel any more, until its client asks again."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -77,6 +92,7 @@ class Executions:
         ticket, fresh = await self._commit(session, "code", code, client, call_key, runner, replaces=replaces)
         if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
             return self.tickets.get(ticket.execution.id, ticket), False
+        ticket = self._unclaimed.pop(ticket.execution.id, ticket)
         ticket.sent = ticket.execution.status == "running" and not fresh
         self.tickets[ticket.execution.id] = ticket
         return ticket, True
@@ -104,9 +120,8 @@ class Executions:
         """Have an execution not run that no kernel has yet; False where it was sent by a predecessor."""
         if ticket.settled.is_set() or ticket.sent:
             return ticket.settled.is_set()
-        ticket.execution = replace(ticket.execution, status="aborted", reason=reason, finished_at=time.time())
-        ticket.settle()
-        await self._records.save_execution(ticket.execution)
+        aborted = replace(ticket.execution, status="aborted", reason=reason, finished_at=time.time())
+        await self._settle(ticket, aborted)
         return True
 
     async def _commit(
@@ -170,37 +185,60 @@ class Executions:
         await ticket.committed.wait()  # a call that is sent again meanwhile may have read that it runs
         self.tickets.pop(ticket.execution.id, None)
 
-    async def take_up(self, execution: Execution) -> None:
-        """An execution that a predecessor left queued or running."""
-        runner = await self._kernel_for(execution)
-        ticket = Ticket(execution=execution, sent=execution.status == "running")
-        same_process = runner is not None and (
-            execution.status == "queued" or runner.kernel.record.generation == execution.generation
-        )
-        if execution.kernel_id in self._kernels.unreachable:
-            self.tickets[execution.id] = ticket  # the call that made it may be sent again meanwhile
-            self._hold(self._take_up_once_reached(ticket), f"execution {execution.id} on a kernel out of reach")
-        elif runner is not None and same_process:
-            self._submit(ticket, runner)
-        elif execution.status == "running":
-            await self._settle_without_kernel(ticket)
-        else:
-            self._hold(self._give_up_unclaimed(execution), f"unclaimed execution {execution.id}")
+    def expect(self, execution: Execution) -> Ticket:
+        """The ticket of an entry that is on its way: what waits for it waits on, also before its kernel is reached."""
+        ticket = self.tickets.get(execution.id)
+        if ticket is None:
+            ticket = Ticket(execution=execution, sent=execution.status == "running")
+            self.track(ticket)
+        return ticket
 
-    async def _take_up_once_reached(self, ticket: Ticket) -> None:
-        kernel_id = ticket.execution.kernel_id
-        while kernel_id in self._kernels.unreachable:  # noqa: ASYNC110 - it is asked from time to time, no more
-            await asyncio.sleep(_LOOK_AGAIN_S)
-        if ticket.settled.is_set():
-            self.tickets.pop(ticket.execution.id, None)
-            return
-        runner = self._kernels.runners.get(kernel_id) if kernel_id is not None else None
-        begun = ticket.execution.status == "running"
-        if runner is not None and not (begun and runner.kernel.record.generation != ticket.execution.generation):
-            self._submit(ticket, runner)
-        else:
-            await self._settle_without_kernel(ticket)
-            self.tickets.pop(ticket.execution.id, None)
+    def remember(self, executions: Iterable[Execution], sought: Container[KernelId]) -> None:
+        """Take in what a predecessor left queued or running: on kernels that are `sought`, or on none (any more)."""
+        for execution in executions:
+            if execution.kernel_id is not None and execution.kernel_id in sought:
+                self._left[execution.kernel_id].append(self.expect(execution))
+            else:
+                self.homeless[execution.session].append(execution)
+
+    def take_up(self, runner: Runner, theirs: Container[ExecutionId]) -> None:
+        """Go on with what was left on a kernel that is reached, in order, but for what others run there."""
+        record = runner.kernel.record
+        for ticket in self._left.pop(record.id, ()):
+            if ticket.settled.is_set() or ticket.execution.id in theirs:
+                continue
+            if ticket.sent and ticket.execution.generation != record.generation:
+                self._end_without_kernel(ticket)
+            else:
+                runner.submit(ticket)
+
+    def leave(self, kernel_id: KernelId, reason: str) -> None:
+        """Have done with what was left on a kernel that is gone; what never ran waits for its client to ask again."""
+        for ticket in self._left.pop(kernel_id, ()):
+            if ticket.settled.is_set():
+                continue
+            if ticket.sent:
+                self._end_without_kernel(ticket, reason)
+            else:
+                self._wait_for_claim(ticket)
+
+    async def take_up_homeless(self, session: SessionName) -> None:
+        """Go on with what was left in a session without a kernel, once it is known which of its kernels live."""
+        for execution in self.homeless.pop(session, ()):
+            runner, ticket = await self._kernel_for(execution), self.expect(execution)
+            if ticket.sent:
+                self._end_without_kernel(ticket)
+            elif runner is not None:
+                runner.submit(ticket)
+            else:
+                self._wait_for_claim(ticket)
+
+    def _wait_for_claim(self, ticket: Ticket) -> None:
+        self._unclaimed[ticket.execution.id] = self.tickets.pop(ticket.execution.id)
+        self._hold(self._give_up_unclaimed(ticket), f"unclaimed execution {ticket.execution.id}")
+
+    def _end_without_kernel(self, ticket: Ticket, reason: str = "") -> None:
+        self._hold(self._settle_without_kernel(ticket, reason), f"end of execution {ticket.execution.id}")
 
     async def _kernel_for(self, execution: Execution) -> Runner | None:
         """The living kernel that an execution was, or would have been, run on.
@@ -218,25 +256,33 @@ class Executions:
             session = await self._sessions.change(session.name, kernel_id=started[0].kernel.record.id)
         return self._sessions.runner_of(session)
 
-    async def _settle_without_kernel(self, ticket: Ticket) -> None:
+    async def _settle_without_kernel(self, ticket: Ticket, reason: str) -> None:
+        """Settle what was sent to a kernel that is gone by what its log has of it."""
         execution = ticket.execution
         found = await reading.folded(execution, None)
         record = await self._records.kernel(execution.kernel_id) if execution.kernel_id is not None else None
         status: ExecutionStatus = "dead" if found.reply is None else status_of(found.reply)
-        reason = "" if found.reply is not None else (record.end_reason if record else "its kernel is gone")
+        reason = reason or (record.end_reason if record else "") or "its kernel is gone"
         region = execution.region
         if region is not None:
             region = replace(region, end=reading.log_size(region.log))
-        settled = replace(execution, status=status, reason=reason, region=region, finished_at=time.time())
-        ticket.execution = replace(settled, execution_count=found.execution_count)
-        await self._records.save_execution(ticket.execution)
-        ticket.settle()
+        settled = replace(execution, status=status, region=region, finished_at=time.time())
+        settled = replace(settled, reason=reason if found.reply is None else "")
+        await self._settle(ticket, replace(settled, execution_count=found.execution_count))
 
-    async def _give_up_unclaimed(self, execution: Execution) -> None:
+    async def _give_up_unclaimed(self, ticket: Ticket) -> None:
         await asyncio.sleep(_CLAIM_S)
-        if execution.id not in self.tickets:
-            reason = "its kernel was gone before it could run, and its client did not ask again"
-            await self._records.save_execution(replace(execution, status="aborted", reason=reason))
+        if self._unclaimed.pop(ticket.execution.id, None) is not None:
+            await self._call_off(ticket, "its kernel was gone before it could run, and its client did not ask again")
+
+    async def _settle(self, ticket: Ticket, execution: Execution) -> None:
+        """Tell everybody who waits what became of an execution that no kernel has."""
+        ticket.execution = execution
+        ticket.settle()
+        try:
+            await self._records.save_execution(execution)
+        finally:
+            ticket.committed.set()
 
     async def find(self, execution_id: int) -> tuple[Execution, Ticket | None]:
         """An execution, with its ticket while it is on its way. Raises RefusedError."""

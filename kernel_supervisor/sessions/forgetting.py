@@ -83,8 +83,9 @@ def _at_work(supervisor: Supervisor, session: SessionRecord) -> str:
         if kernel.session == session.name or kernel.id == session.kernel_id:
             way = f"kernel-supervisor kill {kernel.id}" if kernel.owned else "kernel_detach"
             return f"its kernel {kernel.id} lives ({way})"
-    if session.kernel_id in supervisor.kernels.unreachable:
-        return f"its kernel {session.kernel_id} may live, and does not answer"
+    for kernel in supervisor.kernels.adoption.records:
+        if kernel.session == session.name or kernel.id == session.kernel_id:
+            return f"its kernel {kernel.id} may live, and does not answer (kernel-supervisor kill {kernel.id})"
     if any(ticket.execution.session == session.name for ticket in supervisor.executions.tickets.values()):
         return "it has executions that are not over"
     return ""
@@ -105,7 +106,8 @@ def _size(paths: Iterable[str]) -> int:
 def _remove(paths: list[str]) -> int:
     size = _size(paths)
     for path in paths:
-        Path(path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
     return size
 
 

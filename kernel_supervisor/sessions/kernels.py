@@ -10,7 +10,7 @@ import secrets
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,7 @@ from kernel_supervisor.kernels.server import (
 )
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
+from kernel_supervisor.sessions.adoption import FIRST_TRY_S, Adoption
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.finished import REMEMBERED
 from kernel_supervisor.sessions.placing import (
@@ -48,13 +49,10 @@ from kernel_supervisor.sessions.runner import Runner
 from kernel_supervisor.sessions.servers import Servers
 
 log = logging.getLogger(__name__)
-_ASK_AGAIN_S, _ASK_SERVER_AGAIN_S = 1.0, 30.0
-"""How long between two tries to reach a kernel; of one on a server the longest, after growing ones."""
 _TRIES_AFTER_RESTART = 12
 _LESSONS_S = 1.0
 """How long is waited for what a kernel is taught: an idle one has it in 30 ms, a busy one when its cell is over."""
-ADOPTION_DEADLINE_S = 5.0
-"""How long the start of a daemon waits for a kernel that does not answer."""
+_KILLED_S = 3.0
 
 
 class Kernels:
@@ -65,11 +63,15 @@ class Kernels:
         self.runners: dict[KernelId, Runner] = {}
         self.ended: dict[KernelId, str] = {}
         """Why a kernel is gone, for as long as this daemon lives."""
-        self.unreachable: dict[KernelId, str] = {}
-        """Recorded kernels whose process lives and does not answer, with what was tried."""
         self.servers = Servers(paths.servers)
+        self.adoption = Adoption(self._attempt, lambda: self.servers.news)
+        """Recorded kernels that are not reached (yet)."""
         self.on_runner: Callable[[Runner], None] = lambda runner: None
         """Called with each kernel that is taken over."""
+        self.take_up: Callable[[Runner], Awaitable[None]]
+        """Awaited for each kernel that a predecessor had: what was left there is taken up before it can be used."""
+        self.leave: Callable[[KernelId, str], None]
+        """Called with each kernel that a predecessor had and that is gone, and why."""
         self._changing: defaultdict[KernelId, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a kernel is ended, restarted or buried: they share its record and its files."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,11 +119,12 @@ class Kernels:
 
     async def attach(self, record: KernelRecord) -> Runner:
         """Connect to a kernel that somebody else started. Raises UnavailableError where it does not answer."""
+        await self.adoption.tried(each.id for each in self.adoption.records if place_of(each) == place_of(record))
         for runner in self.runners.values():
             if runner.kernel.alive and place_of(runner.kernel.record) == place_of(record):
                 return runner
         kernel = Kernel.adopt(record, self._server_of(record))
-        await self._connect(kernel, ADOPTION_DEADLINE_S)
+        await self._connect(kernel, FIRST_TRY_S)
         return await self._take_in(kernel)
 
     def _server_of(self, record: KernelRecord) -> FindServer | None:
@@ -207,9 +210,12 @@ class Kernels:
         await kernel.shutdown()
         await self._mark_ended(kernel.record, reason)
 
-    def _own(self, kernel: Kernel, gap: str = "") -> Runner:
+    def _own(self, kernel: Kernel) -> Runner:
+        runner = self.runners[kernel.record.id] = self._watched(kernel)
+        return runner
+
+    def _watched(self, kernel: Kernel, gap: str = "") -> Runner:
         runner = Runner(kernel, self._records.save_execution, self._lost, self._restarted_there, gap=gap)
-        self.runners[kernel.record.id] = runner
         self.on_runner(runner)
         return runner
 
@@ -230,7 +236,7 @@ class Kernels:
         await self._records.save_kernel(kernel.record)
         for _ in range(_TRIES_AFTER_RESTART):  # a question may go down with the process before
             with contextlib.suppress(TimeoutError, UnavailableError):
-                await kernel.channels.ask("shell", "kernel_info_request", {}, ADOPTION_DEADLINE_S)
+                await kernel.channels.ask("shell", "kernel_info_request", {}, FIRST_TRY_S)
                 self._teach(kernel)
                 return
 
@@ -263,6 +269,7 @@ class Kernels:
         Where that is under way already, it is waited for.
         """
         async with self._changing[kernel_id]:
+            await self._end_unreachable(kernel_id, reason)
             runner = self.runners.get(kernel_id)
             if runner is not None:
                 await self._end(runner, reason)
@@ -289,6 +296,7 @@ class Kernels:
         to it stays so: it keeps its sockets' paths and its key (`key`, where it is dead).
         """
         async with self._changing[record.id]:
+            await self._end_unreachable(record.id, "the kernel was restarted on request")
             runner = self.runners.get(record.id)
             latest = runner.kernel.record if runner is not None else await self._records.kernel(record.id)
             return await self._restart(latest or record, runner, asker, key)
@@ -331,75 +339,69 @@ class Kernels:
             self.runners.pop(record.id, None)
             await runner.close()
             runner.gone.set()
-            if not await self._adopt(record, READY_DEADLINE_S):
-                self._hold(self._keep_asking(record), f"adoption of kernel {record.id}")
-        fresh = self.runners.get(record.id)
-        if fresh is None:
-            raise UnavailableError(f"kernel {record.id} was restarted and does not answer yet")
-        self._teach(fresh.kernel)
+        try:
+            kernel = await self._found(record, READY_DEADLINE_S)
+        except (UnavailableError, OSError, ValueError) as error:
+            self.adoption.seek(record)
+            raise UnavailableError(f"kernel {record.id} was restarted and does not answer yet: {error}") from error
+        fresh = await self._take_over(kernel)
+        self._teach(kernel)
         return fresh
 
     # Adoption
 
-    async def adopt_all(self) -> None:
-        """Take over every recorded kernel that lives; say of the others that they are gone.
-
-        One that lives and does not answer (it may be stopped) is `unreachable` and asked again from time to time.
-        """
-        records = await self._records.living_kernels()
-        reached = await asyncio.gather(*(self._adopt(record, ADOPTION_DEADLINE_S) for record in records))
-        for record, done in zip(records, reached, strict=True):
-            if not done:
-                self._hold(self._keep_asking(record), f"adoption of kernel {record.id}")
-
-    async def _keep_asking(self, record: KernelRecord) -> None:
-        pause_s = _ASK_AGAIN_S
-        while not await self._adopt(record, READY_DEADLINE_S):
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.servers.news.wait(), pause_s)
-            pause_s = min(2 * pause_s, _ASK_SERVER_AGAIN_S) if record.server else _ASK_AGAIN_S
-
-    async def _adopt(self, record: KernelRecord, deadline_s: float) -> bool:
-        """Whether the matter is settled: it was adopted, or it is gone."""
+    async def _attempt(self, record: KernelRecord, deadline_s: float) -> str:
+        """One try to take a recorded kernel over; empty where it was, or is gone, else why it cannot be reached."""
         try:
-            if record.server and not record.server_kernel:
-                record = await self._found_on_server(record)
-            if record.server and not record.connection_file:  # says at once what a connection says at its deadline
-                await find_kernel(await self.servers.at(record.server), record.server_kernel)
-            kernel = Kernel.adopt(await asyncio.to_thread(with_process, record), self._server_of(record))
+            kernel = await self._found(record, deadline_s)
         except KernelGoneError as error:
-            return await self._settle_gone(record, error)
+            await self._settle_gone(record, f"the kernel ended while no daemon watched it: {error}")
         except ProcessLookupError:
-            self.unreachable.pop(record.id, None)
-            remove_connection(record)
             words = await asyncio.to_thread(last_words, record)
-            await self._mark_ended(record, f"the kernel ended while no daemon watched it; how is not known{words}")
-            return True
-        except UnavailableError as error:
-            self.unreachable[record.id] = str(error)
-            return False
-        try:
-            await self._connect(kernel, deadline_s)
-        except KernelGoneError as error:
-            return await self._settle_gone(record, error)
+            await self._settle_gone(record, f"the kernel ended while no daemon watched it; how is not known{words}")
         except (UnavailableError, OSError, ValueError) as error:
-            log.error("kernel %s lives but cannot be reached: %s", record.id, error)
-            self.unreachable[record.id] = str(error)
-            return False
-        self.unreachable.pop(record.id, None)
-        await self._records.save_kernel(kernel.record)
-        runner = self._own(kernel, gap=f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        over = await self._records.settled_on(kernel.record, REMEMBERED)
-        self._hold(runner.finished.recall(over), f"what is over on kernel {record.id}")
-        await self._publish(kernel.record)
-        log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, _pid(record))
-        return True
+            return str(error)
+        else:
+            async with self._changing[record.id]:
+                await self._take_over(kernel)
+        return ""
 
-    async def _settle_gone(self, record: KernelRecord, error: KernelGoneError) -> bool:
-        self.unreachable.pop(record.id, None)
+    async def _found(self, record: KernelRecord, deadline_s: float) -> Kernel:
+        """A recorded kernel that lives, connected. Raises KernelGoneError and ProcessLookupError where it is gone;
+        UnavailableError, OSError and ValueError where it cannot be reached."""
+        if record.server and not record.server_kernel:
+            record = await self._found_on_server(record)
+        if record.server and not record.connection_file:  # says at once what a connection says at its deadline
+            await find_kernel(await self.servers.at(record.server), record.server_kernel)
+        kernel = Kernel.adopt(await asyncio.to_thread(with_process, record), self._server_of(record))
+        await self._connect(kernel, deadline_s)
+        return kernel
+
+    async def _take_over(self, kernel: Kernel) -> Runner:
+        """Own a kernel that a predecessor had. It can be used only once everything that was left there is taken up."""
+        record = kernel.record
+        try:
+            await self._records.save_kernel(record)
+            runner = self._watched(kernel, gap=f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        except BaseException:
+            await kernel.close()
+            raise
+        try:
+            over = await self._records.settled_on(record, REMEMBERED)
+            self._hold(runner.finished.recall(over), f"what is over on kernel {record.id}")
+            await self._publish(record)
+            await self.take_up(runner)
+        except BaseException:
+            await runner.close()
+            raise
+        self.runners[record.id] = runner
+        log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, _pid(record))
+        return runner
+
+    async def _settle_gone(self, record: KernelRecord, reason: str) -> None:
         remove_connection(record)
-        await self._mark_ended(record, f"the kernel ended while no daemon watched it: {error}")
-        return True
+        await self._mark_ended(record, reason)
+        self.leave(record.id, reason)
 
     async def _found_on_server(self, record: KernelRecord) -> KernelRecord:
         """A kernel that a predecessor was having started. Raises ProcessLookupError where it was not; ServerError."""
@@ -409,21 +411,35 @@ class Kernels:
         return replace(record, server_kernel=found)
 
     async def end_unreachable(self, reason: str) -> None:
-        """End those that live and do not answer: there is nothing to ask them. Only what is still what it was."""
-        for kernel_id in list(self.unreachable):
-            record = await self._records.kernel(kernel_id)
-            if record is None or record.process is None:
-                continue
-            with contextlib.suppress(ProcessLookupError):
-                process = Process(record.process)
+        """End those on this machine that live and do not answer."""
+        for record in self.adoption.records:
+            with contextlib.suppress(UnavailableError):
+                await self._end_unreachable(record.id, reason)
+
+    async def _end_unreachable(self, kernel_id: KernelId, reason: str) -> None:
+        """End a kernel that does not answer: there is nothing to ask it. Only what is still what it was is signalled.
+
+        Raises UnavailableError for one that is not a process on this machine.
+        """
+        why = self.adoption.why(kernel_id)
+        if not why:
+            return
+        (record,) = [each for each in self.adoption.records if each.id == kernel_id]
+        if record.server or record.provisioned or not record.owned:
+            raise UnavailableError(f"kernel {kernel_id} cannot be ended while it is out of reach: {why}")
+        await self.adoption.give_up(kernel_id)
+        with contextlib.suppress(ProcessLookupError):
+            record = await asyncio.to_thread(with_process, record)
+            process = Process(record.process) if record.process is not None else None
+            if process is not None:
                 process.signal_group(signal.SIGKILL)
-                await process.wait(_ASK_AGAIN_S)
+                await process.wait(_KILLED_S)
                 process.close()
-            remove_connection(record)
-            await self._mark_ended(record, reason)
+        await self._settle_gone(record, reason)
 
     async def close(self) -> None:
         """Let go of all kernels; they run on."""
+        await self.adoption.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -22,6 +22,7 @@ from kernel_supervisor.core.model import (
     Message,
     MessageId,
     Region,
+    count_of,
 )
 from kernel_supervisor.kernels.channels import JupyterMessage
 from kernel_supervisor.records import messagelog
@@ -61,10 +62,10 @@ class _Theirs:
 
 
 class Others:
-    """Watches every kernel of ours for what we did not ask for. `track` makes a ticket known while it runs."""
+    """Watches every kernel of ours for what we did not ask for. `expect` gives the ticket of an entry that runs."""
 
-    def __init__(self, records: Database, track: Callable[[Ticket], None]) -> None:
-        self._records, self._track = records, track
+    def __init__(self, records: Database, expect: Callable[[Execution], Ticket]) -> None:
+        self._records, self._expect = records, expect
         self._watches: dict[Runner, _Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -86,7 +87,7 @@ class Others:
             watch.news.set()
             self._follow(watch)
             return
-        theirs, msg_id = watch.runner.theirs, message["parent_header"]["msg_id"]
+        theirs, msg_id = watch.runner.theirs, message["parent_header"].get("msg_id", "")
         if message["msg_type"] == "execute_input" and msg_id not in watch.runner.finished:
             theirs.setdefault(msg_id, None)
         elif message["msg_type"] == "status" and message["content"].get("execution_state") == "idle":
@@ -120,25 +121,30 @@ class Others:
             watch.task.add_done_callback(self._tasks.discard)
 
     async def _keep_reading(self, watch: _Watch) -> None:
-        theirs = watch.runner.theirs
         try:
-            if not watch.caught_up.is_set():
-                await self._recall(watch)
-            await self._read(watch)
-            watch.caught_up.set()
-            while (watch.running or theirs) and not watch.runner.dead_because:
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(watch.news.wait(), LOOK_S)
-                watch.news.clear()
-                await self._read(watch)
-            if watch.running:
-                await self._read(watch)
-                await self._abandon(watch, "dead", watch.runner.dead_because)
-        except SupervisorError as error:
-            log.error("kernel %s: what others run is not recorded: %s", watch.runner.kernel.record.id, error)
+            await self._read_on(watch)
+        except Exception as error:  # whatever it is: the kernel's own queue must not wait for ever
+            log.exception("kernel %s: what others run cannot be followed", watch.runner.kernel.record.id)
+            with suppress(SupervisorError):
+                await self._abandon(watch, "lost", f"it cannot be followed: {type(error).__name__}: {error}")
         watch.caught_up.set()
-        for msg_id in list(theirs):
+        for msg_id in list(watch.runner.theirs):
             watch.runner.is_over(msg_id)
+
+    async def _read_on(self, watch: _Watch) -> None:
+        """Read until nothing of theirs runs any more."""
+        if not watch.caught_up.is_set():
+            await self._recall(watch)
+        await self._read(watch)
+        watch.caught_up.set()
+        while (watch.running or watch.runner.theirs) and not watch.runner.dead_because:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(watch.news.wait(), LOOK_S)
+            watch.news.clear()
+            await self._read(watch)
+        if watch.running:
+            await self._read(watch)
+            await self._abandon(watch, "dead", watch.runner.dead_because)
 
     async def _recall(self, watch: _Watch) -> None:
         """Take up what is on record of theirs: from the last one on the log is to be read."""
@@ -159,22 +165,27 @@ class Others:
         """Take what is new in the log, in order; what it could not take is known to be over all the same."""
         over, watch.over = watch.over, set()
         for start, end, message in await asyncio.to_thread(_news, watch):
-            if message.msg_type == "execute_input":
-                await self._commit(watch, message, start)
-            elif message.parent_id in watch.running:
-                await self._hear(watch, watch.running[message.parent_id], message, end)
+            try:
+                await self._take(watch, message, start, end)
+            except Exception:  # an odd message spoils itself alone
+                log.exception("kernel %s: a message of another client's", watch.runner.kernel.record.id)
         for msg_id in over:
             if msg_id in watch.running:
                 theirs = watch.running[msg_id]
                 await self._settle(watch, theirs, "error" if theirs.failed else "ok", "", watch.position)
             watch.runner.is_over(msg_id)
 
+    async def _take(self, watch: _Watch, message: Message, start: int, end: int) -> None:
+        if message.msg_type == "execute_input":
+            await self._commit(watch, message, start)
+        elif message.parent_id in watch.running:
+            await self._hear(watch, watch.running[message.parent_id], message, end)
+
     async def _commit(self, watch: _Watch, message: Message, start: int) -> None:
         if message.parent_id in watch.running or message.parent_id in watch.runner.finished:
             return
         record = watch.runner.kernel.record
         begun = _seconds(message.date)
-        count = message.content.get("execution_count")
         execution = Execution(
             id=ExecutionId(0),
             session=record.session,
@@ -184,7 +195,7 @@ class Others:
             kernel_id=record.id,
             generation=record.generation,
             msg_id=MessageId(message.parent_id),
-            execution_count=count if isinstance(count, int) else None,
+            execution_count=count_of(message.content),
             client=message.username or _NAMELESS,
             queued_at=begun,
             started_at=begun,
@@ -197,11 +208,11 @@ class Others:
 
     def _begin(self, watch: _Watch, execution: Execution) -> None:
         assert execution.region is not None
-        ticket = Ticket(execution=execution, sent=True, scanned=execution.region.start)
+        ticket = self._expect(execution)
+        ticket.sent, ticket.scanned = True, execution.region.start
         ticket.begun.set()
         watch.running[str(execution.msg_id)] = _Theirs(ticket=ticket)
         watch.runner.theirs[str(execution.msg_id)] = ticket
-        self._track(ticket)
 
     async def _hear(self, watch: _Watch, theirs: _Theirs, message: Message, end: int) -> None:
         ticket = theirs.ticket
@@ -259,5 +270,5 @@ def _news(watch: _Watch) -> list[tuple[int, int, Message]]:
 def _seconds(date: str) -> float:
     try:
         return datetime.fromisoformat(date.replace("Z", "+00:00")).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return time.time()

@@ -25,6 +25,8 @@ def messages_of(execution: Execution, end: int | None = None) -> Iterator[Messag
     for _, item in messagelog.read(region.log, region.start, end):
         if item.parent_id == execution.msg_id or (isinstance(item, Mark) and not item.parent_id):
             yield item
+    if execution.settled and not reaches(region.log, region.end):
+        yield Mark(kind="hole", parent_id="", detail="its message log is gone, or was cut off")
 
 
 def messages_with_live(execution: Execution, end: int, live: Sequence[Message]) -> Iterator[Message | Mark]:
@@ -59,6 +61,11 @@ def log_size(path: str) -> int:
         return os.path.getsize(path)
     except OSError:
         return 0
+
+
+def reaches(path: str, position: int) -> bool:
+    """Whether a message log is there, and at least that long. Blocks on the disk."""
+    return os.path.isfile(path) and log_size(path) >= position
 
 
 def as_message(channel: Channel, message: JupyterMessage) -> Message:

@@ -13,12 +13,12 @@ from typing import Any
 
 from kernel_supervisor.core import model
 from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.core.model import Execution, ExecutionStatus, Question, Region
+from kernel_supervisor.core.model import Execution, ExecutionStatus, Question, Region, count_of
 from kernel_supervisor.kernels.channels import Channel, JupyterMessage
 from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.kernels.websocket import NotSentError
 from kernel_supervisor.sessions.finished import Finished
-from kernel_supervisor.sessions.reading import as_message, log_size, look_in_log
+from kernel_supervisor.sessions.reading import as_message, log_size, look_in_log, reaches
 from kernel_supervisor.sessions.recording import Recording
 from kernel_supervisor.sessions.ticket import Ticket
 
@@ -32,6 +32,10 @@ LOOK_S = 1.0
 _LOST = (
     "it was sent, or about to be sent, when the daemon died, and was over before another listened; this kernel does "
     "not record itself, so nobody knows how it ended. It was not run again"
+)
+_LOG_GONE = (
+    "it was over before another daemon listened, and its kernel's message log is gone or was cut off; so nobody knows "
+    "how it ended. It was not run again"
 )
 _BROKEN_OFF = (
     "the connection to its kernel broke while it ran, and when that was back it was over and its reply gone, or it had "
@@ -212,7 +216,7 @@ class Runner:
         if ticket.sent:
             await look_in_log(ticket)
         ticket.caught_up.set()
-        if ticket.sent and not record.recorded:
+        if ticket.sent and not (record.recorded and reaches(record.message_log, ticket.execution.region.start)):
             await (self._find_out(ticket) if ticket.reply is None else self._see_through(ticket))
             return
         if ticket.cancelled and not ticket.sent:
@@ -234,9 +238,9 @@ class Runner:
         return (execution.kernel_id, execution.generation) == (record.id, record.generation)
 
     async def _find_out(self, ticket: Ticket) -> None:
-        """What became of an execution in a kernel without a recorder, which a predecessor sent or meant to send."""
+        """What became of an execution whose record is gone or never was, which a predecessor sent or meant to send."""
         if await self._passed_over(ticket):
-            await self._settle(ticket, "lost", _LOST)
+            await self._settle(ticket, "lost", _LOG_GONE if self.kernel.record.recorded else _LOST)
         else:
             await self._see_through(ticket)
 
@@ -303,13 +307,13 @@ class Runner:
         region = ticket.execution.region
         if region is not None:
             region = replace(region, end=log_size(region.log))
-        count = (ticket.reply or {}).get("execution_count")
+        count = count_of(ticket.reply or {})
         ticket.execution = replace(
             ticket.execution,
             status=status,
             reason="; ".join(dict.fromkeys(filter(None, (reason, ticket.cancelled)))),
             finished_at=time.time(),
-            execution_count=count if isinstance(count, int) else ticket.execution.execution_count,
+            execution_count=ticket.execution.execution_count if count is None else count,
             region=region,
         )
         # The caller need not wait for this commit: were it lost, the next daemon would find the end in the log.
@@ -329,7 +333,7 @@ class Runner:
         if channel == "control" or (channel == "shell" and message["msg_type"] != "execute_reply"):
             return
         self._recording.hear(channel, message)
-        self.execution_count = message["content"].get("execution_count") or self.execution_count
+        self.execution_count = count_of(message["content"]) or self.execution_count
         parent_id = message["parent_header"].get("msg_id", "")
         if channel == "iopub" and message["parent_header"].get("session", self._identity) != self._identity:
             self.on_theirs(message)

@@ -81,7 +81,7 @@ class Sessions:
 
     async def present_runner(self, session: SessionRecord) -> Runner | None:
         """The session's current kernel, if it lives; where it died a moment ago, its explanation is on record now."""
-        if session.kernel_id in self._kernels.unreachable:
+        if session.kernel_id is not None and session.kernel_id in self._kernels.adoption:
             await self._reached(session.kernel_id)
         runner = self.runner_of(session)
         if runner is None or runner.kernel.alive:
@@ -93,7 +93,7 @@ class Sessions:
     async def _reached(self, kernel_id: KernelId) -> None:
         """Give a kernel that is out of reach a moment: this client may just have brought what was missing."""
         end = time.monotonic() + _REACH_S
-        while kernel_id in self._kernels.unreachable and time.monotonic() < end:  # noqa: ASYNC110 - no event
+        while kernel_id in self._kernels.adoption and time.monotonic() < end:  # noqa: ASYNC110 - no event
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def kernel_record(self, session: SessionRecord) -> KernelRecord | None:
@@ -137,9 +137,11 @@ class Sessions:
         """Raises RefusedError with what is known of the session's kernel, where it has one that cannot be used."""
         if session.kernel_id is None:
             return
-        if session.kernel_id in self._kernels.unreachable:
-            tried = self._kernels.unreachable[session.kernel_id]
-            raise RefusedError(f"kernel {session.kernel_id} lives but does not answer: {tried} Try again in a moment.")
+        if tried := self._kernels.adoption.why(session.kernel_id):
+            raise RefusedError(
+                f"kernel {session.kernel_id} lives but does not answer: {tried} Try again in a moment; kernel_restart "
+                "ends it, and starts a fresh one."
+            )
         record = await self._records.kernel(session.kernel_id)
         if record is not None and record.ended:
             raise RefusedError(

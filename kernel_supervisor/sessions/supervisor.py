@@ -27,6 +27,8 @@ from kernel_supervisor.sessions.sessions import Sessions
 
 log = logging.getLogger(__name__)
 _CALLS_KEPT_S = 7 * 86_400.0
+_HOME_S = 10.0
+"""How long a call waits for its session's kernel to be found for what was left there without one."""
 
 
 class Supervisor:
@@ -39,26 +41,53 @@ class Supervisor:
         self.kernels = Kernels(paths, self.records)
         self.sessions = Sessions(self.records, self.kernels)
         self.executions = Executions(self.records, self.kernels, self.sessions)
-        self.others = Others(self.records, self.executions.track)
-        self.kernels.on_runner = self.others.watch
+        self.others = Others(self.records, self.executions.expect)
+        self.kernels.on_runner, self.kernels.take_up = self.others.watch, self._take_up
+        self.kernels.leave = self.executions.leave
+        self._homes: dict[SessionName, asyncio.Task[None]] = {}
+        """By session: finding a kernel for what was left there without one."""
         self.writing: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a session's notebook is written: each writer has to know what the one before it wrote."""
         self.catch_up: Callable[[SessionName], None] = lambda name: None
         """Called where a session has a notebook to be kept up to date, or another one than before."""
 
     async def open(self) -> None:
-        """Open the records, adopt what lives, and go on with what was running."""
+        """Open the records, and begin to look for what lives. Calls may come from now on: see `reached`."""
         await self.records.open()
         await self.sessions.open()
-        await self.kernels.adopt_all()
         await self.records.forget_calls(_CALLS_KEPT_S)
-        theirs = [await self.others.take_up(runner) for runner in self.kernels.runners.values()]
-        for execution in await self.records.unsettled():
-            if not any(execution.id in taken for taken in theirs):
-                await self.executions.take_up(execution)
+        living = await self.records.living_kernels()
+        self.executions.remember(await self.records.unsettled(), {record.id for record in living})
+        for record in living:
+            self.kernels.adoption.seek(record)
+        for name in self.executions.homeless:
+            self._homes[name] = asyncio.create_task(self._find_home(name), name=f"what was left in session {name}")
+
+    async def _take_up(self, runner: Runner) -> None:
+        self.executions.take_up(runner, await self.others.take_up(runner))
+
+    async def _find_home(self, name: SessionName) -> None:
+        await self.kernels.adoption.tried(self._sought(name, None))
+        try:
+            await self.executions.take_up_homeless(name)
+        except Exception:  # what is left of one session is its own trouble
+            log.exception("session %s: what was left without a kernel cannot be taken up", name)
+
+    def _sought(self, name: SessionName, kernel_id: KernelId | None) -> list[KernelId]:
+        return [each.id for each in self.kernels.adoption.records if each.session == name or each.id == kernel_id]
+
+    async def reached(self, session: SessionRecord) -> None:
+        """Return once a session's own kernels are found again, with what was left there; or gone, or tried in vain."""
+        await self.kernels.adoption.tried(self._sought(session.name, session.kernel_id))
+        if session.name in self._homes:
+            await asyncio.wait({self._homes[session.name]}, timeout=_HOME_S)
 
     async def close(self) -> None:
         """Let go of everything; kernels and cells run on."""
+        for task in self._homes.values():
+            task.cancel()
+        await asyncio.gather(*self._homes.values(), return_exceptions=True)
+        await self.kernels.adoption.close()
         await self.executions.close()
         await self.others.close()
         await self.kernels.close()
@@ -79,6 +108,8 @@ class Supervisor:
                     "this kernel was started by somebody else, who may be working in it: kernel_detach leaves it; "
                     "force=true restarts it all the same"
                 )
+            if record.damaged:
+                return await self._start_anew(self.sessions.known[session.name], asker, client)
             return await self._restart(record, asker, client)
 
     async def restart_kernel(self, kernel_id: KernelId, asker: Asker, client: str, key: str) -> Runner:
@@ -87,7 +118,7 @@ class Supervisor:
         Clients that know the `key` of one that is dead can go on with the next.
         """
         record = await self.records.kernel(kernel_id)
-        if record is None or not record.owned:
+        if record is None or record.damaged or not record.owned:
             raise RefusedError(f"there is no kernel {kernel_id} that could be restarted")
         async with self.sessions.locks[record.session]:
             record = await self.records.kernel(kernel_id) or record
@@ -99,6 +130,13 @@ class Supervisor:
         if session.kernel_id is None:  # it was shut down at the same time
             await self.sessions.change(session.name, kernel_id=record.id)
         await self.executions.add_entry(session, "note", "The kernel was restarted: its variables are gone.", client)
+        return runner
+
+    async def _start_anew(self, session: SessionRecord, asker: Asker, client: str) -> Runner:
+        """Another kernel in place of one of which nothing is known."""
+        interpreter = await asyncio.to_thread(self.sessions.default_interpreter, asker)
+        runner = await self.kernels.start(session.name, interpreter, asker, session.directory)
+        await self.switch(session, runner, client, "A fresh kernel: the one before cannot be found any more.")
         return runner
 
     async def switch(self, session: SessionRecord, runner: Runner, client: str, note: str) -> SessionRecord:
@@ -113,7 +151,7 @@ class Supervisor:
 
     async def shut_down(self, kernel_id: KernelId, reason: str) -> None:
         """End a kernel; sessions that had it get a fresh one with their next execution. Raises RefusedError."""
-        if kernel_id not in self.kernels.runners:
+        if kernel_id not in self.kernels.runners and kernel_id not in self.kernels.adoption:
             raise RefusedError(f"there is no living kernel {kernel_id}; kernel_list_running lists them")
         await self.kernels.end(kernel_id, reason)
         await self.part_from(kernel_id)

@@ -1,0 +1,111 @@
+"""Kernels on record that are not reached yet, or not any more: each is asked on its own until the matter is settled.
+
+Whatever stands on record of one, whatever it does or does not do, is its own trouble: it keeps no other waiting, and
+not the daemon. Nothing here knows how a kernel is taken over, or what it is then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from kernel_supervisor.core.model import KernelId, KernelRecord
+
+log = logging.getLogger(__name__)
+FIRST_TRY_S, LATER_TRY_S = 5.0, 60.0
+"""How long a kernel may take to answer: calls wait for the first try, nobody for later ones."""
+_PATIENCE_S = FIRST_TRY_S + 3.0
+"""How long a call waits for the first try at its session's kernels, whatever that waits for."""
+_ASK_AGAIN_S, _ASK_SERVER_AGAIN_S = 1.0, 30.0
+"""How long between two tries; for a kernel on a server the longest, after growing ones."""
+_NOT_YET = "it has not been reached yet."
+
+Try = Callable[[KernelRecord, float], Awaitable[str]]
+"""One try at a kernel with that much time for its answer: empty where the matter is settled, else what was tried."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Sought:
+    record: KernelRecord
+    why: str = _NOT_YET
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set after the first try."""
+    task: asyncio.Task[None] | None = None
+
+
+class Adoption:
+    """Every kernel that is sought; it leaves here when it is reached, or known to be gone."""
+
+    def __init__(self, attempt: Try, news: Callable[[], asyncio.Event]) -> None:
+        """`news` gives the event after which it is worth to try again early."""
+        self._attempt, self._news = attempt, news
+        self._sought: dict[KernelId, _Sought] = {}
+
+    def __contains__(self, kernel_id: object) -> bool:
+        """Whether a kernel is sought."""
+        return kernel_id in self._sought
+
+    def why(self, kernel_id: KernelId | None) -> str:
+        """What was tried to reach it, in words; empty for one that is not sought."""
+        return self._sought[kernel_id].why if kernel_id in self._sought else ""
+
+    @property
+    def records(self) -> list[KernelRecord]:
+        """What is on record of those that are sought."""
+        return [each.record for each in self._sought.values()]
+
+    def seek(self, record: KernelRecord, first_try_s: float = FIRST_TRY_S) -> None:
+        """Try to reach a kernel from now on."""
+        sought = self._sought[record.id] = _Sought(record=record)
+        sought.task = asyncio.create_task(self._keep_trying(sought, first_try_s), name=f"adoption of {record.id}")
+
+    async def _keep_trying(self, sought: _Sought, deadline_s: float) -> None:
+        pause_s = _ASK_AGAIN_S
+        while why := await self._try(sought.record, deadline_s):
+            if why != sought.why:
+                log.warning("kernel %s lives but cannot be reached: %s", sought.record.id, why)
+            sought.why, deadline_s = why, LATER_TRY_S
+            sought.tried.set()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._news().wait(), pause_s)
+            pause_s = min(2 * pause_s, _ASK_SERVER_AGAIN_S) if sought.record.server else _ASK_AGAIN_S
+        self._sought.pop(sought.record.id, None)
+        sought.tried.set()
+
+    async def _try(self, record: KernelRecord, deadline_s: float) -> str:
+        try:
+            return await self._attempt(record, deadline_s)
+        except Exception as error:  # whatever stands on record of it
+            log.debug("kernel %s", record.id, exc_info=True)
+            return f"it cannot be taken over ({type(error).__name__}: {error})."
+
+    def like(self, beginning: str) -> list[KernelId]:
+        """Those that are sought whose ids begin so."""
+        return [each for each in self._sought if each.startswith(beginning)]
+
+    async def tried(self, kernel_ids: Iterable[KernelId] | None = None, patience_s: float = _PATIENCE_S) -> None:
+        """Return once each of these, or all, were reached, are gone, or were tried in vain; or when that takes long."""
+        wanted = list(self._sought if kernel_ids is None else kernel_ids)
+        waits = [asyncio.create_task(self._sought[each].tried.wait()) for each in wanted if each in self._sought]
+        if waits:
+            await asyncio.wait(waits, timeout=patience_s)
+        for wait in waits:
+            wait.cancel()
+
+    async def give_up(self, kernel_id: KernelId) -> KernelRecord | None:
+        """Seek a kernel no longer; its record, None where it was not sought."""
+        sought = self._sought.pop(kernel_id, None)
+        if sought is None or sought.task is None:
+            return None
+        sought.task.cancel()
+        await asyncio.gather(sought.task, return_exceptions=True)
+        sought.tried.set()
+        return sought.record
+
+    async def close(self) -> None:
+        """Seek nothing any more; kernels run on."""
+        for kernel_id in list(self._sought):
+            await self.give_up(kernel_id)
