@@ -34,6 +34,7 @@ from kernel_supervisor.sessions.ticket import Ticket
 log = logging.getLogger(__name__)
 _KINDS = (b'"execute_input"', b'"execute_reply"', b'"status"', b'"error"')
 _NAMELESS = "a Jupyter client"
+_NO_END = "its kernel is done with it, and nothing of its end is on record"
 _GAP = "it was run by another client, and was over before a daemon listened; this kernel does not record itself"
 
 
@@ -49,6 +50,8 @@ class _Watch:
     left: set[ExecutionId] = field(default_factory=set)
     """What was not over when a predecessor died."""
     running: dict[str, _Theirs] = field(default_factory=dict)
+    behind: set[str] = field(default_factory=set)
+    """What the kernel was done with when it answered a request behind it, by whatever the log has of its end."""
     over: set[str] = field(default_factory=set)
     """What was heard to be over, and is not yet known to be so from the log."""
     task: asyncio.Task[None] | None = None
@@ -137,6 +140,10 @@ class Others:
             await self._recall(watch)
         await self._read(watch)
         watch.caught_up.set()
+        if watch.running:
+            asking = asyncio.create_task(self._ask_behind(watch, set(watch.running)), name="a request behind theirs")
+            self._tasks.add(asking)
+            asking.add_done_callback(self._tasks.discard)
         while (watch.running or watch.runner.theirs) and not watch.runner.dead_because:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(watch.news.wait(), LOOK_S)
@@ -145,6 +152,12 @@ class Others:
         if watch.running:
             await self._read(watch)
             await self._abandon(watch, "dead", watch.runner.dead_because)
+
+    async def _ask_behind(self, watch: _Watch, running: set[str]) -> None:
+        """Learn of what ran when we began to listen that it is over, also where its end was not recorded."""
+        await watch.runner.kernel.pass_through_shell()
+        watch.behind |= running
+        watch.news.set()
 
     async def _recall(self, watch: _Watch) -> None:
         """Take up what is on record of theirs: from the last one on the log is to be read."""
@@ -164,6 +177,7 @@ class Others:
     async def _read(self, watch: _Watch) -> None:
         """Take what is new in the log, in order; what it could not take is known to be over all the same."""
         over, watch.over = watch.over, set()
+        behind, watch.behind = watch.behind, set()
         for start, end, message in await asyncio.to_thread(_news, watch):
             try:
                 await self._take(watch, message, start, end)
@@ -174,6 +188,8 @@ class Others:
                 theirs = watch.running[msg_id]
                 await self._settle(watch, theirs, "error" if theirs.failed else "ok", "", watch.position)
             watch.runner.is_over(msg_id)
+        for msg_id in behind & watch.running.keys():
+            await self._settle(watch, watch.running[msg_id], "lost", _NO_END, watch.position)
 
     async def _take(self, watch: _Watch, message: Message, start: int, end: int) -> None:
         if message.msg_type == "execute_input":

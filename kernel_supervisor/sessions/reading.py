@@ -21,11 +21,13 @@ def messages_of(execution: Execution, end: int | None = None) -> Iterator[Messag
     region = execution.region
     if region is None:
         return
-    end = region.end if execution.settled else end
+    end, found = region.end if execution.settled else end, False
     for _, item in messagelog.read(region.log, region.start, end):
         if item.parent_id == execution.msg_id or (isinstance(item, Mark) and not item.parent_id):
+            found = True
             yield item
-    if execution.settled and not reaches(region.log, region.end):
+    replied = execution.status in ("ok", "error")
+    if execution.settled and not (reaches(region.log, region.end) and (found or not replied)):
         yield Mark(kind="hole", parent_id="", detail="its message log is gone, or was cut off")
 
 
