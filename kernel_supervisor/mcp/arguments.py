@@ -20,7 +20,7 @@ class Arguments(BaseModel):
 
 Session = Annotated[str, Field(description="another session than this project's own")]
 Code = Annotated[str, Field(description="Python code; the last expression's value is shown")]
-ExecutionNumber = Annotated[int, Field(ge=1, lt=1 << 53)]
+ExecutionNumber = Annotated[int, Field(ge=1, le=(1 << 53) - 1)]
 """No more than JSON carries exactly, and the database takes."""
 OneExecution = Annotated[ExecutionNumber, Field(description="only this one; without it, whatever runs")]
 MaxChars = Annotated[int, Field(ge=500, le=400_000, description="text limit, 12000 by default")]
@@ -185,8 +185,12 @@ def _sentence(model: type[Arguments], tool: str, item: Any) -> str:
     return f"{tool}: {name}: {item['msg']}, not {str(item['input'])[:80]!r}."
 
 
+_TOLD = ("type", "description", "enum", "items", "minimum", "maximum", "default")
+"""Of a property; together with those below the keywords that every client understands. Gemini refuses others."""
+
+
 def schema(model: type[Arguments]) -> dict[str, Any]:
-    """The JSON schema of a tool's arguments, without what only repeats it."""
+    """The JSON schema of a tool's arguments, in keywords that every client understands."""
     full = model.model_json_schema()
     properties = {name: _property(value) for name, value in full["properties"].items()}
     found: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
@@ -198,5 +202,6 @@ def schema(model: type[Arguments]) -> dict[str, Any]:
 def _property(value: dict[str, Any]) -> dict[str, Any]:
     options = [option for option in value.get("anyOf", ()) if option.get("type") != "null"]
     merged = {**value, **(options[0] if len(options) == 1 else {})}
-    unwanted = {"title", "anyOf"} | ({"default"} if merged.get("default") in ("", None) else set())
-    return {key: part for key, part in merged.items() if key not in unwanted}
+    if merged.get("default") in ("", None):
+        merged.pop("default", None)
+    return {keyword: merged[keyword] for keyword in _TOLD if keyword in merged}

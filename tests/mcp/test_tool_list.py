@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -61,6 +62,42 @@ async def test_every_tool_has_a_title_a_description_and_a_schema_that_is_one(des
         jsonschema.Draft202012Validator.check_schema(tool.input_schema)
         assert tool.input_schema["additionalProperties"] is False, name
         assert "session" in tool.input_schema["properties"] or name in ("kernel_output", "kernel_shutdown"), name
+
+
+KEYWORDS = {"type", "properties", "required", "description", "enum", "items", "minimum", "maximum", "default"} | {
+    "additionalProperties"
+}
+"""What everybody takes. Gemini refuses `exclusiveMaximum`, and there are clients that refuse `anyOf`, `$ref` and others."""
+
+
+def _schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A schema, and all that it is made of."""
+    yield schema
+    for part in (*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(part, dict):
+            yield from _schemas(part)
+
+
+async def test_schemas_use_only_keywords_that_every_client_understands(desk: Home, era: str) -> None:
+    for name, tool in (await _listed(desk, era)).items():
+        for schema in _schemas(tool.input_schema):
+            assert set(schema) <= KEYWORDS, (name, schema)
+            assert isinstance(schema["type"], str), (name, schema)
+            assert all(isinstance(each, str) for each in schema.get("enum", ())), (name, schema)
+            assert isinstance(schema.get("additionalProperties", False), bool | dict), (name, schema)
+
+
+@pytest.mark.parametrize(("number", "taken"), [(10**9, True), (2**53 - 1, True), (0, False), (2**53, False)])
+async def test_the_largest_number_that_the_schema_allows_is_the_largest_that_is_taken(
+    desk: Home, number: int, taken: bool
+) -> None:
+    async with desk.client() as session:
+        tools = {tool.name: tool for tool in (await session.client.list_tools()).tools}
+        told = tools["kernel_output"].input_schema["properties"]["execution_id"]
+        assert (told["minimum"] <= number <= told["maximum"]) is taken
+        answer = await session.call("kernel_output", execution_id=number)
+    assert ("there is no execution" in answer.text) is taken
+    assert taken or ("kernel_output: execution_id" in answer.text and str(number) in answer.text)
 
 
 async def test_annotations_say_what_a_tool_may_do(desk: Home, era: str) -> None:
