@@ -49,8 +49,9 @@ def hello(
 def _working_directory() -> str:
     try:
         return os.getcwd()
-    except FileNotFoundError:  # it was removed under us
-        return os.path.expanduser("~")
+    except FileNotFoundError:  # it was removed under us; the shell that started us may know what it was called
+        left = os.environ.get("PWD", "")
+        return left if left and not os.path.exists(left) else os.path.expanduser("~")
 
 
 def _umask() -> int:

@@ -198,6 +198,8 @@ class KernelRecord:
     directory: str
     channel_identity: str
     """The ZeroMQ identity of our channels, kept so that replies find the next daemon."""
+    missing: str = ""
+    """Its session's directory, where nothing could work in that when it was started; `directory` stands in then."""
     process: ProcessIdentity | None = None
     """None while it is being started, and for kernels that are not ours."""
     overlay: str = ""

@@ -20,6 +20,7 @@ from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import printable, size, span, table, when
 from kernel_supervisor.mcp.wording import BORROWED, ways_to_answer
 from kernel_supervisor.sessions import foreign, naming
+from kernel_supervisor.sessions.placing import displaced
 from kernel_supervisor.sessions.runner import Runner
 
 _LIST_S = 2.0
@@ -49,6 +50,8 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
     ]
     if record.server:
         lines.append(f"on the server {record.server}")
+    if nowhere := await asyncio.to_thread(displaced, record):
+        lines.append(nowhere)
     if runner.kernel.trouble:
         lines.append(f"not connected: {runner.kernel.trouble}")
     facts["ipykernel"] = await asyncio.to_thread(ipykernel_of, record)
@@ -148,8 +151,10 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
         f"kernel {_called(record)} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
         "The session's history and notebook go on."
     )
+    if nowhere := await asyncio.to_thread(displaced, record):
+        text += f" {nowhere[0].upper()}{nowhere[1:]}."
     call.caller.generations[record.id] = record.generation
-    facts = {"kernel_id": record.id, "generation": record.generation}
+    facts = {"kernel_id": record.id, "generation": record.generation, "kernel_directory": record.directory}
     if not args.replay:
         return Answer(text=text, facts=facts)
     return await _replay(call, session, intent["replay"], text, facts)
@@ -276,6 +281,8 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     text = f"{done} kernel {record.id} in {interpreter.name} ({interpreter.argv[0]}); its variables are its own"
     if record.overlay and not returned:
         text += f". {BORROWED}"
+    if nowhere := await asyncio.to_thread(displaced, record):
+        text += f". {nowhere[0].upper()}{nowhere[1:]}"
     return Answer(text=text, facts={"kernel_id": record.id, "returned": returned, "interpreter": interpreter.argv[0]})
 
 

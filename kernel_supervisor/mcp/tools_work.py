@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
@@ -15,6 +16,7 @@ from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import first_line, table, when
 from kernel_supervisor.mcp.wording import BORROWED
 from kernel_supervisor.sessions import answering
+from kernel_supervisor.sessions.placing import displaced
 from kernel_supervisor.sessions.ticket import Ticket
 
 CLAUDE_CODE_PATIENCE_S, PATIENCE_S = 90.0, 45.0
@@ -50,6 +52,8 @@ async def _begin(call: Call, session: SessionRecord, code: str) -> Ticket:
         call.caller.notices.append(f"new kernel, on {interpreter.argv[0]}: {interpreter.why}")
         if runner.kernel.record.overlay:
             call.caller.notices.append(BORROWED)
+        if nowhere := await asyncio.to_thread(displaced, runner.kernel.record):
+            call.caller.notices.append(nowhere)
     return ticket
 
 

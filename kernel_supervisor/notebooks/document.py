@@ -59,6 +59,7 @@ def write_notebook(
     overwrite: bool = False,
     announce: Callable[[str], None] = lambda fingerprint: None,
     umask: int = PRIVATE,
+    make_folder: bool = True,
 ) -> Written:
     """Write the chosen `entries` as a notebook to `path` (absolute; `.ipynb` is added where it is missing).
 
@@ -66,7 +67,7 @@ def write_notebook(
     The same history gives the same bytes. A file that stands there is replaced only if it is the one with the
     fingerprint `known` (or one of several, with spaces between), or with `overwrite`; it is replaced in one
     step, and left alone on any error. `announce` is told the new fingerprint just before that step. `umask` is that
-    of whoever wants it, for what is new.
+    of whoever wants it, for what is new; its folder is among that only with `make_folder`.
 
     Raises RefusedError for a path or choice that cannot be, ForeignFileError where another's file stands there,
     UnavailableError where the disk does not let it happen.
@@ -75,7 +76,9 @@ def write_notebook(
     chosen = choose(entries, choice or Choice())
     approve = partial(_refuse_foreign, target, known) if not overwrite else lambda: None
     produce = partial(notebook_json, chosen, about)
-    fingerprint, cells = write_aside(target, produce, approve=approve, announce=announce, umask=umask)
+    fingerprint, cells = write_aside(
+        target, produce, approve=approve, announce=announce, umask=umask, make_folder=make_folder
+    )
     return Written(path=target, fingerprint=fingerprint, cells=cells)
 
 

@@ -69,6 +69,15 @@ def _checked_target(path: Path, suffix: str) -> Path:
     return Path(os.path.realpath(path))
 
 
+def check_folder(folder: Path) -> None:
+    """Raises RefusedError where a folder that is taken for granted is not there (any more)."""
+    if not folder.is_dir():
+        raise RefusedError(
+            f"path: the folder {folder} is {'no folder' if folder.exists() else 'gone'}, and is not made anew unasked; "
+            "give the whole path of the notebook"
+        )
+
+
 def write_aside(
     path: Path,
     produce: Callable[[Write], Made],
@@ -76,20 +85,23 @@ def write_aside(
     approve: Callable[[], None],
     announce: Callable[[str], None] = lambda fingerprint: None,
     umask: int = PRIVATE,
+    make_folder: bool = True,
 ) -> tuple[str, Made]:
     """Write what `produce` gives next to `path`, and move it there in one step.
 
     Returns the file's `fingerprint`, and what `produce` returned.
 
-    Folders that are missing are made. `approve` is called before anything is written and again before the
-    move, and raises to prevent it; `announce` is told the new fingerprint between that and the move. A file
+    Folders that are missing are made if `make_folder` says so. `approve` is called before anything is written and again
+    before the move, and raises to prevent it; `announce` is told the new fingerprint between that and the move. A file
     that is the same already is left as it is, and one that is replaced keeps its mode; `umask` is for what is new. On
     any error the old file is as it was and nothing is left beside it.
     Raises RefusedError for a path that cannot be, UnavailableError where the disk does not let it happen.
     """
     with _explained(path):
         approve()
-        _make_folder(path.parent, umask)
+        if make_folder:
+            _make_folder(path.parent, umask)
+        check_folder(path.parent)
         aside = path.with_name(f"{_aside_prefix(path)}{secrets.token_hex(4)}")
         try:
             written = _write_synced(aside, path, produce, umask)

@@ -40,6 +40,7 @@ from kernel_supervisor.sessions.placing import (
     ON_SERVER,
     env_there,
     furnished,
+    no_place,
     overlay_of,
     path_there,
     place_of,
@@ -107,7 +108,8 @@ class Kernels:
             generation=generation,
             interpreter=interpreter,
             connection_file="" if on_server else os.path.join(self._paths.connections, f"{kernel_id}.json"),
-            directory=directory if os.path.isdir(directory) else os.path.expanduser("~"),
+            directory=os.path.expanduser("~") if no_place(directory) else directory,
+            missing=directory if no_place(directory) else "",
             channel_identity=secrets.token_hex(16),
             recorded=interpreter.kind not in (ON_SERVER, PROVISIONED)
             and "{connection_file}" not in " ".join(interpreter.argv),
@@ -306,7 +308,9 @@ class Kernels:
             return await self._restart_on_server(runner)
         if record.server:
             return await self._start_on_server(
-                self._record(record.id, record.session, record.interpreter, record.directory, record.generation + 1),
+                self._record(
+                    record.id, record.session, record.interpreter, _directory_of(record), record.generation + 1
+                ),
                 asker,
             )
         surroundings, overlay = None, ""
@@ -318,7 +322,7 @@ class Kernels:
             surroundings = await asyncio.to_thread(runner.kernel.read_surroundings)
             await self._end(runner, "the kernel was restarted on request", returns=True)
         fresh = self._record(
-            record.id, record.session, record.interpreter, record.directory, generation=record.generation + 1
+            record.id, record.session, record.interpreter, _directory_of(record), generation=record.generation + 1
         )
         if surroundings is None:
             place = await asyncio.to_thread(furnished, fresh.interpreter, asker, self._paths.cache, silent)
@@ -444,6 +448,11 @@ class Kernels:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(runner.close() for runner in self.runners.values()))
+
+
+def _directory_of(record: KernelRecord) -> str:
+    """The directory in which a kernel is to work, also where it could not the last time."""
+    return record.missing or record.directory
 
 
 def _pid(record: KernelRecord) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import logging
+import os
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,6 +71,31 @@ def environment_of(interpreter: Interpreter, asker: Asker) -> Environment | None
     if not interpreter.prefix:
         return None
     return describe(interpreter.prefix, asker.where, python=interpreter.argv[0])  # one prefix may hold several
+
+
+def no_place(directory: str) -> str:
+    """Why nothing can work in a directory, in words; empty where it can. Blocks on the disk."""
+    try:
+        is_folder = stat.S_ISDIR(os.stat(directory).st_mode)
+    except PermissionError:
+        return "cannot be entered"
+    except (OSError, ValueError):
+        return "is gone"
+    if not is_folder:
+        return "is no folder any more"
+    return "" if os.access(directory, os.X_OK) else "cannot be entered"
+
+
+def displaced(record: KernelRecord) -> str:
+    """What those who work in a kernel have to know of its directory; empty where it is as it should be. Blocks."""
+    if record.server or record.provisioned or not record.owned:
+        return ""
+    if record.missing:
+        back = "could not be used when the kernel was started, and can be now (kernel_restart takes the kernel there)"
+        how = no_place(record.missing) or back
+        return f"the directory {record.missing} {how}; the kernel works in {record.directory}"
+    now = no_place(record.directory)
+    return f"the directory {record.directory} {now}; the kernel was started in it" if now else ""
 
 
 def path_there(record: KernelRecord) -> str:

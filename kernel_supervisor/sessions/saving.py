@@ -15,7 +15,7 @@ from kernel_supervisor.core.errors import RefusedError, SupervisorError, Unavail
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, Mark, Message, SessionName, SessionRecord
 from kernel_supervisor.notebooks.document import About, Written, notebook_json, write_notebook
 from kernel_supervisor.notebooks.export import PdfEngine, Progress, Theme, export_html, export_pdf
-from kernel_supervisor.notebooks.files import PRIVATE, check_target
+from kernel_supervisor.notebooks.files import PRIVATE, check_folder, check_target
 from kernel_supervisor.notebooks.history import Choice, Entry
 from kernel_supervisor.sessions import loading, reading
 from kernel_supervisor.sessions.supervisor import Supervisor
@@ -61,15 +61,25 @@ async def save(
     session = await supervisor.sessions.keep(session)
     path = await asyncio.to_thread(_target, wanted, session)
     umask = PRIVATE if wanted.umask is None else wanted.umask
-    written = await write(supervisor, session.name, path, choice=wanted.choice, overwrite=wanted.overwrite, umask=umask)
+    written = await write(
+        supervisor,
+        session.name,
+        path,
+        choice=wanted.choice,
+        overwrite=wanted.overwrite,
+        umask=umask,
+        make_folder=bool(wanted.path.strip()),
+    )
     exports, failures = await _exports(written.path, wanted, progress)
     return Saved(notebook=written.path, cells=written.cells, exports=exports, failures=failures)
 
 
 def _target(wanted: Wanted, session: SessionRecord) -> Path:
     name = wanted.path.strip() or session.autosave or os.path.join(session.directory, session.name)
-    path = Path(wanted.directory, os.path.expanduser(name))
-    return check_target(path, suffix=".ipynb")
+    path = Path(os.path.expanduser(name))
+    if not path.is_absolute():
+        check_folder(Path(wanted.directory))
+    return check_target(Path(wanted.directory, path), suffix=".ipynb")
 
 
 async def write(
@@ -80,12 +90,13 @@ async def write(
     choice: Choice | None = None,
     overwrite: bool = False,
     umask: int = PRIVATE,
+    make_folder: bool = False,
 ) -> Written:
     """Write a session's notebook to `path`, as `check_target` has it. Raises as `write_notebook` does.
 
     It is written to its end even if the one who asked is gone, before another writer may begin.
     """
-    how = partial(write_notebook, path, choice=choice, overwrite=overwrite, umask=umask)
+    how = partial(write_notebook, path, choice=choice, overwrite=overwrite, umask=umask, make_folder=make_folder)
     return await asyncio.shield(_write(supervisor, name, path, how))
 
 

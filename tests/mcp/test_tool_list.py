@@ -67,7 +67,7 @@ async def test_every_tool_has_a_title_a_description_and_a_schema_that_is_one(des
 KEYWORDS = {"type", "properties", "required", "description", "enum", "items", "minimum", "maximum", "default"} | {
     "additionalProperties"
 }
-"""What everybody takes. Gemini refuses `exclusiveMaximum`, and there are clients that refuse `anyOf`, `$ref` and others."""
+"""What everybody takes. Gemini refuses `exclusiveMaximum`, and some clients refuse `anyOf`, `$ref` and others."""
 
 
 def _schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

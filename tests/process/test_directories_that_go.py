@@ -1,0 +1,164 @@
+"""Promise: where a session's directory is gone it is said, and nothing makes it anew that was not told to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import RESULT, Home, Shim, fresh_home, until_now
+
+
+def _removed(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def _replaced_by_a_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("it was a folder")
+
+
+def _left_behind_a_file(folder: Path) -> None:
+    """Not only the folder: the one it is in."""
+    shutil.rmtree(folder.parent)
+    folder.parent.write_text("it was a folder")
+
+
+def _closed(folder: Path) -> None:
+    folder.chmod(0o000)
+
+
+WAYS: dict[str, Callable[[Path], None]] = {
+    "removed": _removed,
+    "replaced by a file": _replaced_by_a_file,
+    "below a file": _left_behind_a_file,
+    **({"closed": _closed} if os.geteuid() else {}),  # nothing is closed to root
+}
+WORDS = {"removed": "is gone", "replaced by a file": "is no folder any more", "below a file": "is gone"}
+
+
+@pytest.fixture(scope="module")
+def standing() -> Iterator[Home]:
+    with fresh_home() as home:
+        yield home
+
+
+@pytest.fixture
+def project(standing: Home, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A project of the test's own; its kernels are ended after it."""
+    folder = (standing.project / str(abs(hash(request.node.name))) / "project").resolve()
+    folder.mkdir(parents=True)
+    yield folder
+    for kernel in standing.kernels():
+        kernel.kill()
+        kernel.wait(10)
+
+
+def text_of(result: Any) -> str:
+    return str(result["content"][0]["text"])
+
+
+def refused_to_save(shim: Shim, **arguments: Any) -> str:
+    result = shim.call("kernel_save_notebook", **arguments)
+    assert result["isError"], text_of(result)
+    assert text_of(result).startswith("path: "), text_of(result)
+    return text_of(result)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_restart_says_that_the_directory_is_gone_and_a_save_asks_for_a_path(
+    standing: Home, project: Path, tmp_path: Path, way: str
+) -> None:
+    with standing.shim(cwd=project) as shim:
+        shim.open()
+        shim.run("x = 1")
+        WAYS[way](project)
+        here = text_of(shim.call("kernel_status"))
+        restarted = shim.call("kernel_restart")
+        assert not restarted["isError"], restarted
+        home = os.path.expanduser("~")
+        assert restarted["_meta"][RESULT]["kernel_directory"] == home
+        for said in (text_of(restarted), here, text_of(shim.call("kernel_status"))):
+            assert f"{project} {WORDS.get(way, 'cannot be entered')}" in said
+        assert f"works in {home}" in text_of(restarted)
+        assert shim.run("import os; print('cwd', os.getcwd())")["text"].endswith(f"cwd {home}")
+        for arguments in ({}, {"path": "notes"}, {"save_html": True}, {"autosave": True}):
+            refused_to_save(shim, **arguments)
+        assert not project.is_dir() or not os.access(project, os.X_OK)
+        saved = shim.call("kernel_save_notebook", path=str(tmp_path / "new" / "notes"))
+        assert not saved["isError"], saved
+        assert (tmp_path / "new" / "notes.ipynb").exists()
+        assert not project.is_dir() or not os.access(project, os.X_OK)
+
+
+def test_a_directory_that_is_back_has_the_kernel_again_after_a_restart(standing: Home, project: Path) -> None:
+    with standing.shim(cwd=project) as shim:
+        shim.open()
+        shim.run("x = 1")
+        _removed(project)
+        shim.call("kernel_restart")
+        project.mkdir()
+        assert "kernel_restart takes the kernel there" in text_of(shim.call("kernel_status"))
+        restarted = shim.call("kernel_restart")
+        assert "works in" not in text_of(restarted)
+        assert shim.run("import os; print('cwd', os.getcwd())")["text"].endswith(f"cwd {project}")
+        assert not shim.call("kernel_save_notebook")["isError"]
+
+
+def test_the_first_kernel_of_a_session_says_that_its_directory_is_gone(standing: Home, project: Path) -> None:
+    with standing.shim(cwd=project) as shim:
+        shim.open()
+        shim.call("kernel_add_markdown", text="# Words")
+        _removed(project)
+        first = shim.run("import os; print('cwd', os.getcwd())")["text"]
+        assert f"note: the directory {project} is gone; the kernel works in" in first
+        assert "note: the directory" not in shim.run("1")["text"], "it is said once"
+        refused_to_save(shim)
+        assert not project.exists()
+
+
+def test_autosave_makes_no_folder_that_was_removed(standing: Home, project: Path) -> None:
+    with standing.shim(cwd=project) as shim:
+        shim.open()
+        shim.run("x = 1")
+        assert not shim.call("kernel_save_notebook", path="sub/kept.ipynb", autosave=True)["isError"]
+        assert (project / "sub/kept.ipynb").exists()
+        _removed(project)
+        told = until_now(
+            lambda: text if "not saved" in (text := shim.run("x += 1")["text"]) else "", "it is said that it is not"
+        )
+        assert "is gone" in told
+        assert "path" in told
+        assert "x += 1" in shim.call("kernel_history")["content"][0]["text"]
+        refused_to_save(shim)
+        assert not project.exists()
+
+
+def test_the_command_line_in_a_removed_directory_means_its_session_and_makes_nothing(
+    standing: Home, project: Path
+) -> None:
+    with standing.shim(cwd=project) as shim:
+        shim.open()
+        shim.run("x = 41")
+    ran = from_a_removed_directory(standing, project, "exec", "x+1")
+    assert ran.stdout.split()[-1] == "42", ran
+    for arguments in (("save",), ("save", "notes")):
+        refused = from_a_removed_directory(standing, project, *arguments)
+        assert refused.returncode != 0, refused
+        assert "path: " in refused.stderr
+        assert str(project) in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+def from_a_removed_directory(home: Home, project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line as a shell starts it whose directory was removed; it is not there afterwards."""
+    project.mkdir(exist_ok=True)
+    command = ["sh", "-c", 'cd "$0"; rm -r "$PWD"; exec "$@"', str(project), *home.cli_command(*arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=home.env, timeout=60, cwd="/")
+    assert not project.exists()
+    return ended
