@@ -56,15 +56,17 @@ def activate(environment: Environment, environ: Mapping[str, str], *, deadline: 
     """
     variables = {name: value for name, value in environ.items() if name not in _HARMFUL}
     if environment.prefix:
-        variables = _left(variables, deadline)
+        variables = left(variables, deadline)
         variables = _entered(environment, variables, deadline)
     for name, value in environment.env.items():
         variables[name] = Template(value).safe_substitute(variables)
     return {name: value for name, value in variables.items() if name not in _HARMFUL}
 
 
-def _left(variables: Variables, deadline: float) -> Variables:
-    """Deactivated, as far as the active environment's files and variables tell what it had set."""
+def left(environ: Mapping[str, str], deadline: float = 30.0) -> Variables:
+    """Deactivated, as far as the active environment's files and variables tell what it had set. Blocks as `activate`
+    does."""
+    variables = dict(environ)
     active = [value for name, value in variables.items() if re.match(r"(CONDA_PREFIX(_\d+)?|VIRTUAL_ENV)$", name)]
     pyenv = [os.path.join(variables.get("PYENV_ROOT", ""), "versions", variables.get("PYENV_VERSION", "none"))]
     prefix = variables.get("CONDA_PREFIX", "")

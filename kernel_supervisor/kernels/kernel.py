@@ -17,14 +17,14 @@ import psutil
 import zmq
 
 from kernel_supervisor.core.errors import UnavailableError
-from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.core.model import KernelRecord, ProcessIdentity
 from kernel_supervisor.kernels import postmortem, server
 from kernel_supervisor.kernels.channels import Channel, Channels, JupyterMessage, OnMessage, watch
 from kernel_supervisor.kernels.hindrances import searched_first
 from kernel_supervisor.kernels.launch import Surroundings, launch, remove_connection, stage, why_it_failed
 from kernel_supervisor.kernels.lookup import INSPECT, VARIABLES
 from kernel_supervisor.kernels.place import PLACE
-from kernel_supervisor.kernels.process import Process
+from kernel_supervisor.kernels.process import Process, identify
 from kernel_supervisor.kernels.provisioned import Provisioned
 from kernel_supervisor.kernels.server import FindServer
 from kernel_supervisor.kernels.websocket import ServerChannels
@@ -220,16 +220,6 @@ class Kernel:
             return f"the kernel is gone: {self._gone_because}" if self._gone_because else "the kernel is gone"
         return postmortem.explain(self.record, self.process.exit(), self.memory)
 
-    def read_surroundings(self) -> Surroundings | None:
-        """What the living process was started with; None where the system does not tell. Blocks on /proc."""
-        if self.process is None:
-            return None
-        try:
-            process = psutil.Process(self.process.identity.pid)
-            return Surroundings(env=process.environ(), umask=_umask_of(process.pid), limits=_limits_of(process))
-        except (psutil.Error, OSError):
-            return None
-
     def ended_how(self) -> str:
         """How its process ended, in words."""
         return "unknown" if self.process is None else str(self.process.exit())
@@ -396,6 +386,17 @@ def _lesson(name: str) -> str:
         f"(lambda ns: (exec(compile({source!r}, '<kernel-supervisor>', 'exec'), ns), "
         f"ns['install'](get_ipython().kernel)) and None)({{'__name__': '_kernel_supervisor_{name}'}})"
     )
+
+
+def surroundings_of(identity: ProcessIdentity | None) -> Surroundings | None:
+    """What a living process was started with; None where the system does not tell. Blocks on /proc."""
+    if identity is None or identify(identity.pid) != identity:
+        return None
+    try:
+        process = psutil.Process(identity.pid)
+        return Surroundings(env=process.environ(), umask=_umask_of(process.pid), limits=_limits_of(process))
+    except (psutil.Error, OSError):
+        return None
 
 
 def _announces_restart(message: JupyterMessage) -> bool:

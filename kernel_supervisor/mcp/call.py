@@ -20,13 +20,14 @@ from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.content import META_KEY, Reading, ResultView, draw_up, finish, machine, weight
 from kernel_supervisor.mcp.images import prepare_all
 from kernel_supervisor.mcp.wording import ways_to_answer
+from kernel_supervisor.sessions.placing import differences
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.sessions.ticket import Ticket
 
 PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
 _THREAD_FROM = 1_000_000
-_LATE_SHOWN = 5
+_LATE_SHOWN, _NAMES_SHOWN = 5, 5
 _LOOK_S = 2.0
 """How long a result waits for a look at the environments of this machine."""
 
@@ -87,6 +88,7 @@ class Call:
         self._note_company(session)
         self._note_restart(session)
         self._note_late_output(session)
+        await self._note_environment(session)
         await self._note_notebook(session)
         return session
 
@@ -112,6 +114,21 @@ class Call:
                 f"kernel {record.id} was restarted since your last call: its variables are gone, the history is kept"
             )
         self.caller.generations[record.id] = record.generation
+
+    async def _note_environment(self, session: SessionRecord) -> None:
+        """Said to each client once of each session that it joins; the values may be secrets."""
+        runner = self.supervisor.sessions.runner_of(session)
+        if runner is None or session.name in self.caller.environments or self.caller.asker.kind == "cli":
+            return
+        self.caller.environments.add(session.name)
+        record, had = runner.kernel.record, self.supervisor.kernels.had(runner.kernel.record.id)
+        names = await asyncio.to_thread(differences, record, had, self.caller.asker) if had is not None else []
+        if names:
+            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+            self.caller.notices.append(
+                f"kernel {record.id} was started with other values than yours of the environment variables "
+                f"{', '.join(names[:_NAMES_SHOWN])}{more}; kernel_restart gives it yours, and loses its variables"
+            )
 
     def _note_late_output(self, session: SessionRecord) -> None:
         """What a thread, a task or a process that a cell left behind printed stands in no later cell's result."""

@@ -28,6 +28,8 @@ class Caller:
     """The generation of each kernel when this client last heard of it."""
     company: set[str] = field(default_factory=set)
     """The sessions in which it was told that others work."""
+    environments: set[str] = field(default_factory=set)
+    """The sessions of whose kernel's environment it was told what differs from its own."""
     told: dict[str, str] = field(default_factory=dict)
     """The notice of each session that went out with its last result."""
     handshake: bool = False

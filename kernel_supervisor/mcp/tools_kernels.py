@@ -144,6 +144,7 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
     generation = record.generation if record is not None else 0
     intent: dict[str, Any] = {"generation": generation, "replay": [cell.id for cell in replayed]}
     intent = await call.supervisor.records.begin_call(call.key, call.caller.asker.client_id, "kernel_restart", intent)
+    forgotten = record is not None and record.ended and call.supervisor.kernels.had(record.id) is None
     if record is None or record.ended or record.generation == intent["generation"]:
         runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=args.force)
         record = runner.kernel.record
@@ -151,6 +152,8 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
         f"kernel {_called(record)} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
         "The session's history and notebook go on."
     )
+    if forgotten and not record.server:
+        text += " Its environment variables are this client's: what it had before is not known any more."
     if nowhere := await asyncio.to_thread(displaced, record):
         text += f" {nowhere[0].upper()}{nowhere[1:]}."
     call.caller.generations[record.id] = record.generation

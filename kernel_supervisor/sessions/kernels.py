@@ -19,7 +19,7 @@ from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, Se
 from kernel_supervisor.environments.choice import PROVISIONED
 from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.kernels import links
-from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
+from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel, surroundings_of
 from kernel_supervisor.kernels.launch import Surroundings, last_words, remove_connection
 from kernel_supervisor.kernels.process import Process
 from kernel_supervisor.kernels.server import (
@@ -38,10 +38,10 @@ from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.finished import REMEMBERED
 from kernel_supervisor.sessions.placing import (
     ON_SERVER,
+    Furnished,
     env_there,
     furnished,
     no_place,
-    overlay_of,
     path_there,
     place_of,
     with_process,
@@ -75,6 +75,8 @@ class Kernels:
         """Called with each kernel that a predecessor had and that is gone, and why."""
         self._changing: defaultdict[KernelId, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a kernel is ended, restarted or buried: they share its record and its files."""
+        self._had: dict[KernelId, Surroundings] = {}
+        """What kernels were started with, also of some that are dead: in memory alone."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(
@@ -192,6 +194,7 @@ class Kernels:
             await asyncio.shield(self._give_up(kernel, f"it did not start: {error}"))
             raise
         await self._records.save_kernel(kernel.record)
+        self._remember(record.id, surroundings)
         log.info("session %s: kernel %s started, pid %s", record.session, record.id, _pid(kernel.record))
         await self._publish(kernel.record)
         runner = self._own(kernel)
@@ -275,6 +278,7 @@ class Kernels:
             runner = self.runners.get(kernel_id)
             if runner is not None:
                 await self._end(runner, reason)
+            self._had.pop(kernel_id, None)
 
     async def _end(self, runner: Runner, reason: str, *, returns: bool = False) -> None:
         """One that `returns` at once is still there for Jupyter's programs."""
@@ -294,8 +298,8 @@ class Kernels:
     async def restart(self, record: KernelRecord, asker: Asker, key: str = "") -> Runner:
         """A fresh process for a kernel, living or dead, under the same id. Raises UnavailableError.
 
-        It gets what the living one was started with, else what the client has that asks. Whoever else is connected
-        to it stays so: it keeps its sockets' paths and its key (`key`, where it is dead).
+        It gets the variables of the client that asks, and keeps what that lacks. Whoever else is connected to it stays
+        so: it keeps its sockets' paths and its key (`key`, where it is dead).
         """
         async with self._changing[record.id]:
             await self._end_unreachable(record.id, "the kernel was restarted on request")
@@ -313,21 +317,29 @@ class Kernels:
                 ),
                 asker,
             )
-        surroundings, overlay = None, ""
-        if record.overlay:  # it may be gone from the cache, or there may be an ipykernel by now
-            overlay = await asyncio.to_thread(overlay_of, record.interpreter, asker, self._paths.cache, silent)
+        place = await self._place_again(record, asker)
         if runner is not None:
             with contextlib.suppress(OSError, ValueError):
                 key = str((await asyncio.to_thread(links.connection_of, record))["key"])
-            surroundings = await asyncio.to_thread(runner.kernel.read_surroundings)
             await self._end(runner, "the kernel was restarted on request", returns=True)
         fresh = self._record(
             record.id, record.session, record.interpreter, _directory_of(record), generation=record.generation + 1
         )
-        if surroundings is None:
-            place = await asyncio.to_thread(furnished, fresh.interpreter, asker, self._paths.cache, silent)
-            surroundings = place.surroundings
-        return await self._launch(replace(fresh, overlay=overlay), surroundings, key)
+        return await self._launch(replace(fresh, overlay=place.overlay), place.surroundings, key)
+
+    async def _place_again(self, record: KernelRecord, asker: Asker) -> Furnished:
+        """What a kernel has around it when it is started again. What it had is read from its process while it lives."""
+        self._remember(record.id, await asyncio.to_thread(surroundings_of, record.process))
+        had = self._had.get(record.id)
+        return await asyncio.to_thread(furnished, record.interpreter, asker, self._paths.cache, silent, had)
+
+    def had(self, kernel_id: KernelId) -> Surroundings | None:
+        """What a kernel was started with, as far as this daemon knows; it is on no disk."""
+        return self._had.get(kernel_id)
+
+    def _remember(self, kernel_id: KernelId, surroundings: Surroundings | None) -> None:
+        if surroundings is not None:
+            self._had[kernel_id] = surroundings
 
     async def _restart_on_server(self, runner: Runner) -> Runner:
         """A fresh process under the same id there. The new generation is committed first."""
@@ -391,6 +403,7 @@ class Kernels:
             await kernel.close()
             raise
         try:
+            self._remember(record.id, await asyncio.to_thread(surroundings_of, record.process))
             over = await self._records.settled_on(record, REMEMBERED)
             self._hold(runner.finished.recall(over), f"what is over on kernel {record.id}")
             await self._publish(record)
@@ -434,6 +447,7 @@ class Kernels:
         await self.adoption.give_up(kernel_id)
         with contextlib.suppress(ProcessLookupError):
             record = await asyncio.to_thread(with_process, record)
+            self._remember(kernel_id, await asyncio.to_thread(surroundings_of, record.process))
             process = Process(record.process) if record.process is not None else None
             if process is not None:
                 process.signal_group(signal.SIGKILL)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import psutil
 
+from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelRecord
 from kernel_supervisor.environments.activation import activate
 from kernel_supervisor.environments.commands import Progress
 from kernel_supervisor.environments.discovery import describe, discover
+from kernel_supervisor.environments.inheriting import different, inherited, set_by_activation
 from kernel_supervisor.environments.model import Environment
 from kernel_supervisor.environments.overlay import ensure_overlay
 from kernel_supervisor.kernels.launch import Surroundings
@@ -36,16 +38,23 @@ class Furnished:
     overlay: str = ""
 
 
-def furnished(interpreter: Interpreter, asker: Asker, cache: str, tell: Progress) -> Furnished:
+def furnished(
+    interpreter: Interpreter, asker: Asker, cache: str, tell: Progress, had: Surroundings | None = None
+) -> Furnished:
     """The client's surroundings with the interpreter's environment activated in them, and an overlay from `cache` where
-    it has no ipykernel. Blocks: files, activation scripts, and once per kind of Python a download, which `tell` hears.
-    Raises UnavailableError."""
-    environment = environment_of(interpreter, asker)
+    it has no ipykernel. A kernel that is started again keeps of what it `had` what the client lacks.
+
+    Blocks: files, activation scripts, and once per kind of Python a download, which `tell` hears. Raises
+    UnavailableError.
+    """
+    environment, given = environment_of(interpreter, asker), asker.surroundings
+    if had is not None:
+        given = replace(had, env=inherited(had.env, given.env))
     if environment is None:
-        return Furnished(interpreter=interpreter, surroundings=asker.surroundings)
+        return Furnished(interpreter=interpreter, surroundings=given)
     argv = tuple(part.replace("{resource_dir}", environment.resource_dir) for part in interpreter.argv)
     overlay = overlay_of(interpreter, asker, cache, tell)
-    surroundings = replace(asker.surroundings, env=activate(environment, asker.surroundings.env))
+    surroundings = replace(given, env=activate(environment, given.env))
     return Furnished(interpreter=replace(interpreter, argv=argv), surroundings=surroundings, overlay=overlay)
 
 
@@ -96,6 +105,17 @@ def displaced(record: KernelRecord) -> str:
         return f"the directory {record.missing} {how}; the kernel works in {record.directory}"
     now = no_place(record.directory)
     return f"the directory {record.directory} {now}; the kernel was started in it" if now else ""
+
+
+def differences(record: KernelRecord, had: Surroundings, asker: Asker) -> list[str]:
+    """The names of the variables that a kernel and a client have both, with different values, in order. Blocks."""
+    names = different(had.env, asker.surroundings.env)
+    if not names:
+        return []
+    try:
+        return sorted(names - set_by_activation(environment_of(record.interpreter, asker)))
+    except UnavailableError:  # its scripts do not work (any more): nobody can tell which are its
+        return []
 
 
 def path_there(record: KernelRecord) -> str:

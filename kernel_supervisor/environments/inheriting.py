@@ -1,0 +1,40 @@
+"""Variables of kernels that others share or start again: whose win, and which differ. Names are told, values never."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from kernel_supervisor.environments.activation import Variables, activate, left
+from kernel_supervisor.environments.model import Environment
+
+_ALWAYS_DIFFERENT = re.compile(
+    r"(PWD|OLDPWD|SHLVL|_|WINDOWID)$|TERM|SSH_|CLAUDE|CODEX|DBUS|XDG_SESSION|KERNEL_SUPERVISOR"
+)
+_ACTIVATION_S = 10.0
+
+
+def inherited(had: Mapping[str, str], asked: Mapping[str, str]) -> Variables:
+    """What a kernel gets that had `had` and is started again for a client with `asked`; no environment is active in it.
+
+    The client's value wins where it has one, and nothing is lost where it has none; PATH has what is on either, the
+    client's first. Blocks as `activate`.
+    """
+    before, now = left(had), left(asked)
+    path = dict.fromkeys(entry for each in (now, before) for entry in each.get("PATH", "").split(os.pathsep) if entry)
+    return {**before, **now, **({"PATH": os.pathsep.join(path)} if path else {})}
+
+
+def different(had: Mapping[str, str], asked: Mapping[str, str]) -> set[str]:
+    """The variables that both have, with different values; without what differs between any two clients."""
+    return {
+        name for name in had.keys() & asked.keys() if had[name] != asked[name] and not _ALWAYS_DIFFERENT.match(name)
+    }
+
+
+def set_by_activation(environment: Environment | None) -> set[str]:
+    """The variables that are an environment's doing. Blocks as `activate`, and raises as that does."""
+    bare = {"PATH": os.defpath}
+    active = activate(environment, bare, deadline=_ACTIVATION_S) if environment is not None else bare
+    return {"PATH", *active}
