@@ -134,7 +134,7 @@ class Supervisor:
 
     async def _start_anew(self, session: SessionRecord, asker: Asker, client: str) -> Runner:
         """Another kernel in place of one of which nothing is known."""
-        interpreter = await asyncio.to_thread(self.sessions.default_interpreter, asker)
+        interpreter = await asyncio.to_thread(self.sessions.default_interpreter, session, asker)
         runner = await self.kernels.start(session.name, interpreter, asker, session.directory)
         await self.switch(session, runner, client, "A fresh kernel: the one before cannot be found any more.")
         return runner

@@ -42,9 +42,7 @@ def test_the_environment_that_is_active_where_the_client_is_does_not_come_along(
     assert activate(conda, inherited(had, theirs)) == had
 
 
-@pytest.mark.parametrize(
-    "name", ["PWD", "_", "SHLVL", "TERMINFO", "SSH_TTY", "CLAUDECODE", "CODEX_HOME", "DBUS_X"]
-)
+@pytest.mark.parametrize("name", ["PWD", "_", "SHLVL", "TERMINFO", "SSH_TTY", "CLAUDECODE", "CODEX_HOME", "DBUS_X"])
 def test_what_always_differs_is_no_difference(name: str) -> None:
     assert different({name: "1", "KEY": "1"}, {name: "2", "KEY": "2"}) == {"KEY"}
 
