@@ -52,7 +52,8 @@ def forget(command: Command) -> int:
     failed = False
     for name in wanted:
         try:
-            print(f"session {name} is forgotten ({size(_forget(command, name))})")
+            done = _forget(command, name)
+            print(f"session {done.get('session', name)} is forgotten ({size(done['size_bytes'])})")
         except CallError as error:
             failed = True
             print(f"kernel-supervisor: {error}", file=sys.stderr)
@@ -61,8 +62,8 @@ def forget(command: Command) -> int:
     return FAILED if failed else DONE
 
 
-def _forget(command: Command, name: str) -> int:
+def _forget(command: Command, name: str) -> dict[str, Any]:
     done = command.connection().request("supervisor/forget", {"session": name})
     if "error" in done:
         raise CallError(done["error"])
-    return int(done["size_bytes"])
+    return done

@@ -56,9 +56,15 @@ def jupyterlab(command: Command) -> int:
 def _refresh(command: Command, folder: Path) -> None:
     """Kernelspecs as sessions are now. Those of sessions that have no kernel any more go."""
     kernels: list[dict[str, Any]] = command.tool("kernel_list_running", start=True)[1]["kernels"]
-    wanted = {_PREFIX: _spec("supervised Python", "", "")}
-    for session in sorted({each["session"] for each in kernels if each["owned"]}):
-        wanted[_called(f"session-{session}")] = _spec(f"session {session} (supervised)", session, "")
+    wanted = {_PREFIX: _spec("supervised Python", {})}
+    for session, old_name in sorted({(each["session"], each["old_name"]) for each in kernels if each["owned"]}):
+        spec = _spec(f"session {session} (supervised)", {"session": session})
+        name = _called(f"session-{session}")
+        while name in wanted:  # sessions whose names differ in what Jupyter does not allow
+            name += "-"
+        wanted[name] = spec
+        if old_name and (folder / _called(f"session-{old_name}")).exists():
+            wanted[_called(f"session-{old_name}")] = spec  # notebooks name it that a version before this one made
     for name in _installed(folder):
         if name not in wanted:
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -69,10 +75,15 @@ def _refresh(command: Command, folder: Path) -> None:
 def install(command: Command) -> int:
     """A kernelspec in the user's Jupyter folder."""
     options = command.options
-    name = _called(options.name or (f"session-{options.session}" if options.session else options.env))
-    title = options.name or " ".join(filter(None, ("supervised", options.env or "Python", options.session)))
+    session, config = "", {"environment": options.env}
+    if options.session:
+        place = command.ask("supervisor/place", start=True, session=options.session)
+        session = place["session"]
+        config |= {"session": session, "project": place["directory"]}
+    name = _called(options.name or (f"session-{session}" if session else options.env))
+    title = options.name or " ".join(filter(None, ("supervised", options.env or "Python", session)))
     folder = _users_folder() / name
-    _write(folder, _spec(title, options.session, options.env))
+    _write(folder, _spec(title, config))
     print(f"kernelspec {name} is in {folder}")
     return DONE
 
@@ -105,8 +116,7 @@ def _called(name: str) -> str:
     return plain if plain.startswith(_PREFIX) else "-".join(filter(None, (_PREFIX, plain)))
 
 
-def _spec(title: str, session: str, environment: str) -> dict[str, Any]:
-    config = {key: value for key, value in (("session", session), ("environment", environment)) if value}
+def _spec(title: str, config: dict[str, str]) -> dict[str, Any]:
     return {
         # for programs that know no provisioners, VS Code's own starter among them: it says what to do instead
         "argv": isolated("kernel_supervisor.provisioner", "{connection_file}"),
@@ -114,7 +124,10 @@ def _spec(title: str, session: str, environment: str) -> dict[str, Any]:
         "language": "python",
         "metadata": {
             "debugger": True,
-            "kernel_provisioner": {"provisioner_name": _PROVISIONER, "config": config},
+            "kernel_provisioner": {
+                "provisioner_name": _PROVISIONER,
+                "config": {key: value for key, value in config.items() if value},
+            },
         },
     }
 

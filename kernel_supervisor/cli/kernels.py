@@ -19,7 +19,7 @@ from kernel_supervisor.cli.session import (
     size,
     span,
 )
-from kernel_supervisor.client.connection import NoDaemonError
+from kernel_supervisor.client.connection import CallError, NoDaemonError
 from kernel_supervisor.isolation import isolated
 
 
@@ -89,11 +89,11 @@ def _session_of(command: Command) -> str:
     """The session whose current kernel is meant; a dead kernel has only its session's name."""
     try:
         return str(command.find_kernel(command.options.kernel)["session"])
-    except RuntimeError:
-        sessions = command.connection().request("supervisor/status", {}, deadline_s=10)["sessions"]
-        if command.options.kernel in sessions:
-            return str(command.options.kernel)
-        raise
+    except RuntimeError as error:
+        try:
+            return command.session_called(command.options.kernel)
+        except CallError:
+            raise error from None
 
 
 def console(command: Command) -> int:

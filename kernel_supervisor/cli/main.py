@@ -21,7 +21,8 @@ _EPILOG = """\
 exit codes: 0 done, 1 it could not be done (or the code that was run raised), 2 wrong usage, 3 no daemon is running,
 130 interrupted
 
-A KERNEL is named by its id, the beginning of its id, or the name of its session.
+A KERNEL is named by its id, the beginning of its id, or its session: this project's of that name, else the only one.
+The project is the nearest directory upwards that has a session; FOLDER/ is its own session, FOLDER/NAME another.
 Variables live in kernels; kernels outlive this command, Claude Code and the daemon. Only kill, restart and
 stop --kernels end them.
 """
@@ -101,7 +102,7 @@ def _add_kernels(commands: _Commands) -> None:
     interrupt = _add(commands, "interrupt", kernels.interrupt, "Interrupt what runs on a kernel; variables stay.")
     interrupt.add_argument("kernel", metavar="KERNEL")
     console = _add(commands, "console", kernels.console, "Open a Jupyter console on a kernel.")
-    console.add_argument("kernel", nargs="?", default="", metavar="KERNEL", help="default: this directory's")
+    console.add_argument("kernel", nargs="?", default="", metavar="KERNEL", help="default: this project's")
     envs = _add(commands, "envs", kernels.envs, "List the environments that a kernel can run in.", json=True)
     use = _add(commands, "use", kernels.use, "Go on in another environment's kernel.")
     use.add_argument("env", metavar="ENV", help="a name, prefix or interpreter from `envs`, or `default`")
@@ -124,7 +125,9 @@ def _count(text: str) -> int:
 
 
 def _add_session(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-s", "--session", default="", help="the session; default: this directory's own")
+    text = "a session of this project, or FOLDER/NAME; default: the project's own"
+    parser.add_argument("-s", "--session", default="", help=text)
+    parser.set_defaults(works_in_session=True)
     parser.add_argument("--python", default="", help="interpreter of the default kernel, if it is started now")
 
 
@@ -167,7 +170,7 @@ def _add_kept(commands: _Commands) -> None:
     text = "Delete sessions: their history and what their kernels wrote down. Saved notebooks stay."
     forget = _add(commands, "forget", forgetting.forget, text)
     forget.add_argument(
-        "session", nargs="*", metavar="SESSION", help="a name from `sessions`; no kernel may live in it"
+        "session", nargs="*", metavar="SESSION", help="as `sessions` spells it; no kernel may live in it"
     )
     forget.add_argument("--older-than", type=float, metavar="DAYS", help="all that were not used for so many days")
 
@@ -188,7 +191,7 @@ def _add_admin(commands: _Commands) -> None:
     demo.add_argument("--directory", default="kernel-supervisor-demo", help="where the notebook goes")
     register = _add(commands, "register", registration.register, "Register the MCP server in Claude Code, or show how.")
     register.add_argument("--python", default="", help="interpreter of the default kernel")
-    register.add_argument("--session", default="", help="a fixed session instead of the project directory's own")
+    register.add_argument("--session", default="", help="a session of each project, instead of its own")
     register.add_argument("--scope", choices=["local", "user", "project"], default="user", help="Claude Code's scope")
     register.add_argument("--print", dest="only_print", action="store_true", help="change nothing, print what to do")
     lab = _add(commands, "jupyterlab", jupyter.jupyterlab, "Run JupyterLab with the supervisor's kernels in it.")
@@ -198,7 +201,8 @@ def _add_admin(commands: _Commands) -> None:
     kinds = specs.add_subparsers(metavar="VERB", required=True)
     install = _add(kinds, "install", jupyter.install, "Install a kernelspec for the user's Jupyter programs.")
     install.add_argument("--env", default="", help="the environment, as `use` takes it; default: this one")
-    install.add_argument("--session", default="", help="join this session; default: each notebook has its own")
+    text = "join this session of this project, or FOLDER/NAME; default: each notebook has its own"
+    install.add_argument("--session", default="", help=text)
     install.add_argument("--name", default="", help="default: supervised, with what was chosen behind it")
     remove = _add(kinds, "uninstall", jupyter.uninstall, "Remove kernelspecs; kernels run on.")
     remove.add_argument("name", nargs="*", metavar="NAME", help="default: all of them")

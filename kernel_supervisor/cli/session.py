@@ -39,6 +39,7 @@ class Command:
         self.options = options
         self.paths = find()
         self._connection: Connection | None = None
+        self._said_where = not getattr(options, "works_in_session", False) or options.json
 
     def connection(self, *, start: bool = False) -> Connection:
         """The connection to the daemon, which is started if `start` says so. Raises NoDaemonError."""
@@ -54,6 +55,7 @@ class Command:
 
     def tool(self, name: str, *, start: bool = False, deadline_s: float | None = _QUICK_S, **arguments: Any) -> Any:
         """A tool's text and facts. Raises CallError."""
+        self._say_where(start=start)
         return self.connection(start=start).call_tool(name, arguments, deadline_s=deadline_s)
 
     def long_tool(self, name: str, **arguments: Any) -> Any:
@@ -65,13 +67,47 @@ class Command:
                 said[0] = words
                 print(words, file=sys.stderr, flush=True)
 
+        self._say_where(start=True)
         return self.connection(start=True).call_tool(name, arguments, on_progress=show)
 
+    def _say_where(self, *, start: bool) -> None:
+        """Say on standard error what is not to be expected of the session that is about to be worked in, once."""
+        if self._said_where:
+            return
+        self._said_where = True
+        place = self.ask("supervisor/place", start=start, session=self.options.session)
+        if place.get("above"):
+            print(f"kernel-supervisor: in session {place['session']} of {place['directory']}", file=sys.stderr)
+        if place.get("notice"):
+            print(f"kernel-supervisor: {place['notice']}", file=sys.stderr)
+
+    def ask(self, method: str, *, start: bool = False, session: str = "") -> dict[str, Any]:
+        """What the daemon says; nothing where it is older than this. Raises CallError with what it refuses."""
+        try:
+            found = self.connection(start=start).request(method, {"session": session}, deadline_s=_QUICK_S)
+        except CallError:
+            return {}
+        if "error" in found:
+            raise CallError(found["error"])
+        return found
+
+    def session_called(self, wanted: str) -> str:
+        """The session on record that is meant by a name: this project's, else the only one of it. Raises CallError."""
+        found = self.ask("supervisor/which", session=wanted)
+        if not found.get("session", wanted):
+            raise CallError(found["why"])
+        return str(found.get("session", wanted))
+
     def find_kernel(self, wanted: str) -> dict[str, Any]:
-        """The living kernel with that id, beginning of an id, or session. Raises CallError."""
+        """The living kernel with that id, session, or beginning of an id. Raises CallError."""
         kernels: list[dict[str, Any]] = self.tool("kernel_list_running")[1]["kernels"]
-        exact = [each for each in kernels if wanted in (each["kernel_id"], each["session"])]
-        matches = exact or [each for each in kernels if wanted and each["kernel_id"].startswith(wanted)]
+        matches = [each for each in kernels if each["kernel_id"] == wanted]
+        if not matches:
+            session = self.ask("supervisor/which", session=wanted).get("session", wanted)
+            matches = [each for each in kernels if each["session"] == session]
+            if session and session != wanted and not matches:
+                raise CallError(f"no kernel lives in session {session}; `kernel-supervisor list` shows those that do")
+        matches = matches or [each for each in kernels if wanted and each["kernel_id"].startswith(wanted)]
         if not matches:
             raise CallError(f"there is no kernel {wanted!r}; `kernel-supervisor list` shows them")
         if len(matches) > 1:

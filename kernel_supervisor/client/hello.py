@@ -26,7 +26,8 @@ def hello(
     """A hello for this process, with a client id of its own.
 
     `session` and `python` are the user's choice (`--session`, `--python`); the environment, the umask and
-    the resource limits are those that user code will see. `env` and `cwd` are this process's own if not given.
+    the resource limits are those that user code will see. `env` and `cwd` are this process's own if not given; a `cwd`
+    that is given is the project.
     """
     env = os.environ if env is None else env
     return {
@@ -36,7 +37,7 @@ def hello(
         "kind": kind,
         "pid": os.getpid(),
         "cwd": cwd or _working_directory(),
-        "project": "" if cwd else env.get("CLAUDE_PROJECT_DIR", ""),
+        "project": cwd or env.get("CLAUDE_PROJECT_DIR", ""),
         "session": session or env.get(SESSION_VARIABLE, ""),
         "python": python or "",
         "shim_python": sys.executable,

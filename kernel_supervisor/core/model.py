@@ -164,6 +164,7 @@ class SessionRecord:
     """A session: a durable name with a directory, one current kernel and one notebook."""
 
     name: SessionName
+    """As `core.names` spells it: unique, the same from everywhere."""
     directory: str
     """Where its kernels work: the project's directory, by its real path."""
     kernel_id: KernelId | None = None
@@ -179,6 +180,23 @@ class SessionRecord:
     """What the next client that works here is to be told of it, once."""
     loaded: str = ""
     """The message log of the notebook that was loaded last, which begins with the notebook's metadata."""
+    old_name: str = ""
+    """What a version before this one called it, whose names meant the same in every project; empty for its others."""
+
+    @property
+    def folder(self) -> str:
+        """What its project is called."""
+        return self.name.partition("/")[0]
+
+    @property
+    def word(self) -> str:
+        """What it is called in its project; empty for the project's own one."""
+        return self.name.partition("/")[2]
+
+    @property
+    def title(self) -> str:
+        """What its notebook is called."""
+        return self.word or self.folder
 
 
 DAMAGED = "damaged"

@@ -174,7 +174,7 @@ class Daemon:
             status=self._status, stop=self._be_stopped, stopping=self._stopping, hand_over=self._hand_over
         )
         router = self._router = modules["daemon.server"].Router(socket, supervisor, admin, identity)
-        changes = modules["mcp.changes"].Changes()
+        changes = modules["mcp.changes"].Changes(supervisor.sessions)
         supervisor.records.watchers.append(changes.take)
         router.server.set_result((modules["mcp.server"].build(changes), changes.bus))
         log.info("daemon %s, pid %s, in %s", __version__, os.getpid(), self._paths.state)

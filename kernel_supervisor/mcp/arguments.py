@@ -18,7 +18,7 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-Session = Annotated[str, Field(description="another session than this project's own")]
+Session = Annotated[str, Field(description="another session of this project; folder/name: of any")]
 Code = Annotated[str, Field(description="Python code; the last expression's value is shown")]
 ExecutionNumber = Annotated[int, Field(ge=1, le=(1 << 53) - 1)]
 """No more than JSON carries exactly, and the database takes."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -19,7 +19,7 @@ from kernel_supervisor.environments.missing import missing_module, where_to_find
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.content import META_KEY, Reading, ResultView, draw_up, finish, machine, weight
 from kernel_supervisor.mcp.images import prepare_all
-from kernel_supervisor.mcp.wording import ways_to_answer
+from kernel_supervisor.mcp.wording import clipped, ways_to_answer
 from kernel_supervisor.sessions.placing import differences
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.sessions.ticket import Ticket
@@ -151,11 +151,21 @@ class Call:
         if not session.notice or self.caller.asker.kind == "cli":
             return
         if self.caller.told.get(session.name) == session.notice:
-            del self.caller.told[session.name]
-            await self.supervisor.sessions.change(session.name, notice="")
+            if session.name in self.supervisor.sessions.known:  # else nothing keeps it yet
+                del self.caller.told[session.name]
+                await self.supervisor.sessions.change(session.name, notice="")
         else:
             self.caller.told[session.name] = session.notice
             self.caller.notices.append(session.notice)
+
+    def with_notices(self, answer: Answer) -> Answer:
+        """An answer of text alone with what its client is to be told."""
+        if not self.caller.notices or answer.content is not None or answer.required is not None or answer.task:
+            return answer
+        notices = [*self.caller.notices]
+        self.caller.notices.clear()
+        text = "\n".join([answer.text, *(f"note: {clipped(notice)}" for notice in notices)])
+        return replace(answer, text=text, facts={**answer.facts, "notices": notices})
 
     async def progress(self, message: str) -> None:
         """Tell a client that asked for it how it goes; numbers must rise, so they are seconds."""

@@ -14,6 +14,16 @@ _PATIENCE = ("timed out", "timeout", "time-out")
 
 
 @dataclass(kw_only=True)
+class Whereabouts:
+    """Where a client works, as far as that had to be found out."""
+
+    settled: bool = False
+    """Whether it is decided."""
+    above: bool = False
+    """Whether a command line works in a project above its working directory."""
+
+
+@dataclass(kw_only=True)
 class Caller:
     """The state of one connection; the SDK hands it to each call as `ctx.lifespan_context`."""
 
@@ -40,6 +50,8 @@ class Caller:
     """By kernel: how much of what executions showed after their end it was told of; also the sessions it has joined."""
     notices: list[str] = field(default_factory=list)
     """What this client is to be told with its next result, once."""
+    whereabouts: Whereabouts = field(default_factory=Whereabouts)
+    """What is known of where it works."""
 
     def call_key(self, call: int) -> str:
         """What makes a call the same call when it is sent again."""

@@ -7,7 +7,8 @@ import asyncio
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourcesListChanged, ResourceUpdated, ServerEvent
 
 from kernel_supervisor.core.model import Execution
-from kernel_supervisor.mcp.resources import uri_of
+from kernel_supervisor.mcp.resources import uris_of
+from kernel_supervisor.sessions.sessions import Sessions
 
 _GATHER_S = 0.2
 """How long events are gathered: a cell is committed several times, and says the same each time."""
@@ -16,7 +17,8 @@ _GATHER_S = 0.2
 class Changes:
     """Turns entries that were committed into events on `bus`, each event once in a while."""
 
-    def __init__(self) -> None:
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
         self.bus = InMemorySubscriptionBus()
         self._newest = 0
         self._gathered: dict[ServerEvent, None] = {}
@@ -25,7 +27,9 @@ class Changes:
     def take(self, entry: Execution) -> None:
         """An entry was committed, new or changed."""
         parts = ["notebook", f"executions/{entry.id}"] + (["variables"] if entry.settled else [])
-        self._gathered.update(dict.fromkeys(ResourceUpdated(uri_of(entry.session, part)) for part in parts))
+        session = self._sessions.known.get(entry.session)
+        for uri in [uri for part in parts if session is not None for uri in uris_of(session, part)]:
+            self._gathered[ResourceUpdated(uri)] = None
         if entry.id > self._newest:
             self._newest = entry.id
             self._gathered[ResourcesListChanged()] = None

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import mcp_types as types
 from mcp.server.lowlevel import Server
 
+from kernel_supervisor.core import names
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, SessionRecord
 from kernel_supervisor.environments.choice import as_interpreter, resolve
@@ -18,7 +19,7 @@ from kernel_supervisor.kernels import links
 from kernel_supervisor.mcp.advice import advice_on
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.methods import Context, told
-from kernel_supervisor.sessions import naming
+from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.runner import Runner
 from kernel_supervisor.sessions.supervisor import Supervisor
 
@@ -31,6 +32,10 @@ class StartParams(types.RequestParams):
 
     notebook: str = ""
     """The notebook it is for: its session is called after it, where no session was named."""
+    session: str = ""
+    """The session that its kernelspec names."""
+    project: str = ""
+    """The real path of the project that its kernelspec means; empty for the notebook's."""
     environment: str = ""
 
 
@@ -74,10 +79,7 @@ async def _start(ctx: Context, params: StartParams) -> dict[str, Any]:
     caller = ctx.lifespan_context
     supervisor, asker = caller.supervisor, caller.asker
     begun = await _begun_at(ctx, "start_kernel")
-    wanted = asker.session
-    if not wanted and params.notebook:
-        wanted = naming.notebook_session(params.notebook, asker.directory, supervisor.sessions.known)
-    session = await supervisor.sessions.of(asker, wanted)
+    session = await _session_of(supervisor, asker, params)
     await supervisor.reached(session)
     session = await supervisor.sessions.keep(session)
     if params.environment:
@@ -91,6 +93,21 @@ async def _start(ctx: Context, params: StartParams) -> dict[str, Any]:
         runner = await supervisor.sessions.ready_runner(session, asker)
     facts = await _facts(supervisor, runner, "")
     return {**facts, "started": runner.kernel.record.started_at >= begun}
+
+
+async def _session_of(supervisor: Supervisor, asker: Asker, params: StartParams) -> SessionRecord:
+    """The session that a kernelspec names, else the one that its program was told, else the notebook's own.
+
+    Kernelspecs of versions before this one name a session by the word that it had then.
+    """
+    sessions = supervisor.sessions
+    if params.session:
+        if params.project:
+            return await sessions.named(params.project, params.session.rpartition("/")[2])
+        old = [each for each in sessions.known.values() if each.old_name == params.session]
+        return old[0] if old else await sessions.named(asker.directory, params.session)
+    named_after = names.as_word(os.path.basename(params.notebook)) if params.notebook else ""
+    return await sessions.of(asker, asker.session or named_after)
 
 
 async def _is_dead(supervisor: Supervisor, session: SessionRecord) -> bool:

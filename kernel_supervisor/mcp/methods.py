@@ -11,19 +11,20 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 
-from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.core.model import SessionName
+from kernel_supervisor.core.errors import RefusedError, SupervisorError
+from kernel_supervisor.core.model import SessionRecord
+from kernel_supervisor.mcp import whereabouts
 from kernel_supervisor.mcp.caller import Caller
-from kernel_supervisor.sessions import forgetting
+from kernel_supervisor.sessions import forgetting, naming
 
 Context = ServerRequestContext[Caller]
 _Run = Callable[[Context, Any], Awaitable[dict[str, Any]]]
 
 
-class ForgetParams(types.RequestParams):
-    """supervisor/forget."""
+class SessionParams(types.RequestParams):
+    """supervisor/forget, supervisor/which, supervisor/place."""
 
-    session: str
+    session: str = ""
 
 
 def told(run: _Run) -> _Run:
@@ -31,6 +32,7 @@ def told(run: _Run) -> _Run:
 
     async def answer(ctx: Context, params: Any) -> dict[str, Any]:
         await ctx.lifespan_context.ready.wait()
+        whereabouts.above(ctx.lifespan_context)
         task = asyncio.ensure_future(run(ctx, params))
         _under_way.add(task)
         task.add_done_callback(_under_way.discard)
@@ -46,23 +48,57 @@ _under_way: set[asyncio.Future[dict[str, Any]]] = set()
 
 
 def add_methods(server: Server[Caller]) -> None:
-    """Let the server list sessions and forget them."""
+    """Let the server say which session is meant, list sessions and forget them."""
     server.add_request_handler("supervisor/sessions", types.RequestParams, told(_sessions))
-    server.add_request_handler("supervisor/forget", ForgetParams, told(_forget))
+    server.add_request_handler("supervisor/forget", SessionParams, told(_forget))
+    server.add_request_handler("supervisor/which", SessionParams, told(_which))
+    server.add_request_handler("supervisor/place", SessionParams, told(_place))
 
 
 async def _sessions(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
     return {"sessions": [asdict(each) for each in await forgetting.kept(ctx.lifespan_context.supervisor)]}
 
 
-async def _forget(ctx: Context, params: ForgetParams) -> dict[str, Any]:
+def _meant(caller: Caller, wanted: str) -> SessionRecord | None:
+    return naming.meant(wanted, caller.asker.directory, caller.supervisor.sessions.known)
+
+
+async def _which(ctx: Context, params: SessionParams) -> dict[str, Any]:
+    """The session on record that is meant by a name, where it is to be ended; empty where none is called so."""
+    caller = ctx.lifespan_context
+    session = _meant(caller, params.session)
+    return {
+        "session": session.name if session is not None else "",
+        "why": "" if session is not None else naming.missing(params.session, caller.supervisor.sessions.known),
+    }
+
+
+async def _place(ctx: Context, params: SessionParams) -> dict[str, Any]:
+    """What to know of the session that a command line is about to work in, before it does."""
+    caller = ctx.lifespan_context
+    session = await caller.supervisor.sessions.of(caller.asker, params.session)
+    own = caller.whereabouts.above and session.directory == caller.asker.directory
+    return {
+        "session": session.name,
+        "directory": session.directory,
+        "above": own,
+        "notice": "" if session.name in caller.supervisor.sessions.known else session.notice,
+    }
+
+
+async def _forget(ctx: Context, params: SessionParams) -> dict[str, Any]:
     """Once, also where the call was sent again to a daemon that finds the session gone."""
-    caller, name = ctx.lifespan_context, SessionName(params.session)
+    caller = ctx.lifespan_context
     supervisor = caller.supervisor
     assert isinstance(ctx.request, int)
-    known = {"known": name in supervisor.sessions.known}
     key = caller.call_key(ctx.request)
-    before = await supervisor.records.begin_call(key, caller.asker.client_id, "forget", known)
-    if before["known"] and not known["known"]:
-        return {"size_bytes": 0}
-    return {"size_bytes": await forgetting.forget(supervisor, name)}
+    before = await supervisor.records.intent_of(key)
+    if before is None:
+        session = _meant(caller, params.session)
+        if session is None:
+            raise RefusedError(naming.missing(params.session, supervisor.sessions.known))
+        before = {"session": session.name}
+        await supervisor.records.begin_call(key, caller.asker.client_id, "forget", before)
+    elif before["session"] not in supervisor.sessions.known:
+        return {"size_bytes": 0, **before}
+    return {"size_bytes": await forgetting.forget(supervisor, before["session"]), **before}

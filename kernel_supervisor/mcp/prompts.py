@@ -81,7 +81,8 @@ _PROMPTS = {
 
 def listed() -> list[types.Prompt]:
     """The prompts as `prompts/list` gives them."""
-    session = types.PromptArgument(name="session", description="default: the session of your directory", required=False)
+    text = "default: your project's own; a name of another of its sessions; folder/name for another project's"
+    session = types.PromptArgument(name="session", description=text, required=False)
     return [
         types.Prompt(name=name, title=prompt.title, description=prompt.description, arguments=[session])
         for name, prompt in _PROMPTS.items()

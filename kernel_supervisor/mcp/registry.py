@@ -27,7 +27,8 @@ call returns what there is and an execution_id; kernel_output(execution_id, wait
 runs already, such as a notebook's.
 - kernel_save_notebook writes the session as .ipynb, HTML or PDF; kernel_add_markdown adds text to it; \
 kernel_load_notebook goes on from an .ipynb.
-- Sub-agents that should not share variables pass session="a-name-of-their-own".
+- Sub-agents that should not share variables pass session="a-name-of-their-own": a session of this project. Results \
+spell it folder/name (folder/ is the project's own); spelled so, a session is the same one from every project.
 """
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote, unquote
 
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
+from kernel_supervisor.core import names
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
-from kernel_supervisor.core.model import Execution, SessionName
+from kernel_supervisor.core.model import Execution, SessionName, SessionRecord
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
@@ -18,6 +20,7 @@ from kernel_supervisor.mcp.tables import first_line
 from kernel_supervisor.sessions import saving
 
 _SCHEME = "kernel://"
+_URI = re.compile(r"kernel://(.+)/(notebook|variables|executions/[0-9]+)")
 _NOTEBOOK_TYPE, _TEXT = "application/x-ipynb+json", "text/plain"
 _LARGEST = 8 << 20
 """Bytes of a notebook that is handed over in one message."""
@@ -47,18 +50,22 @@ TEMPLATES = [
 
 
 def uri_of(session: SessionName, part: str) -> str:
-    """The URI of a part of a session: `notebook`, `variables` or `executions/ID`."""
-    return f"{_SCHEME}{quote(session, safe='')}/{part}"
+    """The URI of a part of a session: `notebook`, `variables` or `executions/ID`.
+
+    A project's own session is named by its folder alone, as in versions before this one.
+    """
+    return f"{_SCHEME}{quote(session.removesuffix('/'), safe='')}/{part}"
 
 
 async def listed(call: Call) -> list[types.Resource]:
     """Notebook and variables of every session, and the latest executions of the client's own."""
     supervisor = call.supervisor
     found: list[types.Resource] = []
-    for name in supervisor.sessions.known:
+    for name, session in supervisor.sessions.known.items():
+        title = f"{session.title}.ipynb"
         found += [
             types.Resource(
-                uri=uri_of(name, "notebook"), name=f"{name}: notebook", title=f"{name}.ipynb", mime_type=_NOTEBOOK_TYPE
+                uri=uri_of(name, "notebook"), name=f"{name}: notebook", title=title, mime_type=_NOTEBOOK_TYPE
             ),
             types.Resource(uri=uri_of(name, "variables"), name=f"{name}: variables", mime_type=_TEXT),
         ]
@@ -81,9 +88,8 @@ def _of_execution(session: SessionName, entry: Execution) -> types.Resource:
 async def read(call: Call, uri: str) -> list[types.TextResourceContents | types.BlobResourceContents]:
     """What stands behind a URI. Raises MCPError, as the protocol has it for what is not there."""
     try:
-        session, part = _parsed(uri)
-        if session not in call.supervisor.sessions.known:
-            raise RefusedError(f"there is no session {session!r}")
+        named, part = _parsed(uri)
+        session = _known(call, named)
         if part == "notebook":
             text = await saving.document(call.supervisor, session, largest=_LARGEST)
             return [types.TextResourceContents(uri=uri, mime_type=_NOTEBOOK_TYPE, text=text)]
@@ -95,13 +101,31 @@ async def read(call: Call, uri: str) -> list[types.TextResourceContents | types.
         raise MCPError(types.INVALID_PARAMS, f"{uri}: {error}", {"uri": uri}) from None
 
 
-def _parsed(uri: str) -> tuple[SessionName, str]:
-    name, _, part = uri.removeprefix(_SCHEME).partition("/")
-    known = part in ("notebook", "variables") or (part.startswith("executions/") and part[11:].isdecimal())
-    if not uri.startswith(_SCHEME) or not known:
+def _parsed(uri: str) -> tuple[str, str]:
+    session, part = "", ""
+    if (found := _URI.fullmatch(uri)) is not None:
+        session, part = unquote(found[1]), found[2]
+    if not session:
         wanted = ", ".join(template.uri_template for template in TEMPLATES)
         raise RefusedError(f"there is no such resource; there are {wanted}")
-    return SessionName(unquote(name)), part
+    return session, part
+
+
+def _known(call: Call, named: str) -> SessionName:
+    """The session of a URI: spelled, by its folder alone, or by a word, of an older version or of this project."""
+    known = call.supervisor.sessions.known
+    old = [session.name for session in known.values() if session.old_name == named]
+    own = call.supervisor.sessions.projects.folder(call.caller.asker.directory)
+    for name in (SessionName(named), names.spelled(named), *old, names.spelled(own, named)):
+        if name in known:
+            return name
+    raise RefusedError(f"there is no session {named!r}")
+
+
+def uris_of(session: SessionRecord, part: str) -> set[str]:
+    """Every URI by which clients may have asked for news of a part of a session."""
+    spellings = {session.name.removesuffix("/"), session.name, session.old_name} - {""}
+    return {f"{_SCHEME}{quote(spelling, safe='')}/{part}" for spelling in spellings}
 
 
 async def _execution(

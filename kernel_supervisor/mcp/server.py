@@ -17,7 +17,7 @@ from mcp.server.subscriptions import ListenHandler
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import Execution, Message
-from kernel_supervisor.mcp import jupyter, methods, prompts, resources, tasks
+from kernel_supervisor.mcp import jupyter, methods, prompts, resources, tasks, whereabouts
 from kernel_supervisor.mcp.arguments import parse
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.caller import Caller
@@ -87,8 +87,10 @@ async def _call_tool(
         if tool is None:
             raise RefusedError(_unknown_tool(params.name))
         arguments = parse(tool.model, params.name, params.arguments)
-        work = tool.run(replace(_call(ctx), params=params), arguments)
-        answer = await (work if tool.waits else _carried_through(work))
+        call = replace(_call(ctx), params=params)
+        whereabouts.above(caller)
+        work = tool.run(call, arguments)
+        answer = call.with_notices(await (work if tool.waits else _carried_through(work)))
     except SupervisorError as error:
         return _failed(str(error))
     except asyncio.CancelledError:
@@ -118,6 +120,12 @@ def _call(ctx: Context) -> Call:
     return Call(ctx=ctx, caller=ctx.lifespan_context, number=ctx.request)
 
 
+async def _placed(ctx: Context) -> Call:
+    await ctx.lifespan_context.ready.wait()
+    whereabouts.above(ctx.lifespan_context)
+    return _call(ctx)
+
+
 def _unknown_tool(name: str) -> str:
     near = difflib.get_close_matches(name, TOOLS, 3)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -133,8 +141,7 @@ def _failed(text: str) -> types.CallToolResult:
 
 
 async def _list_resources(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
-    await ctx.lifespan_context.ready.wait()
-    return types.ListResourcesResult(resources=await resources.listed(_call(ctx)))
+    return types.ListResourcesResult(resources=await resources.listed(await _placed(ctx)))
 
 
 async def _list_resource_templates(
@@ -144,8 +151,7 @@ async def _list_resource_templates(
 
 
 async def _read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-    await ctx.lifespan_context.ready.wait()
-    return types.ReadResourceResult(contents=await resources.read(_call(ctx), str(params.uri)))
+    return types.ReadResourceResult(contents=await resources.read(await _placed(ctx), str(params.uri)))
 
 
 async def _subscribe(ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
@@ -163,8 +169,7 @@ async def _list_prompts(ctx: Context, params: types.PaginatedRequestParams | Non
 
 
 async def _get_prompt(ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-    await ctx.lifespan_context.ready.wait()
-    return await prompts.get(_call(ctx), params.name, params.arguments or {})
+    return await prompts.get(await _placed(ctx), params.name, params.arguments or {})
 
 
 # Methods of our own, which no agent sees

@@ -292,7 +292,7 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
 async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
     """Every living kernel: ours, and those of Jupyter."""
     session = await call.session(args.session)
-    supervisor = call.supervisor.kernels
+    supervisor, known = call.supervisor.kernels, call.supervisor.sessions.known
     await supervisor.adoption.tried(patience_s=_LIST_S)
     runners = list(supervisor.runners.values())
     overview = await foreign.find(call.caller.asker.surroundings.env, supervisor.servers)
@@ -302,7 +302,8 @@ async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
         record = runner.kernel.record
         theirs = found.pop(record.server_kernel, None) or _behind(record.connection_file, found)
         facts = await _kernel_facts(runner)
-        facts |= {"session": record.session, "current": record.id == session.kernel_id}
+        old_name = known[record.session].old_name if record.session in known else ""
+        facts |= {"session": record.session, "old_name": old_name, "current": record.id == session.kernel_id}
         kernels.append({**facts, "notebook": theirs.path if theirs is not None else ""})
     for record in supervisor.adoption.records:
         facts = await _facts_of(record) | {"state": "unreachable", "trouble": supervisor.adoption.why(record.id)}

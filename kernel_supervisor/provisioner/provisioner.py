@@ -36,6 +36,7 @@ class SupervisedProvisioner(KernelProvisionerBase):
     """One kernel of the daemon, as one of jupyter_client's KernelManagers knows it."""
 
     session = Unicode("", help="the supervisor's session; empty for the notebook's own", config=True)
+    project = Unicode("", help="the directory whose session it is; empty for the notebook's", config=True)
     environment = Unicode("", help="the environment it runs in, as kernel_use_env names it", config=True)
 
     def __init__(self, **more: Any) -> None:
@@ -83,9 +84,8 @@ class SupervisedProvisioner(KernelProvisionerBase):
         notebook = env.get("JPY_SESSION_NAME", "")
         if not self.session and not notebook and "KERNEL_SUPERVISOR_SESSION" not in env:
             self._place["session"] = f"run-{str(self.kernel_id)[:8]}"  # nobody joins a run of nbclient's by chance
-        elif self.session:
-            self._place["session"] = self.session
         asked = {"notebook": notebook, "environment": self.environment}
+        asked |= {"session": self.session, "project": self.project}
         return await asyncio.to_thread(self._request, "start", asked, _START_S)
 
     async def _rejoin(self) -> _FACTS:

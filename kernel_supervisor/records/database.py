@@ -31,6 +31,7 @@ from kernel_supervisor.core.model import (
     SessionRecord,
 )
 from kernel_supervisor.records import rows
+from kernel_supervisor.records.names import Names
 from kernel_supervisor.records.rows import Statement
 from kernel_supervisor.records.schema import MIGRATIONS, SCHEMA
 
@@ -48,6 +49,7 @@ class Database:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
         self._db = sqlite3.connect(":memory:", check_same_thread=False)  # until it is open
+        self._names: Names
         self._next_return = 0.0
         self.not_recorded = ""
         """Why the records are only in memory now; empty where they are on the disk."""
@@ -96,7 +98,7 @@ class Database:
         number = 0
         with self._db:
             for statement, values in statements:
-                number = self._db.execute(statement, tuple(map(_stored, values))).lastrowid or 0
+                number = self._db.execute(statement, tuple(map(rows.stored, values))).lastrowid or 0
         return number
 
     def _go_to_memory(self, error: sqlite3.Error) -> None:
@@ -134,8 +136,8 @@ class Database:
         self._db.close()
 
     async def _rows(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-        found = await self._run(lambda: self._db.execute(query, tuple(map(_stored, values))).fetchall())
-        return [tuple(map(_restored, row)) for row in found]
+        found = await self._run(lambda: self._db.execute(query, tuple(map(rows.stored, values))).fetchall())
+        return [tuple(map(rows.restored, row)) for row in found]
 
     def _open(self) -> None:
         try:
@@ -160,41 +162,55 @@ class Database:
                 raise _NewerSchemaError(f"they have schema {version}, this version knows {SCHEMA}")
             for number in range(version, SCHEMA):
                 self._db.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
-            self._db.execute("SELECT count(*) FROM sqlite_master")
+            self._read_names()
         except BaseException:
             self._db.close()
             raise
+
+    def _read_names(self) -> None:
+        try:
+            self._names = Names(self._db)
+        except sqlite3.OperationalError as error:  # a full disk, at the first start of this version
+            self._go_to_memory(error)
+            self._names = Names(self._db)
 
     # Sessions
 
     async def save_session(self, session: SessionRecord) -> None:
         """Insert or replace."""
+        beside = self._names.keep(session)
         statement = f"INSERT OR REPLACE INTO sessions ({rows.SESSION_COLUMNS}) VALUES (?{', ?' * 8})"
-        await self._write(statement, rows.session_values(session))
+        values = rows.session_values(replace(session, name=self._names.key(session.name)))
+        await self._write_all([(statement, values), beside])
 
     async def sessions(self) -> list[SessionRecord]:
         """All of them, oldest first."""
         found = await self._rows(f"SELECT {rows.SESSION_COLUMNS} FROM sessions ORDER BY created_at")
-        return [session for session in map(rows.session, found) if session is not None]
+        known = [session for session in map(rows.session, found) if session is not None]
+        names = self._names
+        return [replace(each, name=names.name(each.name), old_name=names.old_name(each.name)) for each in known]
 
     async def entries_of_sessions(self) -> dict[SessionName, tuple[int, float]]:
         """How many entries each session has, and when the last one was made, in seconds since the epoch."""
         query = (
             "SELECT session, count(*), max(max(queued_at, coalesce(finished_at, 0))) FROM executions GROUP BY session"
         )
-        return {row[0]: (row[1], row[2] if isinstance(row[2], float) else 0.0) for row in await self._rows(query)}
+        found = await self._rows(query)
+        return {self._names.name(row[0]): (row[1], row[2] if isinstance(row[2], float) else 0.0) for row in found}
 
     async def files_of(self, session: SessionName) -> list[str]:
         """The files of a session's kernels and entries that belong to no other session too."""
-        return [row[0] for row in await self._rows(rows.FILES_OF_ONE, (session,))]
+        return [row[0] for row in await self._rows(rows.FILES_OF_ONE, (self._names.key(session),))]
 
     async def forget_session(self, session: SessionName) -> None:
         """Delete a session with its entries, and its kernels that no other session's entries name."""
+        key = self._names.key(session)
         await self._write_all(
             [
-                ("DELETE FROM executions WHERE session = ?", (session,)),
-                (f"DELETE FROM kernels WHERE session = ? AND id NOT IN ({rows.USED_KERNELS})", (session,)),
-                ("DELETE FROM sessions WHERE name = ?", (session,)),
+                ("DELETE FROM executions WHERE session = ?", (key,)),
+                (f"DELETE FROM kernels WHERE session = ? AND id NOT IN ({rows.USED_KERNELS})", (key,)),
+                ("DELETE FROM sessions WHERE name = ?", (key,)),
+                self._names.forget(session),
             ]
         )
 
@@ -202,18 +218,23 @@ class Database:
 
     async def save_kernel(self, kernel: KernelRecord) -> None:
         """Insert or replace."""
-        values = (kernel.id, kernel.session, json.dumps(asdict(kernel)), kernel.ended)
+        kept = replace(kernel, session=self._names.key(kernel.session))
+        values = (kept.id, kept.session, json.dumps(asdict(kept)), kept.ended)
         await self._write("INSERT OR REPLACE INTO kernels (id, session, record, ended) VALUES (?, ?, ?, ?)", values)
 
     async def living_kernels(self) -> list[KernelRecord]:
         """Those that were not recorded as ended."""
         found = await self._rows(f"SELECT {rows.KERNEL_COLUMNS} FROM kernels WHERE NOT ended")
-        return [record for record in map(rows.kernel, found) if not record.ended]
+        return [record for record in map(self._kernel, found) if not record.ended]
 
     async def kernel(self, kernel_id: KernelId) -> KernelRecord | None:
         """One of them, living or ended."""
         found = await self._rows(f"SELECT {rows.KERNEL_COLUMNS} FROM kernels WHERE id = ?", (kernel_id,))
-        return rows.kernel(found[0]) if found else None
+        return self._kernel(found[0]) if found else None
+
+    def _kernel(self, row: tuple[Any, ...]) -> KernelRecord:
+        record = rows.kernel(row)
+        return replace(record, session=self._names.name(record.session))
 
     # Executions
 
@@ -226,7 +247,7 @@ class Database:
         Returns the entry and True; or, where `call_key` is known already, the entry it made then and False.
         """
         try:
-            number = await self._write_all(rows.insertion(execution, call_key, beside))
+            number = await self._write_all(rows.insertion(self._kept(execution), call_key, beside))
         except sqlite3.IntegrityError:
             found = await self.execution_of_call(call_key or "")
             assert found is not None
@@ -238,7 +259,7 @@ class Database:
     async def add_executions(self, executions: Sequence[Execution], call_keys: Sequence[str]) -> None:
         """Commit new entries, which stand last, all or none; none where the first call key is known already."""
         pairs = zip(executions, call_keys, strict=True)
-        statements = [statement for each, key in pairs for statement in rows.insertion(each, key, None)]
+        statements = [statement for each, key in pairs for statement in rows.insertion(self._kept(each), key, None)]
         with suppress(sqlite3.IntegrityError):
             await self._write_all(statements)
         for execution in executions[-1:]:
@@ -247,10 +268,17 @@ class Database:
     async def save_execution(self, execution: Execution) -> None:
         """Commit what has become of an entry."""
         names = [name.strip() for name in rows.EXECUTION_COLUMNS.split(",")][1:]
-        values = rows.execution_values(execution)
+        values = rows.execution_values(self._kept(execution))
         assignments = ", ".join(f"{name} = ?" for name in names)
         await self._write(f"UPDATE executions SET {assignments} WHERE id = ?", (*values[1:], values[0]))
         self._tell(execution)
+
+    def _kept(self, entry: Execution) -> Execution:
+        return replace(entry, session=self._names.key(entry.session))
+
+    def _entry(self, row: tuple[Any, ...]) -> Execution:
+        entry = rows.execution(row)
+        return replace(entry, session=self._names.name(entry.session))
 
     def _tell(self, entry: Execution) -> None:
         for watcher in self.watchers:
@@ -266,27 +294,27 @@ class Database:
 
     async def history(self, session: SessionName, *, last: int | None = None) -> list[Execution]:
         """A session's entries in order, without those that were replaced; the `last` of them if given."""
-        limit = -1 if last is None else last
+        key, limit = self._names.key(session), -1 if last is None else last
         query = (
             f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE session = ? AND id NOT IN ({rows.REPLACED}) "
             "ORDER BY place DESC, id DESC LIMIT ?"
         )
-        return [rows.execution(row) for row in reversed(await self._rows(query, (session, session, limit)))]
+        return [self._entry(row) for row in reversed(await self._rows(query, (key, key, limit)))]
 
     async def replaced(self, session: SessionName) -> dict[ExecutionId, Execution]:
         """The entries of a session that others stand for, by id."""
         query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE id IN ({rows.REPLACED})"
-        return {each.id: each for each in map(rows.execution, await self._rows(query, (session,)))}
+        return {each.id: each for each in map(self._entry, await self._rows(query, (self._names.key(session),)))}
 
     async def entries_of_call(self, prefix: str) -> list[Execution]:
         """The entries whose call keys begin with `prefix`, which ends with a colon, in order."""
         query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE call_key >= ? AND call_key < ? ORDER BY id"
-        return [rows.execution(row) for row in await self._rows(query, (prefix, prefix[:-1] + ";"))]
+        return [self._entry(row) for row in await self._rows(query, (prefix, prefix[:-1] + ";"))]
 
     async def unsettled(self) -> list[Execution]:
         """Queued and running entries of all sessions, in order."""
         query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE status IN ('queued', 'running') ORDER BY id"
-        return [rows.execution(row) for row in await self._rows(query)]
+        return [self._entry(row) for row in await self._rows(query)]
 
     async def settled_on(self, kernel: KernelRecord, last: int) -> list[Execution]:
         """What is over on this generation of a kernel, in order; the `last` of it."""
@@ -295,11 +323,11 @@ class Database:
             "AND kind = 'code' AND status NOT IN ('queued', 'running') ORDER BY id DESC LIMIT ?"
         )
         found = await self._rows(query, (kernel.id, kernel.generation, last))
-        return [rows.execution(row) for row in reversed(found)]
+        return [self._entry(row) for row in reversed(found)]
 
     async def _one(self, condition: str, value: Any) -> Execution | None:
         found = await self._rows(f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE {condition}", (value,))
-        return rows.execution(found[0]) if found else None
+        return self._entry(found[0]) if found else None
 
     # Calls of tools that change something but make no entry
 
@@ -327,25 +355,6 @@ class Database:
 
 class _NewerSchemaError(Exception):
     pass
-
-
-def _stored(value: Any) -> Any:
-    """What SQLite takes: text with halves of surrogate pairs, as in a folder's name that is not UTF-8, as bytes."""
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return value.encode("utf-8", "surrogatepass")
-    return value
-
-
-def _restored(value: Any) -> Any:
-    if not isinstance(value, bytes):
-        return value
-    try:
-        return value.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return value.decode("utf-8", "replace")
 
 
 def _connection(path: str, timeout_s: float = 5) -> sqlite3.Connection:

@@ -64,6 +64,26 @@ _INTEGERS = range(-(1 << 63), 1 << 63)
 REPLACED = "SELECT replaces FROM executions WHERE session = ? AND replaces IS NOT NULL"
 
 
+def stored(value: Any) -> Any:
+    """What SQLite takes: text with halves of surrogate pairs, as in a folder's name that is not UTF-8, as bytes."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "surrogatepass")
+    return value
+
+
+def restored(value: Any) -> Any:
+    """What was stored."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return value.decode("utf-8", "replace")
+
+
 def session_values(session: SessionRecord) -> tuple[Any, ...]:
     """The values of SESSION_COLUMNS."""
     return (

@@ -25,6 +25,8 @@ class Asker:
     """The session it was told to use, empty for the directory's own."""
     directory: str
     """Its project's directory, by its real path."""
+    told: bool
+    """Whether somebody said which project or session it is for; else its working directory has to tell."""
     cwd: str
     """Its working directory: relative paths start here."""
     python: str
@@ -54,6 +56,7 @@ def from_hello(header: Mapping[str, Any]) -> Asker:
             pid=int(header["pid"]),
             session=str(header["session"]),
             directory=os.path.realpath(str(header["project"]) or cwd),
+            told=bool(header["project"] or (header["session"] and header["kind"] != "cli")),
             cwd=cwd,
             python=str(header["python"]),
             shim_python=str(header["shim_python"]),

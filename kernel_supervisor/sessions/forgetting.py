@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -70,11 +69,10 @@ async def forget(supervisor: Supervisor, name: SessionName) -> int:
 
 
 def _known(supervisor: Supervisor, name: SessionName) -> SessionRecord:
-    known = supervisor.sessions.known
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 3)
-        raise RefusedError(f"there is no session {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
-    return known[name]
+    session = supervisor.sessions.known.get(name)
+    if session is None:
+        raise RefusedError(f"there is no session {name!r}")
+    return session
 
 
 def _at_work(supervisor: Supervisor, session: SessionRecord) -> str:

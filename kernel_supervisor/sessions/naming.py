@@ -1,41 +1,118 @@
-"""Names: of sessions, from directories; of kernels, from unique prefixes."""
+"""Names: which session somebody means who gives one; kernels, by unique prefixes."""
 
 from __future__ import annotations
 
-import binascii
-import os
-import re
+import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
+from kernel_supervisor.core import names
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, SessionName, SessionRecord
 
-_NAME = re.compile(r"[\w.@+ -]{1,80}")
+_LISTED = 8
 
 
-def session_name(wanted: str, directory: str, sessions: Mapping[SessionName, SessionRecord]) -> SessionName:
-    """`wanted` if given; else the directory's own name, told apart from another directory's of the same name.
+@dataclass(slots=True)
+class Projects:
+    """What the projects that were seen are called: those on record, and those that somebody works in now."""
 
-    Raises RefusedError for a name that nobody could type.
+    _folders: dict[str, str] = field(default_factory=dict)
+    _reserved: set[str] = field(default_factory=set)
+
+    def learn(self, session: SessionRecord) -> None:
+        """Take in what a session on record says of its project."""
+        self._folders[session.directory] = session.folder
+        if session.old_name:
+            self._reserved.add(session.old_name)  # an old URI means that one session, wherever it is read
+
+    def folder(self, directory: str) -> str:
+        """What the project in a directory is called."""
+        if directory not in self._folders:
+            taken = {*self._folders.values(), *self._reserved}
+            self._folders[directory] = names.apart(names.base(directory), directory, taken)
+        return self._folders[directory]
+
+    def directory(self, folder: str) -> str | None:
+        """Where the project of that name is."""
+        return next((directory for directory, name in self._folders.items() if name == folder), None)
+
+
+def resolve(
+    wanted: str, directory: str, projects: Projects, sessions: Mapping[SessionName, SessionRecord]
+) -> tuple[SessionName, str]:
+    """The session that is meant by a name in a project, and its own project's directory.
+
+    A plain word is a session of that project, nothing its own one; `folder/name` is the same one from everywhere.
+    Raises RefusedError for what is neither.
     """
-    if wanted:
-        if not _NAME.fullmatch(wanted):
-            raise RefusedError(f"{wanted!r} is no session name: use letters, digits, spaces and . _ - @ +, 80 at most")
-        return SessionName(wanted)
-    return _apart(os.path.basename(directory), directory, sessions)
+    wanted = wanted.strip()
+    if "/" in wanted:
+        return _spelled(wanted, directory, projects)
+    folder = projects.folder(directory)
+    word = names.word(wanted) if wanted else ""
+    if word is None:
+        raise RefusedError(f"{wanted!r} is no session name: use letters, digits, spaces and . _ - @ +, 80 at most")
+    own = [each for each in sessions.values() if each.directory == directory]
+    known = [each.name for each in own if each.word == word] or [each.name for each in own if each.old_name == word]
+    if known:
+        return known[0], directory
+    return names.spelled(folder, "" if word == folder else word), directory
 
 
-def notebook_session(notebook: str, directory: str, sessions: Mapping[SessionName, SessionRecord]) -> SessionName:
-    """The session of a notebook that is open in Jupyter: its file's name, as long as no other directory has it."""
-    return _apart(os.path.basename(notebook), directory, sessions)
+def _spelled(wanted: str, directory: str, projects: Projects) -> tuple[SessionName, str]:
+    folder, _, rest = wanted.partition("/")
+    word = names.word(rest) if rest else ""
+    there = projects.directory(folder)
+    if there is not None and word is not None:
+        return names.spelled(folder, word), there
+    own = projects.folder(directory)
+    raise RefusedError(
+        f"{wanted!r} names no session: there is no project {folder!r}. A plain word is a session of this project, "
+        f'"{own}/"; kernel_list_running and `kernel-supervisor sessions` show how those of others are spelled'
+        if there is None
+        else f"{wanted!r} is no session name: behind the / use letters, digits, spaces and . _ - @ +, 80 at most"
+    )
 
 
-def _apart(name: str, directory: str, sessions: Mapping[SessionName, SessionRecord]) -> SessionName:
-    base = re.sub(r"[^\w.@+ -]", "-", name)[:60].strip() or "root"
-    present = sessions.get(SessionName(base))
-    if present is None or present.directory == directory:
-        return SessionName(base)
-    return SessionName(f"{base}-{binascii.crc32(os.fsencode(directory)):08x}"[:80])
+def meant(wanted: str, directory: str, sessions: Mapping[SessionName, SessionRecord]) -> SessionRecord | None:
+    """The session on record that is meant by one who ends, restarts or forgets it; None where none is called so.
+
+    A plain word means this project's, else the only one of that name. Raises RefusedError where there are several.
+    """
+    if SessionName(wanted) in sessions:
+        return sessions[SessionName(wanted)]
+    found = [each for each in sessions.values() if _is_called(each, wanted)]
+    own = [each for each in found if each.directory == directory]
+    own = [each for each in own if each.word == wanted] or own
+    if len(own or found) > 1:
+        raise RefusedError(f"{wanted!r} could be several sessions: {listed(own or found)}; spell the one that is meant")
+    return next(iter(own or found), None)
+
+
+def missing(wanted: str, sessions: Mapping[SessionName, SessionRecord]) -> str:
+    """What to tell somebody who means a session that there is not."""
+    names_of_all = [*sessions, *(each.word for each in sessions.values() if each.word)]
+    near = difflib.get_close_matches(wanted, dict.fromkeys(names_of_all), 3)
+    return f"there is no session {wanted!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+
+
+def _is_called(session: SessionRecord, wanted: str) -> bool:
+    if session.word:
+        return names.word(wanted) == session.word or wanted == session.old_name
+    return wanted in (session.folder, session.old_name, names.base(session.directory))
+
+
+def old_ones(wanted: str, directory: str, sessions: Mapping[SessionName, SessionRecord]) -> list[SessionRecord]:
+    """Sessions of other projects that this name meant in versions before this one."""
+    return [each for each in sessions.values() if wanted and each.old_name == wanted and each.directory != directory]
+
+
+def listed(sessions: Iterable[SessionRecord]) -> str:
+    """Sessions as a sentence names them."""
+    spelled = sorted(f'"{each.name}"' for each in sessions)
+    more = f" and {len(spelled) - _LISTED} more" if len(spelled) > _LISTED else ""
+    return ", ".join(spelled[:_LISTED]) + more
 
 
 def kernel_id(wanted: str, known: Iterable[KernelId]) -> KernelId:

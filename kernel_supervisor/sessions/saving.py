@@ -75,7 +75,7 @@ async def save(
 
 
 def _target(wanted: Wanted, session: SessionRecord) -> Path:
-    name = wanted.path.strip() or session.autosave or os.path.join(session.directory, session.name)
+    name = wanted.path.strip() or session.autosave or os.path.join(session.directory, session.title)
     path = Path(os.path.expanduser(name))
     if not path.is_absolute():
         check_folder(Path(wanted.directory))

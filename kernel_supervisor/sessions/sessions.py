@@ -14,7 +14,7 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
 from kernel_supervisor.environments.defaults import default
 from kernel_supervisor.records.database import Database
-from kernel_supervisor.sessions import naming
+from kernel_supervisor.sessions import moving, naming
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.runner import Runner
@@ -31,19 +31,55 @@ class Sessions:
         """Know none before `open`."""
         self._records, self._kernels = records, kernels
         self.known: dict[SessionName, SessionRecord] = {}
+        self.projects = naming.Projects()
         self.locks: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a session gets another kernel."""
         self._at_work: defaultdict[SessionName, set[str]] = defaultdict(set)
 
     async def open(self) -> None:
         """Take in what is on record."""
-        self.known = {session.name: session for session in await self._records.sessions()}
+        for session in await self._records.sessions():
+            self.known[session.name] = session
+            self.projects.learn(session)
 
     async def of(self, asker: Asker, wanted: str = "") -> SessionRecord:
-        """The session that a client means: the one it names, was told to use, or its directory's own."""
-        name = naming.session_name(wanted or asker.session, asker.directory, self.known)
+        """The session that a client means: the one it names, was told to use, or its project's own.
+
+        What its client has to know of one that is new is its notice. Raises RefusedError for what is no name.
+        """
+        return await self.named(asker.directory, wanted or asker.session)
+
+    async def named(self, project: str, wanted: str) -> SessionRecord:
+        """The session that a name means in a project. Raises RefusedError for what is no name."""
+        name, directory = naming.resolve(wanted, project, self.projects, self.known)
         known = self.known.get(name)
-        return known or SessionRecord(name=name, directory=asker.directory, created_at=time.time())
+        if known is not None:
+            return known
+        notice = await self._remark(wanted.strip(), directory)
+        return SessionRecord(name=name, directory=directory, created_at=time.time(), notice=notice)
+
+    async def _remark(self, wanted: str, directory: str) -> str:
+        """What to know of a session that is new: where an older one may be that was meant by its name, or lost."""
+        if old := naming.old_ones(wanted, directory, self.known):
+            return (
+                f'session "{wanted}" is this project\'s own. It used to mean the same session in every project: '
+                f"{naming.listed(old)}, of {old[0].directory}; spelled so it is found from everywhere"
+            )
+        if any(session.directory == directory for session in self.known.values()):
+            return ""
+        pids = {name: self._pid(session) for name, session in self.known.items()}
+        moved = await asyncio.to_thread(moving.moved_to, directory, list(self.known.values()), pids)
+        if not moved:
+            return ""
+        return (
+            f"this directory seems to be {moved[0].directory}, which is gone, under another path. Its work is in "
+            f'session {naming.listed(moved)}: session="{moved[0].name}" goes on there, nothing is taken over by itself'
+        )
+
+    def _pid(self, session: SessionRecord) -> int | None:
+        runner = self.runner_of(session)
+        process = runner.kernel.record.process if runner is not None else None
+        return process.pid if process is not None else None
 
     async def keep(self, session: SessionRecord) -> SessionRecord:
         """Commit a session that something is about to happen in; looking at one leaves no trace."""

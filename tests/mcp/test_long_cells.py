@@ -169,7 +169,7 @@ async def test_a_sub_agent_works_apart_beside_a_long_cell_of_its_own_client(desk
         gate.touch()
         ended = await session.call("kernel_output", execution_id=running.facts["execution_id"], wait=DEADLINE_S)
     assert apart.text.splitlines()[-1] == "False"
-    assert apart.facts["session"] == f"sub-agent-{era}"
+    assert apart.facts["session"] == f"{desk.project.name}/sub-agent-{era}"
     assert status.facts["state"] == "idle"
     assert "nothing is running" in stopped.text
     assert still.facts["status"] == "running", "an interrupt of one session does not reach another"

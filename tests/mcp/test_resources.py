@@ -54,7 +54,7 @@ async def test_the_notebook_of_a_foreign_session_with_an_odd_name_can_be_read(de
     odd = f"über {desk.project.name} +1"
     async with desk.client(era) as session:
         await session.run("x = 1", session=odd)
-        (notebook,) = await _read(session, f"kernel://{quote(odd, safe='')}/notebook")
+        (notebook,) = await _read(session, f"kernel://{quote(f'{desk.project.name}/{odd}', safe='')}/notebook")
         assert "x = 1" in notebook.text
 
 

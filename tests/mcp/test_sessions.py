@@ -64,17 +64,23 @@ async def test_the_project_that_claude_code_names_decides_not_the_working_direct
 
 
 @pytest.mark.parametrize("told", ["option", "variable"])
-async def test_a_named_session_is_the_same_from_every_directory(desk: Home, era: str, told: str) -> None:
-    elsewhere = desk.project / "elsewhere"
+async def test_a_session_that_a_client_is_told_is_its_projects(desk: Home, era: str, told: str) -> None:
+    elsewhere = desk.project / f"not-{desk.project.name}"
     elsewhere.mkdir()
-    arguments = ("--session", f"shared-{told}-{era}") if told == "option" else ()
-    env = {"KERNEL_SUPERVISOR_SESSION": "ignored" if told == "option" else f"shared-{told}-{era}"}
+    arguments = ("--session", "shared") if told == "option" else ()
+    env = {"KERNEL_SUPERVISOR_SESSION": "ignored" if told == "option" else "shared"}
     async with desk.client(era, *arguments, env=env) as session:
-        await session.run("x = 41")
+        ran = await session.run("x = 41")
+    async with desk.client(era, *arguments, env=env) as session:
+        again = await session.run("x")
     async with desk.client(era, *arguments, env=env, cwd=elsewhere) as session:
-        result = await session.run("x")
-    assert result.facts["session"] == f"shared-{told}-{era}"
-    assert result.text.splitlines()[-1] == "41"
+        other = await session.run("'x' in globals()")
+    spelled = ("--session", ran.facts["session"])
+    async with desk.client(era, *spelled, cwd=elsewhere) as session:
+        joined = await session.run("x")
+    assert ran.facts["session"] == again.facts["session"] == f"{desk.project.name}/shared"
+    assert other.facts["session"] == f"not-{desk.project.name}/shared"
+    assert [each.text.splitlines()[-1] for each in (again, other, joined)] == ["41", "False", "41"]
 
 
 async def test_a_session_that_a_call_names_is_apart_from_the_clients_own(desk: Home, era: str) -> None:
@@ -84,7 +90,7 @@ async def test_a_session_that_a_call_names_is_apart_from_the_clients_own(desk: H
         listed = await session.call("kernel_list_vars", session=f"apart-{era}")
         history = await session.call("kernel_history", session=f"apart-{era}")
         own = await session.run("x")
-    assert apart.facts["session"] == f"apart-{era}"
+    assert apart.facts["session"] == f"{desk.project.name}/apart-{era}"
     assert apart.text.splitlines()[-1] == "False"
     assert listed.facts["variables"] == []
     assert [entry["code"] for entry in history.facts["entries"]] == ["'x' in globals()"]

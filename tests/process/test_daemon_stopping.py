@@ -44,7 +44,10 @@ def test_list_shows_kernels_and_kill_ends_them(home: Home) -> None:
         assert second in listed.stdout
         assert str(home.project) in listed.stdout
         facts = json.loads(home.cli("list", "--json").stdout)
-        assert {each["kernel_id"]: each["session"] for each in facts["kernels"]} == {first: "project", second: "second"}
+        assert {each["kernel_id"]: each["session"] for each in facts["kernels"]} == {
+            first: "project/",
+            second: "project/second",
+        }
         pids = {each["kernel_id"]: each["pid"] for each in facts["kernels"]}
         assert {process.pid for process in home.kernels()} == set(pids.values())
         killed = home.cli("kill", first[:8])

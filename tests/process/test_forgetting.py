@@ -14,7 +14,10 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def _kept(home: Home) -> dict[str, dict[str, Any]]:
-    return {each["name"]: each for each in json.loads(home.cli("sessions", "--json").stdout)["sessions"]}
+    return {
+        each["name"].removeprefix("project/"): each
+        for each in json.loads(home.cli("sessions", "--json").stdout)["sessions"]
+    }
 
 
 def _logs(home: Home) -> set[Path]:
@@ -34,7 +37,7 @@ def test_a_session_goes_with_its_files_once_no_kernel_lives_in_it(home: Home) ->
     assert before["kept"]["at_work"]
     files = _logs(home)
     done = home.cli("forget", "old")
-    assert (done.returncode, done.stdout.startswith("session old is forgotten (")) == (0, True), done
+    assert (done.returncode, done.stdout.startswith("session project/old is forgotten (")) == (0, True), done
     assert list(_kept(home)) == ["kept"]
     left = _logs(home)
     gone = {path.name.split(".")[0] for path in files - left}
@@ -67,7 +70,7 @@ def test_old_ones_are_forgotten_together_and_those_in_use_stay(home: Home) -> No
     home.cli("kill", "one", "two")
     assert "no session is as old" in home.cli("forget", "--older-than", "1").stdout
     done = home.cli("forget", "--older-than", "0")
-    assert sorted(line.split()[1] for line in done.stdout.splitlines()) == ["one", "two"]
+    assert sorted(line.split()[1] for line in done.stdout.splitlines()) == ["project/one", "project/two"]
     assert list(_kept(home)) == ["three"]
 
 

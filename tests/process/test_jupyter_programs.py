@@ -75,7 +75,7 @@ def test_a_program_runs_a_notebook_in_a_kernel_of_ours_and_ends_it(
     assert outputs(path) == ["42", repr(str(home.project))]
     until_now(lambda: not home.kernels(), "the kernel that it started is gone")
     status = json.loads(home.cli("status", "--json").stdout)
-    (session,) = [name for name in status["sessions"] if name.startswith("run-")][-1:]
+    (session,) = [name for name in status["sessions"] if name.startswith("project/run-")][-1:]
     entries = json.loads(home.cli("history", "--session", session, "--json").stdout)["entries"]
     assert [each["code"] for each in entries] == ["import os; x = 41", "x + 1", "os.getcwd()"]
     assert home.cli("kernelspec", "uninstall", env=env).returncode == 0
@@ -88,7 +88,7 @@ def test_a_program_that_joins_a_session_leaves_its_kernel(home: Home, env: dict[
     (pid,) = [each.pid for each in home.kernels()]
     assert home.cli("kernelspec", "install", "--session", "model", env=env).returncode == 0
     path = notebook(home.project, "x += 1; x")
-    run(home, program, "supervised-session-model", env)
+    run(home, program, "supervised-session-project-model", env)
     assert outputs(path) == ["42"]
     assert [each.pid for each in home.kernels()] == [pid]
     assert home.cli("exec", "--session", "model", "x").stdout.strip() == "42"

@@ -136,7 +136,7 @@ def test_a_kernel_that_died_is_replaced_on_request_alone(home: Home) -> None:
 def test_a_kernelspec_for_a_session_joins_its_kernel(home: Home) -> None:
     value(home, "x = 41", "model")
     with jupyter(home) as server:
-        session = server.open_notebook("other.ipynb", "supervised-session-model")
+        session = server.open_notebook("other.ipynb", "supervised-session-project-model")
         with server.connected(session["kernel"]["id"]) as tab:
             assert tab.run("x + 1") == "42"
     assert over(home, "x + 1", "model")["client"] == "jane"

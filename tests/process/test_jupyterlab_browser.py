@@ -44,7 +44,7 @@ def test_the_same_session_in_jupyterlab(home: Home) -> None:
         "outputs": [],
         "execution_count": None,
     }
-    spec = {"name": "supervised-session-model", "display_name": "model", "language": "python"}
+    spec = {"name": "supervised-session-project-model", "display_name": "model", "language": "python"}
     notebook = {"cells": [cell], "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}
     (home.project / "view.ipynb").write_text(json.dumps(notebook))
     with jupyter(home, module="jupyterlab") as server:

@@ -1,43 +1,15 @@
-"""Names of sessions and kernels, and what a client is told that got an argument wrong."""
+"""Names of kernels, and what a client is told that got an argument wrong."""
 
 from __future__ import annotations
 
 import pytest
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import KernelId, SessionName, SessionRecord
+from kernel_supervisor.core.model import KernelId
 from kernel_supervisor.envelope import EnvelopeError, pack, unpack
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.registry import TOOLS
 from kernel_supervisor.sessions import naming
-
-
-def sessions(*pairs: tuple[str, str]) -> dict[SessionName, SessionRecord]:
-    return {SessionName(name): SessionRecord(name=SessionName(name), directory=directory) for name, directory in pairs}
-
-
-def test_a_directory_names_its_session() -> None:
-    assert naming.session_name("", "/home/me/analysis", {}) == "analysis"
-    assert naming.session_name("", "/home/me/analysis", sessions(("analysis", "/home/me/analysis"))) == "analysis"
-
-
-def test_two_directories_of_one_name_are_told_apart() -> None:
-    other = naming.session_name("", "/srv/analysis", sessions(("analysis", "/home/me/analysis")))
-    assert other != "analysis"
-    assert other.startswith("analysis-")
-    assert other == naming.session_name("", "/srv/analysis", sessions(("analysis", "/home/me/analysis")))
-
-
-def test_a_name_that_was_asked_for_wins() -> None:
-    assert naming.session_name("mine", "/home/me/analysis", {}) == "mine"
-    with pytest.raises(RefusedError, match="no session name"):
-        naming.session_name("a/b\n", "/x", {})
-
-
-@pytest.mark.parametrize("directory", ["/", "/home/me/ä ß", "/x/" + "y" * 200, "/x/a:b"])
-def test_every_directory_has_a_name_that_can_be_asked_for(directory: str) -> None:
-    name = naming.session_name("", directory, {})
-    assert naming.session_name(name, "/elsewhere", {}) == name
 
 
 def test_a_kernel_is_found_by_a_unique_beginning() -> None:
