@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from kernel_supervisor.client import opening
 from kernel_supervisor.envelope import RPC, SETTLED
+from kernel_supervisor.mcp import whereabouts
 from kernel_supervisor.mcp.caller import Caller
 
 log = logging.getLogger(__name__)
@@ -102,9 +103,12 @@ class Connection:
             self._send(SETTLED, {"call": call}, b"")
 
         metadata = ServerMessageMetadata(request_context=call, on_request_unanswered=settled)
-        self._inbox.send_nowait(SessionMessage(message.model_copy(update={"id": call}), metadata))
+        changes = {"id": call, "params": _understood(message.params)}
+        self._inbox.send_nowait(SessionMessage(message.model_copy(update=changes), metadata))
 
     def _translated(self, message: types.JSONRPCNotification) -> types.JSONRPCNotification:
+        if message.method == "notifications/roots/list_changed":
+            self.caller.whereabouts.changed = True
         if message.method != "notifications/cancelled" or not message.params:
             return message
         wanted = message.params.get("requestId")
@@ -118,7 +122,10 @@ class Connection:
         """An answer to a request of ours, unless it was a predecessor's request."""
         incarnation, _, number = str(message.id).rpartition("/")
         if incarnation == self._incarnation and number.isdecimal():
-            self._inbox.send_nowait(SessionMessage(message.model_copy(update={"id": int(number)})))
+            changes: dict[str, Any] = {"id": int(number)}
+            if isinstance(message, types.JSONRPCResponse):
+                changes["result"] = whereabouts.understood(message.result)
+            self._inbox.send_nowait(SessionMessage(message.model_copy(update=changes)))
 
     async def _deliver(self) -> None:
         async for item in self._outbox:
@@ -181,11 +188,20 @@ class Connection:
         """Let go of its calls without answering them: who comes back sends them again."""
         self._open = False
         self._unsubscribe()
-        for task in self._tasks:
+        tasks = [*self._tasks, *filter(None, [self.caller.whereabouts.asking])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for stream in (self._inbox, self._read, self._write, self._outbox):
             stream.close()
+
+
+def _understood(params: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The parameters of a request, with roots that are answered along with it as the SDK takes them."""
+    given = (params or {}).get("inputResponses")
+    if not isinstance(given, dict):
+        return params
+    return {**(params or {}), "inputResponses": {key: whereabouts.understood(value) for key, value in given.items()}}
 
 
 def _encoded(message: types.JSONRPCMessage) -> bytes:

@@ -19,6 +19,14 @@ class Whereabouts:
 
     settled: bool = False
     """Whether it is decided."""
+    cwd: str = ""
+    """Its working directory, before anything else was decided."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while it is being decided: calls that come together are for one project."""
+    asking: asyncio.Task[list[str] | None] | None = None
+    """The question for its roots that is under way."""
+    changed: bool = False
+    """Whether it said that its roots have changed."""
     above: bool = False
     """Whether a command line works in a project above its working directory."""
 

@@ -88,7 +88,8 @@ async def _call_tool(
             raise RefusedError(_unknown_tool(params.name))
         arguments = parse(tool.model, params.name, params.arguments)
         call = replace(_call(ctx), params=params)
-        whereabouts.above(caller)
+        if (question := await whereabouts.settle(call)) is not None:
+            return question
         work = tool.run(call, arguments)
         answer = call.with_notices(await (work if tool.waits else _carried_through(work)))
     except SupervisorError as error:
@@ -121,9 +122,11 @@ def _call(ctx: Context) -> Call:
 
 
 async def _placed(ctx: Context) -> Call:
+    """The call of what is no tool: since 2026-07-28 only tools ask for roots."""
     await ctx.lifespan_context.ready.wait()
-    whereabouts.above(ctx.lifespan_context)
-    return _call(ctx)
+    call = _call(ctx)
+    await whereabouts.settle(call)
+    return call
 
 
 def _unknown_tool(name: str) -> str:

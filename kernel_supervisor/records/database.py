@@ -348,6 +348,13 @@ class Database:
                 "the record of this call is damaged, so whether it was done is not known; kernel_history may tell"
             ) from error
 
+    async def note_call(self, call_key: str, client_id: str, what: str, intent: dict[str, Any]) -> None:
+        """Commit what was decided, in place of what was before."""
+        values = (call_key, client_id, what, json.dumps(intent), time.time())
+        await self._write(
+            "INSERT OR REPLACE INTO calls (call_key, client_id, tool, intent, at) VALUES (?, ?, ?, ?, ?)", values
+        )
+
     async def forget_calls(self, older_than_s: float) -> None:
         """Drop answers that nobody can ask for any more."""
         await self._write("DELETE FROM calls WHERE at < ?", (time.time() - older_than_s,))
