@@ -77,11 +77,11 @@ async def _place(ctx: Context, params: SessionParams) -> dict[str, Any]:
     """What to know of the session that a command line is about to work in, before it does."""
     caller = ctx.lifespan_context
     session = await caller.supervisor.sessions.of(caller.asker, params.session)
-    own = caller.whereabouts.above and session.directory == caller.asker.directory
+    spelled = "/" in (params.session or caller.asker.session)
     return {
         "session": session.name,
         "directory": session.directory,
-        "above": own,
+        "above": caller.whereabouts.above and not spelled,
         "notice": "" if session.name in caller.supervisor.sessions.known else session.notice,
     }
 

@@ -161,10 +161,10 @@ async def _stays(call: Call, directory: str) -> bool:
     present = await sessions.of(caller.asker)
     if await sessions.kernel_record(present) is None:
         return False
-    there = sessions.projects.folder(directory)
+    there = await sessions.of(replace(caller.asker, directory=directory))
     caller.notices.append(
         f"the client's root is {directory} now; it goes on in session {present.name} of {present.directory}, which has "
-        f'a kernel. session="{there}/" works in the new one'
+        f'a kernel. session="{there.name}" works in the new one'
     )
     return True
 

@@ -63,7 +63,7 @@ async def forget(supervisor: Supervisor, name: SessionName) -> int:
             raise RefusedError(f"session {name} cannot be forgotten: {why}")
         # From here to the deletion there is no await: an execution that comes now is committed behind it, and stays.
         doomed = [_doom(path) for path in files if Path(path).parent == Path(supervisor.paths.logs)]
-        del supervisor.sessions.known[name]
+        supervisor.sessions.forget(name)
         await supervisor.records.forget_session(name)
     return await asyncio.to_thread(_remove, list(filter(None, doomed)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kernel_supervisor.core import names
@@ -15,7 +15,7 @@ _LISTED = 8
 
 @dataclass(slots=True)
 class Projects:
-    """What the projects that were seen are called: those on record, and those that somebody works in now."""
+    """What projects are called: those on record, and those that somebody works in now."""
 
     _folders: dict[str, str] = field(default_factory=dict)
     _reserved: set[str] = field(default_factory=set)
@@ -32,6 +32,11 @@ class Projects:
             taken = {*self._folders.values(), *self._reserved}
             self._folders[directory] = names.apart(names.base(directory), directory, taken)
         return self._folders[directory]
+
+    def release(self, used: Collection[str], sessions: Iterable[SessionRecord]) -> None:
+        """Forget what directories are called that are not `used`, and the old words of sessions that are no more."""
+        self._folders = {directory: folder for directory, folder in self._folders.items() if directory in used}
+        self._reserved = {session.old_name for session in sessions if session.old_name}
 
     def directory(self, folder: str) -> str | None:
         """Where the project of that name is."""

@@ -35,6 +35,8 @@ class Sessions:
         self.locks: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a session gets another kernel."""
         self._at_work: defaultdict[SessionName, set[str]] = defaultdict(set)
+        self._seen: defaultdict[str, set[str]] = defaultdict(set)
+        """By client, the directories of the projects that it asked for."""
 
     async def open(self) -> None:
         """Take in what is on record."""
@@ -47,6 +49,7 @@ class Sessions:
 
         What its client has to know of one that is new is its notice. Raises RefusedError for what is no name.
         """
+        self._seen[asker.client_id].add(asker.directory)
         return await self.named(asker.directory, wanted or asker.session)
 
     async def named(self, project: str, wanted: str) -> SessionRecord:
@@ -97,6 +100,17 @@ class Sessions:
         """A client is gone."""
         for clients in self._at_work.values():
             clients.discard(client_id)
+        self._seen.pop(client_id, None)
+        self._release()
+
+    def forget(self, name: SessionName) -> None:
+        """A session is no more."""
+        del self.known[name]
+        self._release()
+
+    def _release(self) -> None:
+        used = {session.directory for session in self.known.values()}.union(*self._seen.values())
+        self.projects.release(used, self.known.values())
 
     async def change(self, name: SessionName, **changes: Any) -> SessionRecord:
         """Commit a change of some fields of a session; what others change meanwhile stays."""

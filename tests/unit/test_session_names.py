@@ -60,6 +60,15 @@ def test_two_directories_of_one_name_are_told_apart_and_stay_so() -> None:
     assert alone.folder(OTHER_A) == other[:-1], "also once the first one is forgotten"
 
 
+def test_a_directory_that_nobody_works_in_any_more_keeps_no_name_from_others() -> None:
+    projects, _ = known()
+    assert projects.folder(A) == "analysis"
+    assert projects.folder(OTHER_A) != "analysis"
+    projects.release([OTHER_A], [])
+    assert projects.folder(OTHER_A) != "analysis", "it was told its name"
+    assert projects.folder("/third/analysis") == "analysis"
+
+
 @pytest.mark.parametrize(
     "wrong", ["a/b", "a/b/c", "/home/me/analysis", "/b", "a/", "analysis/b\nc", "x" * 81, "a:b", "..\0"]
 )

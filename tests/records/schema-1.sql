@@ -1,0 +1,28 @@
+-- The records as versions before projects wrote them, with the sessions of five projects and what was run in them.
+CREATE TABLE sessions (
+    name TEXT PRIMARY KEY, directory TEXT NOT NULL, kernel_id TEXT, previous_kernel_id TEXT,
+    created_at REAL NOT NULL, notebooks TEXT NOT NULL, autosave TEXT NOT NULL, notice TEXT NOT NULL,
+    loaded TEXT NOT NULL);
+CREATE TABLE kernels (
+    id TEXT PRIMARY KEY, session TEXT NOT NULL, record TEXT NOT NULL, ended INTEGER NOT NULL);
+CREATE TABLE executions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, call_key TEXT UNIQUE, session TEXT NOT NULL, kernel_id TEXT,
+    generation INTEGER NOT NULL, msg_id TEXT, kind TEXT NOT NULL, source TEXT NOT NULL,
+    status TEXT NOT NULL, execution_count INTEGER, client TEXT NOT NULL, queued_at REAL NOT NULL,
+    started_at REAL, finished_at REAL, log TEXT, log_start INTEGER, log_end INTEGER, reason TEXT NOT NULL,
+    replaces INTEGER, place INTEGER NOT NULL);
+CREATE INDEX executions_of_session ON executions (session, place);
+CREATE INDEX executions_that_replace ON executions (session, replaces) WHERE replaces IS NOT NULL;
+CREATE INDEX executions_by_msg_id ON executions (msg_id);
+CREATE INDEX executions_unsettled ON executions (status) WHERE status IN ('queued', 'running');
+CREATE TABLE calls (
+    call_key TEXT PRIMARY KEY, client_id TEXT NOT NULL, tool TEXT NOT NULL, intent TEXT NOT NULL,
+    at REAL NOT NULL);
+INSERT INTO sessions VALUES ('analysis', 'ROOT/one/analysis', NULL, NULL, 1.0, '{}', '', '', '');
+INSERT INTO sessions VALUES ('analysis-CRC', 'ROOT/two/analysis', NULL, NULL, 2.0, '{}', '', '', '');
+INSERT INTO sessions VALUES ('explore', 'ROOT/one/analysis', NULL, NULL, 3.0, '{}', '', '', '');
+INSERT INTO sessions VALUES ('x.ipynb', 'ROOT/billing', NULL, NULL, 4.0, '{}', '', '', '');
+INSERT INTO sessions VALUES ('moved', 'ROOT/gone/moved', NULL, NULL, 5.0, '{"ROOT/gone/moved/report.ipynb": "f"}', '', '', '');
+INSERT INTO executions (session, generation, kind, source, status, client, queued_at, reason, place)
+SELECT name, 0, 'note', 'of ' || name, 'ok', 'claude-code', created_at, '', 1 FROM sessions;
+PRAGMA user_version = 1;
