@@ -76,7 +76,7 @@ async def _show(session: str, directory: str) -> None:
     async with connected(session, directory) as agent:
         await _come_back(agent, kernel)
         await _save(agent, session, directory)
-    _part(session)
+    _part(shlex.quote(kernel["session"]))
 
 
 def _start_daemon() -> None:

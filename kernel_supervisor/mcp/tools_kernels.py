@@ -293,6 +293,11 @@ async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
     """Every living kernel: ours, and those of Jupyter."""
     session = await call.session(args.session)
     supervisor, known = call.supervisor.kernels, call.supervisor.sessions.known
+
+    def place(record: KernelRecord) -> dict[str, Any]:
+        old_name = known[record.session].old_name if record.session in known else ""
+        return {"session": record.session, "old_name": old_name, "current": record.id == session.kernel_id}
+
     await supervisor.adoption.tried(patience_s=_LIST_S)
     runners = list(supervisor.runners.values())
     overview = await foreign.find(call.caller.asker.surroundings.env, supervisor.servers)
@@ -302,12 +307,10 @@ async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
         record = runner.kernel.record
         theirs = found.pop(record.server_kernel, None) or _behind(record.connection_file, found)
         facts = await _kernel_facts(runner)
-        old_name = known[record.session].old_name if record.session in known else ""
-        facts |= {"session": record.session, "old_name": old_name, "current": record.id == session.kernel_id}
-        kernels.append({**facts, "notebook": theirs.path if theirs is not None else ""})
+        kernels.append({**facts, **place(record), "notebook": theirs.path if theirs is not None else ""})
     for record in supervisor.adoption.records:
         facts = await _facts_of(record) | {"state": "unreachable", "trouble": supervisor.adoption.why(record.id)}
-        kernels.append({**facts, "session": record.session, "current": record.id == session.kernel_id, "notebook": ""})
+        kernels.append({**facts, **place(record), "notebook": ""})
     rows = [_running_row(each) for each in kernels]
     rows += [["", each.id, each.path or each.spec, _where(each), each.state, "", ""] for each in found.values()]
     head = ["", "kernel", "name", "session", "state", "memory", "last used"]
