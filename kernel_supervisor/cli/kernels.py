@@ -108,6 +108,7 @@ def console(command: Command) -> int:
     if command.options.kernel:
         connection_file = command.find_kernel(command.options.kernel)["connection_file"]
     else:
+        command.say_where()
         facts = command.tool("kernel_status")[1]
         if "connection_file" not in facts:
             print("this directory's session has no kernel yet; `kernel-supervisor exec` starts one", file=sys.stderr)

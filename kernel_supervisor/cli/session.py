@@ -39,7 +39,7 @@ class Command:
         self.options = options
         self.paths = find()
         self._connection: Connection | None = None
-        self._said_where = not getattr(options, "works_in_session", False) or options.json
+        self._is_told_where = not getattr(options, "works_in_session", False) or options.json
 
     def connection(self, *, start: bool = False) -> Connection:
         """The connection to the daemon, which is started if `start` says so. Raises NoDaemonError."""
@@ -55,7 +55,8 @@ class Command:
 
     def tool(self, name: str, *, start: bool = False, deadline_s: float | None = _QUICK_S, **arguments: Any) -> Any:
         """A tool's text and facts. Raises CallError."""
-        self._say_where(start=start)
+        if not self._is_told_where:
+            self.say_where(start=start)
         return self.connection(start=start).call_tool(name, arguments, deadline_s=deadline_s)
 
     def long_tool(self, name: str, **arguments: Any) -> Any:
@@ -67,15 +68,14 @@ class Command:
                 said[0] = words
                 print(words, file=sys.stderr, flush=True)
 
-        self._say_where(start=True)
+        if not self._is_told_where:
+            self.say_where(start=True)
         return self.connection(start=True).call_tool(name, arguments, on_progress=show)
 
-    def _say_where(self, *, start: bool) -> None:
-        """Say on standard error what is not to be expected of the session that is about to be worked in, once."""
-        if self._said_where:
-            return
-        self._said_where = True
-        place = self.ask("supervisor/place", start=start, session=self.options.session)
+    def say_where(self, *, start: bool = False) -> None:
+        """Say on standard error what is not to be expected of the session that is about to be worked in."""
+        self._is_told_where = True
+        place = self.ask("supervisor/place", start=start, session=getattr(self.options, "session", ""))
         if place.get("above"):
             print(f"kernel-supervisor: in session {place['session']} of {place['directory']}", file=sys.stderr)
         if place.get("notice"):

@@ -158,13 +158,14 @@ async def _decide(call: Call, roots: list[str] | None) -> None:
 async def _stays(call: Call, directory: str) -> bool:
     """Whether the client goes on where it was, which is said, because there is a kernel with its variables."""
     caller, sessions = call.caller, call.supervisor.sessions
-    present = await sessions.of(caller.asker)
-    if await sessions.kernel_record(present) is None:
+    present = [await sessions.of(caller.asker), *sessions.worked_in(caller.asker.client_id)]
+    with_kernels = {each.name for each in present if each.kernel_id is not None}
+    if not with_kernels:
         return False
     there = await sessions.of(replace(caller.asker, directory=directory))
     caller.notices.append(
-        f"the client's root is {directory} now; it goes on in session {present.name} of {present.directory}, which has "
-        f'a kernel. session="{there.name}" works in the new one'
+        f"the client's root is {directory} now; it goes on in {caller.asker.directory}, because of the kernel of "
+        f'session {", ".join(sorted(with_kernels))}. session="{there.name}" works in the new one'
     )
     return True
 

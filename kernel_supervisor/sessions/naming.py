@@ -55,14 +55,16 @@ def resolve(
     if "/" in wanted:
         return _spelled(wanted, directory, projects)
     folder = projects.folder(directory)
-    word = names.word(wanted) if wanted else ""
+    if not wanted:
+        return names.spelled(folder), directory
+    word = names.word(wanted)
     if word is None:
         raise RefusedError(f"{wanted!r} is no session name: use letters, digits, spaces and . _ - @ +, 80 at most")
-    own = [each for each in sessions.values() if each.directory == directory]
-    known = [each.name for each in own if each.word == word] or [each.name for each in own if each.old_name == word]
-    if known:
-        return known[0], directory
-    return names.spelled(folder, "" if word == folder else word), directory
+    name = names.spelled(folder, word)
+    if name not in sessions:
+        own = [each.name for each in sessions.values() if each.directory == directory and each.old_name == word]
+        name = own[0] if own else names.spelled(folder) if word == folder else name
+    return name, directory
 
 
 def _spelled(wanted: str, directory: str, projects: Projects) -> tuple[SessionName, str]:
@@ -85,8 +87,8 @@ def meant(wanted: str, directory: str, sessions: Mapping[SessionName, SessionRec
 
     A plain word means this project's, else the only one of that name. Raises RefusedError where there are several.
     """
-    if SessionName(wanted) in sessions:
-        return sessions[SessionName(wanted)]
+    if SessionName(wanted) in sessions or not wanted:
+        return sessions.get(SessionName(wanted))
     found = [each for each in sessions.values() if _is_called(each, wanted)]
     own = [each for each in found if each.directory == directory]
     own = [each for each in own if each.word == wanted] or own

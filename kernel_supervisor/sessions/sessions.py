@@ -96,6 +96,12 @@ class Sessions:
         self._at_work[session].add(client_id)
         return len(self._at_work[session]) - 1
 
+    def worked_in(self, client_id: str) -> list[SessionRecord]:
+        """The sessions that a client worked in since this daemon knows it."""
+        return [
+            self.known[name] for name, clients in self._at_work.items() if client_id in clients and name in self.known
+        ]
+
     def goodbye(self, client_id: str) -> None:
         """A client is gone."""
         for clients in self._at_work.values():

@@ -51,7 +51,8 @@ def test_the_same_session_in_jupyterlab(home: Home) -> None:
         with chromium(CHROMIUM, f"{server.url}lab/tree/view.ipynb?token={server.token}") as page:
             page.until(f"{there(CELL)}?.innerText === 'x'", "the notebook is open")
             page.until(
-                there(".jp-KernelName") + "?.innerText.includes('session model')", "the session's kernel is there"
+                there(".jp-KernelName") + "?.innerText.includes('session project/model')",
+                "the session's kernel is there",
             )
             page.until(there(".jp-Notebook-ExecutionIndicator[data-status=idle]") + " !== null", "it is idle")
             page.click(CELL)

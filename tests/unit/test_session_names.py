@@ -37,6 +37,18 @@ def test_a_word_is_a_session_of_the_project_and_nothing_is_its_own() -> None:
     assert naming.resolve("analysis", A, projects, sessions) == ("analysis/", A), "called by its folder"
 
 
+def test_a_project_that_has_only_other_sessions_gets_its_own_one() -> None:
+    projects, sessions = known(record("analysis/explore", A), record("analysis/x", A, "x"))
+    assert naming.resolve("", A, projects, sessions) == ("analysis/", A)
+    assert naming.resolve("analysis", A, projects, sessions) == ("analysis/", A)
+
+
+def test_a_session_that_is_called_as_its_folder_is_meant_where_it_is_there() -> None:
+    projects, sessions = known(record("analysis/", A), record("analysis/analysis", A))
+    assert naming.resolve("analysis", A, projects, sessions) == ("analysis/analysis", A)
+    assert naming.resolve("", A, projects, sessions) == ("analysis/", A)
+
+
 def test_a_spelled_name_is_the_same_session_from_everywhere() -> None:
     projects, sessions = known(record("analysis/", A), record("analysis/explore", A))
     for name in sessions:
@@ -102,6 +114,7 @@ def test_a_word_means_this_projects_else_the_only_one_else_it_is_refused_with_al
     assert naming.meant("explore", B, one) == explore
     assert naming.meant("analysis", B, one) == one[SessionName("analysis/")]
     assert naming.meant("nothing", B, one) is None
+    assert naming.meant("", A, one) is None
     assert "did you mean" in naming.missing("explor", one)
     _, two = known(explore, record("analysis-12345678/explore", OTHER_A))
     assert naming.meant("explore", A, two) == explore
