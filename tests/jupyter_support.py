@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -117,8 +118,9 @@ def jupyter(home: Home, *arguments: str, module: str = "jupyter_server", kernels
     printed = home.cli("jupyterlab", "--print")
     assert printed.returncode == 0, printed.stderr
     words = shlex.split(printed.stdout)
-    command = words[words.index("-m") - 1 :]
-    variables = dict(word.split("=", 1) for word in words[1 : words.index(command[0])])
+    start = words.index(sys.executable)
+    variables = dict(word.split("=", 1) for word in words[1:start])
+    command = [module if word == "jupyterlab" else word for word in words[start:]]
     with tempfile.TemporaryDirectory(prefix="jupyter-", dir=home.path.parent) as place:
         own = {f"JUPYTER_{name}_DIR": f"{place}/{name.lower()}" for name in ("RUNTIME", "DATA", "CONFIG")}
         if module == "jupyter_server":
@@ -127,7 +129,7 @@ def jupyter(home: Home, *arguments: str, module: str = "jupyter_server", kernels
         log = open(Path(place, "log"), "wb")  # noqa: SIM115 - the `with` below closes it
         with log:
             process = subprocess.Popen(
-                [command[0], "-m", module, *command[3:], *more, *arguments],
+                [*command, *more, *arguments],
                 env={**home.env, **own, **(variables if kernelspecs else {})},
                 cwd=home.project,
                 stdout=log,
