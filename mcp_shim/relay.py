@@ -122,6 +122,7 @@ class Relay:
                 self._answer(frame.header.get("answers"), frame.body)
             elif frame.kind == WELCOME and not self._welcomed:
                 self._known = [frame.header.get("pid", 0), frame.header.get("start", 0)]
+                self._starter.served()
                 self._welcome()
             elif frame.kind == SETTLED:
                 self._unanswered.pop(frame.header.get("call", 0), None)

@@ -23,9 +23,10 @@ _SERVICE_S = 5.0
 """How long a service manager has, before a daemon is started without it: its unit may name what is gone."""
 _RESTART_S = 10.0
 """How long another daemon may hold the lock and be bound to nothing, before another attempt is made."""
-_FAILURES, _PAUSE_S = 3, 0.25
-"""How many daemons in a row may end before they serve, or with an error soon after; and the pause behind each.
-One that ended without a word was killed."""
+_FAILURES, _PAUSE_S = 8, 0.25
+"""How many daemons in a row may end before they answer, without a word (they were killed), and the growing pause."""
+_CRASHES = 3
+"""How many in a row may end with an error soon after they answered."""
 _STEADY_S = 30.0
 """A daemon that lived for so long failed at something else than its start."""
 _NOT_STARTED = 127
@@ -56,7 +57,7 @@ class Starter:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._attempt: _Attempt | None = None
-        self._failures = 0
+        self._failures = self._crashes = 0
         self._service = True
         self._next_at = 0.0
 
@@ -67,9 +68,6 @@ class Starter:
         """
         now = time.monotonic()
         if listening(self._paths):
-            self._service = True
-            if self._attempt is not None:
-                self._attempt.up = True
             return True
         try:
             if self._attempt is not None and self._attempt.ended(now):
@@ -81,10 +79,16 @@ class Starter:
             raise
         return False
 
+    def served(self) -> None:
+        """A daemon has answered: what was started is of use."""
+        self._failures, self._service = 0, True
+        if self._attempt is not None:
+            self._attempt.up = True
+
     def close(self) -> None:
         """Forget what was tried. What was started lives on."""
         self._drop(0.0)
-        self._failures = 0
+        self._failures = self._crashes = 0
         self._service = True
 
     def _begin(self, now: float) -> None:
@@ -107,12 +111,16 @@ class Starter:
         words = aftermath.words(self._paths, attempt.size)
         if attempt.by_service:
             self._service = attempt.up
-        elif now - attempt.began > _STEADY_S or (attempt.up and not words):  # it served, and was killed
-            self._failures = 0
-        else:
+        elif not attempt.up:
             self._failures += 1
-            if self._failures >= _FAILURES or (words and not attempt.up):
+            if words or self._failures >= _FAILURES:
                 raise StartError(aftermath.told(self._paths, _command(), words))
+        elif words and now - attempt.began < _STEADY_S:
+            self._crashes += 1
+            if self._crashes >= _CRASHES:
+                raise StartError(aftermath.told(self._paths, _command(), words))
+        else:  # it served, and was killed
+            self._crashes = 0
         self._drop(now + _PAUSE_S * self._failures)
 
     def _drop(self, next_at: float) -> None:
@@ -128,7 +136,7 @@ class _Attempt:
 
     def __init__(self, began: float, size: int, lifeline: int) -> None:
         self.began, self.size, self.lifeline = began, size, lifeline
-        self.up = False  # a daemon was seen to listen since
+        self.up = False  # a daemon has answered since
 
     @property
     def by_service(self) -> bool:

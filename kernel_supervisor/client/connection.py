@@ -80,10 +80,11 @@ class Connection:
             frame = self._wire.receive()
             if frame is not None and frame.kind == WELCOME:
                 self.pid = int(frame.header["pid"])
+                self._starter.served()
                 return True
             if self._wire.lost():
                 break
-        self.close()
+        self._leave()
         return False
 
     def request(
@@ -183,6 +184,9 @@ class Connection:
     def close(self) -> None:
         """Say goodbye."""
         self._starter.close()
+        self._leave()
+
+    def _leave(self) -> None:
         if self._wire is not None:
             self._wire.send(BYE, {})
             self._wire.close(_GOODBYE_MS)

@@ -178,9 +178,9 @@ class Daemon:
         supervisor.records.watchers.append(changes.take)
         router.server.set_result((modules["mcp.server"].build(changes), changes.bus))
         log.info("daemon %s, pid %s, in %s", __version__, os.getpid(), self._paths.state)
+        await supervisor.open()  # first: a daemon that cannot work is better not reached at all
         serving = asyncio.create_task(router.serve(), name="frames")
         try:
-            await supervisor.open()
             self._autosave = modules["sessions.autosave"].Autosave(supervisor)
             self._autosave.open()
             router.ready.set()
