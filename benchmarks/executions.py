@@ -31,7 +31,7 @@ from kernel_supervisor.client import autostart
 from kernel_supervisor.client.connection import Connection
 from kernel_supervisor.paths import HOME_VARIABLE, Paths
 
-_RECORDER = Path(kernel_supervisor.__file__).parent / "kernels" / "recorder.py"
+_RECORDER = Path(kernel_supervisor.__file__).parent / "inside" / "recorder.py"
 _SHIM = ["-m", "mcp_shim"]
 _WORK = {
     "1+1": "1+1",

@@ -80,7 +80,7 @@ class Shadows:
     def run_outside_kernels(self) -> list[str]:
         """What was run in another process than a kernel, by which command."""
         lines = self.marker.read_text().splitlines() if self.marker.exists() else []
-        return [line for line in lines if "kernels/recorder.py" not in line]
+        return [line for line in lines if "inside/recorder.py" not in line]
 
 
 def registered(home: Home) -> list[str]:

@@ -18,12 +18,13 @@ import zmq
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord, ProcessIdentity
+from kernel_supervisor.inside import source
+from kernel_supervisor.inside.lookup import INSPECT, VARIABLES
+from kernel_supervisor.inside.place import PLACE
 from kernel_supervisor.kernels import postmortem, server
 from kernel_supervisor.kernels.channels import Channel, Channels, JupyterMessage, OnMessage, watch
 from kernel_supervisor.kernels.hindrances import searched_first
 from kernel_supervisor.kernels.launch import Surroundings, launch, remove_connection, stage, why_it_failed
-from kernel_supervisor.kernels.lookup import INSPECT, VARIABLES
-from kernel_supervisor.kernels.place import PLACE
 from kernel_supervisor.kernels.process import Process, identify
 from kernel_supervisor.kernels.provisioned import Provisioned
 from kernel_supervisor.kernels.server import FindServer
@@ -381,9 +382,9 @@ class Kernel:
 
 def _lesson(name: str) -> str:
     """An expression that installs one of our modules in a kernel; its value is None."""
-    source = Path(__file__).with_name(f"{name}.py").read_text()
+    text = source(name).read_text()
     return (
-        f"(lambda ns: (exec(compile({source!r}, '<kernel-supervisor>', 'exec'), ns), "
+        f"(lambda ns: (exec(compile({text!r}, '<kernel-supervisor>', 'exec'), ns), "
         f"ns['install'](get_ipython().kernel)) and None)({{'__name__': '_kernel_supervisor_{name}'}})"
     )
 

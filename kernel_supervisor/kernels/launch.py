@@ -15,11 +15,12 @@ from jupyter_client.manager import AsyncKernelManager
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.inside import source
 from kernel_supervisor.kernels.hindrances import in_the_way, searched_first
 from kernel_supervisor.kernels.process import Process, identify
 from kernel_supervisor.paths import open_regular
 
-RECORDER = str(Path(__file__).with_name("recorder.py"))
+RECORDER = str(source("recorder"))
 RECORD_LIMIT_VARIABLE = "KERNEL_SUPERVISOR_RECORD_LIMIT"
 RECORD_LIMIT = 64 << 20
 """Bytes that the recorder keeps of one execution's outputs, where the client's environment sets nothing else."""

@@ -1,6 +1,6 @@
 """The message log: what a kernel sent, one line per message, written by the kernel and its forks.
 
-The format, which `kernels/recorder.py` writes too (it must stand alone):
+The format, which `inside/recorder.py` writes too (it must stand alone):
 
     "\n" CRC32 " " PAYLOAD "\n"
 

@@ -7,8 +7,8 @@ import secrets
 from pathlib import Path
 
 from kernel_supervisor.core.model import Execution, KernelRecord, Mark, MessageId, Question
+from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.kernels.channels import Channel, JupyterMessage
-from kernel_supervisor.kernels.questions import OVER
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_supervisor.core.model import Execution, Message, Question
-from kernel_supervisor.kernels.questions import OVER
+from kernel_supervisor.inside.questions import OVER
 
 _LIVE_LIMIT = 8 << 20
 

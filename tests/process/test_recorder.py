@@ -22,7 +22,7 @@ from kernel_supervisor.records import messagelog
 from tests.support import until_now
 
 pytestmark = pytest.mark.timeout(300)
-RECORDER = Path(messagelog.__file__).parents[1] / "kernels" / "recorder.py"
+RECORDER = Path(messagelog.__file__).parents[1] / "inside" / "recorder.py"
 VERSIONS = ("ipykernel==6.29.5", "ipykernel==6.31.0", "ipykernel==7.0.1", "ipykernel==7.4.0")
 
 

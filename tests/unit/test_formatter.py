@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from kernel_supervisor.kernels import formatter
-from kernel_supervisor.kernels.summaries import bundle_summary, summary
-from kernel_supervisor.kernels.summaries.plain import LIMIT, bounded
+from kernel_supervisor.inside import formatter
+from kernel_supervisor.inside.summaries import bundle_summary, summary
+from kernel_supervisor.inside.summaries.plain import LIMIT, bounded
 
 Bundle = tuple[dict[str, Any], dict[str, Any]]
 LONG = "x" * (LIMIT + 1)
