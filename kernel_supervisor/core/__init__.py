@@ -1,1 +1,1 @@
-"""Decisions: pure and synchronous. No asyncio, zmq, os or time is imported below this package."""
+"""Values and decisions that every room shares: pure and synchronous. No asyncio, zmq, os or time is imported here."""

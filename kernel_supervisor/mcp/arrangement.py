@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from kernel_supervisor.core.limits import Selection, cut, line_count, select, share
 from kernel_supervisor.core.model import ExecutionId
-from kernel_supervisor.core.transcript import Section
 from kernel_supervisor.mcp.images import Image, Note
 from kernel_supervisor.mcp.view import Reading
+from kernel_supervisor.outputs.limits import Selection, cut, line_count, select, share
+from kernel_supervisor.outputs.transcript import Section
 
 _SECTIONS = 24
 """With more sections than this, each would get too little to be read: neighbours are taken together."""

@@ -19,10 +19,10 @@ from pydantic import ValidationError
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, Question
-from kernel_supervisor.core.terminal import plain
 from kernel_supervisor.inside.questions import END_OF_FILE
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call
 from kernel_supervisor.mcp.content import Reading
+from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.sessions import answering
 from kernel_supervisor.sessions.ticket import Ticket
 

@@ -16,14 +16,14 @@ from typing import Any
 
 from mcp_types import ImageContent, TextContent
 
-from kernel_supervisor.core.limits import line_count
-from kernel_supervisor.core.outputs import Folded
-from kernel_supervisor.core.terminal import plain
-from kernel_supervisor.core.transcript import Section, transcribe
 from kernel_supervisor.mcp import arrangement
 from kernel_supervisor.mcp.images import Image, Note, prepare_all
 from kernel_supervisor.mcp.view import Content, Draft, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.wording import execution_count, footer, header, status
+from kernel_supervisor.outputs.folding import Folded
+from kernel_supervisor.outputs.limits import line_count
+from kernel_supervisor.outputs.terminal import plain
+from kernel_supervisor.outputs.transcript import Section, transcribe
 
 __all__ = [
     "META_KEY",

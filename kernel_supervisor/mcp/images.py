@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from kernel_supervisor.core.markup import size
-from kernel_supervisor.core.transcript import Picture
+from kernel_supervisor.outputs.markup import size
+from kernel_supervisor.outputs.transcript import Picture
 
 LONG_EDGE = 1568
 """Pixels; a longer image is scaled down by the model's own reader anyway."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from kernel_supervisor.core.model import Execution
-from kernel_supervisor.core.terminal import plain
 from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import Answer, Call
+from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.sessions.runner import Runner
 
 _BRIEFLY_S, _SIGN_S = 0.3, 0.9

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.terminal import plain
 from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.tables import first_line, size, span, table, when
+from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.sessions.runner import Runner
 
 LOOKUP_S, BUSY_LOOKUP_S = 3.0, 5.0

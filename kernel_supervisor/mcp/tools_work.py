@@ -7,7 +7,6 @@ from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, SessionRecord
-from kernel_supervisor.core.terminal import plain
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import asking, tasks
 from kernel_supervisor.mcp.call import Answer, Call, needed
@@ -15,6 +14,7 @@ from kernel_supervisor.mcp.content import Reading
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import first_line, table, when
 from kernel_supervisor.mcp.wording import BORROWED
+from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.sessions import answering
 from kernel_supervisor.sessions.placing import displaced
 from kernel_supervisor.sessions.ticket import Ticket

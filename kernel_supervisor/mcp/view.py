@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from mcp_types import ImageContent, TextContent
 
 from kernel_supervisor.core.model import Execution, ExecutionId, Question
-from kernel_supervisor.core.outputs import Folded
-from kernel_supervisor.core.transcript import Picture, Section
+from kernel_supervisor.outputs.folding import Folded
+from kernel_supervisor.outputs.transcript import Picture, Section
 
 MAX_CHARS = 12_000
 """Codex cuts a longer text in its middle."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kernel_supervisor.core.markup import shorten_data
 from kernel_supervisor.core.model import ExecutionId, Question
-from kernel_supervisor.core.terminal import plain
-from kernel_supervisor.core.tracebacks import folds
 from kernel_supervisor.mcp.view import Draft, ResultView
+from kernel_supervisor.outputs.markup import shorten_data
+from kernel_supervisor.outputs.terminal import plain
+from kernel_supervisor.outputs.tracebacks import folds
 
 BORROWED = (
     "That environment has no ipykernel: the kernel borrows one, and the environment itself is untouched "

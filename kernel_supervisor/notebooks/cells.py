@@ -9,11 +9,11 @@ from itertools import groupby, islice
 from typing import Any
 
 from kernel_supervisor.core.model import Execution, Mark, Message
-from kernel_supervisor.core.outputs import Output, display_id_of, outputs_of, stream_of
 from kernel_supervisor.notebooks.history import Entry
 from kernel_supervisor.notebooks.jsonstream import Lines
 from kernel_supervisor.notebooks.survey import CellSurvey, Survey
 from kernel_supervisor.notebooks.terminal import Terminal
+from kernel_supervisor.outputs.folding import Output, display_id_of, outputs_of, stream_of
 
 Cell = dict[str, Any]
 

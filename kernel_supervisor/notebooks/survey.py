@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_supervisor.core.model import Mark, Message
-from kernel_supervisor.core.outputs import display_id_of, outputs_of
 from kernel_supervisor.notebooks.history import LOADED_CELL, Entry
+from kernel_supervisor.outputs.folding import display_id_of, outputs_of
 
 Bundle = tuple[dict[str, Any], dict[str, Any]]
 """What a display shows: data by mime type, and its metadata."""

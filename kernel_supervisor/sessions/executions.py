@@ -21,7 +21,7 @@ from kernel_supervisor.core.model import (
     SessionName,
     SessionRecord,
 )
-from kernel_supervisor.core.outputs import Folded
+from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.sessions import reading
 from kernel_supervisor.sessions.asker import Asker

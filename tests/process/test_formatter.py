@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from kernel_supervisor.core.outputs import fold
-from kernel_supervisor.core.tracebacks import explain
+from kernel_supervisor.outputs.folding import fold
+from kernel_supervisor.outputs.tracebacks import explain
 from tests.process.test_recorder import Recorded, interpreters, recorded, short
 from tests.support import Home
 

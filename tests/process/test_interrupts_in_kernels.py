@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kernel_supervisor.core.outputs import fold
+from kernel_supervisor.outputs.folding import fold
 from tests.process.test_recorder import VERSIONS, Recorded, environment, recorded, short
 from tests.support import DEADLINE_S, until_now
 

@@ -17,7 +17,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
 from kernel_supervisor.core.model import Mark, Message
-from kernel_supervisor.core.outputs import fold
+from kernel_supervisor.outputs.folding import fold
 from kernel_supervisor.records import messagelog
 from tests.support import until_now
 

@@ -15,7 +15,6 @@ from PIL import Image as Pillow
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, Mark, Message, Question, SessionName
-from kernel_supervisor.core.outputs import Folded, Folder, Output, fold
 from kernel_supervisor.mcp.content import (
     Reading,
     Rendered,
@@ -26,6 +25,7 @@ from kernel_supervisor.mcp.content import (
     render,
     weight,
 )
+from kernel_supervisor.outputs.folding import Folded, Folder, Output, fold
 
 NAME = Question(id="q", prompt="Name? ", password=False)
 TOP = "ok · In [3] · execution 17 · 0.2 s"

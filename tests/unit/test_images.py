@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from kernel_supervisor.core.transcript import Picture
 from kernel_supervisor.mcp.images import Image, Note, prepare, prepare_all
+from kernel_supervisor.outputs.transcript import Picture
 
 
 def encoded(form: str, size: tuple[int, int] = (40, 30), mode: str = "RGB", **options: object) -> bytes:

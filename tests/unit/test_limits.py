@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.limits import PIECE, cut, line_count, pieces, select, share
+from kernel_supervisor.outputs.limits import PIECE, cut, line_count, pieces, select, share
 
 LINES = "".join(f"line {number}\n" for number in range(1, 1001))
 TEXTS = st.lists(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_supervisor.core.markup import READ_AT_MOST, readable, shorten_data, size
+from kernel_supervisor.outputs.markup import READ_AT_MOST, readable, shorten_data, size
 
 
 @pytest.mark.parametrize(

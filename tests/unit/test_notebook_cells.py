@@ -21,10 +21,10 @@ from kernel_supervisor.core.model import (
     Message,
     SessionName,
 )
-from kernel_supervisor.core.outputs import fold
 from kernel_supervisor.notebooks.document import About, notebook_json
 from kernel_supervisor.notebooks.history import Choice, Entry, choose
 from kernel_supervisor.notebooks.terminal import Terminal
+from kernel_supervisor.outputs.folding import fold
 from tests.notebooks_corpus.nbf import nbformat
 
 ABOUT = About(session="s", kernelspec={"name": "python3", "display_name": "Python 3"}, language_info={"name": "python"})

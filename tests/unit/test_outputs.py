@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_supervisor.core.model import Mark, Message
-from kernel_supervisor.core.outputs import Folder, fold
+from kernel_supervisor.outputs.folding import Folder, fold
 
 _NUMBERS = count()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kernel_supervisor.core.terminal import Screen, plain
+from kernel_supervisor.outputs.terminal import Screen, plain
 
 ESC = "\x1b"
 

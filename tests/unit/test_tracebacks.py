@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_supervisor.core.tracebacks import cell_counts, explain, folds
+from kernel_supervisor.outputs.tracebacks import cell_counts, explain, folds
 
 RECORDED: dict[str, dict[str, dict[str, Any]]] = json.loads(
     Path(__file__).with_name("tracebacks.json").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kernel_supervisor.core.model import Message
-from kernel_supervisor.core.widgets import Widgets
+from kernel_supervisor.outputs.widgets import Widgets
 
 
 def comm(model: str, msg_type: str = "comm_msg", **state: Any) -> Message:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_supervisor.core.model import Mark, Message, count_of
-from kernel_supervisor.core.widgets import Widgets
+from kernel_supervisor.outputs.widgets import Widgets
 
 Output = dict[str, Any]
 """One output in nbformat's form (v4): `output_type` is stream, display_data, execute_result or error.

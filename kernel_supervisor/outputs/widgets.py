@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_supervisor.core.markup import readable
 from kernel_supervisor.core.model import Message
+from kernel_supervisor.outputs.markup import readable
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 _REFERENCE = "IPY_MODEL_"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_supervisor.core.terminal import plain
+from kernel_supervisor.outputs.terminal import plain
 
 _RULE = re.compile(r"-{20,}\s*\Z")
 _TITLE = re.compile(r"(\S+)\s+Traceback \(most recent call last\)\s*\Z")

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-from kernel_supervisor.core.markup import readable, shorten_data, size
-from kernel_supervisor.core.outputs import Folded, Output
-from kernel_supervisor.core.terminal import plain
-from kernel_supervisor.core.tracebacks import explain, without_exit_advice
-from kernel_supervisor.core.widgets import VIEW, Widgets
+from kernel_supervisor.outputs.folding import Folded, Output
+from kernel_supervisor.outputs.markup import readable, shorten_data, size
+from kernel_supervisor.outputs.terminal import plain
+from kernel_supervisor.outputs.tracebacks import explain, without_exit_advice
+from kernel_supervisor.outputs.widgets import VIEW, Widgets
 
 SectionKind = Literal["stdout", "stderr", "result", "display", "error", "picture"]
 
