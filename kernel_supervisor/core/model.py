@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
 
@@ -10,6 +10,10 @@ KernelId = NewType("KernelId", str)
 SessionName = NewType("SessionName", str)
 ExecutionId = NewType("ExecutionId", int)
 MessageId = NewType("MessageId", str)
+Channel = Literal["shell", "control", "stdin", "iopub"]
+JupyterMessage = dict[str, Any]
+"""A message as Jupyter's protocol has it, and as its libraries hand it on."""
+OnMessage = Callable[[Channel, JupyterMessage], None]
 
 ExecutionStatus = Literal["queued", "running", "ok", "error", "aborted", "lost", "dead"]
 """`dead`: the kernel died while the execution ran; `lost`: nobody can know what became of it."""

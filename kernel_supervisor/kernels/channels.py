@@ -14,18 +14,17 @@ import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import zmq
 import zmq.asyncio
 from jupyter_client.session import DELIM, Session
 
-from kernel_supervisor.core.model import check_message
+from kernel_supervisor.core.model import Channel, JupyterMessage, OnMessage, check_message
 from kernel_supervisor.kernels.connection import read_connection
 
 log = logging.getLogger(__name__)
 
-Channel = Literal["shell", "control", "stdin", "iopub"]
 _SOCKETS: dict[Channel, int] = {
     "shell": zmq.DEALER,
     "control": zmq.DEALER,
@@ -35,10 +34,6 @@ _SOCKETS: dict[Channel, int] = {
 _PROBE_S = 0.3
 _HEAR_AGAIN_S = 0.5
 _WATCH_S, _MISSES = 3.0, 5
-OnMessage = Callable[[Channel, dict[str, Any]], None]
-
-# The kernel's protocol comes from jupyter_client as plain dictionaries; here they stay what they are.
-JupyterMessage = dict[str, Any]
 
 
 class NoSignError(TimeoutError):

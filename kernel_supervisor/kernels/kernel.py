@@ -17,18 +17,19 @@ import psutil
 import zmq
 
 from kernel_supervisor.core.errors import UnavailableError
-from kernel_supervisor.core.model import KernelRecord, ProcessIdentity
+from kernel_supervisor.core.model import Channel, JupyterMessage, KernelRecord, OnMessage, ProcessIdentity
 from kernel_supervisor.inside import source
 from kernel_supervisor.inside.lookup import INSPECT, VARIABLES
 from kernel_supervisor.inside.place import PLACE
-from kernel_supervisor.kernels import postmortem, server
-from kernel_supervisor.kernels.channels import Channel, Channels, JupyterMessage, OnMessage, watch
+from kernel_supervisor.kernels import postmortem
+from kernel_supervisor.kernels.channels import Channels, watch
 from kernel_supervisor.kernels.hindrances import searched_first
 from kernel_supervisor.kernels.launch import Surroundings, launch, remove_connection, stage, why_it_failed
 from kernel_supervisor.kernels.process import Process, identify
 from kernel_supervisor.kernels.provisioned import Provisioned
-from kernel_supervisor.kernels.server import FindServer
-from kernel_supervisor.kernels.websocket import ServerChannels
+from kernel_supervisor.servers import rest
+from kernel_supervisor.servers.rest import FindServer
+from kernel_supervisor.servers.websocket import ServerChannels
 
 log = logging.getLogger(__name__)
 READY_DEADLINE_S = 60.0
@@ -138,7 +139,7 @@ class Kernel:
         """Through the connection file where there is one here. Who else has the kernel is watched, else its sockets."""
         record, identity = self.record, self.record.channel_identity
         if self._find_server is not None:
-            watching = server.watch(self._find_server, record.server_kernel, self._left, self._told_state)
+            watching = rest.watch(self._find_server, record.server_kernel, self._left, self._told_state)
             self._watch = asyncio.create_task(watching, name=f"watch of kernel {record.id}")
             if not record.connection_file:
                 return ServerChannels(
@@ -314,7 +315,7 @@ class Kernel:
         elif self.provisioned is not None and not self.provisioned.by_message:
             await self.provisioned.interrupt(self.record)
         elif self._find_server is not None:
-            await server.interrupt_kernel(await self._find_server(), self.record.server_kernel)
+            await rest.interrupt_kernel(await self._find_server(), self.record.server_kernel)
         else:
             with contextlib.suppress(TimeoutError):
                 await self.channels.ask("control", "interrupt_request", {}, _INTERRUPT_S)
@@ -335,7 +336,7 @@ class Kernel:
         One behind a server is ended there. Raises ServerError.
         """
         if self._find_server is not None:
-            await server.end_kernel(await self._find_server(), self.record.server_kernel)
+            await rest.end_kernel(await self._find_server(), self.record.server_kernel)
         elif self.provisioned is not None:
             await self._ask_to_end()
             await self.provisioned.end(self.record)

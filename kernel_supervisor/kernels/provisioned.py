@@ -21,7 +21,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.kernels.launch import Surroundings
-from kernel_supervisor.kernels.server import KernelGoneError
+from kernel_supervisor.servers.rest import KernelGoneError
 
 START_S, ACT_S, LOOK_S = 120.0, 30.0, 5.0
 _END_S = 5.0

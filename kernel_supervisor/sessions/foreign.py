@@ -17,7 +17,8 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.kernels.channels import listens
 from kernel_supervisor.kernels.connection import read_connection
-from kernel_supervisor.kernels.server import (
+from kernel_supervisor.servers.known import Servers
+from kernel_supervisor.servers.rest import (
     KernelGoneError,
     Server,
     ServerError,
@@ -28,7 +29,6 @@ from kernel_supervisor.kernels.server import (
     list_kernels,
 )
 from kernel_supervisor.sessions.placing import ON_SERVER
-from kernel_supervisor.sessions.servers import Servers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

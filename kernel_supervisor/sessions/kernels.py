@@ -22,7 +22,10 @@ from kernel_supervisor.kernels import links
 from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel, surroundings_of
 from kernel_supervisor.kernels.launch import Surroundings, last_words, remove_connection
 from kernel_supervisor.kernels.process import Process
-from kernel_supervisor.kernels.server import (
+from kernel_supervisor.paths import Paths
+from kernel_supervisor.records.database import Database
+from kernel_supervisor.servers.known import Servers
+from kernel_supervisor.servers.rest import (
     ACT_S,
     FindServer,
     KernelGoneError,
@@ -31,8 +34,6 @@ from kernel_supervisor.kernels.server import (
     restart_kernel,
     start_kernel,
 )
-from kernel_supervisor.paths import Paths
-from kernel_supervisor.records.database import Database
 from kernel_supervisor.sessions.adoption import FIRST_TRY_S, Adoption
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.finished import REMEMBERED
@@ -47,7 +48,6 @@ from kernel_supervisor.sessions.placing import (
     with_process,
 )
 from kernel_supervisor.sessions.runner import Runner
-from kernel_supervisor.sessions.servers import Servers
 
 log = logging.getLogger(__name__)
 _TRIES_AFTER_RESTART = 12

@@ -19,12 +19,12 @@ from kernel_supervisor.core.model import (
     Execution,
     ExecutionId,
     ExecutionStatus,
+    JupyterMessage,
     Message,
     MessageId,
     Region,
     count_of,
 )
-from kernel_supervisor.kernels.channels import JupyterMessage
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.sessions.reading import log_size

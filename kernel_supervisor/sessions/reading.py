@@ -6,8 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Sequence
 
-from kernel_supervisor.core.model import Execution, Mark, Message
-from kernel_supervisor.kernels.channels import Channel, JupyterMessage
+from kernel_supervisor.core.model import Channel, Execution, JupyterMessage, Mark, Message
 from kernel_supervisor.outputs.folding import Folded, Folder
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.sessions.ticket import Ticket

@@ -6,9 +6,8 @@ import logging
 import secrets
 from pathlib import Path
 
-from kernel_supervisor.core.model import Execution, KernelRecord, Mark, MessageId, Question
+from kernel_supervisor.core.model import Channel, Execution, JupyterMessage, KernelRecord, Mark, MessageId, Question
 from kernel_supervisor.inside.questions import OVER
-from kernel_supervisor.kernels.channels import Channel, JupyterMessage
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter
 

@@ -13,10 +13,9 @@ from typing import Any
 
 from kernel_supervisor.core import model
 from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.core.model import Execution, ExecutionStatus, Question, Region, count_of
-from kernel_supervisor.kernels.channels import Channel, JupyterMessage
+from kernel_supervisor.core.model import Channel, Execution, ExecutionStatus, JupyterMessage, Question, Region, count_of
 from kernel_supervisor.kernels.kernel import Kernel
-from kernel_supervisor.kernels.websocket import NotSentError
+from kernel_supervisor.servers.websocket import NotSentError
 from kernel_supervisor.sessions.finished import Finished
 from kernel_supervisor.sessions.reading import as_message, log_size, look_in_log, reaches
 from kernel_supervisor.sessions.recording import Recording

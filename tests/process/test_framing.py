@@ -14,7 +14,7 @@ from jupyter_server.services.kernels.connection.base import (
     serialize_msg_to_ws_v1,
 )
 
-from kernel_supervisor.kernels.framing import V1, decode, encode
+from kernel_supervisor.servers.framing import V1, decode, encode
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
 CONTENT = st.dictionaries(TEXT, TEXT | st.integers() | st.none(), max_size=3)

@@ -20,9 +20,9 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketError, websocket_connect
 
 from kernel_supervisor.core.errors import UnavailableError
-from kernel_supervisor.kernels import framing
-from kernel_supervisor.kernels.channels import Channel, JupyterMessage, OnMessage
-from kernel_supervisor.kernels.server import (
+from kernel_supervisor.core.model import Channel, JupyterMessage, OnMessage
+from kernel_supervisor.servers import framing
+from kernel_supervisor.servers.rest import (
     FAULTS,
     FindServer,
     KernelGoneError,

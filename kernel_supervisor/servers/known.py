@@ -19,8 +19,8 @@ import psutil
 from jupyter_core.paths import jupyter_runtime_dir
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.kernels.server import Server
-from kernel_supervisor.sessions.keyrings import Keyring
+from kernel_supervisor.servers.keyrings import Keyring
+from kernel_supervisor.servers.rest import Server
 
 VARIABLE = "KERNEL_SUPERVISOR_SERVERS"
 """`name=https://host/base/?token=…`, several with spaces between."""
