@@ -179,7 +179,9 @@ def test_a_call_in_flight_is_answered_whole_by_the_daemons_successor(home: Home,
 def test_a_daemon_that_finds_another_one_ends_without_a_word(home: Home) -> None:
     assert home.cli("start").returncode == 0
     (daemon,) = home.daemons()
-    started = psutil.Popen([*daemon.cmdline()[:3]], cwd="/", env=home.env)
+    *command, detach = daemon.cmdline()
+    assert detach == "--detach"
+    started = psutil.Popen(command, cwd="/", env=home.env)
     assert started.wait(DEADLINE_S) == 0
     assert home.daemons() == [daemon]
 
