@@ -63,6 +63,11 @@ def activate(environment: Environment, environ: Mapping[str, str], *, deadline: 
     return {name: value for name, value in variables.items() if name not in _HARMFUL}
 
 
+def of_an_environment(name: str) -> bool:
+    """Whether a variable says which environment is active, for every kind of them."""
+    return name == "PATH" or _OF_AN_ENVIRONMENT.match(name) is not None
+
+
 def left(environ: Mapping[str, str], deadline: float = 30.0) -> Variables:
     """Deactivated, as far as the active environment's files and variables tell what it had set. Blocks as `activate`
     does."""

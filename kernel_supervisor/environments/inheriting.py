@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from kernel_supervisor.environments.activation import Variables, activate, left
+from kernel_supervisor.environments.activation import Variables, activate, left, of_an_environment
 from kernel_supervisor.environments.model import Environment
 
 _ALWAYS_DIFFERENT = re.compile(
@@ -28,13 +28,12 @@ def inherited(had: Mapping[str, str], asked: Mapping[str, str]) -> Variables:
 
 def different(had: Mapping[str, str], asked: Mapping[str, str]) -> set[str]:
     """The variables that both have, with different values; without what differs between any two clients."""
-    return {
-        name for name in had.keys() & asked.keys() if had[name] != asked[name] and not _ALWAYS_DIFFERENT.match(name)
-    }
+    names = {name for name in had.keys() & asked.keys() if had[name] != asked[name]}
+    return {name for name in names if not (_ALWAYS_DIFFERENT.match(name) or of_an_environment(name))}
 
 
 def set_by_activation(environment: Environment | None) -> set[str]:
     """The variables that are an environment's doing. Blocks as `activate`, and raises as that does."""
-    bare = {"PATH": os.defpath}
-    active = activate(environment, bare, deadline=_ACTIVATION_S) if environment is not None else bare
-    return {"PATH", *active}
+    if environment is None:
+        return set()
+    return set(activate(environment, {"PATH": os.defpath}, deadline=_ACTIVATION_S))

@@ -88,7 +88,6 @@ class Call:
         self._note_company(session)
         self._note_restart(session)
         self._note_late_output(session)
-        await self._note_environment(session)
         await self._note_notebook(session)
         return session
 
@@ -115,12 +114,16 @@ class Call:
             )
         self.caller.generations[record.id] = record.generation
 
-    async def _note_environment(self, session: SessionRecord) -> None:
-        """Said to each client once of each session that it joins; the values may be secrets."""
-        runner = self.supervisor.sessions.runner_of(session)
-        if runner is None or session.name in self.caller.environments or self.caller.asker.kind == "cli":
+    async def _note_environment(self, execution: Execution) -> None:
+        """Said to each client once of each session that it joins; the values may be secrets.
+
+        Not before the call's work is under way: this takes its time, and what came second must not overtake it.
+        """
+        session = self.supervisor.sessions.known.get(execution.session)
+        runner = self.supervisor.sessions.runner_of(session) if session is not None else None
+        if runner is None or execution.session in self.caller.environments or self.caller.asker.kind == "cli":
             return
-        self.caller.environments.add(session.name)
+        self.caller.environments.add(execution.session)
         record, had = runner.kernel.record, self.supervisor.kernels.had(runner.kernel.record.id)
         names = await asyncio.to_thread(differences, record, had, self.caller.asker) if had is not None else []
         if names:
@@ -210,6 +213,7 @@ class Call:
         """An execution as the client is to see it now."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
         folded = await self.supervisor.executions.folded(execution, ticket)
+        await self._note_environment(execution)
         notices = [*self.caller.notices]
         self.caller.notices.clear()
         if self.caller.admin.stopping.is_set():

@@ -71,8 +71,8 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
 async def _status_without_kernel(
     call: Call, session: SessionRecord, record: KernelRecord | None, facts: dict[str, Any]
 ) -> Answer:
-    if record is not None and not record.ended:
-        why = call.supervisor.kernels.adoption.why(record.id) or "it has just been started."
+    why = call.supervisor.kernels.adoption.why(record.id) if record is not None else ""
+    if record is not None and why:
         facts |= {"state": "unreachable", "trouble": why}
         text = (
             f"session {session.name}: kernel {_called(record)} ({record.id}) lives but does not answer: {why} Its "

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,8 +60,12 @@ class MessageLogWriter:
     """Appends records for kernels that cannot write their own log (other languages, attached ones)."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path` for appending, created 0600. Raises OSError."""
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Open `path` for appending, created 0600. Raises OSError, also for what is no regular file."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        self._fd = os.open(path, flags, 0o600)
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.close(self._fd)
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
     def append(self, record: bytes) -> None:
         """Write one record. Raises OSError where it could not be written whole."""

@@ -52,6 +52,10 @@ class Adoption:
         """What was tried to reach it, in words; empty for one that is not sought."""
         return self._sought[kernel_id].why if kernel_id in self._sought else ""
 
+    def record(self, kernel_id: KernelId) -> KernelRecord | None:
+        """What is on record of a kernel that is sought."""
+        return self._sought[kernel_id].record if kernel_id in self._sought else None
+
     @property
     def records(self) -> list[KernelRecord]:
         """What is on record of those that are sought."""
@@ -95,15 +99,13 @@ class Adoption:
         for wait in waits:
             wait.cancel()
 
-    async def give_up(self, kernel_id: KernelId) -> KernelRecord | None:
-        """Seek a kernel no longer; its record, None where it was not sought."""
+    async def give_up(self, kernel_id: KernelId) -> None:
+        """Seek a kernel no longer."""
         sought = self._sought.pop(kernel_id, None)
-        if sought is None or sought.task is None:
-            return None
-        sought.task.cancel()
-        await asyncio.gather(sought.task, return_exceptions=True)
-        sought.tried.set()
-        return sought.record
+        if sought is not None and sought.task is not None:
+            sought.task.cancel()
+            await asyncio.gather(sought.task, return_exceptions=True)
+            sought.tried.set()
 
     async def close(self) -> None:
         """Seek nothing any more; kernels run on."""

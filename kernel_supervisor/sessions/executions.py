@@ -213,14 +213,14 @@ class Executions:
                 runner.submit(ticket)
 
     def leave(self, kernel_id: KernelId, reason: str) -> None:
-        """Have done with what was left on a kernel that is gone; what never ran waits for its client to ask again."""
+        """Have done with what was left on a kernel that is gone, and why."""
         for ticket in self._left.pop(kernel_id, ()):
             if ticket.settled.is_set():
                 continue
             if ticket.sent:
                 self._end_without_kernel(ticket, reason)
             else:
-                self._wait_for_claim(ticket)
+                self._hold(self._call_off(ticket, f"it was not run: {reason}"), f"execution {ticket.execution.id}")
 
     async def take_up_homeless(self, session: SessionName) -> None:
         """Go on with what was left in a session without a kernel, once it is known which of its kernels live."""
@@ -231,11 +231,8 @@ class Executions:
             elif runner is not None:
                 runner.submit(ticket)
             else:
-                self._wait_for_claim(ticket)
-
-    def _wait_for_claim(self, ticket: Ticket) -> None:
-        self._unclaimed[ticket.execution.id] = self.tickets.pop(ticket.execution.id)
-        self._hold(self._give_up_unclaimed(ticket), f"unclaimed execution {ticket.execution.id}")
+                self._unclaimed[execution.id] = self.tickets.pop(execution.id)
+                self._hold(self._give_up_unclaimed(ticket), f"unclaimed execution {execution.id}")
 
     def _end_without_kernel(self, ticket: Ticket, reason: str = "") -> None:
         self._hold(self._settle_without_kernel(ticket, reason), f"end of execution {ticket.execution.id}")

@@ -54,6 +54,7 @@ _TRIES_AFTER_RESTART = 12
 _LESSONS_S = 1.0
 """How long is waited for what a kernel is taught: an idle one has it in 30 ms, a busy one when its cell is over."""
 _KILLED_S = 3.0
+_RESTARTED = "the kernel was restarted on request"
 
 
 class Kernels:
@@ -302,26 +303,19 @@ class Kernels:
         so: it keeps its sockets' paths and its key (`key`, where it is dead).
         """
         async with self._changing[record.id]:
-            await self._end_unreachable(record.id, "the kernel was restarted on request")
             runner = self.runners.get(record.id)
             latest = runner.kernel.record if runner is not None else await self._records.kernel(record.id)
             return await self._restart(latest or record, runner, asker, key)
 
     async def _restart(self, record: KernelRecord, runner: Runner | None, asker: Asker, key: str) -> Runner:
-        if record.server and runner is not None:
-            return await self._restart_on_server(runner)
         if record.server:
-            return await self._start_on_server(
-                self._record(
-                    record.id, record.session, record.interpreter, _directory_of(record), record.generation + 1
-                ),
-                asker,
-            )
-        place = await self._place_again(record, asker)
+            return await self._restart_there(record, runner, asker)
+        place = await self._place_again(record, asker)  # before anything is given up
+        await self._end_unreachable(record.id, _RESTARTED)
         if runner is not None:
             with contextlib.suppress(OSError, ValueError):
                 key = str((await asyncio.to_thread(links.connection_of, record))["key"])
-            await self._end(runner, "the kernel was restarted on request", returns=True)
+            await self._end(runner, _RESTARTED, returns=True)
         fresh = self._record(
             record.id, record.session, record.interpreter, _directory_of(record), generation=record.generation + 1
         )
@@ -341,12 +335,21 @@ class Kernels:
         if surroundings is not None:
             self._had[kernel_id] = surroundings
 
+    async def _restart_there(self, record: KernelRecord, runner: Runner | None, asker: Asker) -> Runner:
+        await self._end_unreachable(record.id, _RESTARTED)  # which it refuses
+        if runner is not None:
+            return await self._restart_on_server(runner)
+        fresh = self._record(
+            record.id, record.session, record.interpreter, _directory_of(record), generation=record.generation + 1
+        )
+        return await self._start_on_server(fresh, asker)
+
     async def _restart_on_server(self, runner: Runner) -> Runner:
         """A fresh process under the same id there. The new generation is committed first."""
         record = replace(runner.kernel.record, generation=runner.kernel.record.generation + 1, started_at=time.time())
         server = await self.servers.at(record.server)
         await find_kernel(server, record.server_kernel, ACT_S)  # before anything is given up
-        runner.doom("the kernel was restarted on request")
+        runner.doom(_RESTARTED)
         await self._records.save_kernel(record)
         try:
             await restart_kernel(server, record.server_kernel)
@@ -378,8 +381,12 @@ class Kernels:
         except (UnavailableError, OSError, ValueError) as error:
             return str(error)
         else:
-            async with self._changing[record.id]:
-                await self._take_over(kernel)
+            try:
+                async with self._changing[record.id]:
+                    await self._take_over(kernel)
+            except BaseException:
+                await kernel.close()
+                raise
         return ""
 
     async def _found(self, record: KernelRecord, deadline_s: float) -> Kernel:
@@ -396,12 +403,8 @@ class Kernels:
     async def _take_over(self, kernel: Kernel) -> Runner:
         """Own a kernel that a predecessor had. It can be used only once everything that was left there is taken up."""
         record = kernel.record
-        try:
-            await self._records.save_kernel(record)
-            runner = self._watched(kernel, gap=f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        except BaseException:
-            await kernel.close()
-            raise
+        await self._records.save_kernel(record)
+        runner = self._watched(kernel, gap=f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
         try:
             self._remember(record.id, await asyncio.to_thread(surroundings_of, record.process))
             over = await self._records.settled_on(record, REMEMBERED)
@@ -438,22 +441,29 @@ class Kernels:
 
         Raises UnavailableError for one that is not a process on this machine.
         """
-        why = self.adoption.why(kernel_id)
-        if not why:
+        record = self.adoption.record(kernel_id)
+        if record is None:
             return
-        (record,) = [each for each in self.adoption.records if each.id == kernel_id]
         if record.server or record.provisioned or not record.owned:
+            why = self.adoption.why(kernel_id)
             raise UnavailableError(f"kernel {kernel_id} cannot be ended while it is out of reach: {why}")
         await self.adoption.give_up(kernel_id)
         with contextlib.suppress(ProcessLookupError):
             record = await asyncio.to_thread(with_process, record)
             self._remember(kernel_id, await asyncio.to_thread(surroundings_of, record.process))
-            process = Process(record.process) if record.process is not None else None
-            if process is not None:
-                process.signal_group(signal.SIGKILL)
-                await process.wait(_KILLED_S)
-                process.close()
+            await self._kill(record)
         await self._settle_gone(record, reason)
+
+    async def _kill(self, record: KernelRecord) -> None:
+        """Raises ProcessLookupError where its process is gone."""
+        if record.process is None:
+            return
+        process = Process(record.process)
+        try:
+            process.signal_group(signal.SIGKILL)
+            await process.wait(_KILLED_S)
+        finally:
+            process.close()
 
     async def close(self) -> None:
         """Let go of all kernels; they run on."""

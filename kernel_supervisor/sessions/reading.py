@@ -15,19 +15,25 @@ from kernel_supervisor.sessions.ticket import Ticket
 def messages_of(execution: Execution, end: int | None = None) -> Iterator[Message | Mark]:
     """The recorded messages of one execution, in order; of a running one as far as there are. Blocks on the disk.
 
-    `end` is where to stop in the log of one that runs.
+    `end` is where to stop in the log of one that runs. Of one that is over it is said where its log lacks it.
     """
+    found = False
+    for item in _recorded(execution, end):
+        found = True
+        yield item
+    region, replied = execution.region, execution.status in ("ok", "error")
+    if region is not None and execution.settled and not (reaches(region.log, region.end) and (found or not replied)):
+        yield Mark(kind="hole", parent_id="", detail="its message log is gone, was cut off or never had it")
+
+
+def _recorded(execution: Execution, end: int | None = None) -> Iterator[Message | Mark]:
     region = execution.region
     if region is None:
         return
-    end, found = region.end if execution.settled else end, False
+    end = region.end if execution.settled else end
     for _, item in messagelog.read(region.log, region.start, end):
         if item.parent_id == execution.msg_id or (isinstance(item, Mark) and not item.parent_id):
-            found = True
             yield item
-    replied = execution.status in ("ok", "error")
-    if execution.settled and not (reaches(region.log, region.end) and (found or not replied)):
-        yield Mark(kind="hole", parent_id="", detail="its message log is gone, or was cut off")
 
 
 def messages_with_live(execution: Execution, end: int, live: Sequence[Message]) -> Iterator[Message | Mark]:
@@ -42,7 +48,7 @@ def messages_with_live(execution: Execution, end: int, live: Sequence[Message]) 
 
 def _fold(execution: Execution, live: list[Message]) -> Folded:
     folder = Folder()
-    for item in messages_of(execution):
+    for item in _recorded(execution) if live else messages_of(execution):
         folder.feed(item)
     for message in live:  # only what the log could not take is new to the folder
         folder.feed(message)
@@ -60,7 +66,7 @@ def log_size(path: str) -> int:
     """Bytes in a message log, 0 where there is none yet."""
     try:
         return os.path.getsize(path)
-    except OSError:
+    except (OSError, ValueError):
         return 0
 
 

@@ -79,8 +79,9 @@ class Supervisor:
     async def reached(self, session: SessionRecord) -> None:
         """Return once a session's own kernels are found again, with what was left there; or gone, or tried in vain."""
         await self.kernels.adoption.tried(self._sought(session.name, session.kernel_id))
-        if session.name in self._homes:
-            await asyncio.wait({self._homes[session.name]}, timeout=_HOME_S)
+        home = self._homes.get(session.name)
+        if home is not None and not home.done():
+            await asyncio.wait({home}, timeout=_HOME_S)
 
     async def close(self) -> None:
         """Let go of everything; kernels and cells run on."""
@@ -164,6 +165,7 @@ class Supervisor:
     async def end_all(self) -> None:
         """End every kernel that is ours, at the same time; their sessions start afresh."""
         reason = "the supervisor was stopped with its kernels"
+        await self.kernels.end_unreachable(reason)
         owned = [runner.kernel.record.id for runner in self.kernels.runners.values() if runner.kernel.record.owned]
         ends = await asyncio.gather(*(self.shut_down(kernel_id, reason) for kernel_id in owned), return_exceptions=True)
         for kernel_id, error in zip(owned, ends, strict=True):
@@ -171,7 +173,6 @@ class Supervisor:
                 log.error("kernel %s could not be ended: %s", kernel_id, error)
             elif error is not None:
                 raise error
-        await self.kernels.end_unreachable(reason)
 
     async def use(
         self,

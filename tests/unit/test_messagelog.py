@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +104,25 @@ def test_the_end_is_exclusive(path: Path) -> None:
     path.write_bytes(b"".join(records))
     first = len(records[0])
     assert ids(read(path, first, first + len(records[1]))) == ["m1"]
+
+
+def _is_a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("make", [_is_a_pipe, Path.mkdir, lambda path: path.symlink_to(path)])
+def test_what_is_no_file_is_neither_waited_for_nor_silently_empty(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    place = tmp_path / "k.messages"
+    make(place)
+    (mark,) = read(place)
+    assert isinstance(mark, Mark)
+    assert mark.kind == "hole"
+    with pytest.raises(OSError):  # noqa: PT011 - the system's words differ
+        messagelog.MessageLogWriter(place)
+
+
+def test_a_log_that_was_cut_off_is_read_from_its_beginning(tmp_path: Path) -> None:
+    place = tmp_path / "k.messages"
+    place.write_bytes(messagelog.encode_message("iopub", a_message(1, "one")))
+    assert ids(read(place, start=place.stat().st_size)) == []
+    assert ids(read(place, start=place.stat().st_size + 1)) == ["m1"]
