@@ -349,6 +349,24 @@ async def test_odd_records_in_a_log_spoil_only_themselves(home: Home) -> None:
         assert [each["code"] for each in entries].count("'last'") == 1
 
 
+REQUESTS: list[Record] = [{"msg_id": each} for each in (["a"], {"a": 1}, 5, None)]
+REQUESTS += [{"username": ["jane"]}, {"session": {"a": 1}}, {"date": 5}, {"msg_type": ["x"]}, {"msg_type": None}]
+
+
+async def test_odd_requests_of_another_client_make_the_daemon_deaf_to_nothing(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 41")
+        with another_client(await connection_of(session)) as client:
+            for odd in REQUESTS:
+                content = {"code": "print('odd')", "silent": False, "store_history": True, "allow_stdin": False}
+                request = client.session.msg("execute_request", {**content, "user_expressions": {}})
+                request["header"].update(odd)
+                client.session.send(client.shell_channel.socket, request)
+                assert (await session.run("x + 1")).text.endswith("42"), odd
+        home.kill_daemon()
+        assert (await session.run("x + 1")).text.endswith("42")
+
+
 async def test_a_kernel_whose_connection_file_comes_back_has_its_variables(home: Home) -> None:
     async with home.client() as session:
         await session.run("x = 41")
