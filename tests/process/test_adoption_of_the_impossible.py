@@ -358,11 +358,14 @@ async def test_odd_requests_of_another_client_make_the_daemon_deaf_to_nothing(ho
         await session.run("x = 41")
         with another_client(await connection_of(session)) as client:
             for odd in REQUESTS:
-                content = {"code": "print('odd')", "silent": False, "store_history": True, "allow_stdin": False}
-                request = client.session.msg("execute_request", {**content, "user_expressions": {}})
+                content = {"code": "'odd'", "silent": False, "store_history": True, "stop_on_error": False}
+                request = client.session.msg(
+                    "execute_request", {**content, "user_expressions": {}, "allow_stdin": False}
+                )
                 request["header"].update(odd)
                 client.session.send(client.shell_channel.socket, request)
-                assert (await session.run("x + 1")).text.endswith("42"), odd
+                result = await session.run("x + 1")
+                assert result.text.endswith("42"), (odd, result.text)
         home.kill_daemon()
         assert (await session.run("x + 1")).text.endswith("42")
 
