@@ -25,6 +25,7 @@ from kernel_supervisor.core.model import (
     Region,
     count_of,
 )
+from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.sessions.reading import log_size
@@ -34,6 +35,7 @@ from kernel_supervisor.sessions.ticket import Ticket
 log = logging.getLogger(__name__)
 _KINDS = (b'"execute_input"', b'"execute_reply"', b'"status"', b'"error"')
 _NAMELESS = "a Jupyter client"
+_PLACE_S, _LOOK_AGAIN_S = 2.0, 5.0
 _NO_END = "its kernel is done with it, and nothing of its end is on record"
 _GAP = "it was run by another client, and was over before a daemon listened; this kernel does not record itself"
 
@@ -140,21 +142,29 @@ class Others:
             await self._recall(watch)
         await self._read(watch)
         watch.caught_up.set()
-        if watch.running:
-            asking = asyncio.create_task(self._ask_behind(watch, set(watch.running)), name="a request behind theirs")
-            self._tasks.add(asking)
-            asking.add_done_callback(self._tasks.discard)
-        while (watch.running or watch.runner.theirs) and not watch.runner.dead_because:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(watch.news.wait(), LOOK_S)
-            watch.news.clear()
-            await self._read(watch)
+        asking = asyncio.create_task(self._ask_behind(watch, set(watch.running)), name="a request behind theirs")
+        try:
+            while (watch.running or watch.runner.theirs) and not watch.runner.dead_because:
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(watch.news.wait(), LOOK_S)
+                watch.news.clear()
+                await self._read(watch)
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
         if watch.running:
             await self._read(watch)
             await self._abandon(watch, "dead", watch.runner.dead_because)
 
     async def _ask_behind(self, watch: _Watch, running: set[str]) -> None:
-        """Learn of what ran when we began to listen that it is over, also where its end was not recorded."""
+        """Learn of what ran when we began to listen that it is over, also where its end was not recorded.
+
+        No request is put behind a cell that is seen to run: some ipykernels do not bear two at a time.
+        """
+        if not running:
+            return
+        while await _is_in_a_cell(watch.runner.kernel):  # noqa: ASYNC110 - a kernel is asked, it does not tell
+            await asyncio.sleep(_LOOK_AGAIN_S)
         await watch.runner.kernel.pass_through_shell()
         watch.behind |= running
         watch.news.set()
@@ -265,6 +275,14 @@ class Others:
         end = log_size(watch.runner.kernel.record.message_log)
         for theirs in list(watch.running.values()):
             await self._settle(watch, theirs, status, reason, end)
+
+
+async def _is_in_a_cell(kernel: Kernel) -> bool:
+    """Whether a kernel runs lines of a cell now, or does not even say."""
+    try:
+        return bool((await kernel.place(_PLACE_S)).get("line"))
+    except TimeoutError:
+        return True
 
 
 def _prefix(kernel_id: str) -> str:
