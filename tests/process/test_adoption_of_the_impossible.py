@@ -265,21 +265,24 @@ COUNTS = {"as large as the database takes": 2**63 - 1, "larger": 2**63, "much la
 async def test_cells_with_an_impossible_count_are_on_record_live_and_after_a_daemons_death(
     home: Home, count: int
 ) -> None:
+    """IPython's own history then complains, in another thread: each text is one write."""
     async with home.client() as session:
         await session.run("x = 41")
         with another_client(await connection_of(session)) as client:
             client.execute_interactive(f"get_ipython().execution_count = {count}", timeout=60)
-            client.execute_interactive("print('theirs', x)", timeout=60)
-            theirs = await entry(session, "print('theirs', x)")
+            client.execute_interactive("print(f'theirs-{x}')", timeout=60)
+            theirs = await entry(session, "print(f'theirs-{x}')")
             assert theirs["status"] == "ok"
-            assert " 41" in (await session.call("kernel_output", execution_id=theirs["execution_id"])).text
-            assert "42" in (await session.run("x + 1")).text.splitlines()
-            _run_while_no_daemon_lives(home, client, "print('unwatched', x)")
-            assert "43" in (await session.run("x + 2")).text.splitlines()
-        unwatched = await entry(session, "print('unwatched', x)")
+            assert "theirs-41" in (await session.call("kernel_output", execution_id=theirs["execution_id"])).text
+            assert "ours-42" in (await session.run("print(f'ours-{x + 1}')")).text
+            _run_while_no_daemon_lives(home, client, "print(f'unwatched-{x}')")
+            assert "ours-43" in (await session.run("print(f'ours-{x + 2}')")).text
+        unwatched = await entry(session, "print(f'unwatched-{x}')")
         assert unwatched["status"] == "ok"
-        assert " 41" in (await session.call("kernel_output", execution_id=unwatched["execution_id"])).text
-        assert [each["code"] for each in (await session.call("kernel_history")).facts["entries"]][-1] == "x + 2"
+        assert "unwatched-41" in (await session.call("kernel_output", execution_id=unwatched["execution_id"])).text
+        assert [each["code"] for each in (await session.call("kernel_history")).facts["entries"]][
+            -1
+        ] == "print(f'ours-{x + 2}')"
 
 
 def _run_while_no_daemon_lives(home: Home, client: Any, code: str) -> None:
@@ -415,7 +418,7 @@ async def test_calls_for_other_sessions_are_answered_while_an_adoption_hangs(hom
     hanging.suspend()
     home.kill_daemon()
     with home.shim() as shim:
-        calls = {1: ("kernel_exec", {"code": "x", "session": "hangs"}), 2: ("kernel_status", {"session": "good"})}
+        calls = {1: ("kernel_history", {"session": "hangs"}), 2: ("kernel_status", {"session": "good"})}
         calls |= {3: ("kernel_exec", {"code": "x + 1", "session": "good"}), 4: ("kernel_history", {"session": "new"})}
         calls |= {5: ("kernel_list_running", {"session": "good"})}
         shim.open()
@@ -428,10 +431,12 @@ async def test_calls_for_other_sessions_are_answered_while_an_adoption_hangs(hom
             assert message is not None
             if "id" in message:
                 answers[message["id"] - 100] = message["result"]
-        assert list(answers)[-1] == 1, "the session whose kernel hangs is answered last"
+        assert list(answers)[-1] == 1, "what has to wait for the kernel that hangs is answered last"
         assert answers[3]["content"][0]["text"].endswith("42")
-        assert answers[1]["isError"]
-        assert "does not answer" in answers[1]["content"][0]["text"]
+        assert "x = 1" in answers[1]["content"][0]["text"]
+        refused = shim.call("kernel_exec", code="x", session="hangs")
+        assert refused["isError"]
+        assert "does not answer" in refused["content"][0]["text"]
 
 
 def _replace_by_folder(path: Path) -> None:
