@@ -30,6 +30,7 @@ CELL: dict[str, Any] = {
     "source": "x += 1; x",
 }
 NOTEBOOK = {"cells": [CELL], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+MODEL = ("supervised-session-model", "supervised-session-project-model")
 OLD_COLUMNS = "name, directory, kernel_id, previous_kernel_id, created_at, notebooks, autosave, notice, loaded"
 
 
@@ -131,6 +132,31 @@ async def test_a_kernelspec_of_an_older_version_joins_the_session_that_it_named(
         )
         subprocess.run([sys.executable, "-c", code], cwd=other, env=installed, timeout=100, check=True)
     assert home.cli("exec", "--session", "model", "x").stdout.strip() == "43"
+
+
+async def test_what_people_have_of_an_older_version_leads_to_the_same_session(home: Home) -> None:
+    """A kernelspec that their notebooks name, and news that they subscribe to."""
+    home.cli("exec", "--session", "model", "x = 41")
+    specs = home.path / "jupyter/kernels"
+    home.cli("jupyterlab", "--print")
+    (specs / MODEL[1]).rename(specs / MODEL[0])
+    await _forget_projects(home)
+    home.cli("exec", "--session", "other", "1")
+    home.cli("jupyterlab", "--print")
+    found = {path.parent.name: json.loads(path.read_text()) for path in specs.glob("*/kernel.json")}
+    assert set(found) == {"supervised", "supervised-session-project-other", *MODEL}
+    for name in MODEL:
+        assert found[name]["display_name"] == "session project/model (supervised)"
+        assert found[name]["metadata"]["kernel_provisioner"]["config"] == {"session": "project/model"}
+    with home.shim() as shim:
+        shim.open()
+        shim.request("resources/subscribe", {"uri": "kernel://model/notebook"})
+        shim.send("tools/call", {"name": "kernel_exec", "arguments": {"code": "x", "session": "model"}}, id="exec")
+        while (message := shim.message()) is not None:
+            if message.get("method") == "notifications/resources/updated":
+                break
+        assert message is not None
+        assert message["params"]["uri"] == "kernel://model/notebook"
 
 
 async def test_a_project_that_was_moved_is_offered_its_session_and_nothing_is_taken(home: Home) -> None:
