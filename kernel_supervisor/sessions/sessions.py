@@ -87,6 +87,7 @@ class Sessions:
     async def keep(self, session: SessionRecord) -> SessionRecord:
         """Commit a session that something is about to happen in; looking at one leaves no trace."""
         if session.name not in self.known:
+            self.projects.learn(session)
             await self._records.save_session(session)
             self.known.setdefault(session.name, session)
         return self.known[session.name]
