@@ -106,6 +106,6 @@ async def test_another_sessions_notebook_is_somebody_elses(desk: Home, era: str)
 
 async def test_a_notebook_without_a_path_is_named_after_the_session(desk: Home, era: str) -> None:
     async with desk.client(era) as session:
-        ran = await session.run("1 + 1")
+        await session.run("1 + 1")
         saved = await session.call("kernel_save_notebook")
-    assert Path(saved.facts["path"]) == (desk.project / f"{ran.facts['session']}.ipynb").resolve()
+    assert Path(saved.facts["path"]) == (desk.project / f"{desk.project.name}.ipynb").resolve(), "by its folder"

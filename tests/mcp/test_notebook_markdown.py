@@ -57,7 +57,7 @@ async def test_place_that_cannot_be_is_refused(desk: Home, era: str) -> None:
         there = (await session.run("there = 1", session=f"elsewhere-{era}")).facts["execution_id"]
         for arguments, words in (
             ({"before": 10**6}, "there is no execution 1000000"),
-            ({"after": there}, f"after: execution {there} is in session elsewhere-{era}"),
+            ({"after": there}, f"after: execution {there} is in session {desk.project.name}/elsewhere-{era}"),
             ({"before": here, "after": here}, "exclude each other"),
         ):
             refused = await session.call("kernel_add_markdown", text="lost", **arguments)
