@@ -93,7 +93,7 @@ async def _forget(ctx: Context, params: SessionParams) -> dict[str, Any]:
     assert isinstance(ctx.request, int)
     key = caller.call_key(ctx.request)
     before = await supervisor.records.intent_of(key)
-    if before is None:
+    if before is None or "session" not in before:  # as an older version noted it
         session = _meant(caller, params.session)
         if session is None:
             raise RefusedError(naming.missing(params.session, supervisor.sessions.known))
