@@ -29,12 +29,12 @@ class Names:
         self._names: dict[str, SessionName] = {}
         self._inherited: set[str] = set()
         db.execute(_TABLE)
-        found = db.execute("SELECT name, directory FROM sessions ORDER BY created_at").fetchall()
+        found = db.execute("SELECT name, directory FROM sessions WHERE name NOT NULL ORDER BY created_at").fetchall()
         directories: dict[str, str] = {restored(key): restored(directory) for key, directory in found}
         folders = self._read(db, directories)
         old = [(key, directory) for key, directory in directories.items() if key not in self._names]
         with db:
-            db.execute("DELETE FROM names WHERE session NOT IN (SELECT name FROM sessions)")
+            db.execute("DELETE FROM names WHERE session NOT IN (SELECT name FROM sessions WHERE name NOT NULL)")
             for key, (folder, name) in names.inherit(old, folders, self._keys).items():
                 self._learn(key, names.spelled(folder, name), inherited=True)
                 db.execute(_INSERT, tuple(map(stored, (key, directories[key], folder, name, 1))))

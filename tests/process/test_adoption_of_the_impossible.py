@@ -45,12 +45,12 @@ def add_session(records: sqlite3.Connection, name: str, kernel_id: str, **odd: A
     records.execute(f"INSERT INTO sessions ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))
 
 
-def add_kernel(records: sqlite3.Connection, name: str, record: Any) -> None:
+def add_kernel(records: sqlite3.Connection, name: str, record: Any, directory: str) -> None:
     kernel_id = record.get("id", f"k-{name}") if isinstance(record, dict) else f"k-{name}"
     text = json.dumps(record) if isinstance(record, dict) else record
     values = (kernel_id, name, text)
     records.execute("INSERT INTO kernels (id, session, record, ended) VALUES (?, ?, ?, 0)", values)
-    add_session(records, name, kernel_id)
+    add_session(records, name, kernel_id, directory=directory)
 
 
 @contextmanager
@@ -164,7 +164,7 @@ async def test_a_daemon_starts_over_records_of_every_wrong_kind(home: Home) -> N
 
         def add(name: str, record: Any) -> None:
             names.append(name)
-            add_kernel(records, name, record)
+            add_kernel(records, name, record, good["directory"])
 
         def like(number: int, **changes: Any) -> Record:
             number_ = f"{number:012x}"
@@ -228,7 +228,7 @@ def _texts(records: sqlite3.Connection) -> dict[str, Any]:
 
 def _damage_other_rows(records: sqlite3.Connection, good: Record) -> None:
     """Sessions and entries with what should not be there; what was on its way among them."""
-    add_session(records, "sessions row", "", notebooks="{", created_at="yesterday")
+    add_session(records, "sessions row", "", directory=good["directory"], notebooks="{", created_at="yesterday")
     add_session(records, "another", "k-none", notebooks='{"a": 5}', notice=5, previous_kernel_id=b"\x00\xff")
     records.execute("UPDATE sessions SET loaded = CAST(x'ff' AS TEXT) WHERE name = 'another'")
     nameless = "INSERT INTO sessions SELECT NULL, directory, kernel_id, previous_kernel_id, created_at, notebooks, "
