@@ -142,27 +142,31 @@ class Others:
             await self._recall(watch)
         await self._read(watch)
         watch.caught_up.set()
-        asking = asyncio.create_task(self._ask_behind(watch, set(watch.running)), name="a request behind theirs")
+        asking = self._ask_behind(watch, set(watch.running)) if watch.running else None
         try:
             while (watch.running or watch.runner.theirs) and not watch.runner.dead_because:
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(watch.news.wait(), LOOK_S)
                 watch.news.clear()
                 await self._read(watch)
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+        finally:  # nothing is awaited here: what begins meanwhile would be followed by nobody
+            if asking is not None:
+                asking.cancel()
         if watch.running:
             await self._read(watch)
             await self._abandon(watch, "dead", watch.runner.dead_because)
 
-    async def _ask_behind(self, watch: _Watch, running: set[str]) -> None:
+    def _ask_behind(self, watch: _Watch, running: set[str]) -> asyncio.Task[None]:
+        asking = asyncio.create_task(self._learn_of_the_end(watch, running), name="a request behind theirs")
+        self._tasks.add(asking)
+        asking.add_done_callback(self._tasks.discard)
+        return asking
+
+    async def _learn_of_the_end(self, watch: _Watch, running: set[str]) -> None:
         """Learn of what ran when we began to listen that it is over, also where its end was not recorded.
 
         No request is put behind a cell that is seen to run: some ipykernels do not bear two at a time.
         """
-        if not running:
-            return
         while await _is_in_a_cell(watch.runner.kernel):  # noqa: ASYNC110 - a kernel is asked, it does not tell
             await asyncio.sleep(_LOOK_AGAIN_S)
         await watch.runner.kernel.pass_through_shell()
