@@ -104,7 +104,8 @@ def find() -> Paths:
     environments, and two answers would mean two daemons.
     """
     chosen = os.environ.get(HOME_VARIABLE)
-    state = os.path.abspath(chosen) if chosen else os.path.join(_home(), ".kernel-supervisor", _machine())
+    usual = os.path.join(_home(), ".kernel-supervisor", _machine())
+    state = os.path.abspath(os.path.expanduser(chosen)) if chosen else usual
     run = os.path.join(state, "run")
     if len(os.fsencode(run)) + _LONGEST_SUFFIX > LONGEST_SOCKET_PATH or _on_network(state):
         run = os.path.join("/var/tmp", f"kernel-supervisor-{os.getuid()}-{_digest(state)}")

@@ -35,7 +35,7 @@ def jupyterlab(command: Command) -> int:
     if command.options.only_print:
         variables = {"JUPYTER_PATH": paths}
         if os.environ.get(HOME_VARIABLE):
-            variables[HOME_VARIABLE] = os.environ[HOME_VARIABLE]
+            variables[HOME_VARIABLE] = command.paths.state
         print(shlex.join(["env", *(f"{name}={value}" for name, value in variables.items()), *line]))
         return DONE
     if importlib.util.find_spec("jupyterlab") is None:

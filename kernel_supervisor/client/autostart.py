@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Mapping
 
 from kernel_supervisor.client import aftermath
 from kernel_supervisor.isolation import isolated
@@ -189,7 +190,7 @@ def _start_directly(paths: Paths) -> int:
     os.set_blocking(lifeline, False)
     try:
         os.set_inheritable(held, True)
-        if _run(command, stderr=aftermath.standard_error(paths)) == _NOT_STARTED:
+        if _run(command, _environ(paths), stderr=aftermath.standard_error(paths)) == _NOT_STARTED:
             words = f"{sys.executable} cannot be run: kernel-supervisor has to be installed anew"
             raise StartError(aftermath.told(paths, command, words))
     except StartError:
@@ -204,7 +205,12 @@ def _command() -> list[str]:
     return isolated("kernel_supervisor.daemon", "--detach")
 
 
-def _run(command: list[str], stderr: str = "/dev/null") -> int:
+def _environ(paths: Paths) -> Mapping[str, str]:
+    """Ours, with a home that means the same in the daemon's working directory as in ours."""
+    return {**os.environ, HOME_VARIABLE: paths.state} if os.environ.get(HOME_VARIABLE) else os.environ
+
+
+def _run(command: list[str], environ: Mapping[str, str] = os.environ, stderr: str = "/dev/null") -> int:
     """Run `command` without a descriptor of ours that was not made for it; its exit code, or 127 where it cannot be
     started.
 
@@ -216,7 +222,7 @@ def _run(command: list[str], stderr: str = "/dev/null") -> int:
         (os.POSIX_SPAWN_OPEN, 2, stderr, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
     ]
     try:
-        pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
+        pid = os.posix_spawnp(command[0], command, environ, file_actions=actions)
     except OSError:
         return _NOT_STARTED
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

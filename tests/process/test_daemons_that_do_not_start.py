@@ -285,3 +285,17 @@ def test_stop_with_kernels_claims_nothing_where_no_daemon_could_end_them(home: H
     assert "no daemon is running" not in done.stdout
     assert str(home.path / "run/daemon.lock") in status["reason"]
     assert kernel.is_running()
+
+
+@pytest.mark.parametrize("written", ["home", "./home/", "~/home"])
+def test_a_home_means_the_same_to_client_and_daemon_however_it_is_written(home: Home, written: str) -> None:
+    """Clients' configurations are not read by a shell, and the daemon works in another directory."""
+    env = {**home.env, "HOME": str(home.project), "KERNEL_SUPERVISOR_HOME": written}
+    place = home.project / "home"
+    started = home.cli("start", env=env)
+    try:
+        assert started.returncode == 0, started
+        assert (place / "run/daemon.lock").exists()
+        assert sorted(path.name for path in home.project.iterdir()) == ["home"]
+    finally:
+        assert home.cli("stop", env=env).returncode == 0
