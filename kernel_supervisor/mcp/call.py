@@ -230,7 +230,7 @@ class Call:
             notices=tuple(notices),
             question=question,
             advice=(*await self._advice(execution, behind), *await self._where_to_find(execution, folded.outputs)),
-            cells=await self.supervisor.executions.cells_of(execution) if _has_error(folded.outputs) else {},
+            cells=await self.supervisor.executions.cells_of(execution, _errors(folded.outputs)),
         )
         if weight(view) > _THREAD_FROM:
             draft = await asyncio.to_thread(draw_up, view, reading)
@@ -253,7 +253,7 @@ class Call:
 
     async def _where_to_find(self, execution: Execution, outputs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
         """Of a module that a cell could not import, where it is."""
-        errors = [each for each in outputs if each["output_type"] == "error"]
+        errors = _errors(outputs)
         module = missing_module(str(errors[-1].get("ename")), str(errors[-1].get("evalue"))) if errors else ""
         runner = self.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
         if not module or runner is None or runner.kernel.record.process is None:
@@ -295,8 +295,8 @@ def _duration(execution: Execution) -> float | None:
     return max(0.0, (execution.finished_at or time.time()) - execution.started_at)
 
 
-def _has_error(outputs: Sequence[dict[str, Any]]) -> bool:
-    return any(output["output_type"] == "error" for output in outputs)
+def _errors(outputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [output for output in outputs if output["output_type"] == "error"]
 
 
 def needed(text: str, what: str) -> str:

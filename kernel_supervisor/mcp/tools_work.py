@@ -110,8 +110,7 @@ async def kernel_output(call: Call, args: a.Output) -> Answer:
 async def kernel_history(call: Call, args: a.History) -> Answer:
     """What was run in a session, by any client."""
     session = await call.session(args.session)
-    entries = await call.supervisor.records.history(session.name, last=None if args.filter else args.last)
-    entries = [entry for entry in entries if args.filter.lower() in entry.source.lower()][-args.last :]
+    entries = await call.supervisor.records.history(session.name, last=args.last, containing=args.filter)
     rows = [
         [
             entry.id,

@@ -33,7 +33,7 @@ from kernel_supervisor.core.model import (
 from kernel_supervisor.records import rows
 from kernel_supervisor.records.names import Names
 from kernel_supervisor.records.rows import Statement
-from kernel_supervisor.records.schema import MIGRATIONS, SCHEMA
+from kernel_supervisor.records.schema import INDEX_OF_CELLS, MIGRATIONS, SCHEMA
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -48,7 +48,7 @@ class Database:
         """Name the file; nothing is opened before `open`."""
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
-        self._db = sqlite3.connect(":memory:", check_same_thread=False)  # until it is open
+        self._db = _connection(":memory:")  # until it is open
         self._names: Names
         self._next_return = 0.0
         self.not_recorded = ""
@@ -162,6 +162,7 @@ class Database:
                 raise _NewerSchemaError(f"they have schema {version}, this version knows {SCHEMA}")
             for number in range(version, SCHEMA):
                 self._db.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+            self._db.execute(INDEX_OF_CELLS)
             self._read_names()
         except BaseException:
             self._db.close()
@@ -292,14 +293,43 @@ class Database:
         """The entry that a call made, if it made one."""
         return await self._one("call_key = ?", call_key)
 
-    async def history(self, session: SessionName, *, last: int | None = None) -> list[Execution]:
-        """A session's entries in order, without those that were replaced; the `last` of them if given."""
+    async def history(self, session: SessionName, *, last: int | None = None, containing: str = "") -> list[Execution]:
+        """A session's entries in order, without those that were replaced; the `last` of them if given.
+
+        `containing` leaves those whose source contains it, whatever the case of its letters.
+        """
         key, limit = self._names.key(session), -1 if last is None else last
         query = (
             f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE session = ? AND id NOT IN ({rows.REPLACED}) "
-            "ORDER BY place DESC, id DESC LIMIT ?"
+            "AND (? = '' OR contains(source, ?)) ORDER BY place DESC, id DESC LIMIT ?"
         )
-        return [self._entry(row) for row in reversed(await self._rows(query, (key, key, limit)))]
+        wanted = containing.lower()
+        return [self._entry(row) for row in reversed(await self._rows(query, (key, key, wanted, wanted, limit)))]
+
+    async def cells(
+        self, session: SessionName, kernel_id: KernelId, generation: int, counts: Iterable[int]
+    ) -> dict[int, int]:
+        """Which entries had these execution counts on one generation of a kernel; the latest, where several had one."""
+        key, known = self._names.key(session), list(counts)
+        query = (
+            "SELECT execution_count, id FROM executions WHERE kernel_id = ? AND generation = ? AND session = ? "
+            f"AND execution_count IN ({', '.join('?' * len(known))}) AND id NOT IN ({rows.REPLACED}) ORDER BY place, id"
+        )
+        return dict(await self._rows(query, (kernel_id, generation, key, *known, key)))
+
+    async def last_good(self, session: SessionName) -> list[Execution]:
+        """What succeeded on the latest generation of a kernel that anything of a session succeeded on, in order."""
+        key = self._names.key(session)
+        good = (
+            "FROM executions WHERE session = ? AND kind = 'code' AND status = 'ok' AND kernel_id IS NOT NULL "
+            f"AND id NOT IN ({rows.REPLACED})"
+        )
+        newest = f"SELECT kernel_id, generation {good} ORDER BY place DESC, id DESC LIMIT 1"
+        latest = await self._rows(newest, (key, key))
+        if not latest:
+            return []
+        query = f"SELECT {rows.EXECUTION_COLUMNS} {good} AND kernel_id = ? AND generation = ? ORDER BY place, id"
+        return [self._entry(row) for row in await self._rows(query, (key, key, *latest[0]))]
 
     async def replaced(self, session: SessionName) -> dict[ExecutionId, Execution]:
         """The entries of a session that others stand for, by id."""
@@ -368,4 +398,10 @@ def _connection(path: str, timeout_s: float = 5) -> sqlite3.Connection:
     """A connection that reads text which is none: it would make a whole query fail."""
     connection = sqlite3.connect(path, timeout=timeout_s, check_same_thread=False)
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    connection.create_function("contains", 2, _contains, deterministic=True)
     return connection
+
+
+def _contains(source: Any, part: str) -> bool:
+    """As Python folds letters: SQLite's own functions know those of ASCII alone."""
+    return part in str(source).lower()

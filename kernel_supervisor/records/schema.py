@@ -27,3 +27,6 @@ MIGRATIONS = [
     """,
 ]
 """What brings a database from each version to the next."""
+INDEX_OF_CELLS = """
+    CREATE INDEX IF NOT EXISTS executions_by_count ON executions (kernel_id, generation, execution_count)"""
+"""No version of its own: what knew the tables before goes on with them."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Coroutine, Iterable
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from kernel_supervisor.core.model import (
     SessionRecord,
 )
 from kernel_supervisor.outputs.folding import Folded
+from kernel_supervisor.outputs.tracebacks import cell_counts
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.sessions import reading
 from kernel_supervisor.sessions.asker import Asker
@@ -297,25 +298,14 @@ class Executions:
 
     async def last_good(self, session: SessionRecord) -> list[Execution]:
         """What succeeded on the latest generation of a kernel of this session that anything succeeded on, in order."""
-        good = [
-            each
-            for each in await self._records.history(session.name)
-            if each.kind == "code" and each.status == "ok" and each.kernel_id is not None
-        ]
-        if not good:
-            return []
-        latest = (good[-1].kernel_id, good[-1].generation)
-        return [each for each in good if (each.kernel_id, each.generation) == latest]
+        return await self._records.last_good(session.name)
 
-    async def cells_of(self, execution: Execution) -> dict[int, int]:
-        """Execution counts of one kernel's generation, with the executions that had them."""
-        history = await self._records.history(execution.session)
-        return {
-            each.execution_count: each.id
-            for each in history
-            if each.execution_count is not None
-            and (each.kernel_id, each.generation) == (execution.kernel_id, execution.generation)
-        }
+    async def cells_of(self, execution: Execution, errors: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+        """The execution counts that an execution's `error` outputs name, with the executions that had them."""
+        counts = await asyncio.to_thread(lambda: frozenset[int]().union(*map(cell_counts, errors)))
+        if not counts or execution.kernel_id is None:
+            return {}
+        return await self._records.cells(execution.session, execution.kernel_id, execution.generation, counts)
 
     def behind(self, ticket: Ticket) -> tuple[ExecutionId, ...]:
         """What a queued execution waits for, the one that runs first."""
