@@ -121,7 +121,8 @@ def prepare(paths: Paths) -> None:
             place = error.filename or folder
             why = "it is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
             raise PlaceError(
-                f"the folder {place} cannot be had ({why}); mend that, or set {HOME_VARIABLE} to another place"
+                f"the folder {place} cannot be had ({why}), so no daemon can be started; mend that, or set "
+                f"{HOME_VARIABLE} to another place"
             ) from None
 
 

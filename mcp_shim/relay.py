@@ -20,7 +20,7 @@ from kernel_supervisor.client import autostart
 from kernel_supervisor.client.opening import recall
 from kernel_supervisor.client.wire import Wire
 from kernel_supervisor.envelope import BYE, HELLO, RPC, SETTLED, STOPPING, WELCOME, WHO
-from kernel_supervisor.paths import Paths
+from kernel_supervisor.paths import Paths, PlaceError
 
 PARSE_ERROR, INVALID_REQUEST, UNAVAILABLE = -32700, -32600, -32000
 RETRY_MS = 50
@@ -99,7 +99,7 @@ class Relay:
                 if self._starter.step():
                     self._wire = Wire(self._paths)
                     self._hello_at = 0.0
-            except autostart.StartError as error:
+            except (autostart.StartError, PlaceError) as error:
                 self._give_up(str(error))
         now = time.monotonic()
         if self._wire is not None and not self._welcomed and now >= self._hello_at:

@@ -65,7 +65,8 @@ class Starter:
     def step(self) -> bool:
         """Whether a daemon listens now; where none does, go one step further towards one. Never waits.
 
-        Raises StartError where what was started has ended and nobody holds the lock. The next step begins anew.
+        Raises PlaceError where our folders cannot be had, StartError where what was started has ended and nobody holds
+        the lock. The next step begins anew.
         """
         now = time.monotonic()
         if listening(self._paths):
@@ -75,7 +76,7 @@ class Starter:
                 self._see(self._attempt, now)
             if self._attempt is None:
                 self._begin(now)
-        except StartError:
+        except (StartError, PlaceError):
             self.close()
             raise
         return False
@@ -95,10 +96,7 @@ class Starter:
     def _begin(self, now: float) -> None:
         if now < self._next_at:
             return
-        try:
-            prepare(self._paths)
-        except PlaceError as error:
-            raise StartError(f"kernel-supervisor's daemon cannot be started: {error}") from None
+        prepare(self._paths)
         size = aftermath.size(self._paths)
         by_service = self._service and _start_by_service_manager()
         self._attempt = _Attempt(now, size, -1 if by_service else _start_directly(self._paths))

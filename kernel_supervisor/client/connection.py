@@ -59,7 +59,7 @@ class Connection:
         """The daemon's, as its welcome said."""
 
     def open(self, *, start: bool, deadline_s: float = START_DEADLINE_S) -> None:
-        """Reach the daemon; start it if there is none and `start` says so. Raises NoDaemonError."""
+        """Reach the daemon; start it if there is none and `start` says so. Raises NoDaemonError, PlaceError."""
         end = time.monotonic() + deadline_s
         try:
             while time.monotonic() < end:

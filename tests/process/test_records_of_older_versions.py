@@ -51,7 +51,7 @@ def _write_old_records(home: Home) -> Path:
 
 
 async def _forget_projects(home: Home) -> None:
-    """End the daemon, and make its records those of an older version, with whatever lives in them."""
+    """End the daemon, which no client needs now, and make its records those of an older version."""
     home.kill_daemon()
     await until(lambda: not home.daemons(), "the daemon is gone")
     with _database(home) as db, db:
@@ -90,7 +90,8 @@ async def test_a_kernel_that_lives_is_its_projects_and_others_are_told_once_how_
     async with home.client() as session:
         await session.run("x = 41", session="explore")
         (pid,) = [each.pid for each in home.kernels()]
-        await _forget_projects(home)
+    await _forget_projects(home)
+    async with home.client() as session:
         assert (await session.run("x", session="explore")).text.splitlines()[-1] == "41"
         assert (await session.client.read_resource("kernel://explore/variables")).contents, "an old URI"
     async with home.client(cwd=other) as session:

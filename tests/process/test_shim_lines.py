@@ -120,6 +120,7 @@ def test_a_request_that_mcp_does_not_know_is_an_error_and_the_connection_goes_on
 def test_a_large_message_goes_through_whole_in_both_directions(home: Home) -> None:
     with home.shim() as shim:
         shim.open()
+        shim.run("0")  # which tells of the kernel that it starts
         text = "é" * 2_000_000
         facts = shim.run(f"x = {text!r}\nprint(len(x))\nprint(x[:300_000])", max_chars=400_000)
         assert facts["text"].splitlines()[1] == "2000000"
