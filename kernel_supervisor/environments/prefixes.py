@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from kernel_supervisor.environments.model import OLDEST_PYTHON
+from kernel_supervisor.paths import open_regular
 
 _LIBRARY = re.compile(r"(?:python|pypy)(\d+\.\d+)t?$")
 _CONDA_PYTHON = re.compile(r"python-(\d+\.\d+\.\d+)[^-]*-[^-]+\.json$")
@@ -99,9 +100,9 @@ def prefix_of(python: str) -> str:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """The file's text, undecodable bytes kept as surrogates; empty where it cannot be read."""
+    """The beginning of a regular file's text, undecodable bytes kept as surrogates; empty where it cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with os.fdopen(open_regular(os.fspath(path)), encoding="utf-8", errors="surrogateescape") as file:
             return file.read(1 << 20)
     except (OSError, ValueError):
         return ""
@@ -176,7 +177,7 @@ def _version(prefix: str, library: str, settings: dict[str, str], history: str) 
         found = (_CONDA_PYTHON.match(name) for name in children(history))
         return next((match.group(1) for match in found if match), "")
     try:
-        with open(os.path.join(prefix, "include", library, "patchlevel.h"), "rb") as header:
+        with os.fdopen(open_regular(os.path.join(prefix, "include", library, "patchlevel.h")), "rb") as header:
             match = _PATCHLEVEL.search(header.read(8192))
     except (OSError, ValueError):
         return ""

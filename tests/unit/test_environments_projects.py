@@ -148,6 +148,18 @@ def test_broken_ones_are_passed_over_in_their_order_with_their_reasons(where: Wh
     assert why.index("project's environment env") < why.index(".venv was passed over") < why.index("default was passed")
 
 
+ODD_FILES = (".git", ".pdm-python", "pyproject.toml", "environment.yml", ".venv/pyvenv.cfg")
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_nobody_waits_for_what_a_named_pipe_of_a_project_may_say(where: Where, name: str) -> None:
+    where = replace(where, directory=where.directory / "inner")
+    good = venv(where.directory / "env")
+    (where.directory / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(where.directory / name)
+    assert default_environment(where)[0].prefix == str(good)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "module"),
     [
