@@ -35,7 +35,7 @@ def default_environment(where: Where, configured: str | None = None) -> tuple[En
     passed_over: list[str] = []
     for prefix, words in (*project_environments(where), *_active(where)):
         environment = describe(prefix, where)
-        fault = environment.broken if environment is not None else "it is no environment"
+        fault = environment.broken if environment is not None else _no_environment(prefix)
         if environment is not None and not fault and not tool_of(prefix):
             return environment, "; ".join((f"it is {words}", *passed_over))
         if fault:
@@ -49,6 +49,17 @@ def default_environment(where: Where, configured: str | None = None) -> tuple[En
     tool = f" ({tool_of(own.prefix)})" if tool_of(own.prefix) else ""
     why = f"kernel-supervisor is installed in it{tool}, and neither the project nor the client has one"
     return own, "; ".join((why, *passed_over))
+
+
+def _no_environment(prefix: str) -> str:
+    """Why nothing can run in `prefix`, where no environment stands."""
+    if os.path.islink(prefix) and not os.path.exists(prefix):
+        return f"it leads nowhere: {os.readlink(prefix)}"
+    if not os.path.lexists(prefix):
+        return "it is gone"
+    if not os.path.isdir(prefix):
+        return "it is no folder"
+    return "it is no environment" if os.access(prefix, os.R_OK | os.X_OK) else "it cannot be read"
 
 
 def _configured(configured: str, where: Where) -> Environment:
@@ -77,4 +88,4 @@ def _active(where: Where) -> Iterator[tuple[str, str]]:
         return path.index(command) if command in path else len(path)
 
     for prefix, name in sorted(named, key=position):
-        yield prefix, f"the client's active environment ({name})"
+        yield os.path.join(where.directory, prefix), f"the client's active environment ({name})"

@@ -22,15 +22,15 @@ _NAME = re.compile(r"^name:[ \t]*[\"']?([\w.-]+)", re.MULTILINE)
 def project_folders(where: Where) -> Iterator[Path]:
     """The session's directory and the folders above it, up to the repository's root, the nearest first.
 
-    Never the home directory itself, nor the root of the file system. What lies above a folder that is in no
-    repository counts as its project as long as nobody else can put an environment there.
+    Never the home directory itself, nor the root of the file system. A folder above counts as long as not everybody can
+    put an environment there; in no repository, as long as no other user can.
     """
     root = _root(where.directory)
     home = os.path.realpath(where.home)
     for folder in upwards(where.directory):
         if folder.parent == folder or os.path.realpath(folder) == home:
             return
-        if root is None and folder != where.directory and not _private(folder):
+        if folder != where.directory and not _counts(folder, where.directory, in_repository=root is not None):
             return
         yield folder
         if folder == root:
@@ -53,20 +53,24 @@ def _root(directory: Path) -> Path | None:
     return None
 
 
-def _private(folder: Path) -> bool:
-    """Whether only this user (or root) can put something there."""
+def _counts(folder: Path, directory: Path, *, in_repository: bool) -> bool:
+    """Whether `folder`, above `directory`, has what its project put there: `/tmp` and its like have anybody's.
+
+    Where everybody can write to `directory` as well, there are no modes (Windows' drives under WSL), or no secrets.
+    """
     try:
-        seen = os.stat(folder)
+        seen, inner = os.stat(folder), os.stat(directory)
     except OSError:
         return False
-    return seen.st_uid in (0, os.getuid()) and not seen.st_mode & stat.S_IWOTH
+    anybodys = bool(seen.st_mode & stat.S_IWOTH and not inner.st_mode & stat.S_IWOTH)
+    return not anybodys and (in_repository or seen.st_uid in (0, os.getuid()))
 
 
 def _in(folder: Path, where: Where) -> Iterator[tuple[str, str]]:
     chosen = where.environ.get("UV_PROJECT_ENVIRONMENT")
     if chosen and os.path.isfile(folder / "uv.lock"):
         yield str(folder / chosen), "the project's environment by UV_PROJECT_ENVIRONMENT"
-    if os.path.isdir(folder / ".venv"):
+    if os.path.lexists(folder / ".venv"):
         yield str(folder / ".venv"), "the project's .venv"
     if os.path.isdir(folder / ".pixi" / "envs" / "default"):
         yield str(folder / ".pixi" / "envs" / "default"), "the project's pixi environment"
@@ -83,8 +87,8 @@ def _in(folder: Path, where: Where) -> Iterator[tuple[str, str]]:
 def _pdm(folder: Path) -> Iterator[str]:
     """https://pdm-project.org/latest/usage/project/#working-with-a-virtual-environment: `.pdm-python` has its path."""
     python = read_text(folder / ".pdm-python").strip()
-    if os.path.isabs(python) and (prefix := prefix_of(python)):
-        yield prefix
+    if os.path.isabs(python) and python.isprintable() and os.path.basename(python).startswith(("python", "pypy")):
+        yield prefix_of(python) or os.path.dirname(os.path.dirname(python))
 
 
 def _poetry(folder: Path, where: Where) -> Iterator[str]:

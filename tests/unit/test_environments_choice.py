@@ -207,7 +207,7 @@ def test_what_is_broken_is_passed_over_and_said(installed: Where) -> None:
     environment, why = default_environment(replace(installed, environ={"CONDA_PREFIX": "/not/there"}))
     assert environment.python == installed.shim_python
     assert f"{installed.directory}/.venv was passed over: there is no Python in it" in why
-    assert "/not/there was passed over: it is no environment" in why
+    assert "/not/there was passed over: it is gone" in why
 
 
 def test_an_active_environment_that_a_tool_keeps_does_not_count(where: Where, tmp_path: Path) -> None:

@@ -131,6 +131,10 @@ def test_what_anybody_could_have_put_above_a_folder_is_not_its_project(where: Wh
     assert len(found(replace(where, directory=shared / "mine"))) == 1
     shared.chmod(0o1777)
     assert found(replace(where, directory=shared / "mine")) == []
+    (shared / ".git").mkdir()  # nor does it become one's repository by what anybody could have put there
+    assert found(replace(where, directory=shared / "mine")) == []
+    (shared / "mine").chmod(0o777)
+    assert len(found(replace(where, directory=shared / "mine"))) == 1, "a file system without modes"
 
 
 def test_a_uv_project_environment_elsewhere_is_the_projects(where: Where) -> None:
@@ -146,6 +150,30 @@ def test_broken_ones_are_passed_over_in_their_order_with_their_reasons(where: Wh
     environment, why = default_environment(where)
     assert environment.prefix == str(good)
     assert why.index("project's environment env") < why.index(".venv was passed over") < why.index("default was passed")
+
+
+def test_what_should_have_been_the_environment_is_never_passed_over_without_a_word(where: Where) -> None:
+    place = where.directory / ".venv"
+    good = venv(where.directory / "env")
+    for make, reason in (
+        (lambda: place.symlink_to("/no/where"), f"{place} was passed over: it leads nowhere: /no/where"),
+        (lambda: place.symlink_to(".venv"), f"{place} was passed over: it leads nowhere"),
+        (lambda: place.write_text("analysis\n"), f"{place} was passed over: it is no folder"),
+        (lambda: os.mkfifo(place), f"{place} was passed over: it is no folder"),
+    ):
+        make()
+        environment, why = default_environment(where)
+        assert environment.prefix == str(good)
+        assert reason in why
+        place.unlink()
+    assert "passed over" not in default_environment(where)[1], "what is not there at all is not spoken of"
+    (where.directory / ".pdm-python").write_text("/no/where/bin/python\n")
+    assert "/no/where was passed over: it is gone" in default_environment(where)[1]
+
+
+def test_an_active_environment_that_is_spelled_from_the_directory_is_found_there(where: Where) -> None:
+    active = venv(where.directory / "mine")
+    assert default_environment(replace(where, environ={"VIRTUAL_ENV": "mine"}))[0].prefix == str(active)
 
 
 ODD_FILES = (".git", ".pdm-python", "pyproject.toml", "environment.yml", ".venv/pyvenv.cfg")
