@@ -9,6 +9,7 @@ Where no daemon can be started, what is unanswered is answered with the reason; 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -179,7 +180,10 @@ class Relay:
     # The client's side
 
     def _take_input(self) -> None:
-        chunk = os.read(0, 1 << 16)
+        try:
+            chunk = os.read(0, 1 << 16)
+        except BlockingIOError:  # somebody who shares our standard input was faster
+            return
         if not chunk:
             self._ended = True
             return
@@ -281,7 +285,8 @@ class Relay:
         """Answer a request with an error. Its number is not forgotten: an answer that comes later is dropped."""
         del self._unanswered[call]
         if request.method == "initialize":  # what clients show of a server that did not start
-            os.write(2, f"kernel-supervisor-mcp: {text}\n".encode("utf-8", "replace"))
+            with contextlib.suppress(OSError):  # nobody may read that
+                os.write(2, f"kernel-supervisor-mcp: {text}\n".encode("utf-8", "replace"))
         self._refuse(UNAVAILABLE, text, request.id)
 
     def _refuse(self, code: int, text: str, id: str | int | None = None) -> None:
@@ -291,7 +296,12 @@ class Relay:
     def _write(self, body: bytes) -> None:
         view = memoryview(body + b"\n")
         while view:
-            view = view[os.write(1, view) :]
+            try:
+                view = view[os.write(1, view) :]
+            except BlockingIOError:  # whoever shares our standard output made it so
+                poller = zmq.Poller()
+                poller.register(1, zmq.POLLOUT)
+                poller.poll()
 
 
 def _is_message(message: Any) -> bool:

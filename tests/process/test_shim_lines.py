@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import subprocess
+import sys
+import termios
 
 import pytest
 
-from tests.support import Home
+from tests.process.test_daemons_that_do_not_start import MODERN
+from tests.support import DEADLINE_S, Home, until_now
 
 PARSE_ERROR, INVALID_REQUEST = -32700, -32600
 NOT_JSON = {
@@ -75,6 +81,29 @@ def test_a_message_may_come_in_pieces_and_several_at_once(home: Home) -> None:
         shim.process.stdin.write(first[10:] + b"\n" + second + b"\n")
         shim.process.stdin.flush()
         assert {shim.answer("one")["id"], shim.answer("two")["id"]} == {"one", "two"}
+
+
+def test_a_standard_output_that_does_not_wait_loses_nothing(home: Home) -> None:
+    """Whoever shares it (a wrapper, a terminal) may have made it so; a client that reads late is waited for."""
+    taken, given = os.pipe()
+    size = fcntl.fcntl(given, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(given, False)
+    asked = [json.dumps({"jsonrpc": "2.0", "id": n, "method": "tools/list", "params": {"_meta": MODERN}}) for n in "ab"]
+    shim = subprocess.Popen(home.shim_command(), cwd=home.project, env=home.env, stdin=subprocess.PIPE, stdout=given)
+    os.close(given)
+    with os.fdopen(taken, "rb") as answers:
+        assert shim.stdin is not None
+        shim.stdin.write("\n".join([*asked, ""]).encode())
+        shim.stdin.flush()
+        until_now(lambda: _waiting(taken) == size, "no more fits")
+        assert {json.loads(answers.readline())["id"] for _ in asked} == {"a", "b"}
+        shim.stdin.close()
+    shim.wait(DEADLINE_S)
+
+
+def _waiting(pipe: int) -> int:
+    """How many bytes nobody has read yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_one_and_the_string_one_are_different_ids(home: Home) -> None:
