@@ -9,6 +9,7 @@ import sys
 from types import FrameType
 
 from kernel_supervisor import __version__
+from kernel_supervisor.client.autostart import fill_standard_streams
 from kernel_supervisor.client.hello import hello
 from kernel_supervisor.paths import find
 from mcp_shim.relay import Relay
@@ -30,6 +31,7 @@ def main() -> None:
     if os.name != "posix":
         sys.exit("kernel-supervisor runs on Linux and macOS; on Windows use it inside WSL")
     options = _parse(sys.argv[1:])
+    fill_standard_streams()
     relay = Relay(find(), hello("shim", session=options.get("--session"), python=options.get("--python")))
 
     def leave(signum: int, frame: FrameType | None) -> None:

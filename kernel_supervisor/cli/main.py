@@ -15,6 +15,7 @@ from typing import TypeAlias
 from kernel_supervisor import __version__
 from kernel_supervisor.cli import admin, execute, forgetting, jupyter, kernels, registration, service
 from kernel_supervisor.cli.session import FAILED, INTERRUPTED, NO_DAEMON, USAGE, Command, for_people
+from kernel_supervisor.client.autostart import fill_standard_streams
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 
 _EPILOG = """\
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.name != "posix":
         print("kernel-supervisor runs on Linux and macOS; on Windows use it inside WSL", file=sys.stderr)
         return FAILED
+    fill_standard_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
     run: _Run | None = getattr(options, "run", None)

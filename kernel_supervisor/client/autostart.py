@@ -6,6 +6,7 @@ is watched: one that ends before it serves leaves its last words, and nobody wai
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -24,22 +25,36 @@ _SERVICE_S = 5.0
 """How long a service manager has, before a daemon is started without it: its unit may name what is gone."""
 _RESTART_S = 10.0
 """How long another daemon may hold the lock and be bound to nothing, before another attempt is made."""
+_LOOK_S = 0.002
 _FAILURES, _PAUSE_S = 8, 0.25
 """How many daemons in a row may end before they answer, without a word (they were killed), and the growing pause."""
 _CRASHES = 3
 """How many in a row may end with an error soon after they answered."""
 _STEADY_S = 30.0
 """A daemon that lived for so long failed at something else than its start."""
-_NOT_STARTED = 127
+_DETACHED_S, _ANSWERED_S = 0.5, 2.0
+"""How long a daemon may take to detach, and a service manager to answer: something may keep them for ever."""
 
 
 class StartError(ConnectionError):
     """No daemon can be started; the text says what was tried, how it ended, and what to do."""
 
 
+def fill_standard_streams() -> None:
+    """Put /dev/null where a client closed our standard streams: a socket of ours would get their numbers."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 def listening(paths: Paths) -> bool:
     """Whether a daemon is bound to the socket. It may be busy; it is there."""
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError:  # no descriptor is left; nor is one to start a daemon with, and that is told
+        return False
     try:
         probe.setblocking(False)
         probe.connect(paths.socket)
@@ -174,7 +189,10 @@ def _start_by_service_manager() -> bool:
     else:
         command = ["systemctl", "--user", "start", "--no-block", SYSTEMD_UNIT]
         installed = os.path.exists(unit_file())
-    return installed and _run(command) == 0
+    try:
+        return installed and _run(command, _ANSWERED_S) == 0
+    except OSError:
+        return False
 
 
 def _start_directly(paths: Paths) -> int:
@@ -184,19 +202,27 @@ def _start_directly(paths: Paths) -> int:
     The end of a pipe that is at its end when the daemon is, whichever way it goes. Raises StartError.
     """
     command = _command()
-    lifeline, held = os.pipe()
+    try:
+        lifeline, held = os.pipe()
+    except OSError as error:
+        raise StartError(_not_run(paths, command, error)) from None
     os.set_blocking(lifeline, False)
     try:
         os.set_inheritable(held, True)
-        if _run(command, _environ(paths), stderr=aftermath.standard_error(paths)) == _NOT_STARTED:
-            words = f"{sys.executable} cannot be run: kernel-supervisor has to be installed anew"
-            raise StartError(aftermath.told(paths, command, words))
-    except StartError:
+        _run(command, _DETACHED_S, _environ(paths), stderr=aftermath.standard_error(paths))
+    except OSError as error:
         os.close(lifeline)
-        raise
+        raise StartError(_not_run(paths, command, error)) from None
     finally:
         os.close(held)
     return lifeline
+
+
+def _not_run(paths: Paths, command: list[str], error: OSError) -> str:
+    """Why `command` was not even begun. An interpreter that is gone or no program is the installation's fault alone."""
+    fault = isinstance(error, FileNotFoundError | PermissionError) or error.errno == errno.ENOEXEC
+    anew = ": kernel-supervisor has to be installed anew" if fault else ""
+    return aftermath.told(paths, command, f"{sys.executable} cannot be run ({error.strerror}){anew}")
 
 
 def _command() -> list[str]:
@@ -208,9 +234,11 @@ def _environ(paths: Paths) -> Mapping[str, str]:
     return {**os.environ, HOME_VARIABLE: paths.state} if os.environ.get(HOME_VARIABLE) else os.environ
 
 
-def _run(command: list[str], environ: Mapping[str, str] = os.environ, stderr: str = "/dev/null") -> int:
-    """Run `command` without a descriptor of ours that was not made for it; its exit code, or 127 where it cannot be
-    started.
+def _run(
+    command: list[str], limit_s: float, environ: Mapping[str, str] = os.environ, stderr: str = "/dev/null"
+) -> int | None:
+    """Run `command` without a descriptor of ours that was not made for it; its exit code, or None where it takes longer
+    than `limit_s`. Raises OSError where it cannot be started.
 
     posix_spawn: `import subprocess` would cost 15 ms, and forking beside ZeroMQ's threads is unsafe.
     """
@@ -219,8 +247,11 @@ def _run(command: list[str], environ: Mapping[str, str] = os.environ, stderr: st
         (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
         (os.POSIX_SPAWN_OPEN, 2, stderr, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
     ]
-    try:
-        pid = os.posix_spawnp(command[0], command, environ, file_actions=actions)
-    except OSError:
-        return _NOT_STARTED
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    pid = os.posix_spawnp(command[0], command, environ, file_actions=actions)
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(_LOOK_S)
+    return None

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import psutil
 import pytest
 
-from tests.support import DEADLINE_S, Home, Shim, until_now
+from tests.support import DEADLINE_S, Home, Shim, interpreter_with, until_now
 
 Requests: TypeAlias = "list[tuple[str, dict[str, Any]]]"
 OPENING = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bare", "version": "1"}}
@@ -240,6 +240,49 @@ def test_a_kept_answer_that_is_damaged_is_no_answer(home: Home) -> None:
     kept.write_text("[1, 2")
     with home.shim() as shim, _held(home):
         assert "still starting" in _asked(shim, "initialize", OPENING)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2> >(exit)"])
+def test_a_client_that_does_not_hear_standard_error_is_answered(home: Home, closed: str) -> None:
+    """A closed stream's number would be a pipe's or a socket's of ours."""
+    (home.path / "run").parent.mkdir()
+    (home.path / "run").touch()
+    shim = Shim(["bash", "-c", f'exec "$@" {closed}', "bash", *home.shim_command()], cwd=home.project, env=home.env)
+    try:
+        assert "it is no folder" in _asked(shim, "initialize", OPENING)
+        (home.path / "run").unlink()
+        shim.open()
+    finally:
+        shim.close()
+
+
+def test_a_starter_that_hangs_keeps_nobody_from_an_answer(home: Home) -> None:
+    python = interpreter_with(home.path.parent / "env", hang=_HANG)
+    (site,) = (home.path.parent / "env/lib").glob("*/site-packages")
+    (site / "hang.pth").write_text("import hang")
+    shim = Shim([python, "-I", "-m", "mcp_shim"], cwd=home.project, env=home.env)
+    try:
+        assert "still starting" in _asked(shim, "initialize", OPENING)
+    finally:
+        shim.close()
+
+
+_HANG = "import signal, sys\nif 'kernel_supervisor.daemon' in sys.orig_argv: signal.pause()"
+
+
+def test_why_nothing_can_be_run_is_told_as_it_is(home: Home) -> None:
+    """An environment that grew too large for a program's start is no fault of the installation."""
+    code = f"import os, sys\nfor n in range(40): os.environ[f'LARGE_{{n}}'] = 'x' * 130_000\n{_BE_THE_SHIM}"
+    shim = Shim([home.python, "-I", "-c", code], cwd=home.project, env=home.env)
+    try:
+        told = _asked(shim, "initialize", OPENING)
+    finally:
+        shim.close()
+    assert "Argument list too long" in told
+    assert "installed anew" not in told
+
+
+_BE_THE_SHIM = "sys.argv = ['shim']\nfrom mcp_shim.__main__ import main\nmain()"
 
 
 def test_daemons_that_are_killed_before_they_serve_are_started_again(home: Home) -> None:
