@@ -192,7 +192,12 @@ def test_nobody_waits_for_what_a_named_pipe_of_a_project_may_say(where: Where, n
     ("name", "value", "module"),
     [
         ("ModuleNotFoundError", "No module named 'pandas'", "pandas"),
-        ("ModuleNotFoundError", "No module named 'sklearn.linear_model'; 'sklearn' is not a package", "sklearn"),
+        ("ImportError", "No module named pandas", "pandas"),
+        ("ModuleNotFoundError", "No module named 'sklearn.linear_model'; 'sklearn' is not a package", ""),
+        ("ModuleNotFoundError", "No module named 'scikit-learn'", ""),
+        ("ModuleNotFoundError", "No module named 'pandas and numpy'", ""),
+        ("ModuleNotFoundError", "No module named '__main__.x'; '__main__' is not a package", ""),
+        ("ModuleNotFoundError", "No module named '__mp_main__'", ""),
         ("ModuleNotFoundError", "No module named '_tkinter'", ""),
         ("ImportError", "cannot import name 'x' from 'y'", ""),
         ("ValueError", "No module named 'pandas'", ""),
@@ -220,3 +225,24 @@ def test_a_missing_module_is_found_in_other_environments_and_can_be_installed_he
     (here / library / "pandas").mkdir()
     assert where_to_find("pandas", str(here), python, where) == "", "it is here: something else is wrong"
     assert os.sep not in where_to_find("six", "/no/environment", "/no/environment/bin/python", where)
+
+
+def test_a_module_of_the_project_is_pointed_to_and_no_package_of_its_name(where: Where) -> None:
+    here = venv(where.directory / ".venv")
+    for place in ("helpers.py", "src/models/__init__.py"):
+        (where.directory / place).parent.mkdir(parents=True, exist_ok=True)
+        (where.directory / place).touch()
+    below = replace(where, directory=where.directory / "notebooks")
+    below.directory.mkdir()
+    for module, folder in (("helpers", where.directory), ("src", where.directory), ("models", where.directory / "src")):
+        line = where_to_find(module, str(here), str(here / "bin" / "python"), below)
+        assert f"sys.path.append('{folder}')" in line
+        assert "install" not in line
+    (where.directory / "wandb" / "run-1").mkdir(parents=True)
+    assert "wandb` installs it" in where_to_find("wandb", str(here), str(here / "bin" / "python"), below)
+
+
+def test_a_name_that_many_packages_share_is_installed_by_none(where: Where) -> None:
+    here = venv(where.directory / ".venv")
+    line = where_to_find("google", str(here), str(here / "bin" / "python"), where)
+    assert line == f"google is not in this kernel's environment ({here})."
