@@ -8,6 +8,7 @@ import importlib
 import logging
 import logging.handlers
 import os
+import resource
 import signal
 import sys
 import time
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LOG_BYTES, _LOG_FILES = 2 << 20, 3
+_DESCRIPTORS = 8192
 _LOCK_DEADLINE_S, _HANDED_OVER_S = 20.0, 3.0
 _LOOK_S = 0.02
 _ANSWERS_S = 2.0
@@ -40,6 +42,7 @@ _ANSWERS_S = 2.0
 def main(*, service: bool) -> int:
     """Run until told to stop; 0 where another daemon is there already and nobody insists on this one."""
     os.umask(0o077)
+    _take_descriptors()
     paths = find()
     try:
         prepare(paths)
@@ -59,6 +62,15 @@ def main(*, service: bool) -> int:
     except Exception as error:
         log.exception("the daemon failed")
         return _end_with(_said(error))
+
+
+def _take_descriptors() -> None:
+    """Have as many descriptors as are enough for hundreds of kernels; what a shell allows may be gone with a few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _end_with(words: str) -> int:

@@ -270,6 +270,22 @@ def test_a_starter_that_hangs_keeps_nobody_from_an_answer(home: Home) -> None:
 _HANG = "import signal, sys\nif 'kernel_supervisor.daemon' in sys.orig_argv: signal.pause()"
 
 
+def test_a_daemon_has_more_descriptors_than_its_first_clients_shell_allows(home: Home) -> None:
+    """Each kernel takes a dozen, and macOS's shells allow 256. What kernels see is their client's limit."""
+    shim = Shim(
+        ["bash", "-c", 'ulimit -Sn 256; exec "$@"', "bash", *home.shim_command()], cwd=home.project, env=home.env
+    )
+    try:
+        shim.open()
+        code = "import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+        assert shim.run(code)["text"].splitlines()[-1] == "256"
+        daemon = home.daemon()
+        assert daemon is not None
+        assert daemon.rlimit(psutil.RLIMIT_NOFILE)[0] > 256
+    finally:
+        shim.close()
+
+
 def test_why_nothing_can_be_run_is_told_as_it_is(home: Home) -> None:
     """An environment that grew too large for a program's start is no fault of the installation."""
     code = f"import os, sys\nfor n in range(40): os.environ[f'LARGE_{{n}}'] = 'x' * 130_000\n{_BE_THE_SHIM}"
