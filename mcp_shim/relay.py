@@ -36,6 +36,7 @@ _MAY_RUN = (
     "still be running. Do not repeat it; kernel_history tells once a daemon is back."
 )
 _STILL_STARTING = "kernel-supervisor's daemon is still starting; try again in a moment"
+_SILENT = "kernel-supervisor's daemon runs and does not answer: it is busy, or was stopped; try again in a moment"
 
 
 class Request:
@@ -262,7 +263,7 @@ class Relay:
         for call, request in list(self._unanswered.items()):
             late = request.answer_by is not None and now >= request.answer_by
             if late and not self._answer_from_memory(call, request):
-                self._fail(call, request, _STILL_STARTING)
+                self._fail(call, request, _SILENT if self._welcomed else _STILL_STARTING)
 
     def _answer_from_memory(self, call: int, request: Request) -> bool:
         """Answer what every daemon of this version answers alike, if one did so before: clients ask that first."""

@@ -301,6 +301,19 @@ def test_why_nothing_can_be_run_is_told_as_it_is(home: Home) -> None:
 _BE_THE_SHIM = "sys.argv = ['shim']\nfrom mcp_shim.__main__ import main\nmain()"
 
 
+def test_a_daemon_that_is_stopped_is_not_said_to_start(home: Home) -> None:
+    with home.shim() as shim:
+        shim.open()
+        daemon = home.daemon()
+        assert daemon is not None
+        daemon.suspend()
+        told = _asked(shim, "tools/list", {})
+        daemon.resume()
+        assert shim.request("tools/list")["tools"]
+    assert "does not answer" in told
+    assert "starting" not in told
+
+
 def test_daemons_that_are_killed_before_they_serve_are_started_again(home: Home) -> None:
     """Death without a word is no reason to give up."""
     killed: set[int] = set()
