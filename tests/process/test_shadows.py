@@ -5,7 +5,9 @@ Each file notes down who runs it. Kernels may: they have the client's environmen
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import marshal
 import os
 import plistlib
 import shlex
@@ -19,6 +21,7 @@ from typing import Any
 
 import pexpect
 import pytest
+import zmq
 
 from kernel_supervisor.cli.service import filled
 from kernel_supervisor.client.autostart import listening
@@ -147,6 +150,23 @@ def test_each_variable_alone_is_no_hindrance_to_the_command_line(home: Home, sha
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout.startswith("no daemon is running")
     assert shadows.run_outside_kernels() == []
+
+
+@pytest.mark.parametrize("name", ["kernel-supervisor", "kernel-supervisor-mcp"])
+def test_no_bytecode_is_taken_from_where_a_variable_says(home: Home, name: str) -> None:
+    """A project may bring files that claim to be compiled from those of any installation."""
+    assert zmq.__file__
+    marker, folder = home.project / "ran", home.project / "cache" / os.path.relpath(os.path.dirname(zmq.__file__), "/")
+    folder.mkdir(parents=True)
+    code = compile(f"open({str(marker)!r}, 'w')", zmq.__file__, "exec")
+    unchecked = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)  # PEP 552
+    compiled = os.path.basename(importlib.util.cache_from_source(zmq.__file__))
+    (folder / compiled).write_bytes(unchecked + marshal.dumps(code))
+    env = {**home.env, "PYTHONPYCACHEPREFIX": str(home.project / "cache")}
+    subprocess.run(
+        [script(name), "--session=x" if name.endswith("mcp") else "status"], env=env, stdin=subprocess.DEVNULL
+    )
+    assert not marker.exists()
 
 
 def test_a_command_that_is_told_to_inspect_ends_all_the_same(home: Home) -> None:
