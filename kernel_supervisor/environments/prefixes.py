@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ _LIBRARY = re.compile(r"(?:python|pypy)(\d+\.\d+)t?$")
 _CONDA_PYTHON = re.compile(r"python-(\d+\.\d+\.\d+)[^-]*-[^-]+\.json$")
 _IPYKERNEL = re.compile(r"ipykernel-([^-]+?)(?:-py\d.*)?\.(?:dist-info|egg-info)$")
 _PATCHLEVEL = re.compile(rb'#define\s+PY_VERSION\s+"([^"+]+)')
+_MACH_O = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+_FOREIGN = (b"\x7fELF",) if sys.platform == "darwin" else _MACH_O
 _SETTLED_NS = 2_000_000_000
 _REMEMBERED = 4096
 
@@ -215,9 +218,20 @@ def _fault(python: str, version: str) -> str:
         return f"its interpreter cannot be reached: {error}"
     if not stat.S_ISREG(seen.st_mode) or not seen.st_size or not os.access(python, os.X_OK):
         return f"its interpreter cannot be run: {python}"
+    if _is_foreign(python):
+        return f"its interpreter was made for another operating system: {python}"
     if version and _numbers(version)[:2] < OLDEST_PYTHON:
         return f"Python {version} is too old: kernels need {'.'.join(map(str, OLDEST_PYTHON))} or later"
     return ""
+
+
+def _is_foreign(python: str) -> bool:
+    """Whether it is a program of macOS on Linux, or the other way round: folders are synchronised and mounted."""
+    try:
+        with os.fdopen(open_regular(python), "rb") as file:
+            return file.read(4) in _FOREIGN
+    except (OSError, ValueError):
+        return False
 
 
 def _numbers(version: str) -> tuple[int, ...]:

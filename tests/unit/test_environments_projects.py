@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +170,18 @@ def test_what_should_have_been_the_environment_is_never_passed_over_without_a_wo
     assert "passed over" not in default_environment(where)[1], "what is not there at all is not spoken of"
     (where.directory / ".pdm-python").write_text("/no/where/bin/python\n")
     assert "/no/where was passed over: it is gone" in default_environment(where)[1]
+
+
+def test_an_environment_of_another_operating_system_is_passed_over(where: Where) -> None:
+    """As in a project that is synchronised between machines, or mounted into a container."""
+    python = venv(where.directory / ".venv") / "bin" / "python"
+    python.unlink()
+    python.write_bytes((b"\x7fELF" if sys.platform == "darwin" else b"\xcf\xfa\xed\xfe") + bytes(100))
+    python.chmod(0o755)
+    good = venv(where.directory / "env")
+    environment, why = default_environment(where)
+    assert environment.prefix == str(good)
+    assert "made for another operating system" in why
 
 
 def test_an_active_environment_that_is_spelled_from_the_directory_is_found_there(where: Where) -> None:
