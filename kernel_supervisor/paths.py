@@ -141,8 +141,9 @@ def _make(folder: str) -> None:
 def _home() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:  # a container that gives its users numbers alone: there is nothing better to ask
-        return os.path.expanduser("~")
+    except KeyError:  # a container that gives its users numbers alone: there is nothing better to ask than HOME
+        home = os.environ.get("HOME", "")
+        return home if os.path.isabs(home) else f"/var/tmp/kernel-supervisor-{os.getuid()}"
 
 
 def _machine() -> str:

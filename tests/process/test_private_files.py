@@ -185,3 +185,17 @@ def test_a_kernels_command_line_tells_nobody_the_key(wide_home: Home, shim: Shim
     assert json.loads(file.read_text())["transport"] == "ipc"
     for process in psutil.process_iter(["cmdline"]):
         assert key not in " ".join(process.info["cmdline"] or ())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody without a name")
+@pytest.mark.parametrize("home", ["", "here"], ids=["without a home", "with one"])
+def test_a_user_who_has_a_number_alone_has_a_place_of_their_own(tmp_path: Path, home: str) -> None:
+    """As containers run things that are given no user."""
+    uid = 54321
+    env = {"PATH": os.environ["PATH"], **({"HOME": str(tmp_path)} if home else {})}
+    code = (
+        f"import binascii, os; from kernel_supervisor.paths import find; find(); os.setuid({uid}); print(find().state)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], env=env, cwd="/", capture_output=True, text=True, check=False)
+    place = str(tmp_path) if home else f"/var/tmp/kernel-supervisor-{uid}"
+    assert found.stdout.startswith(place + "/"), found
