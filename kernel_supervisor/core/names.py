@@ -29,6 +29,13 @@ def word(given: str) -> str | None:
     return plain if _WORD.fullmatch(plain) else None
 
 
+def fits(folder: object, name: object) -> bool:
+    """Whether these can be a session's folder and name: together they are understood again."""
+    if not isinstance(folder, str) or not isinstance(name, str):
+        return False
+    return _WORD.fullmatch(folder) is not None and name in ("", word(name))
+
+
 def as_word(text: str) -> str:
     """A name of anything, such as a file's, that can be typed."""
     return re.sub(r"[^\w.@+ -]", "-", text)[:_LONGEST].strip() or "root"
@@ -84,8 +91,9 @@ def inherit(
         if directory not in folders:
             folders[directory] = apart(base(directory), directory, {*folders.values(), *words})
         folder = folders[directory]
-        names = (key.removesuffix(f"-{mark(directory)}"), key)
+        plain = word(key) or as_word(key)
+        names = (plain.removesuffix(f"-{mark(directory)}"), plain)
         free = [name for name in names if name and spelled(folder, name) not in taken]
         used = [each.partition("/")[2] for each in taken if each.startswith(f"{folder}/")]
-        settle(key, directory, free[0] if free else apart(key, directory, used))
+        settle(key, directory, free[0] if free else apart(plain, directory, used))
     return found

@@ -40,11 +40,17 @@ class Names:
                 db.execute(_INSERT, tuple(map(stored, (key, directories[key], folder, name, 1))))
 
     def _read(self, db: sqlite3.Connection, directories: dict[str, str]) -> dict[str, str]:
-        """Learn the names in the table; the folders of their projects, by directory."""
+        """Learn the names in the table; the folders of their projects, by directory.
+
+        What is not a name of its own is passed over, and its session is spelled anew.
+        """
         folders: dict[str, str] = {}
         for row in db.execute("SELECT session, project, folder, name, inherited FROM names").fetchall():
             key, project, folder, name, inherited = map(restored, row)
-            if directories.get(key) == project:  # else an older version forgot it, and used the word again
+            if directories.get(key) != project:  # an older version forgot it, and used the word again
+                continue
+            its_own = folder == folders[project] if project in folders else folder not in folders.values()
+            if its_own and names.fits(folder, name) and names.spelled(folder, name) not in self._keys:
                 folders[project] = folder
                 self._learn(key, names.spelled(folder, name), inherited=bool(inherited))
         return folders

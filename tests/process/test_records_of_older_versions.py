@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Home, until
+from tests.support import Home, until, until_now
 
 pytestmark = pytest.mark.anyio
 OLD = Path(__file__).parents[1] / "records/schema-1.sql"
@@ -247,3 +247,57 @@ async def test_a_word_that_an_older_version_forgot_and_used_again_is_the_new_ses
         db.execute("UPDATE sessions SET directory = ? WHERE name = 'explore'", (str(two),))
     home.cli("start")
     assert [each["name"] for each in _said(home, "sessions", cwd=one)["sessions"]] == ["two/explore"]
+
+
+# Odd records
+
+
+def test_odd_words_of_an_older_version_become_names_that_can_be_given(home: Home) -> None:
+    _write_old_records(home)
+    odd = [" spaced ", "a/b", "a-b", "/", "", "x\ny", "w" * 200, "\u212b", b"\xff", None, 7, "-", ".."]
+    project = str(home.project / "billing")
+    with _database(home) as db, db:
+        insert = f"INSERT INTO sessions ({OLD_COLUMNS}) VALUES (?, ?, NULL, NULL, 9, '{{}}', '', '', '')"
+        db.executemany(insert, [(word, project) for word in odd])
+        db.execute(
+            "INSERT INTO executions (session, generation, kind, source, status, client, queued_at, reason, place) "
+            "SELECT name, 0, 'note', 'of ' || name, 'ok', 'x', 9, '', 1 FROM sessions WHERE typeof(name) = 'text'"
+        )
+    assert home.cli("start").returncode == 0
+    sessions = _said(home, "sessions", cwd=home.project)["sessions"]
+    theirs = [each["name"] for each in sessions if each["directory"] == project]
+    assert len(set(theirs)) == len(odd) - 1 + len(["x.ipynb"]), "all but the one without a name"
+    found = [note for name in theirs for note in _notes(home, home.project, "--session", name)]
+    assert {f"of {word}" for word in odd if isinstance(word, str)} <= set(found)
+
+
+def test_an_odd_name_on_record_spoils_only_itself(home: Home) -> None:
+    """Twice the same one, a folder of another project, two of one project, and what is none."""
+    root = _write_old_records(home)
+    home.cli("start")
+    home.kill_daemon()
+    until_now(lambda: not home.daemons(), "the daemon is gone")
+    rows: list[tuple[str, str, Any, Any]] = [
+        ("a", "one", "one", "x"), ("b", "two", "one", "x"), ("c", "two", "one", "z"), ("d", "three", "a/b", b"\xff"),
+        ("e", "four", "four", "x"), ("f", "four", "elsewhere", "y"), ("g", "four", "four", "a/b"),
+        ("h", "four", "", ""),
+    ]  # fmt: skip
+    with _database(home) as db, db:
+        for session, project, folder, name in rows:
+            where = str(root / project)
+            insert = f"INSERT INTO sessions ({OLD_COLUMNS}) VALUES (?, ?, NULL, NULL, 9, '{{}}', '', '', '')"
+            db.execute(insert, (session, where))
+            db.execute("INSERT INTO names VALUES (?, ?, ?, ?, 0)", (session, where, folder, name))
+            db.execute(
+                "INSERT INTO executions (session, generation, kind, source, status, client, queued_at, reason, place) "
+                "VALUES (?, 0, 'note', 'of ' || ?, 'ok', 'x', 9, '', 1)",
+                (session, session),
+            )
+    assert home.cli("start").returncode == 0
+    sessions = _said(home, "sessions", cwd=home.project)["sessions"]
+    found = {each["name"]: _notes(home, home.project, "--session", each["name"]) for each in sessions}
+    theirs = {name: note for name, (note,) in found.items() if name.split("/")[0] in ("one", "two", "three", "four")}
+    assert theirs == {
+        "one/x": "of a", "two/b": "of b", "two/c": "of c", "three/d": "of d",
+        "four/x": "of e", "four/f": "of f", "four/g": "of g", "four/h": "of h",
+    }  # fmt: skip
