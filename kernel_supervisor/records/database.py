@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from kernel_supervisor.core.errors import UnavailableError
@@ -33,7 +33,7 @@ from kernel_supervisor.core.model import (
 from kernel_supervisor.records import rows
 from kernel_supervisor.records.names import Names
 from kernel_supervisor.records.rows import Statement
-from kernel_supervisor.records.schema import INDEX_OF_CELLS, MIGRATIONS, SCHEMA
+from kernel_supervisor.records.schema import MIGRATIONS, SCHEMA, complete
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -162,17 +162,18 @@ class Database:
                 raise _NewerSchemaError(f"they have schema {version}, this version knows {SCHEMA}")
             for number in range(version, SCHEMA):
                 self._db.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
-            self._db.execute(INDEX_OF_CELLS)
-            self._read_names()
+            self._add_what_came_later()
         except BaseException:
             self._db.close()
             raise
 
-    def _read_names(self) -> None:
+    def _add_what_came_later(self) -> None:
         try:
+            complete(self._db)
             self._names = Names(self._db)
         except sqlite3.OperationalError as error:  # a full disk, at the first start of this version
             self._go_to_memory(error)
+            complete(self._db)
             self._names = Names(self._db)
 
     # Sessions
@@ -220,8 +221,8 @@ class Database:
     async def save_kernel(self, kernel: KernelRecord) -> None:
         """Insert or replace."""
         kept = replace(kernel, session=self._names.key(kernel.session))
-        values = (kept.id, kept.session, json.dumps(asdict(kept)), kept.ended)
-        await self._write("INSERT OR REPLACE INTO kernels (id, session, record, ended) VALUES (?, ?, ?, ?)", values)
+        statement = f"INSERT OR REPLACE INTO kernels ({rows.KERNEL_COLUMNS}, ended) VALUES (?{', ?' * 4})"
+        await self._write(statement, (*rows.kernel_values(kept), kept.ended))
 
     async def living_kernels(self) -> list[KernelRecord]:
         """Those that were not recorded as ended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from types import NoneType
 from typing import Any, get_args
 
@@ -32,7 +32,7 @@ EXECUTION_COLUMNS = (
 )
 _LAST_PLACE = "(SELECT coalesce(max(place), 0) + 1 FROM executions WHERE session = ?)"
 USED_KERNELS = "SELECT kernel_id FROM executions WHERE kernel_id IS NOT NULL"
-KERNEL_COLUMNS = "id, session, record"
+KERNEL_COLUMNS = "id, session, record, missing"
 _FILES = """
     SELECT log AS file FROM executions WHERE session {0} AND log IS NOT NULL
     UNION SELECT json_extract(record, '$.message_log') FROM kernels WHERE session {0} AND json_valid(record)
@@ -138,14 +138,21 @@ def insertion(execution: Execution, call_key: str | None, beside: Beside | None)
     ]
 
 
+def kernel_values(kernel: KernelRecord) -> tuple[Any, ...]:
+    """The values of KERNEL_COLUMNS."""
+    record = asdict(kernel)
+    missing = record.pop("missing")
+    return kernel.id, kernel.session, json.dumps(record), missing
+
+
 def kernel(row: tuple[Any, ...]) -> KernelRecord:
     """The kernel of a row of KERNEL_COLUMNS. What a later version may have added to it is passed over.
 
     One whose record is damaged counts as ended: nobody can find it again.
     """
-    kernel_id, session_name, text = row
+    kernel_id, session_name, text, missing = row
     try:
-        return _understood(kernel_id, text)
+        return replace(_understood(kernel_id, text), missing=str(missing))
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         return KernelRecord(
             id=KernelId(str(kernel_id)),

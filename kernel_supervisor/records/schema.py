@@ -1,6 +1,12 @@
-"""The tables of the records, version by version."""
+"""The tables of the records, version by version.
+
+Earlier versions set a database aside whose schema is newer, and do not start over a kernel's record that has a field
+which they do not know. What came later therefore stands in columns of its own, which they pass over.
+"""
 
 from __future__ import annotations
+
+import sqlite3
 
 SCHEMA = 1
 MIGRATIONS = [
@@ -27,6 +33,14 @@ MIGRATIONS = [
     """,
 ]
 """What brings a database from each version to the next."""
-INDEX_OF_CELLS = """
+_ADDED = (("kernels", "missing", "TEXT NOT NULL DEFAULT ''"),)
+_INDEX_OF_CELLS = """
     CREATE INDEX IF NOT EXISTS executions_by_count ON executions (kernel_id, generation, execution_count)"""
-"""No version of its own: what knew the tables before goes on with them."""
+
+
+def complete(db: sqlite3.Connection) -> None:
+    """Add what came later to the tables that have it not yet. What knew them before goes on with them."""
+    for table, column, kind in _ADDED:
+        if column not in [row[1] for row in db.execute(f"PRAGMA table_info({table})")]:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    db.execute(_INDEX_OF_CELLS)

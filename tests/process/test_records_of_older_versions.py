@@ -31,6 +31,12 @@ CELL: dict[str, Any] = {
 }
 NOTEBOOK = {"cells": [CELL], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 MODEL = ("supervised-session-model", "supervised-session-project-model")
+OLD_KERNEL = set(
+    "id session generation interpreter connection_file directory channel_identity process overlay owned recorded "
+    "message_log standard_error language_info ipykernel server server_kernel provisioner_state started_at ended_at "
+    "end_reason".split()
+)
+"""What those versions take for a kernel's record."""
 OLD_COLUMNS = "name, directory, kernel_id, previous_kernel_id, created_at, notebooks, autosave, notice, loaded"
 
 
@@ -206,7 +212,9 @@ async def test_an_older_version_finds_everything_under_words_that_it_takes(home:
         assert db.execute("PRAGMA user_version").fetchone() == (1,), "a newer one is set aside whole"
         for (table,) in old.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"):
             layout = f"PRAGMA table_info({table})"
-            assert db.execute(layout).fetchall() == old.execute(layout).fetchall()
+            before, now = old.execute(layout).fetchall(), db.execute(layout).fetchall()
+            assert now[: len(before)] == before
+            assert all(default is not None for *_, default, _ in now[len(before) :]), "it writes no such columns"
         sessions = dict(db.execute(f"SELECT name, directory FROM (SELECT {OLD_COLUMNS} FROM sessions)").fetchall())
         assert all(OLD_NAME.fullmatch(name) for name in sessions)
         crc = f"{binascii.crc32(os.fsencode(two)):08x}"
@@ -219,6 +227,7 @@ async def test_an_older_version_finds_everything_under_words_that_it_takes(home:
             assert db.execute(query, (name,)).fetchone() == (1,), name
             record = json.loads(db.execute("SELECT record FROM kernels WHERE session = ?", (name,)).fetchone()[0])
             assert record["session"] == name
+            assert set(record) <= OLD_KERNEL, "it does not start over a field that it does not know"
         with db:  # it writes each session whole, without what it does not know, and makes and forgets some
             rows = db.execute(f"SELECT {OLD_COLUMNS} FROM sessions").fetchall()
             db.executemany(f"INSERT OR REPLACE INTO sessions ({OLD_COLUMNS}) VALUES (?{', ?' * 8})", rows)
