@@ -9,10 +9,12 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.cli.session import DONE, FAILED, Command
+from kernel_supervisor.client.connection import CallError
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import HOME_VARIABLE, prepare
 
@@ -57,12 +59,9 @@ def _refresh(command: Command, folder: Path) -> None:
     """Kernelspecs as sessions are now. Those of sessions that have no kernel any more go."""
     kernels: list[dict[str, Any]] = command.tool("kernel_list_running", start=True)[1]["kernels"]
     wanted = {_PREFIX: _spec("supervised Python", {})}
-    for session, old_name in sorted({(each["session"], each["old_name"]) for each in kernels if each["owned"]}):
+    for session, old_name in sorted({(each["session"], each.get("old_name", "")) for each in kernels if each["owned"]}):
         spec = _spec(f"session {session} (supervised)", {"session": session})
-        name = _called(f"session-{session}")
-        while name in wanted:  # sessions whose names differ in what Jupyter does not allow
-            name += "-"
-        wanted[name] = spec
+        wanted[_free(folder, _called(f"session-{session}"), session, wanted)] = spec
         if old_name and (folder / _called(f"session-{old_name}")).exists():
             wanted[_called(f"session-{old_name}")] = spec  # notebooks name it that a version before this one made
     for name in _installed(folder):
@@ -77,10 +76,14 @@ def install(command: Command) -> int:
     options = command.options
     session, config = "", {"environment": options.env}
     if options.session:
-        place = command.ask("supervisor/place", start=True, session=options.session)
+        place = command.say_where(start=True)
+        if not place:
+            raise CallError("the daemon is older than this command; `kernel-supervisor restart-daemon` replaces it")
         session = place["session"]
         config |= {"session": session, "project": place["directory"]}
     name = _called(options.name or (f"session-{session}" if session else options.env))
+    if not options.name:
+        name = _free(_users_folder(), name, session)
     title = options.name or " ".join(filter(None, ("supervised", options.env or "Python", session)))
     folder = _users_folder() / name
     _write(folder, _spec(title, config))
@@ -114,6 +117,13 @@ def _called(name: str) -> str:
     """As Jupyter allows it: https://jupyter-client.readthedocs.io/en/stable/kernels.html#kernel-specs."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
     return plain if plain.startswith(_PREFIX) else "-".join(filter(None, (_PREFIX, plain)))
+
+
+def _free(folder: Path, name: str, session: str, taken: Collection[str] = ()) -> str:
+    """That name, apart from those of other sessions, which may differ in what Jupyter does not allow alone."""
+    while name in taken or _config_of(_read(folder / name)).get("session", session) != session:
+        name += "-"
+    return name
 
 
 def _spec(title: str, config: dict[str, str]) -> dict[str, Any]:
@@ -151,6 +161,10 @@ def _installed(folder: Path) -> list[str]:
 
 def _provisioner_of(spec: dict[str, Any]) -> str:
     return str(((spec.get("metadata") or {}).get("kernel_provisioner") or {}).get("provisioner_name", ""))
+
+
+def _config_of(spec: dict[str, Any]) -> dict[str, Any]:
+    return dict(((spec.get("metadata") or {}).get("kernel_provisioner") or {}).get("config") or {})
 
 
 def _read(folder: Path) -> dict[str, Any]:

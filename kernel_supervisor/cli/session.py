@@ -72,14 +72,15 @@ class Command:
             self.say_where(start=True)
         return self.connection(start=True).call_tool(name, arguments, on_progress=show)
 
-    def say_where(self, *, start: bool = False) -> None:
-        """Say on standard error what is not to be expected of the session that is about to be worked in."""
+    def say_where(self, *, start: bool = False) -> dict[str, Any]:
+        """The session that is about to be worked in; standard error says what is not to be expected of it."""
         self._is_told_where = True
         place = self.ask("supervisor/place", start=start, session=getattr(self.options, "session", ""))
         if place.get("above"):
             print(f"kernel-supervisor: in session {place['session']} of {place['directory']}", file=sys.stderr)
         if place.get("notice"):
             print(f"kernel-supervisor: {place['notice']}", file=sys.stderr)
+        return place
 
     def ask(self, method: str, *, start: bool = False, session: str = "") -> dict[str, Any]:
         """What the daemon says; nothing where it is older than this. Raises CallError with what it refuses."""
