@@ -39,6 +39,7 @@ class Command:
         self.options = options
         self.paths = find()
         self._connection: Connection | None = None
+        self._said: set[str] = set()
         self._is_told_where = not getattr(options, "works_in_session", False) or options.json
 
     def connection(self, *, start: bool = False) -> Connection:
@@ -76,11 +77,15 @@ class Command:
         """The session that is about to be worked in; standard error says what is not to be expected of it."""
         self._is_told_where = True
         place = self.ask("supervisor/place", start=start, session=getattr(self.options, "session", ""))
-        if place.get("above"):
-            print(f"kernel-supervisor: in session {place['session']} of {place['directory']}", file=sys.stderr)
+        self._say_above(place)
         if place.get("notice"):
             print(f"kernel-supervisor: {place['notice']}", file=sys.stderr)
         return place
+
+    def _say_above(self, place: dict[str, Any]) -> None:
+        if place.get("above") and place["session"] not in self._said:
+            self._said.add(place["session"])
+            print(f"kernel-supervisor: in session {place['session']} of {place['directory']}", file=sys.stderr)
 
     def ask(self, method: str, *, start: bool = False, session: str = "") -> dict[str, Any]:
         """What the daemon says; nothing where it is older than this. Raises CallError with what it refuses."""
@@ -94,17 +99,23 @@ class Command:
 
     def session_called(self, wanted: str) -> str:
         """The session on record that is meant by a name: this project's, else the only one of it. Raises CallError."""
-        found = self.ask("supervisor/which", session=wanted)
+        found = self._which(wanted)
         if not found.get("session", wanted):
             raise CallError(found["why"])
         return str(found.get("session", wanted))
+
+    def _which(self, wanted: str) -> dict[str, Any]:
+        """What `supervisor/which` says; standard error says it where that is a project's above."""
+        found = self.ask("supervisor/which", session=wanted)
+        self._say_above(found)
+        return found
 
     def find_kernel(self, wanted: str) -> dict[str, Any]:
         """The living kernel with that id, session, or beginning of an id. Raises CallError."""
         kernels: list[dict[str, Any]] = self.tool("kernel_list_running")[1]["kernels"]
         matches = [each for each in kernels if each["kernel_id"] == wanted]
         if not matches:
-            session = self.ask("supervisor/which", session=wanted).get("session", wanted)
+            session = self._which(wanted).get("session", wanted)
             matches = [each for each in kernels if each["session"] == session]
             if session and session != wanted and not matches:
                 raise CallError(f"no kernel lives in session {session}; `kernel-supervisor list` shows those that do")

@@ -67,8 +67,11 @@ async def _which(ctx: Context, params: SessionParams) -> dict[str, Any]:
     """The session on record that is meant by a name, where it is to be ended; empty where none is called so."""
     caller = ctx.lifespan_context
     session = _meant(caller, params.session)
+    own = session is not None and session.directory == caller.asker.directory and "/" not in params.session
     return {
         "session": session.name if session is not None else "",
+        "directory": session.directory if session is not None else "",
+        "above": caller.whereabouts.above and own,
         "why": "" if session is not None else naming.missing(params.session, caller.supervisor.sessions.known),
     }
 

@@ -136,6 +136,36 @@ def test_in_a_subdirectory_the_nearest_project_above_is_meant_and_that_is_said(
     assert home.cli("exec", "--session", f"{one.name}/", "1", cwd=below).stderr == "", "it was spelled whole"
 
 
+def test_what_is_ended_in_a_subdirectory_is_the_nearest_projects_above_and_that_is_said(
+    home: Home, two: tuple[Path, Path, Path]
+) -> None:
+    one, _, _ = two
+    below = one / "src"
+    below.mkdir()
+    _done(home, "exec", "--session", "explore", "1", cwd=one)
+    told = f"kernel-supervisor: in session {one.name}/explore of {one}\n"
+    for command in ("interrupt", "restart", "kill"):
+        done = home.cli(command, "explore", cwd=below)
+        assert (done.returncode, done.stderr) == (0, told), command
+    assert home.cli("interrupt", "explore", cwd=one).stderr == ""
+    assert home.cli("interrupt", f"{one.name}/explore", cwd=below).stderr == "", "it was spelled whole"
+
+
+def test_no_kernelspec_takes_the_place_of_another_sessions(home: Home, two: tuple[Path, Path, Path]) -> None:
+    """Their names differ in what Jupyter does not allow alone."""
+    one, _, _ = two
+    folders = {one / "a": "b-c", one / "a-b": "c", one / "A-B": "C"}
+    env = {**home.env, "JUPYTER_DATA_DIR": str(one / "data")}
+    for _ in range(2):
+        for folder, word in folders.items():
+            folder.mkdir(exist_ok=True)
+            done = home.cli("kernelspec", "install", "--session", word, cwd=folder, env=env)
+            assert done.returncode == 0, done.stderr
+    specs = [json.loads(path.read_text()) for path in (one / "data/kernels").glob("*/kernel.json")]
+    found = sorted(each["metadata"]["kernel_provisioner"]["config"]["session"] for each in specs)
+    assert found == ["A-B/C", "a-b/c", "a/b-c"]
+
+
 def test_the_nearest_project_is_meant_not_the_highest(home: Home, two: tuple[Path, Path, Path]) -> None:
     one, _, _ = two
     inner = one / f"in-{one.name}"

@@ -31,11 +31,29 @@ CELL: dict[str, Any] = {
 }
 NOTEBOOK = {"cells": [CELL], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 MODEL = ("supervised-session-model", "supervised-session-project-model")
-OLD_KERNEL = set(
-    "id session generation interpreter connection_file directory channel_identity process overlay owned recorded "
-    "message_log standard_error language_info ipykernel server server_kernel provisioner_state started_at ended_at "
-    "end_reason".split()
-)
+OLD_KERNEL = {
+    "id",
+    "session",
+    "generation",
+    "interpreter",
+    "connection_file",
+    "directory",
+    "channel_identity",
+    "process",
+    "overlay",
+    "owned",
+    "recorded",
+    "message_log",
+    "standard_error",
+    "language_info",
+    "ipykernel",
+    "server",
+    "server_kernel",
+    "provisioner_state",
+    "started_at",
+    "ended_at",
+    "end_reason",
+}
 """What those versions take for a kernel's record."""
 OLD_COLUMNS = "name, directory, kernel_id, previous_kernel_id, created_at, notebooks, autosave, notice, loaded"
 
