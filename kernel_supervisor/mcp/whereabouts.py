@@ -200,11 +200,11 @@ def _directory_of(uri: str) -> str:
 
 
 def understood(result: Any) -> Any:
-    """A client's roots without those that are no file URIs, for which the SDK would refuse them all."""
+    """A client's roots by their file URIs alone: for anything odd in one of them, the SDK would refuse them all."""
     roots = result.get("roots") if isinstance(result, dict) else None
     if not isinstance(roots, list):
         return result
-    return {**result, "roots": [root for root in roots if _is_file(root)]}
+    return {"roots": [{"uri": root["uri"]} for root in roots if _is_file(root)]}
 
 
 def _is_file(root: Any) -> bool:

@@ -95,7 +95,7 @@ def test_roots_are_read_as_clients_write_them(desk: Home, aside: Path, name: str
     with desk.shim(cwd=aside) as shim:
         _open(shim)
         shim.send("tools/call", {"name": "kernel_status", "arguments": {}}, id="status")
-        _answer_roots(shim, [*roots, {"uri": form + quote(folder), "name": "it"}])
+        _answer_roots(shim, [*roots, {"uri": form + quote(folder), "name": 5, "_meta": None, "more": {}}])
         facts = shim.answer("status")["result"]["_meta"][RESULT]
     assert os.fsencode(facts["directory"].replace("\ufffd", "?")) == folder.replace(b"\xff\xfe", b"??")
 
