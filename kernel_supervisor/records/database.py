@@ -194,11 +194,8 @@ class Database:
 
     async def entries_of_sessions(self) -> dict[SessionName, tuple[int, float]]:
         """How many entries each session has, and when the last one was made, in seconds since the epoch."""
-        query = (
-            "SELECT session, count(*), max(max(queued_at, coalesce(finished_at, 0))) FROM executions GROUP BY session"
-        )
-        found = await self._rows(query)
-        return {self._names.name(row[0]): (row[1], row[2] if isinstance(row[2], float) else 0.0) for row in found}
+        found = await self._rows(rows.LAST_ENTRIES)
+        return {self._names.name(name): (count, float(last or 0.0)) for name, count, last in found}
 
     async def files_of(self, session: SessionName) -> list[str]:
         """The files of a session's kernels and entries that belong to no other session too."""

@@ -61,6 +61,14 @@ _TYPES: dict[type, dict[str, tuple[type, ...]]] = {
 _KNOWN: dict[str, tuple[str, ...]] = {"kind": get_args(EntryKind), "status": get_args(ExecutionStatus)}
 _INTEGERS = range(-(1 << 63), 1 << 63)
 """Those that the database takes."""
+_MOMENTS = (-62_135_510_400.0, 253_402_214_400.0)
+"""Between which a number of seconds is a date in every time zone."""
+LAST_ENTRIES = """
+    SELECT session, count(*), max(
+        max(CASE WHEN queued_at BETWEEN {0} AND {1} THEN queued_at ELSE 0 END),
+        max(CASE WHEN finished_at BETWEEN {0} AND {1} THEN finished_at ELSE 0 END))
+    FROM executions GROUP BY session""".format(*_MOMENTS)
+"""By session, how many entries it has and when the last one was made, by those that tell."""
 REPLACED = "SELECT replaces FROM executions WHERE session = ? AND replaces IS NOT NULL"
 
 
@@ -173,9 +181,19 @@ def _understood(kernel_id: Any, text: Any) -> KernelRecord:
     interpreter, process = _fields(Interpreter, given["interpreter"]), given.get("process")
     if given["id"] != kernel_id or not all(isinstance(word, str) for word in interpreter["argv"]):
         raise ValueError(f"id {given['id']!r:.80}, argv {interpreter['argv']!r:.80}")
+    _check_own(given, interpreter)
     given["interpreter"] = Interpreter(**{**interpreter, "argv": tuple(interpreter["argv"])})
     given["process"] = ProcessIdentity(**_fields(ProcessIdentity, process)) if process is not None else None
     return KernelRecord(**given)
+
+
+def _check_own(given: Mapping[str, Any], interpreter: Mapping[str, Any]) -> None:
+    """Refuse what no kernel of ours has: no command, or another's files, which two would take for their own."""
+    if not given.get("owned", True):
+        return
+    files = {given["connection_file"].rpartition("/")[2]} - {"", f"{given['id']}.json"}
+    if files or not interpreter["argv"]:
+        raise ValueError(f"connection_file {given['connection_file']!r:.80}, argv {interpreter['argv']!r:.80}")
 
 
 def _fields(kind: type, given: Any) -> dict[str, Any]:
@@ -198,8 +216,12 @@ def _sorted_out(kind: type, given: Mapping[str, Any]) -> tuple[dict[str, Any], l
 
 
 def _fits(value: Any, types: tuple[type, ...]) -> bool:
-    """Whether a value is of one of these types; True is no number."""
-    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
+    """Whether a value is of one of these types, and can be meant; True is no number."""
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        return False
+    if float in types:
+        return not isinstance(value, int | float) or _MOMENTS[0] <= value <= _MOMENTS[1]
+    return not isinstance(value, int) or value in _INTEGERS
 
 
 def execution_values(execution: Execution) -> tuple[Any, ...]:

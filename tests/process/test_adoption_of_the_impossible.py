@@ -143,6 +143,10 @@ def texts_of_records(good: Record) -> dict[str, Any]:
         odd[f"without {name}"] = {key: value for key, value in good.items() if key != name}
     for name, value in good.items():
         odd[f"odd {name}"] = {**good, name: {"an": "object"} if not isinstance(value, dict) else "text"}
+    odd["no argv"] = {**good, "interpreter": {**good["interpreter"], "argv": []}}
+    odd["of another's files"] = {**good, "connection_file": good["connection_file"].replace(".json", "0.json")}
+    for name, value in {"generation": 2**70, "started_at": 1e308, "ended_at": float("nan")}.items():
+        odd[f"impossible {name}"] = {**good, name: value}
     odd["odd argv"] = {**good, "interpreter": {**good["interpreter"], "argv": [5]}}
     whole: dict[str, Any] = {name: json.dumps(record) for name, record in odd.items()}
     del whole["odd process"]  # an object is what is expected there
@@ -233,7 +237,9 @@ def _damage_other_rows(records: sqlite3.Connection, good: Record) -> None:
     records.execute("UPDATE sessions SET loaded = CAST(x'ff' AS TEXT) WHERE name = 'another'")
     nameless = "INSERT INTO sessions SELECT NULL, directory, kernel_id, previous_kernel_id, created_at, notebooks, "
     records.execute(nameless + "autosave, notice, loaded FROM sessions WHERE name = 'another'")
+    add_session(records, "of no time", "k-none", created_at=float("inf"))
     entries: list[dict[str, Any]] = [
+        {"status": "ok", "queued_at": 1e308, "started_at": -1e308, "finished_at": float("inf")},
         {"status": "running", "msg_id": b"\xff\x00", "log": good["message_log"], "log_start": 0, "log_end": 0},
         {"status": "running", "msg_id": None, "log": good["message_log"], "log_start": "a", "log_end": None},
         {"status": "queued", "generation": "two"},
