@@ -31,6 +31,13 @@ def read_connection(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no connection file: {error}") from error
 
 
+def check_own(path: Path) -> None:
+    """Make sure that a connection file of ours leads to the sockets of its own kernel. Raises as `read_connection`."""
+    address = read_connection(path)["ip"]
+    if address != f"{path.with_suffix('')}-ipc":
+        raise ValueError(f"{path} leads to sockets that are not its kernel's: {address:.200}")
+
+
 def _checked(given: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise ValueError("it holds no object")

@@ -23,6 +23,7 @@ from kernel_supervisor.inside.lookup import INSPECT, VARIABLES
 from kernel_supervisor.inside.place import PLACE
 from kernel_supervisor.kernels import postmortem
 from kernel_supervisor.kernels.channels import Channels, watch
+from kernel_supervisor.kernels.connection import check_own
 from kernel_supervisor.kernels.hindrances import searched_first
 from kernel_supervisor.kernels.launch import Surroundings, launch, remove_connection, stage, why_it_failed
 from kernel_supervisor.kernels.process import Process, identify
@@ -153,6 +154,8 @@ class Kernel:
         elif not record.owned:
             watching = watch(Path(record.connection_file), self._left)
             self._watch = asyncio.create_task(watching, name=f"watch of kernel {record.id}")
+        elif self.process is not None:
+            check_own(Path(record.connection_file))
         return Channels(Path(record.connection_file), identity, self._take)
 
     def listen(self, on_message: OnMessage) -> None:

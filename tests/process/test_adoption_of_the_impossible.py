@@ -400,6 +400,32 @@ async def test_a_kernel_whose_connection_file_comes_back_has_its_variables(home:
         assert [each.pid for each in home.kernels()] == [kernel.pid]
 
 
+async def test_no_session_works_in_the_kernel_of_another_whatever_leads_there(home: Home) -> None:
+    async with home.client() as session:
+        for name in ("one", "two"):
+            await session.run(f"who = {name!r}", session=name)
+        one, two = (kernel_record(home, name) for name in ("one", "two"))
+        shim = psutil.Process(shim_pid(home))
+        shim.suspend()
+        home.kill_daemon()
+        file = Path(one["connection_file"])
+        own = file.read_text()
+        file.write_text(Path(two["connection_file"]).read_text())
+        with closing(records_of(home)) as records, records:
+            add_kernel(records, "twin", {**two, "id": "0123456789ab"}, two["directory"])
+        shim.resume()
+        for name, why in {"one": "sockets that are not its kernel's", "twin": "its record is damaged"}.items():
+            refused = await session.call("kernel_exec", code="who", session=name)
+            assert refused.is_error, refused.text
+            assert why in refused.text
+        assert not (await session.call("kernel_restart", session="twin")).is_error
+        assert (await session.run("who", session="two")).text.endswith("'two'")
+        file.write_text(own)
+        while (await session.call("kernel_status", session="one")).facts["state"] == "unreachable":
+            pass
+        assert (await session.run("who", session="one")).text.endswith("'one'")
+
+
 @pytest.mark.parametrize("tool", ["kernel_restart", "kernel_shutdown"])
 async def test_a_kernel_that_cannot_be_reached_can_be_ended_and_started_afresh(home: Home, tool: str) -> None:
     async with home.client() as session:
