@@ -80,7 +80,7 @@ def test_the_asking_clients_values_win_and_the_others_stay(desk: Home) -> None:
 
 @pytest.mark.parametrize("by", ["tool", "cli"])
 def test_a_bare_client_strips_nothing(desk: Home, by: str) -> None:
-    with desk.shim(env=rich(desk)) as shim:
+    with desk.shim(env=rich(desk, LC_CTYPE="C.UTF8")) as shim:
         shim.open()
         before = environment(shim)
     with desk.shim(env=bare(desk, API_KEY=NEWER)) as shim:
@@ -95,6 +95,7 @@ def test_a_bare_client_strips_nothing(desk: Home, by: str) -> None:
         assert after["API_KEY"] == NEWER
         assert after["ONLY_THERE"] == "stays"
         assert_nothing_is_lost(before, after)
+        assert after["LC_CTYPE"] == before["LC_CTYPE"], "what Python sets for want of a locale is nobody's"
 
 
 def test_what_an_adopted_kernel_had_is_read_back_from_its_process(home: Home) -> None:
