@@ -104,7 +104,24 @@ def displaced(record: KernelRecord) -> str:
         how = no_place(record.missing) or back
         return f"the directory {record.missing} {how}; the kernel works in {record.directory}"
     now = no_place(record.directory)
-    return f"the directory {record.directory} {now}; the kernel was started in it" if now else ""
+    if now:
+        return f"the directory {record.directory} {now}; the kernel was started in it"
+    if not _works_in_a_removed_one(record):
+        return ""
+    return (
+        f"the directory {record.directory} was removed and made anew; the kernel works in the removed one "
+        f"(os.chdir({record.directory!r}) in a cell takes it to the new one, kernel_restart too)"
+    )
+
+
+def _works_in_a_removed_one(record: KernelRecord) -> bool:
+    """Whether the directory that a kernel works in now is in no other any more. Blocks on /proc; False without one."""
+    if record.process is None or identify(record.process.pid) != record.process:
+        return False
+    try:
+        return os.stat(f"/proc/{record.process.pid}/cwd").st_nlink == 0
+    except OSError:
+        return False
 
 
 def differences(record: KernelRecord, had: Surroundings, asker: Asker) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,21 @@ def test_a_directory_that_is_back_has_the_kernel_again_after_a_restart(standing:
         assert "works in" not in text_of(restarted)
         assert shim.run("import os; print('cwd', os.getcwd())")["text"].endswith(f"cwd {project}")
         assert not shim.call("kernel_save_notebook")["isError"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which directory a process works in")
+def test_a_kernel_in_a_directory_that_was_removed_and_made_anew_says_so(standing: Home, project: Path) -> None:
+    with standing.shim(cwd=project) as shim:
+        shim.open()
+        shim.run("x = 1")
+        assert "made anew" not in text_of(shim.call("kernel_status"))
+        _removed(project)
+        project.mkdir()
+        told = text_of(shim.call("kernel_status"))
+        assert f"{project} was removed and made anew" in told
+        shim.run(f"import os; os.chdir({str(project)!r})")
+        assert "made anew" not in text_of(shim.call("kernel_status"))
+        assert shim.run("x")["text"].endswith("1")
 
 
 def test_the_first_kernel_of_a_session_says_that_its_directory_is_gone(standing: Home, project: Path) -> None:
