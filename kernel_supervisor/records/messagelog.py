@@ -17,16 +17,18 @@ import binascii
 import errno
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from kernel_supervisor.core.model import Mark, Message, check_message
 from kernel_supervisor.paths import open_regular
 
 _CHUNK = 1 << 20
 _LONGEST_RECORD = 1 << 31
+_BEGINNING = re.compile(rb"[0-9a-f]{8} ")
 _HEADER = 600
 """Bytes of a record in which its message's own header stands; more does no harm."""
 
@@ -100,10 +102,10 @@ def read(
         file.seek(start)
         position = start
         while end is None or position < end:
-            line = file.readline(_LONGEST_RECORD)
+            line, length = _line(file, position)
             if not line.endswith(b"\n"):
                 return
-            position += len(line)
+            position += length
             if kinds and not any(kind in line[:_HEADER] for kind in kinds):
                 continue
             text = _payload(line)
@@ -113,6 +115,25 @@ def read(
             if item is not None:
                 yield position, item
                 del item
+
+
+def _line(file: BinaryIO, position: int) -> tuple[bytes, int]:
+    """The line at `position` and its length; of a long one that is no record, as after a crash of the machine, its end.
+
+    What is no record may be of any length: it is never held whole.
+    """
+    line = file.readline(_CHUNK)
+    length = len(line)
+    if length < _CHUNK:
+        return line, length
+    if _BEGINNING.match(line):
+        file.seek(position)
+        line = file.readline(_LONGEST_RECORD)
+        return line, len(line)
+    while line and not line.endswith(b"\n"):
+        line = file.readline(_CHUNK)
+        length += len(line)
+    return line, length
 
 
 def _payload(line: bytes) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,18 @@ def test_a_log_that_was_cut_off_is_read_from_its_beginning(tmp_path: Path) -> No
     place.write_bytes(messagelog.encode_message("iopub", a_message(1, "one")))
     assert ids(read(place, start=place.stat().st_size)) == []
     assert ids(read(place, start=place.stat().st_size + 1)) == ["m1"]
+
+
+def test_a_hole_of_any_length_is_passed_over_and_never_held(path: Path) -> None:
+    record = messagelog.encode_message("iopub", a_message(1, "x" * (2 << 20)))
+    path.write_bytes(record)
+    os.truncate(path, 64 << 20)
+    with path.open("ab") as log:
+        log.write(messagelog.encode_message("iopub", a_message(2, "behind it")))
+    tracemalloc.start()
+    try:
+        assert ids(read(path, len(record))) == ["m2"]
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert ids(read(path)) == ["m1", "m2"]
