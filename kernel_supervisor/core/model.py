@@ -268,3 +268,10 @@ class KernelRecord:
         if self.owned:
             return "kernel_restart gives this session a fresh kernel"
         return "kernel_detach returns to the session's default kernel"
+
+    @property
+    def way_around(self) -> str:
+        """What a session can do whose kernel it is, while it does not answer."""
+        if self.owned and not (self.server or self.provisioned):
+            return "kernel_restart ends it, and starts a fresh one"
+        return "kernel_detach leaves it, for the session's default kernel"

@@ -76,7 +76,7 @@ async def _status_without_kernel(
         facts |= {"state": "unreachable", "trouble": why}
         text = (
             f"session {session.name}: kernel {_called(record)} ({record.id}) lives but does not answer: {why} Its "
-            "variables may be there. kernel_restart ends it, and starts a fresh one."
+            f"variables may be there. {record.way_around}."
         )
         return Answer(text=text, facts=facts)
     if record is not None:

@@ -194,10 +194,12 @@ class Sessions:
         """Raises RefusedError with what is known of the session's kernel, where it has one that cannot be used."""
         if session.kernel_id is None:
             return
-        if tried := self._kernels.adoption.why(session.kernel_id):
+        sought = self._kernels.adoption.record(session.kernel_id)
+        if sought is not None:
+            tried = self._kernels.adoption.why(session.kernel_id)
             raise RefusedError(
-                f"kernel {session.kernel_id} lives but does not answer: {tried} Try again in a moment; kernel_restart "
-                "ends it, and starts a fresh one."
+                f"kernel {session.kernel_id} lives but does not answer: {tried} Try again in a moment; "
+                f"{sought.way_around}."
             )
         record = await self._records.kernel(session.kernel_id)
         if record is not None and record.ended:

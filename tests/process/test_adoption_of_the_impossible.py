@@ -442,6 +442,27 @@ async def test_a_kernel_that_cannot_be_reached_can_be_ended_and_started_afresh(h
         assert len(home.kernels()) == 1
 
 
+async def test_what_is_advised_where_a_server_is_out_of_reach_works(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 41", session="good")
+        home.kill_daemon()
+        good = kernel_record(home, "good")
+        url = "http://127.0.0.1:9/"  # nothing listens there
+        there = {"kind": "server", "argv": [url, "python3"]}
+        away = {"id": "0123456789ab", "connection_file": "", "process": None, "server": url, "server_kernel": "k"}
+        with closing(records_of(home)) as records, records:
+            record = {**good, **away, "session": "away", "interpreter": {**good["interpreter"], **there}}
+            add_kernel(records, "away", record, good["directory"])
+        refused = await session.call("kernel_exec", code="1", session="away")
+        status = await session.call("kernel_status", session="away")
+        assert refused.is_error
+        for told in (refused.text, status.text):
+            assert "kernel_detach leaves it" in told
+            assert "kernel_restart" not in told, "it cannot be restarted"
+        assert not (await session.call("kernel_detach", session="away")).is_error
+        assert (await session.run("6 * 7", session="away")).text.endswith("42")
+
+
 async def test_calls_for_other_sessions_are_answered_while_an_adoption_hangs(home: Home) -> None:
     async with home.client() as session:
         await session.run("x = 1", session="hangs")

@@ -166,6 +166,7 @@ async def test_out_of_reach_when_the_daemon_starts_it_is_taken_up_once_it_is_bac
         refused = await session.call("kernel_exec", code="1")
         assert refused.is_error
         assert "cannot be reached" in refused.text
+        assert "kernel_detach leaves it" in refused.text
         relay.mend()
         go.touch()
         result = await call
