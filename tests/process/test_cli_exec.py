@@ -142,8 +142,8 @@ def test_ctrl_c_interrupts_the_cell_and_keeps_the_variables(home: Home) -> None:
 
 def test_a_cell_that_takes_an_interrupt_and_ends_well_has_ended_well(home: Home) -> None:
     begun = home.project / "begun"
-    code = f"import time\nopen({str(begun)!r}, 'w').close()\n"
-    code += "try: time.sleep(1000)\nexcept KeyboardInterrupt: print('fine')"
+    code = f"import time\ntry:\n    open({str(begun)!r}, 'w').close()\n"  # from then on an interrupt is caught
+    code += "    time.sleep(1000)\nexcept KeyboardInterrupt: print('fine')"
     with _started(home, "exec", code) as running:
         until_now(begun.exists, "the cell runs")
         running.send_signal(signal.SIGINT)
