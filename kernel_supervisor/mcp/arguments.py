@@ -204,4 +204,6 @@ def _property(value: dict[str, Any]) -> dict[str, Any]:
     merged = {**value, **(options[0] if len(options) == 1 else {})}
     if merged.get("default") in ("", None):
         merged.pop("default", None)
+    if "enum" in merged:  # what is empty is the same as left out, and Gemini refuses all tools for it
+        merged["enum"] = [each for each in merged["enum"] if each != ""]
     return {keyword: merged[keyword] for keyword in _TOLD if keyword in merged}
