@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 ON_SERVER = "server"
 """The kind of an interpreter that a server starts: its `argv` is the server's URL and the kernelspec's name."""
 _OURS = "KERNEL_SUPERVISOR"
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +126,18 @@ def _works_in_a_removed_one(record: KernelRecord) -> bool:
 
 
 def differences(record: KernelRecord, had: Surroundings, asker: Asker) -> list[str]:
-    """The names of the variables that a kernel and a client have both, with different values, in order. Blocks."""
+    """The names of the variables that a kernel and a client have both, with different values, in order. Blocks.
+
+    A name may be of anything but "=": each is one short line here.
+    """
     names = different(had.env, asker.surroundings.env)
     if not names:
         return []
     try:
-        return sorted(names - set_by_activation(environment_of(record.interpreter, asker)))
+        told = sorted(names - set_by_activation(environment_of(record.interpreter, asker)))
     except UnavailableError:  # its scripts do not work (any more): nobody can tell which are its
         return []
+    return ["".join(each if each.isprintable() else "?" for each in name)[:_LONGEST_NAME] for name in told]
 
 
 def path_there(record: KernelRecord) -> str:

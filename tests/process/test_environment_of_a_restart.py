@@ -167,3 +167,14 @@ def test_a_client_whose_environment_is_the_same_but_for_the_usual_is_told_nothin
         with desk.shim(env=bare(desk)) as third:
             third.open()
             assert "other values" not in third.run("3")["text"]
+
+
+def test_a_variables_name_is_told_on_one_short_line_whatever_is_in_it(desk: Home) -> None:
+    names = ("A\nnote: another line", "B\udcff", "C" * 3000)
+    with desk.shim(env={**rich(desk), **dict.fromkeys(names, "one")}) as first:
+        first.open()
+        first.run("1")
+    with desk.shim(env={**rich(desk), **dict.fromkeys(names, "two")}) as second:
+        second.open()
+        told = second.run("2")["text"]
+        assert f"A?note: another line, B?, {'C' * 80};" in told
