@@ -178,6 +178,7 @@ class Shim:
     def __init__(self, command: list[str], **more: Any) -> None:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **more)
         self._requests = 0
+        self._answers: dict[Any, dict[str, Any]] = {}
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, name=f"shim {self.process.pid}")
         self._reader.start()
@@ -203,10 +204,14 @@ class Shim:
         return self._messages.get(timeout=deadline_s)
 
     def answer(self, number: Any) -> dict[str, Any]:
-        """The answer to the request with that id; what comes before it is passed over."""
+        """The answer to the request with that id; other answers are kept, what is none is passed over."""
+        if number in self._answers:
+            return self._answers.pop(number)
         while (message := self.message()) is not None:
             if "method" not in message and message["id"] == number:
                 return message
+            if "method" not in message:
+                self._answers[message["id"]] = message
         raise AssertionError(f"the shim ended before it answered {number!r}")
 
     def request(self, method: str, params: dict[str, Any] | None = None) -> Any:

@@ -153,6 +153,7 @@ class Database:
             self._connect()
 
     def _connect(self) -> None:
+        self._db.close()
         self._db = _connection(self._path, timeout_s=10)
         try:
             self._db.execute("PRAGMA journal_mode = WAL")

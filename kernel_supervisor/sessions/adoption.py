@@ -17,7 +17,7 @@ from kernel_supervisor.core.model import KernelId, KernelRecord
 log = logging.getLogger(__name__)
 FIRST_TRY_S, LATER_TRY_S = 5.0, 60.0
 """How long a kernel may take to answer: calls wait for the first try, nobody for later ones."""
-_PATIENCE_S = FIRST_TRY_S + 3.0
+PATIENCE_S = FIRST_TRY_S + 3.0
 """How long a call waits for the first try at its session's kernels, whatever that waits for."""
 _ASK_AGAIN_S, _ASK_SERVER_AGAIN_S = 1.0, 30.0
 """How long between two tries; for a kernel on a server the longest, after growing ones."""
@@ -90,7 +90,7 @@ class Adoption:
         """Those that are sought whose ids begin so."""
         return [each for each in self._sought if each.startswith(beginning)]
 
-    async def tried(self, kernel_ids: Iterable[KernelId] | None = None, patience_s: float = _PATIENCE_S) -> None:
+    async def tried(self, kernel_ids: Iterable[KernelId] | None = None, patience_s: float = PATIENCE_S) -> None:
         """Return once each of these, or all, were reached, are gone, or were tried in vain; or when that takes long."""
         wanted = list(self._sought if kernel_ids is None else kernel_ids)
         waits = [asyncio.create_task(self._sought[each].tried.wait()) for each in wanted if each in self._sought]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from kernel_supervisor.core.model import (
 from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
+from kernel_supervisor.sessions.adoption import PATIENCE_S
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.executions import Executions
 from kernel_supervisor.sessions.kernels import Kernels
@@ -46,6 +48,8 @@ class Supervisor:
         self.kernels.leave = self.executions.leave
         self._homes: dict[SessionName, asyncio.Task[None]] = {}
         """By session: finding a kernel for what was left there without one."""
+        self._gates: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Held by the call that waits for a session's kernels; those behind it stand in line."""
         self.writing: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a session's notebook is written: each writer has to know what the one before it wrote."""
         self.catch_up: Callable[[SessionName], None] = lambda name: None
@@ -77,11 +81,17 @@ class Supervisor:
         return [each.id for each in self.kernels.adoption.records if each.session == name or each.id == kernel_id]
 
     async def reached(self, session: SessionRecord) -> None:
-        """Return once a session's own kernels are found again, with what was left there; or gone, or tried in vain."""
-        await self.kernels.adoption.tried(self._sought(session.name, session.kernel_id))
-        home = self._homes.get(session.name)
-        if home is not None and not home.done():
-            await asyncio.wait({home}, timeout=_HOME_S)
+        """Return once a session's own kernels are found again, with what was left there; or gone, or tried in vain.
+
+        In the order of the calls: one that waits here is not overtaken by one that comes when the wait is over.
+        """
+        began = time.monotonic()
+        async with self._gates[session.name]:
+            sought = self._sought(session.name, session.kernel_id)
+            await self.kernels.adoption.tried(sought, max(0.0, began + PATIENCE_S - time.monotonic()))
+            home = self._homes.get(session.name)
+            if home is not None and not home.done():
+                await asyncio.wait({home}, timeout=max(0.0, began + PATIENCE_S + _HOME_S - time.monotonic()))
 
     async def close(self) -> None:
         """Let go of everything; kernels and cells run on."""

@@ -203,7 +203,7 @@ def _sessions(home: Home) -> list[str]:
 async def test_the_next_client_of_the_same_window_finds_the_session(home: Home, era: str) -> None:
     async with home.client(era, cwd=Path("/"), list_roots_callback=Window(home.project)) as session:
         await session.run("x = 41")
-        home.kill_daemon()
+    home.kill_daemon()
     await until(lambda: not home.daemons(), "the daemon is gone")
     async with home.client(era, cwd=Path("/"), list_roots_callback=Window(home.project)) as session:
         assert (await session.run("x")).text.splitlines()[-1] == "41"
