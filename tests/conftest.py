@@ -35,7 +35,11 @@ def home() -> Iterator[Home]:
     try:
         yield place
     finally:
-        place.sweep()
-        # a daemon that a killed shim had just started ends by itself: the lock, or the sweep, sees to that
-        until_now(lambda: not (place.daemons() or place.kernels()), "nothing is left")
+        until_now(lambda: _swept(place), "nothing is left")
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _swept(place: Home) -> bool:
+    """Each time anew: a shim that was killed may just have started a daemon, which is seen only once it has begun."""
+    place.sweep()
+    return not (place.daemons() or place.kernels())
