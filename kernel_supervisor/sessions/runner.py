@@ -49,6 +49,8 @@ _IDLE_LOOKS = 2
 """How often a server may say that a kernel is idle whose execution we believe to run, before we ask it."""
 _BEGIN_S = 1.0
 """How long an interrupt waits for its execution to begin: the kernel may be held by what is nobody's execution."""
+_ATTENDED_S = 1.0
+"""How long an adoption waits, at the most, until what was left running on a kernel is looked after."""
 _COMMITS_S = 2.0
 """How long the commits that are under way may take when the kernel is let go of."""
 
@@ -150,6 +152,14 @@ class Runner:
         self._wake.set()
         if self._over:
             self._hold(self.bury(), f"execution {ticket.execution.id} on a dead kernel")
+
+    async def attended(self) -> None:
+        """Return once what a predecessor left running is looked after: before that nobody could say that it runs."""
+        end = time.monotonic() + _ATTENDED_S
+        while self._queue and self._queue[0].sent and not (self._over or self.theirs):
+            if time.monotonic() > end:
+                return
+            await asyncio.sleep(0)  # it is the next turn of the task that owns the queue
 
     def is_over(self, msg_id: str) -> None:
         """What another client ran is over: what waits here goes on."""

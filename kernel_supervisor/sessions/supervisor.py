@@ -69,6 +69,7 @@ class Supervisor:
 
     async def _take_up(self, runner: Runner) -> None:
         self.executions.take_up(runner, await self.others.take_up(runner))
+        await runner.attended()
 
     async def _find_home(self, name: SessionName) -> None:
         await self.kernels.adoption.tried(self._sought(name, None))
