@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
 
@@ -11,10 +11,6 @@ SessionName = NewType("SessionName", str)
 ExecutionId = NewType("ExecutionId", int)
 MessageId = NewType("MessageId", str)
 Channel = Literal["shell", "control", "stdin", "iopub"]
-JupyterMessage = dict[str, Any]
-"""A message as Jupyter's protocol has it, and as its libraries hand it on."""
-OnMessage = Callable[[Channel, JupyterMessage], None]
-
 ExecutionStatus = Literal["queued", "running", "ok", "error", "aborted", "lost", "dead"]
 """`dead`: the kernel died while the execution ran; `lost`: nobody can know what became of it."""
 
@@ -32,7 +28,7 @@ class Message:
     """
 
     channel: str
-    """`iopub`, `shell` or `stdin`."""
+    """`iopub`, `shell` or `stdin`; `control` for what no log has."""
     msg_type: str
     msg_id: str
     parent_id: str
@@ -48,12 +44,31 @@ class Message:
     """The Jupyter session of the request: ours, or that of another client of the kernel."""
 
 
-def check_message(header: Any, parent: Any, metadata: Any, content: Any) -> None:
-    """Raises ValueError for the parts of a message that have not the types which Jupyter's protocol gives them."""
+OnMessage = Callable[[Message], None]
+
+
+def message_of(channel: str, parts: Sequence[Any], buffers: Iterable[bytes] = ()) -> Message:
+    """The message whose header, parent header, metadata and content are `parts`; some kernels send null for an object.
+
+    Raises ValueError and KeyError where they have not the types which Jupyter's protocol gives them.
+    """
+    header, parent, metadata, content = (part or {} for part in parts)
     if not all(isinstance(part, dict) for part in (header, parent, metadata, content)):
         raise ValueError("a part of it is no object")
     if not all(isinstance(name, str) for name in (header["msg_id"], header["msg_type"], parent.get("msg_id", ""))):
         raise ValueError("its ids and its type are not text")
+    return Message(
+        channel=channel,
+        msg_type=header["msg_type"],
+        msg_id=header["msg_id"],
+        parent_id=parent.get("msg_id", ""),
+        date=str(header.get("date", "")),
+        username=str(parent.get("username", "")),
+        content=content,
+        metadata=metadata,
+        buffers=tuple(buffers),
+        asked_in=str(parent.get("session", "")),
+    )
 
 
 def count_of(content: Mapping[str, Any]) -> int | None:

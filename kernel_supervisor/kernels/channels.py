@@ -20,7 +20,7 @@ import zmq
 import zmq.asyncio
 from jupyter_client.session import DELIM, Session
 
-from kernel_supervisor.core.model import Channel, JupyterMessage, OnMessage, check_message
+from kernel_supervisor.core.model import Channel, Message, OnMessage, message_of
 from kernel_supervisor.kernels.connection import read_connection
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Channels:
         except zmq.ZMQError as error:
             self._close_sockets()
             raise ValueError(f"{connection_file} names sockets that cannot be: {error}") from error
-        self._replies: dict[str, asyncio.Future[JupyterMessage]] = {}
+        self._replies: dict[str, asyncio.Future[Message]] = {}
         self._signs: dict[str, asyncio.Event] = {}
         self._readers = [
             asyncio.create_task(self._read(name), name=f"read {name} of {connection_file.stem}") for name in _SOCKETS
@@ -109,7 +109,7 @@ class Channels:
         deadline_s: float,
         *,
         sign_s: float | None = None,
-    ) -> JupyterMessage:
+    ) -> dict[str, Any]:
         """Send a request and return the content of its reply. Raises TimeoutError.
 
         `sign_s` is how long the kernel may give no sign that it works on the request: a status of it on iopub.
@@ -132,7 +132,7 @@ class Channels:
                     raise kind(f"no {msg_type} reply within {deadline_s:g} s")
                 seen = True
                 sign.clear()
-            return reply.result()["content"]  # type: ignore[no-any-return]  # JSON
+            return dict(reply.result().content)
         finally:
             del self._replies[number], self._signs[number]
 
@@ -160,19 +160,18 @@ class Channels:
         while True:
             frames = await socket.recv_multipart()
             try:
-                message = self._decoded(frames)
+                message = self._decoded(name, frames)
             except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
                 log.warning("a message that is not Jupyter's was passed over: %s", error)
                 continue
-            parent_id = message["parent_header"].get("msg_id", "")
-            sign, waiting = self._signs.get(parent_id), self._replies.get(parent_id)
+            sign, waiting = self._signs.get(message.parent_id), self._replies.get(message.parent_id)
             if sign is not None and name == "iopub":
                 sign.set()
             if name in ("shell", "control") and waiting is not None and not waiting.done():
                 waiting.set_result(message)
-            self._on_message(name, message)
+            self._on_message(message)
 
-    def _decoded(self, frames: list[bytes]) -> JupyterMessage:
+    def _decoded(self, channel: Channel, frames: list[bytes]) -> Message:
         """A message whose signature is right. Raises ValueError.
 
         Not `Session.deserialize`: it turns every string that looks like a date into one, in the content too,
@@ -182,16 +181,7 @@ class Channels:
         signature, parts = frames[start], frames[start + 1 : start + 5]
         if self.session.auth is not None and not hmac.compare_digest(self.session.sign(parts), signature):
             raise ValueError("the signature is wrong")
-        header, parent, metadata, content = (json.loads(part) or {} for part in parts)  # some kernels send null
-        check_message(header, parent, metadata, content)
-        return {
-            "header": header,
-            "msg_type": header["msg_type"],
-            "parent_header": parent,
-            "metadata": metadata,
-            "content": content,
-            "buffers": frames[start + 5 :],
-        }
+        return message_of(channel, [json.loads(part) for part in parts], frames[start + 5 :])
 
     async def close(self) -> None:
         """Stop reading and drop the sockets."""

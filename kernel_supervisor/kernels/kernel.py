@@ -17,7 +17,7 @@ import psutil
 import zmq
 
 from kernel_supervisor.core.errors import UnavailableError
-from kernel_supervisor.core.model import Channel, JupyterMessage, KernelRecord, OnMessage, ProcessIdentity
+from kernel_supervisor.core.model import KernelRecord, Message, OnMessage, ProcessIdentity
 from kernel_supervisor.inside import source
 from kernel_supervisor.inside.lookup import INSPECT, VARIABLES
 from kernel_supervisor.inside.place import PLACE
@@ -62,7 +62,7 @@ class Kernel:
         self.info: dict[str, Any] = {}
         """The content of its kernel_info_reply."""
         self._on_message: OnMessage | None = None
-        self._early: list[tuple[Channel, JupyterMessage]] = []
+        self._early: list[Message] = []
         """What was heard before anybody listened, of a kernel that does not record itself."""
         self.on_death: Callable[[], None] = lambda: None
         self.on_resumed: Callable[[str], None] = lambda gap: None
@@ -161,32 +161,32 @@ class Kernel:
     def listen(self, on_message: OnMessage) -> None:
         """From now on `on_message` gets every message, those first that came before anybody listened."""
         self._on_message = on_message
-        for channel, message in self._early:
-            self._pass_on(on_message, channel, message)
+        for message in self._early:
+            self._pass_on(on_message, message)
         self._early.clear()
 
-    def _take(self, channel: Channel, message: JupyterMessage) -> None:
-        if channel == "iopub":
+    def _take(self, message: Message) -> None:
+        if message.channel == "iopub":
             self._heard = True
-        elif message["msg_type"] == "kernel_info_reply":
-            self.info = message["content"]
+        elif message.msg_type == "kernel_info_reply":
+            self.info = message.content
         if self._heard and self.info:
             self._ready.set()
         if self._on_message is not None:
-            self._pass_on(self._on_message, channel, message)
+            self._pass_on(self._on_message, message)
         elif not self.record.recorded:
-            self._early.append((channel, message))
-        if channel == "iopub" and self.process is None:
+            self._early.append(message)
+        if message.channel == "iopub" and self.process is None:
             announced = _announces_restart(message)
             if announced and not self._restarting:
                 self.on_restarted()
             self._restarting = announced
 
-    def _pass_on(self, on_message: OnMessage, channel: Channel, message: JupyterMessage) -> None:
+    def _pass_on(self, on_message: OnMessage, message: Message) -> None:
         try:
-            on_message(channel, message)
+            on_message(message)
         except Exception:  # one odd message must not make us deaf to all that follow
-            log.exception("kernel %s: a message of type %s was passed over", self.record.id, message["msg_type"])
+            log.exception("kernel %s: a message of type %s was passed over", self.record.id, message.msg_type)
 
     def _told_state(self, state: str) -> None:
         if not self.trouble:
@@ -404,11 +404,11 @@ def surroundings_of(identity: ProcessIdentity | None) -> Surroundings | None:
         return None
 
 
-def _announces_restart(message: JupyterMessage) -> bool:
+def _announces_restart(message: Message) -> bool:
     """Whether a message on iopub says that the kernel is started again: its own, or its server's."""
-    if message["msg_type"] == "shutdown_reply":
-        return bool(message["content"].get("restart"))
-    return bool(message["msg_type"] == "status" and message["content"].get("execution_state") == "restarting")
+    if message.msg_type == "shutdown_reply":
+        return bool(message.content.get("restart"))
+    return bool(message.msg_type == "status" and message.content.get("execution_state") == "restarting")
 
 
 def _umask_of(pid: int) -> int | None:

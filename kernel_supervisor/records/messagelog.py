@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kernel_supervisor.core.model import Mark, Message, check_message
+from kernel_supervisor.core.model import Mark, Message, message_of
 from kernel_supervisor.paths import open_regular
 
 _CHUNK = 1 << 20
@@ -163,17 +163,4 @@ def _mark(fields: dict[str, Any]) -> Mark:
 
 def _message(parts: list[Any]) -> Message:
     channel, *objects, buffers = parts
-    header, parent, metadata, content = (each or {} for each in objects)  # some kernels send null
-    check_message(header, parent, metadata, content)
-    return Message(
-        channel=channel,
-        msg_type=header["msg_type"],
-        msg_id=header["msg_id"],
-        parent_id=parent.get("msg_id", ""),
-        date=str(header.get("date", "")),
-        username=str(parent.get("username", "")),
-        content=content,
-        metadata=metadata,
-        buffers=tuple(base64.b64decode(buffer) for buffer in buffers),
-        asked_in=str(parent.get("session", "")),
-    )
+    return message_of(channel, objects, map(base64.b64decode, buffers))

@@ -12,7 +12,7 @@ from typing import Any
 
 from jupyter_client.jsonutil import json_default
 
-from kernel_supervisor.core.model import check_message
+from kernel_supervisor.core.model import Message, message_of
 
 V1 = "v1.kernel.websocket.jupyter.org"
 _PARTS = ("header", "parent_header", "metadata", "content")
@@ -29,8 +29,8 @@ def encode(subprotocol: str | None, channel: str, message: dict[str, Any]) -> by
     return b"".join([struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets), *parts])
 
 
-def decode(subprotocol: str | None, frame: bytes | str) -> tuple[str, dict[str, Any]]:
-    """The channel and the message of a frame, as `channels.Channels` gives them. Raises ValueError for others."""
+def decode(subprotocol: str | None, frame: bytes | str) -> Message:
+    """The message of a frame. Raises ValueError for others."""
     try:
         if subprotocol == V1 and isinstance(frame, bytes):
             return _decode_v1(frame)
@@ -39,18 +39,16 @@ def decode(subprotocol: str | None, frame: bytes | str) -> tuple[str, dict[str, 
         raise ValueError(f"not Jupyter's message: {type(error).__name__}") from None
 
 
-def _decode_v1(frame: bytes) -> tuple[str, dict[str, Any]]:
+def _decode_v1(frame: bytes) -> Message:
     (count,) = struct.unpack_from("<Q", frame)
     if not 6 <= count <= len(frame) // 8:
         raise ValueError("not Jupyter's message: its offsets")
     offsets = struct.unpack_from(f"<{count}Q", frame, 8)
     parts = [frame[start:end] for start, end in pairwise(offsets)]
-    header, parent, metadata, content = map(json.loads, parts[1:5])
-    message = {"header": header, "parent_header": parent, "metadata": metadata, "content": content}
-    return parts[0].decode(), _checked({**message, "buffers": parts[5:]})
+    return message_of(parts[0].decode(), [json.loads(part) for part in parts[1:5]], parts[5:])
 
 
-def _decode_default(frame: bytes | str) -> tuple[str, dict[str, Any]]:
+def _decode_default(frame: bytes | str) -> Message:
     """Text is one JSON object; a binary frame has a table of offsets, the object, and then its buffers."""
     buffers: list[bytes] = []
     if isinstance(frame, bytes):
@@ -60,10 +58,4 @@ def _decode_default(frame: bytes | str) -> tuple[str, dict[str, Any]]:
         offsets = [*struct.unpack_from(f"!{count}I", frame, 4), len(frame)]
         frame, *buffers = [frame[start:end] for start, end in pairwise(offsets)]
     message = json.loads(frame)
-    return str(message["channel"]), _checked({**{part: message[part] for part in _PARTS}, "buffers": buffers})
-
-
-def _checked(message: dict[str, Any]) -> dict[str, Any]:
-    check_message(*(message[part] for part in _PARTS))
-    message["msg_type"] = message["header"]["msg_type"]
-    return message
+    return message_of(str(message["channel"]), [message[part] for part in _PARTS], buffers)

@@ -20,7 +20,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketError, websocket_connect
 
 from kernel_supervisor.core.errors import UnavailableError
-from kernel_supervisor.core.model import Channel, JupyterMessage, OnMessage
+from kernel_supervisor.core.model import Channel, Message, OnMessage
 from kernel_supervisor.servers import framing
 from kernel_supervisor.servers.rest import (
     FAULTS,
@@ -69,7 +69,7 @@ class ServerChannels:
         self._find_server, self._kernel_id = find_server, kernel_id
         self._on_message, self._on_resumed, self._on_gone = on_message, on_resumed, on_gone
         self.session = Session(session=identity, username="supervisor", key=os.urandom(16))  # the server signs
-        self._replies: dict[str, asyncio.Future[JupyterMessage]] = {}
+        self._replies: dict[str, asyncio.Future[Message]] = {}
         self._connection: WebSocketClientConnection | None = None
         self._up = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -119,7 +119,7 @@ class ServerChannels:
         deadline_s: float,
         *,
         sign_s: float | None = None,
-    ) -> JupyterMessage:
+    ) -> dict[str, Any]:
         """Send a request and return the content of its reply. Raises TimeoutError, also where the connection breaks.
 
         No conclusion is drawn from a missing sign: over a network it may just be late.
@@ -135,14 +135,14 @@ class ServerChannels:
             del self._replies[message["header"]["msg_id"]]
 
     async def _exchange(
-        self, channel: Channel, message: JupyterMessage, reply: asyncio.Future[JupyterMessage]
-    ) -> JupyterMessage:
-        await self._send(channel, message)
-        return (await reply)["content"]  # type: ignore[no-any-return]  # JSON
+        self, channel: Channel, request: dict[str, Any], reply: asyncio.Future[Message]
+    ) -> dict[str, Any]:
+        await self._send(channel, request)
+        return (await reply).content
 
-    async def _send(self, channel: Channel, message: JupyterMessage) -> None:
+    async def _send(self, channel: Channel, request: dict[str, Any]) -> None:
         connection = await self.connected(_SEND_S)
-        frame = framing.encode(connection.selected_subprotocol, channel, message)
+        frame = framing.encode(connection.selected_subprotocol, channel, request)
         if connection.protocol is None:
             raise NotSentError("the connection was lost")
         try:
@@ -215,16 +215,16 @@ class ServerChannels:
     async def _read(self, connection: WebSocketClientConnection) -> None:
         while (frame := await connection.read_message()) is not None:
             try:
-                name, message = framing.decode(connection.selected_subprotocol, frame)
+                message = framing.decode(connection.selected_subprotocol, frame)
             except ValueError as error:
                 log.warning("kernel %s: a message was passed over: %s", self._kernel_id, error)
                 continue
             del frame
-            waiting = self._replies.get(message["parent_header"].get("msg_id", ""))
-            if name in ("shell", "control") and waiting is not None and not waiting.done():
+            waiting = self._replies.get(message.parent_id)
+            if message.channel in ("shell", "control") and waiting is not None and not waiting.done():
                 waiting.set_result(message)
-            if name in ("shell", "control", "iopub", "stdin"):
-                self._on_message(name, message)  # type: ignore[arg-type]  # it was just compared with a Channel's values
+            if message.channel in ("shell", "control", "iopub", "stdin"):
+                self._on_message(message)
 
     def _down(self, connection: WebSocketClientConnection) -> None:
         connection.close()

@@ -19,7 +19,6 @@ from kernel_supervisor.core.model import (
     Execution,
     ExecutionId,
     ExecutionStatus,
-    JupyterMessage,
     Message,
     MessageId,
     Region,
@@ -87,15 +86,15 @@ class Others:
         else:
             watch.caught_up.set()
 
-    def _heard(self, watch: _Watch, message: JupyterMessage | None) -> None:
+    def _heard(self, watch: _Watch, message: Message | None) -> None:
         if message is None:  # its last cell may have ended it before we heard of it
             watch.news.set()
             self._follow(watch)
             return
-        theirs, msg_id = watch.runner.theirs, message["parent_header"].get("msg_id", "")
-        if message["msg_type"] == "execute_input" and msg_id not in watch.runner.finished:
+        theirs, msg_id = watch.runner.theirs, message.parent_id
+        if message.msg_type == "execute_input" and msg_id not in watch.runner.finished:
             theirs.setdefault(msg_id, None)
-        elif message["msg_type"] == "status" and message["content"].get("execution_state") == "idle":
+        elif message.msg_type == "status" and message.content.get("execution_state") == "idle":
             watch.over |= {msg_id} & theirs.keys()
         if theirs:
             watch.news.set()

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Sequence
 
-from kernel_supervisor.core.model import Channel, Execution, JupyterMessage, Mark, Message
+from kernel_supervisor.core.model import Execution, Mark, Message
 from kernel_supervisor.outputs.folding import Folded, Folder
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.sessions.ticket import Ticket
@@ -73,22 +73,6 @@ def log_size(path: str) -> int:
 def reaches(path: str, position: int) -> bool:
     """Whether a message log is there, and at least that long. Blocks on the disk."""
     return os.path.isfile(path) and log_size(path) >= position
-
-
-def as_message(channel: Channel, message: JupyterMessage) -> Message:
-    """A message as it came from the kernel, in the form that the log gives it back."""
-    return Message(
-        channel=channel,
-        msg_type=message["msg_type"],
-        msg_id=message["header"]["msg_id"],
-        parent_id=message["parent_header"].get("msg_id", ""),
-        date=str(message["header"].get("date", "")),
-        username=str(message["parent_header"].get("username", "")),
-        content=message["content"],
-        metadata=message["metadata"],
-        buffers=tuple(bytes(buffer) for buffer in message.get("buffers", ())),
-        asked_in=str(message["parent_header"].get("session", "")),
-    )
 
 
 async def look_in_log(ticket: Ticket) -> None:

@@ -6,7 +6,7 @@ import logging
 import secrets
 from pathlib import Path
 
-from kernel_supervisor.core.model import Channel, Execution, JupyterMessage, KernelRecord, Mark, MessageId, Question
+from kernel_supervisor.core.model import Execution, KernelRecord, Mark, Message, MessageId, Question
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter
@@ -22,10 +22,19 @@ class Recording:
         self._kernel = record.id
         self._writer = None if record.recorded else MessageLogWriter(Path(record.message_log))
 
-    def hear(self, channel: Channel, message: JupyterMessage) -> None:
+    def hear(self, message: Message) -> None:
         """Record a message."""
-        if self._writer is not None:
-            self._append(self._writer, messagelog.encode_message(channel, message))
+        if self._writer is None:
+            return
+        parent = {"msg_id": message.parent_id, "username": message.username, "session": message.asked_in}
+        parts = {
+            "header": {"msg_id": message.msg_id, "msg_type": message.msg_type, "date": message.date},
+            "parent_header": parent,
+            "metadata": message.metadata,
+            "content": message.content,
+            "buffers": message.buffers,
+        }
+        self._append(self._writer, messagelog.encode_message(message.channel, parts))
 
     def mark_gap(self, detail: str) -> None:
         """Say that nobody listened for a while."""

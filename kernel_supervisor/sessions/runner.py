@@ -13,11 +13,11 @@ from typing import Any
 
 from kernel_supervisor.core import model
 from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.core.model import Channel, Execution, ExecutionStatus, JupyterMessage, Question, Region, count_of
+from kernel_supervisor.core.model import Execution, ExecutionStatus, Message, Question, Region, count_of
 from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.servers.websocket import NotSentError
 from kernel_supervisor.sessions.finished import Finished
-from kernel_supervisor.sessions.reading import as_message, log_size, look_in_log, reaches
+from kernel_supervisor.sessions.reading import log_size, look_in_log, reaches
 from kernel_supervisor.sessions.recording import Recording
 from kernel_supervisor.sessions.ticket import Ticket
 
@@ -79,7 +79,7 @@ class Runner:
         self.current: Ticket | None = None
         self.theirs: dict[str, Ticket | None] = {}
         """What other clients of the kernel run now, by msg_id; None until it is on record."""
-        self.on_theirs: Callable[[JupyterMessage | None], None] = lambda message: None
+        self.on_theirs: Callable[[Message | None], None] = lambda message: None
         """Called with each message that another client's request caused, and with None where the kernel died."""
         self._wake = asyncio.Event()
         self._between = asyncio.Lock()
@@ -338,18 +338,18 @@ class Runner:
 
     # Messages
 
-    def _hear(self, channel: Channel, message: JupyterMessage) -> None:
-        if channel == "control" or (channel == "shell" and message["msg_type"] != "execute_reply"):
+    def _hear(self, message: Message) -> None:
+        if message.channel == "control" or (message.channel == "shell" and message.msg_type != "execute_reply"):
             return
-        self._recording.hear(channel, message)
-        self.execution_count = count_of(message["content"]) or self.execution_count
-        parent_id = message["parent_header"].get("msg_id", "")
-        if channel == "iopub" and message["parent_header"].get("session", self._identity) != self._identity:
+        self._recording.hear(message)
+        self.execution_count = count_of(message.content) or self.execution_count
+        parent_id = message.parent_id
+        if message.channel == "iopub" and message.asked_in not in ("", self._identity):
             self.on_theirs(message)
         ticket = self.theirs.get(parent_id) or self.current
         if ticket is not None and parent_id == ticket.execution.msg_id:
-            ticket.hear(as_message(channel, message))
-        elif parent_id in self.finished and message["msg_type"] != "status":
+            ticket.hear(message)
+        elif parent_id in self.finished and message.msg_type != "status":
             self.finished.hear(parent_id)
 
     def _resumed(self, gap: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from jupyter_server.services.kernels.connection.base import (
     serialize_msg_to_ws_v1,
 )
 
+from kernel_supervisor.core.model import message_of
 from kernel_supervisor.servers.framing import V1, decode, encode
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
@@ -41,13 +43,12 @@ def test_a_server_reads_what_is_sent(content: dict[str, Any]) -> None:
 def test_what_a_server_sends_is_read(content: dict[str, Any], buffers: list[bytes]) -> None:
     parts = [json.dumps(part).encode() for part in message(content).values()]
     frame = serialize_msg_to_ws_v1([*parts, *buffers], "iopub")  # type: ignore[no-untyped-call]  # theirs
-    channel, found = decode(V1, frame)
-    expected = {**message(content), "msg_type": "stream", "buffers": buffers}
-    assert (channel, found) == ("iopub", expected)
+    expected = message_of("iopub", list(message(content).values()), buffers)
+    assert decode(V1, frame) == expected
     whole = {**message(content), "channel": "iopub", "msg_type": "stream"}
-    assert decode(None, json.dumps(whole)) == ("iopub", {**expected, "buffers": []})
+    assert decode(None, json.dumps(whole)) == replace(expected, buffers=())
     binary = serialize_binary_message({**whole, "buffers": buffers})  # type: ignore[no-untyped-call]  # theirs
-    assert decode(None, binary) == ("iopub", expected)
+    assert decode(None, binary) == expected
 
 
 @given(st.binary() | TEXT, st.sampled_from([V1, None]))

@@ -279,7 +279,7 @@ async def test_a_looping_kernel_gives_a_sign_that_one_held_by_c_code_does_not_gi
     folder = short("sign" + requirement[-5:])
     with recorded(folder, environment(sys.executable, requirement)) as kernel:
         kernel.run(_MARKS)
-        channels = Channels(folder / "k.json", "somebody", lambda channel, message: None)
+        channels = Channels(folder / "k.json", "somebody", lambda message: None)
         try:
             kernel.client.execute(BUSY["looping"])
             await until((folder / "started").exists, "the cell runs")
