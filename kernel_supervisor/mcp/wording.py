@@ -107,7 +107,7 @@ def _behind(behind: Sequence[ExecutionId]) -> str:
 def _missing(draft: Draft) -> Iterator[str]:
     view, call = draft.view, f"kernel_output(execution_id={draft.view.execution.id}"
     for mark in view.folded.marks[:_MARKS_SHOWN]:
-        yield f"note: {_MARKS[mark.kind]}" + (f" ({clipped(mark.detail)})" if mark.detail else "")
+        yield f"note: {_MARKS.get(mark.kind, mark.kind)}" + (f" ({clipped(mark.detail)})" if mark.detail else "")
     if len(view.folded.marks) > _MARKS_SHOWN:
         yield f"note: {len(view.folded.marks) - _MARKS_SHOWN} more such marks"
     left = [picture.number for picture in draft.left_pictures]

@@ -1,13 +1,19 @@
-"""The message log: what a kernel sent, one line per message, written by the kernel and its forks.
+"""The message log: what a kernel sent, one record per message, written by the kernel and its forks.
 
 The format, which `inside/recorder.py` writes too (it must stand alone):
 
-    "\n" CRC32 " " PAYLOAD "\n"
+    "\\n#" CRC32 " " LENGTH " " TYPE " " PARENT "\\n" PAYLOAD " " CRC32 "\\n"
 
-CRC32 is eight hexadecimal digits over PAYLOAD; PAYLOAD is a JSON array without raw newlines:
+CRC32 is eight hexadecimal digits over PAYLOAD, LENGTH its bytes; PAYLOAD is a JSON array without raw newlines:
 `[channel, header, parent_header, metadata, content, [buffer in base64, …]]`, or for a mark
-`["mark", {"kind": …, "parent_id": …, "detail": …}]`. Each record is one `O_APPEND` write. It begins *and*
-ends with a newline, so that a torn record (a full disk, a crash) spoils itself alone.
+`["mark", {"kind": …, "parent_id": …, "detail": …}]`. TYPE and PARENT say what is in it, so that it can be passed over
+without being read: the message's type, or `mark`, and the msg_id of the request; `?` where it cannot be written there.
+The log of a kernel that records itself begins with `["recorder", {"format": 2, "ident": …, "bell": true}]`.
+
+Each record is one `O_APPEND` write. It begins *and* ends with a newline, and its checksum stands at both ends: a torn
+record (a full disk, a crash) spoils itself alone, and nothing is passed over that does not end where its head says.
+
+Kernels that a version before this one started write records without a head: "\\n" CRC32 " " PAYLOAD "\\n".
 """
 
 from __future__ import annotations
@@ -19,43 +25,74 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from kernel_supervisor.core.model import Mark, Message, message_of
 from kernel_supervisor.paths import open_regular
 
-_CHUNK = 1 << 20
-_LONGEST_RECORD = 1 << 31
-_BEGINNING = re.compile(rb"[0-9a-f]{8} ")
-_HEADER = 600
-"""Bytes of a record in which its message's own header stands; more does no harm."""
+UNRECORDED = "supervisor_unrecorded"
+"""The type of a message that has in its buffers the parts of another, which could not be recorded."""
+MARK, RECORDER = "mark", "recorder"
+_HEAD = re.compile(rb"#([0-9a-f]{8}) (\d{1,10}) ([\w.:?-]*) ([\w.:?-]*)\n")
+_BARE, _BARE_START = re.compile(rb"[0-9a-f]{8} "), len("01234567 ")
+_TAIL = len(" 01234567\n")
+_BEGINNING = re.compile(rb"\n#([0-9a-f]{8}) \d+ recorder \n(.+) \1\n")
+_TOKEN = re.compile(r"[\w.:-]{0,100}", re.ASCII)
+_BETWEEN = re.compile(r"[\s,]*")
+_JSON = json.JSONDecoder()
+_BUFFER, _CHUNK = 1 << 16, 1 << 20
+_BARE_HEAD = 4096
+"""Bytes of a record without a head in which its message's type and parent usually stand."""
+
+
+class Passed(NamedTuple):
+    """A record that was not read."""
+
+    msg_type: str
+    parent_id: str
+
+
+class Entry(NamedTuple):
+    """A record of a log: where it begins, where it ends, and what it says."""
+
+    start: int
+    end: int
+    item: Message | Mark | Passed
+
+
+Wanted = Callable[[str, str], bool]
+"""Whether a record of this type, with this parent, is to be read."""
+Found = tuple[int, Message | Mark | Passed | None]
+"""Where a record ends, 0 where it does not yet, and what it says; None where it is damaged."""
 
 
 def encode_message(channel: str, message: dict[str, Any]) -> bytes:
     """A record for `message`, a Jupyter message as jupyter_client deserialises it."""
     buffers = [base64.b64encode(buffer).decode("ascii") for buffer in message.get("buffers", ())]
-    parts = [
-        channel,
-        message["header"],
-        message["parent_header"],
-        message["metadata"],
-        message["content"],
-        buffers,
-    ]
-    return _record(json.dumps(parts, default=str).encode())
+    header, parent = message["header"], message["parent_header"]
+    payload = [channel, header, parent, message["metadata"], message["content"], buffers]
+    return _record(payload, token(header["msg_type"]), token((parent or {}).get("msg_id", "")))
 
 
 def encode_mark(mark: Mark) -> bytes:
     """A record for `mark`."""
-    return _record(
-        json.dumps(["mark", {"kind": mark.kind, "parent_id": mark.parent_id, "detail": mark.detail}]).encode()
-    )
+    fields = {"kind": mark.kind, "parent_id": mark.parent_id, "detail": mark.detail}
+    return _record([MARK, fields], MARK, token(mark.parent_id))
 
 
-def _record(payload: bytes) -> bytes:
-    return b"\n%08x %s\n" % (binascii.crc32(payload), payload)
+def token(text: Any) -> str:
+    """`text` as it stands in a record's head."""
+    plain = isinstance(text, str) and text not in (MARK, RECORDER) and _TOKEN.fullmatch(text)
+    return str(text) if plain else "?"
+
+
+def _record(parts: list[Any], msg_type: str, parent: str) -> bytes:
+    payload = json.dumps(parts, default=str).encode()
+    checksum = b"%08x" % binascii.crc32(payload)
+    head = b"\n#%s %d %s %s\n" % (checksum, len(payload), msg_type.encode(), parent.encode())
+    return b"%s%s %s\n" % (head, payload, checksum)
 
 
 class MessageLogWriter:
@@ -79,88 +116,174 @@ class MessageLogWriter:
         os.close(self._fd)
 
 
+def begins(path: str | Path) -> dict[str, Any] | None:
+    """What the recorder that began the log at `path` says of itself; None where none did. Never raises."""
+    try:
+        with os.fdopen(open_regular(os.fspath(path)), "rb") as file:
+            found = _BEGINNING.search(file.read(_BARE_HEAD))
+        if found is None or int(found[1], 16) != binascii.crc32(found[2]):
+            return None
+        who, fields = json.loads(found[2])
+        return dict(fields) if who == RECORDER else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def read(
-    path: str | Path, start: int = 0, end: int | None = None, kinds: Sequence[bytes] = ()
+    path: str | Path, start: int = 0, end: int | None = None, kinds: Collection[str] = (), parent: str | None = None
 ) -> Iterator[tuple[int, Message | Mark]]:
     """The records in `[start, end)` of the log at `path`, each with the offset behind it.
 
-    Of messages with a message type among `kinds`, if there are any; most of the others are not even parsed then.
+    Of the types `kinds`, if there are any (`MARK` is one of them); of `parent` alone, if there is one, with the marks
+    that have none. The others are passed over.
 
     Damaged records are passed over. What has no final newline yet is left for the next reading. A log that
     does not exist is empty, one that cannot be read is a hole, and one that was cut off before `start` is read from its
     beginning. Never raises for what stands there.
     """
+
+    def wanted(msg_type: str, of: str) -> bool:
+        ours = parent is None or of == parent or (msg_type == MARK and not of)
+        return ours and (not kinds or msg_type in kinds)
+
     try:
-        file = os.fdopen(open_regular(os.fspath(path)), "rb", buffering=_CHUNK)
+        for entry in scan(path, start, end, wanted):
+            if not isinstance(entry.item, Passed):
+                yield entry.end, entry.item
+            del entry  # a record may be large: never two of them at a time
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
         yield start, Mark(kind="hole", parent_id="", detail=f"its message log cannot be read: {error}")
-        return
-    with file:
-        start = start if start <= os.fstat(file.fileno()).st_size else 0
-        file.seek(start)
-        position = start
-        while end is None or position < end:
-            line, length = _line(file, position)
-            if not line.endswith(b"\n"):
-                return
-            position += length
-            if kinds and not any(kind in line[:_HEADER] for kind in kinds):
-                continue
-            text = _payload(line)
-            del line  # a record may be large: never more copies of it than are needed
-            item = _decode(text) if text is not None else None
-            del text
-            if item is not None:
-                yield position, item
-                del item
 
 
-def _line(file: BinaryIO, position: int) -> tuple[bytes, int]:
-    """The line at `position` and its length; of a long one that is no record, as after a crash of the machine, its end.
+def scan(
+    path: str | Path, start: int = 0, end: int | None = None, wanted: Wanted = lambda msg_type, parent: True
+) -> Iterator[Entry]:
+    """All records in `[start, end)`, as `read` has them; those that are not `wanted` by their heads.
 
-    What is no record may be of any length: it is never held whole.
+    Raises OSError or ValueError for a log that cannot be read, FileNotFoundError where there is none.
     """
-    line = file.readline(_CHUNK)
-    length = len(line)
-    if length < _CHUNK:
-        return line, length
-    if _BEGINNING.match(line):
-        file.seek(position)
-        line = file.readline(_LONGEST_RECORD)
-        return line, len(line)
-    while line and not line.endswith(b"\n"):
-        line = file.readline(_CHUNK)
-        length += len(line)
-    return line, length
+    with os.fdopen(open_regular(os.fspath(path)), "rb", buffering=_BUFFER) as file:
+        position = start if start <= os.fstat(file.fileno()).st_size else 0
+        while end is None or position < end:
+            file.seek(position)
+            line = file.readline(_CHUNK)
+            if line == b"\n":
+                position += 1
+                continue
+            head = _HEAD.fullmatch(line)
+            if head is not None:
+                behind, item = _with_head(file, head, position + len(line), wanted)
+            elif _BARE.match(line):
+                behind, item = _bare(file, line, position, wanted)
+            else:
+                behind, item = _line_end(file, position), None
+            if not behind:
+                return
+            if item is not None:
+                yield Entry(position, behind, item)
+            del line, item
+            position = behind
 
 
-def _payload(line: bytes) -> str | None:
-    """The JSON of a record that is whole."""
-    if len(line) < 11 or line[8:9] != b" ":
-        return None
-    payload = memoryview(line)[9:-1]
+def _with_head(file: BinaryIO, head: re.Match[bytes], body: int, wanted: Wanted) -> Found:
+    """What stands behind a head, up to where that says that it ends."""
+    checksum, length = head[1], int(head[2])
+    msg_type, parent = head[3].decode(), head[4].decode()
+    end = body + length + _TAIL
+    if not _closes(file, body + length, checksum):
+        line_end = _line_end(file, body)
+        if line_end != end or not _closes(file, body + length, checksum):  # else it became whole meanwhile
+            return line_end, None
+    if "?" in (msg_type, parent):
+        return end, _if_wanted(_item(file, body, length, checksum), wanted)
+    if wanted(msg_type, parent):
+        return end, _item(file, body, length, checksum)
+    return end, Passed(msg_type, parent) if msg_type != RECORDER else None
+
+
+def _closes(file: BinaryIO, position: int, checksum: bytes) -> bool:
+    file.seek(position)
+    return file.read(_TAIL) == b" %s\n" % checksum
+
+
+def _line_end(file: BinaryIO, position: int) -> int:
+    """Where the line at `position` ends, 0 where it does not yet. It may be of any length, and is never held whole."""
+    file.seek(position)
+    while line := file.readline(_CHUNK):
+        position += len(line)
+        if line.endswith(b"\n"):
+            return position
+    return 0
+
+
+def _bare(file: BinaryIO, line: bytes, position: int, wanted: Wanted) -> Found:
+    """What stands in a record without a head, of which `line` is the beginning at least."""
+    end = position + len(line) if line.endswith(b"\n") else _line_end(file, position)
+    if not end:
+        return 0, None
+    named = _named(line[_BARE_START:_BARE_HEAD].decode("utf-8", "replace"))
+    if named is not None and not wanted(*named):
+        return end, Passed(*named)
+    length = end - position - _BARE_START - 1
+    return end, _if_wanted(_item(file, position + _BARE_START, length, line[:8]), wanted)
+
+
+def _named(text: str) -> tuple[str, str] | None:
+    """The type and the parent in the beginning of a payload; None where they stand further behind."""
+    values: list[Any] = []
+    at = 1
     try:
-        if int(line[:8], 16) != binascii.crc32(payload):
-            return None
-        return str(payload, "utf-8", "replace")  # half of a surrogate pair is written as a byte, as Jupyter sends it
-    except ValueError:
+        while len(values) < 3:
+            value, at = _JSON.raw_decode(text, at + len(_BETWEEN.match(text, at)[0]))  # type: ignore[index]  # it may be empty
+            values.append(value)
+            if values[0] == MARK and len(values) == 2:
+                return MARK, str(value["parent_id"])
+        return str(values[1]["msg_type"]), str((values[2] or {}).get("msg_id", ""))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
 
 
-def _decode(text: str) -> Message | Mark | None:
+def _if_wanted(item: Message | Mark | None, wanted: Wanted) -> Message | Mark | Passed | None:
+    if item is None:
+        return None
+    msg_type = MARK if isinstance(item, Mark) else item.msg_type
+    return item if wanted(msg_type, item.parent_id) else Passed(msg_type, item.parent_id)
+
+
+def _item(file: BinaryIO, position: int, length: int, checksum: bytes) -> Message | Mark | None:
+    """The payload at `position`, if it is whole; never more copies of it than are needed."""
+    file.seek(position)
+    payload = file.read(length)
+    if int(checksum, 16) != binascii.crc32(payload):
+        return None
+    text = payload.decode("utf-8", "replace")  # half of a surrogate pair is written as a byte, as Jupyter sends it
+    del payload
     try:
         parts = json.loads(text)
-        return _mark(parts[1]) if parts[0] == "mark" else _message(parts)
+        del text
+        return _mark(parts[1]) if parts[0] == MARK else _message(*parts)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
 
 
 def _mark(fields: dict[str, Any]) -> Mark:
-    return Mark(kind=fields["kind"], parent_id=str(fields["parent_id"]), detail=str(fields["detail"]))
+    return Mark(
+        kind=str(fields["kind"]),  # type: ignore[arg-type]  # a later version may have others
+        parent_id=str(fields["parent_id"]),
+        detail=str(fields["detail"]),
+    )
 
 
-def _message(parts: list[Any]) -> Message:
-    channel, *objects, buffers = parts
-    return message_of(channel, objects, map(base64.b64decode, buffers))
+def _message(channel: str, header: Any, parent: Any, metadata: Any, content: Any, buffers: list[str]) -> Message:
+    return message_of(channel, (header, parent, metadata, content), map(base64.b64decode, buffers))
+
+
+def unwrap(message: Message) -> Message | None:
+    """The message that is in one of the type `UNRECORDED`; None where that is none."""
+    try:
+        parts = [json.loads(part.decode("utf-8", "replace")) for part in message.buffers[:4]]
+        return message_of(str(message.content["channel"]), parts, message.buffers[4:])
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None

@@ -32,7 +32,7 @@ from kernel_supervisor.sessions.runner import LOOK_S, Runner, status_of
 from kernel_supervisor.sessions.ticket import Ticket
 
 log = logging.getLogger(__name__)
-_KINDS = (b'"execute_input"', b'"execute_reply"', b'"status"', b'"error"')
+_KINDS = ("execute_input", "execute_reply", "status", "error")
 _NAMELESS = "a Jupyter client"
 _PLACE_S, _LOOK_AGAIN_S = 2.0, 5.0
 _NO_END = "its kernel is done with it, and nothing of its end is on record"

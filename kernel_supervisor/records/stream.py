@@ -1,0 +1,137 @@
+"""What a kernel's message log says, as it grows: for any number of readers, each with a position of its own.
+
+Nothing is queued: a reader that is slow is behind in a file. What the kernel's recorder could not write, and sent
+instead, is kept here, bounded, and stands behind the log's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+
+from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.records import messagelog
+from kernel_supervisor.records.bell import Bell
+from kernel_supervisor.records.messagelog import MARK, Entry, Passed, Wanted
+
+_OUTPUTS = frozenset(
+    {"stream", "display_data", "update_display_data", "execute_result", "clear_output"}
+    | {"comm_open", "comm_msg", "comm_close"}
+)
+_MOST, _MOST_BYTES = 1_000, 4 << 20
+"""Of one reading; a single record may be larger."""
+_KEPT_BYTES, _KEPT_LOST = 8 << 20, 1_000
+_LOOK_S, _LOOK_UNRUNG_S = 1.0, 0.05
+"""How often one who follows looks, should a ring be lost, and where there is no bell."""
+_LOST = "some of its output could not be recorded, and was more than the supervisor keeps meanwhile"
+
+
+class Stream:
+    """The stream of one kernel. `bell` is that of a kernel whose recorder rings."""
+
+    def __init__(self, log: str, bell: Bell | None = None) -> None:
+        """Read `log`, which need not exist yet."""
+        self.log = log
+        self.rung = asyncio.Event()
+        """Set with the next ring, and put aside for another: take hold of it *before* reading to the end, then wait."""
+        self._look_s = _LOOK_UNRUNG_S if bell is None else _LOOK_S
+        if bell is not None:
+            bell.on_ring = self.ring
+        self._kept: deque[tuple[int, int, Message]] = deque()
+        self._kept_bytes = self._times = 0
+        self._lost: dict[str, int] = {}
+
+    def ring(self) -> None:
+        """Say that there may be more."""
+        rung, self.rung = self.rung, asyncio.Event()
+        rung.set()
+
+    def take(self, position: int, end: int | None = None) -> tuple[list[Entry], int]:
+        """What stands behind `position`, and where to go on; nothing where there is no more now. Blocks on the disk.
+
+        Outputs are passed over, the rest is whole. Bounded in number and in size.
+        """
+        return self._read(position, end, lambda msg_type, parent: msg_type not in _OUTPUTS)
+
+    def _read(self, position: int, end: int | None, wanted: Wanted, *, passed: bool = True) -> tuple[list[Entry], int]:
+        """Up to `_MOST` entries; without those that were `passed`, which count for nothing then."""
+        entries: list[Entry] = []
+        size = 0
+        with contextlib.suppress(OSError, ValueError):
+            for entry in messagelog.scan(self.log, position, end, wanted):
+                position = entry.end
+                if not isinstance(entry.item, Passed):
+                    size += entry.end - entry.start
+                elif not passed:
+                    continue
+                entries.append(entry)
+                if len(entries) >= _MOST or size >= _MOST_BYTES:
+                    break
+        return entries, position
+
+    def keep(self, message: Message) -> None:
+        """Keep what the recorder could not write, as it was sent instead; the oldest goes where it is too much."""
+        inner = messagelog.unwrap(message) if message.msg_type == messagelog.UNRECORDED else message
+        if inner is None:
+            return
+        self._times += 1
+        weight = _weight(inner)
+        self._kept.append((self._times, weight, inner))
+        self._kept_bytes += weight
+        while self._kept_bytes > _KEPT_BYTES:
+            number, weight, dropped = self._kept.popleft()
+            self._kept_bytes -= weight
+            self._lost[dropped.parent_id] = number
+            if len(self._lost) > _KEPT_LOST:
+                del self._lost[next(iter(self._lost))]
+        self.ring()
+
+    def unrecorded(self, since: int = 0) -> tuple[list[Message | Mark], int]:
+        """What was kept behind `since`, in order, and where to go on; of what had to go, a mark for each execution."""
+        lost = [parent for parent, number in self._lost.items() if number > since]
+        marks = [Mark(kind="hole", parent_id=parent, detail=_LOST) for parent in lost]
+        return [*marks, *(message for number, _, message in self._kept if number > since)], self._times
+
+    async def follow(self, start: int, msg_id: str) -> AsyncIterator[Message | Mark]:
+        """What one execution sends, from `start` on, as it comes and without an end: one large record at a time.
+
+        Of what could not be recorded as well.
+        """
+
+        def wanted(msg_type: str, parent: str) -> bool:
+            return parent == msg_id or (msg_type == MARK and not parent)
+
+        position, times = start, 0
+        while True:
+            rung = self.rung
+            entries, position = await asyncio.to_thread(self._read, position, None, wanted, passed=False)
+            if entries:
+                while entries:
+                    item = entries.pop(0).item
+                    assert not isinstance(item, Passed)
+                    yield item
+                    del item
+                continue
+            kept, times = self.unrecorded(times)
+            for each in kept:
+                if each.parent_id == msg_id:
+                    yield each
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(rung.wait(), self._look_s)
+
+
+def _weight(message: Message) -> int:
+    """About the bytes that a message takes."""
+    size, parts = sum(map(len, message.buffers)), [message.content]
+    while parts:
+        part = parts.pop()
+        size += 100
+        if isinstance(part, dict):
+            parts.extend(part.values())
+        elif isinstance(part, list):
+            parts.extend(part)
+        else:
+            size += len(str(part))
+    return size
