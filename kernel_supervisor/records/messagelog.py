@@ -188,19 +188,19 @@ def scan(
 
 
 def _with_head(file: BinaryIO, head: re.Match[bytes], body: int, wanted: Wanted) -> Found:
-    """What stands behind a head, up to where that says that it ends."""
+    """What stands behind a head, up to where that says that it ends; else the next line is looked at by itself."""
     checksum, length = head[1], int(head[2])
     msg_type, parent = head[3].decode(), head[4].decode()
     end = body + length + _TAIL
     if not _closes(file, body + length, checksum):
         line_end = _line_end(file, body)
         if line_end != end or not _closes(file, body + length, checksum):  # else it became whole meanwhile
-            return line_end, None
-    if "?" in (msg_type, parent):
-        return end, _if_wanted(_item(file, body, length, checksum), wanted)
-    if wanted(msg_type, parent):
-        return end, _item(file, body, length, checksum)
-    return end, Passed(msg_type, parent) if msg_type != RECORDER else None
+            return body if line_end else 0, None
+    if msg_type == RECORDER:
+        return end, None
+    if "?" not in (msg_type, parent) and not wanted(msg_type, parent):
+        return end, Passed(msg_type, parent)
+    return end, _if_wanted(_item(file, body, length, checksum), wanted)
 
 
 def _closes(file: BinaryIO, position: int, checksum: bytes) -> bool:
