@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.records import messagelog
@@ -94,7 +94,7 @@ class Stream:
         marks = [Mark(kind="hole", parent_id=parent, detail=_LOST) for parent in lost]
         return [*marks, *(message for number, _, message in self._kept if number > since)], self._times
 
-    async def follow(self, start: int, msg_id: str) -> AsyncIterator[Message | Mark]:
+    async def follow(self, start: int, msg_id: str) -> AsyncGenerator[Message | Mark, None]:
         """What one execution sends, from `start` on, as it comes and without an end: one large record at a time.
 
         Of what could not be recorded as well.
