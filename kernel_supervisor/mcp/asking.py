@@ -23,8 +23,8 @@ from kernel_supervisor.inside.questions import END_OF_FILE
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call
 from kernel_supervisor.mcp.content import Reading
 from kernel_supervisor.outputs.terminal import plain
+from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering
-from kernel_supervisor.sessions.ticket import Ticket
 
 _FIELD = "answer"
 _ROUNDS = 8

@@ -20,9 +20,10 @@ from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.content import META_KEY, Reading, ResultView, draw_up, finish, machine, weight
 from kernel_supervisor.mcp.images import prepare_all
 from kernel_supervisor.mcp.wording import clipped, ways_to_answer
+from kernel_supervisor.running.reading import last_line
+from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.placing import differences
 from kernel_supervisor.sessions.supervisor import Supervisor
-from kernel_supervisor.sessions.ticket import Ticket
 
 PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
@@ -207,12 +208,12 @@ class Call:
         with anyio.move_on_after(longest_s) as patience:
             await ticket.attention.wait()
         if patience.cancelled_caught:
-            await self.progress(how_it_goes(ticket))
+            await self.progress(how_it_goes(ticket, await last_line(ticket)))
 
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
-        folded = await self.supervisor.executions.folded(execution, ticket)
+        folded = await self.supervisor.executions.folded(execution)
         await self._note_environment(execution)
         notices = [*self.caller.notices]
         self.caller.notices.clear()
@@ -279,14 +280,14 @@ class Call:
         return runner.kernel.record.interpreter.name
 
 
-def how_it_goes(ticket: Ticket) -> str:
-    """An execution that is not over, in one line."""
+def how_it_goes(ticket: Ticket, last_line: str = "") -> str:
+    """An execution that is not over, in one line, with the last line that it printed."""
     execution = ticket.execution
     if execution.started_at is None:
         return f"execution {execution.id} is queued"
     if ticket.question is not None:
         return f"execution {execution.id} waits for input"
-    return f"execution {execution.id} runs for {time.time() - execution.started_at:.0f} s. {ticket.last_line}".rstrip()
+    return f"execution {execution.id} runs for {time.time() - execution.started_at:.0f} s. {last_line}".rstrip()
 
 
 def _duration(execution: Execution) -> float | None:

@@ -19,8 +19,8 @@ from kernel_supervisor.kernels import links
 from kernel_supervisor.mcp.advice import advice_on
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.methods import Context, told
+from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions.asker import Asker
-from kernel_supervisor.sessions.runner import Runner
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 CLIENT = "Jupyter"

@@ -21,8 +21,9 @@ from kernel_supervisor.mcp import asking
 from kernel_supervisor.mcp.call import Answer, Call, how_it_goes
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.content import Reading
+from kernel_supervisor.running.reading import last_line
+from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering
-from kernel_supervisor.sessions.ticket import Ticket
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 _POLL_MS = 2000
@@ -75,7 +76,7 @@ async def _get(call: Call, params: TaskParams) -> dict[str, Any]:
     state = _state(params.task_id, execution)
     if ticket is not None and not ticket.settled.is_set():
         if ticket.question is None:
-            return {**state, "status": "working", "statusMessage": how_it_goes(ticket)}
+            return {**state, "status": "working", "statusMessage": how_it_goes(ticket, await last_line(ticket))}
         form = types.ElicitRequest(params=asking.form(ticket.execution, ticket.question))
         requests = {ticket.question.id: form.model_dump(by_alias=True, mode="json", exclude_none=True)}
         return {**state, "status": "input_required", "inputRequests": requests}

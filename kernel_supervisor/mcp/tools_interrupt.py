@@ -9,7 +9,7 @@ from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.outputs.terminal import plain
-from kernel_supervisor.sessions.runner import Runner
+from kernel_supervisor.running.runner import Runner
 
 _BRIEFLY_S, _SIGN_S = 0.3, 0.9
 """How long a kernel may take to say where it is: before it is interrupted, and after."""

@@ -19,9 +19,9 @@ from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import printable, size, span, table, when
 from kernel_supervisor.mcp.wording import BORROWED, ways_to_answer
+from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import foreign, naming
 from kernel_supervisor.sessions.placing import displaced
-from kernel_supervisor.sessions.runner import Runner
 
 _LIST_S = 2.0
 """How long a list waits for kernels that a daemon which has just begun has not reached yet."""

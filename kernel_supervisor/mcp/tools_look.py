@@ -13,7 +13,7 @@ from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.tables import first_line, size, span, table, when
 from kernel_supervisor.outputs.terminal import plain
-from kernel_supervisor.sessions.runner import Runner
+from kernel_supervisor.running.runner import Runner
 
 LOOKUP_S, BUSY_LOOKUP_S = 3.0, 5.0
 """How long a kernel may take to look at itself. One in a Python loop takes its time, on a loaded machine seconds."""

@@ -16,8 +16,8 @@ from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.content import Reading
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.notebooks.history import Choice
+from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import loading, saving
-from kernel_supervisor.sessions.ticket import Ticket
 
 _MAY_FAIL, _NOT_RUN = "raises-exception", "skip-execution"
 """Tags of cells, as nbclient has them."""

@@ -15,9 +15,9 @@ from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import first_line, table, when
 from kernel_supervisor.mcp.wording import BORROWED
 from kernel_supervisor.outputs.terminal import plain
+from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering
 from kernel_supervisor.sessions.placing import displaced
-from kernel_supervisor.sessions.ticket import Ticket
 
 CLAUDE_CODE_PATIENCE_S, PATIENCE_S = 90.0, 45.0
 """Claude Code moves a call to the background after 120 s and loses its images; Codex gives up at 60 s."""

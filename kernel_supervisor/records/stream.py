@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.records import messagelog
@@ -94,10 +94,12 @@ class Stream:
         marks = [Mark(kind="hole", parent_id=parent, detail=_LOST) for parent in lost]
         return [*marks, *(message for number, _, message in self._kept if number > since)], self._times
 
-    async def follow(self, start: int, msg_id: str) -> AsyncGenerator[Message | Mark, None]:
-        """What one execution sends, from `start` on, as it comes and without an end: one large record at a time.
+    async def follow(
+        self, start: int, msg_id: str, end: Callable[[], int | None] = lambda: None
+    ) -> AsyncGenerator[Message | Mark, None]:
+        """What one execution sends, from `start` on, as it comes: one large record at a time, then what was kept of it.
 
-        Of what could not be recorded as well.
+        Until `end` says where that is.
         """
 
         def wanted(msg_type: str, parent: str) -> bool:
@@ -105,8 +107,8 @@ class Stream:
 
         position, times = start, 0
         while True:
-            rung = self.rung
-            entries, position = await asyncio.to_thread(self._read, position, None, wanted, passed=False)
+            rung, last = self.rung, end()
+            entries, position = await asyncio.to_thread(self._read, position, last, wanted, passed=False)
             if entries:
                 while entries:
                     item = entries.pop(0).item
@@ -118,6 +120,8 @@ class Stream:
             for each in kept:
                 if each.parent_id == msg_id:
                     yield each
+            if last is not None:
+                return
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(rung.wait(), self._look_s)
 

@@ -6,8 +6,8 @@ import asyncio
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import ExecutionId, Question, SessionRecord
+from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.supervisor import Supervisor
-from kernel_supervisor.sessions.ticket import Ticket
 
 _CATCH_UP_S = 20.0
 """How long a daemon that has just begun may take to find out what a running cell asks."""

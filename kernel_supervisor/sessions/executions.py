@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from kernel_supervisor.core import life
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import (
     Beside,
@@ -18,19 +19,23 @@ from kernel_supervisor.core.model import (
     ExecutionId,
     ExecutionStatus,
     KernelId,
+    KernelRecord,
+    Mark,
+    Message,
     SessionName,
     SessionRecord,
 )
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.tracebacks import cell_counts
 from kernel_supervisor.records.database import Database
-from kernel_supervisor.sessions import reading
+from kernel_supervisor.records.recording import new_msg_id
+from kernel_supervisor.records.stream import Stream
+from kernel_supervisor.running import others, reading
+from kernel_supervisor.running.runner import Runner
+from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
-from kernel_supervisor.sessions.recording import new_msg_id
-from kernel_supervisor.sessions.runner import Runner, status_of
 from kernel_supervisor.sessions.sessions import Sessions
-from kernel_supervisor.sessions.ticket import Ticket
 
 _T = TypeVar("_T")
 _INTERRUPT_LADDER_S = (2.0, 3.0)
@@ -94,7 +99,8 @@ class Executions:
         if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
             return self.tickets.get(ticket.execution.id, ticket), False
         ticket = self._unclaimed.pop(ticket.execution.id, ticket)
-        ticket.sent = ticket.execution.status == "running" and not fresh
+        if ticket.execution.status == "running":
+            ticket.step(life.Begun() if fresh else life.Left())
         self.tickets[ticket.execution.id] = ticket
         return ticket, True
 
@@ -119,7 +125,7 @@ class Executions:
 
     async def _call_off(self, ticket: Ticket, reason: str) -> bool:
         """Have an execution not run that no kernel has yet; False where it was sent by a predecessor."""
-        if ticket.settled.is_set() or ticket.sent:
+        if ticket.settled.is_set() or ticket.life.sent:
             return ticket.settled.is_set()
         aborted = replace(ticket.execution, status="aborted", reason=reason, finished_at=time.time())
         await self._settle(ticket, aborted)
@@ -156,7 +162,7 @@ class Executions:
         execution, fresh = await self._records.add_execution(entry, call_key, beside)
         ticket = Ticket(execution=execution)
         if execution.settled:
-            ticket.settle()
+            ticket.settle(execution)
         return ticket, fresh
 
     async def add_entry(
@@ -190,7 +196,7 @@ class Executions:
         """The ticket of an entry that is on its way: what waits for it waits on, also before its kernel is reached."""
         ticket = self.tickets.get(execution.id)
         if ticket is None:
-            ticket = Ticket(execution=execution, sent=execution.status == "running")
+            ticket = Ticket(execution=execution, life=life.LEFT if execution.status == "running" else life.Life())
             self.track(ticket)
         return ticket
 
@@ -208,7 +214,7 @@ class Executions:
         for ticket in self._left.pop(record.id, ()):
             if ticket.settled.is_set() or ticket.execution.id in theirs:
                 continue
-            if ticket.sent and ticket.execution.generation != record.generation:
+            if ticket.life.sent and ticket.execution.generation != record.generation:
                 self._end_without_kernel(ticket)
             else:
                 runner.submit(ticket)
@@ -218,7 +224,7 @@ class Executions:
         for ticket in self._left.pop(kernel_id, ()):
             if ticket.settled.is_set():
                 continue
-            if ticket.sent:
+            if ticket.life.sent:
                 self._end_without_kernel(ticket, reason)
             else:
                 self._hold(self._call_off(ticket, f"it was not run: {reason}"), f"execution {ticket.execution.id}")
@@ -227,7 +233,7 @@ class Executions:
         """Go on with what was left in a session without a kernel, once it is known which of its kernels live."""
         for execution in self.homeless.pop(session, ()):
             runner, ticket = await self._kernel_for(execution), self.expect(execution)
-            if ticket.sent:
+            if ticket.life.sent:
                 self._end_without_kernel(ticket)
             elif runner is not None:
                 runner.submit(ticket)
@@ -257,9 +263,9 @@ class Executions:
     async def _settle_without_kernel(self, ticket: Ticket, reason: str) -> None:
         """Settle what was sent to a kernel that is gone by what its log has of it."""
         execution = ticket.execution
-        found = await reading.folded(execution, None)
+        found = await self.folded(execution)
         record = await self._records.kernel(execution.kernel_id) if execution.kernel_id is not None else None
-        status: ExecutionStatus = "dead" if found.reply is None else status_of(found.reply)
+        status: ExecutionStatus = "dead" if found.reply is None else life.status_of(found.reply)
         reason = reason or (record.end_reason if record else "") or "its kernel is gone"
         region = execution.region
         if region is not None:
@@ -275,12 +281,28 @@ class Executions:
 
     async def _settle(self, ticket: Ticket, execution: Execution) -> None:
         """Tell everybody who waits what became of an execution that no kernel has."""
-        ticket.execution = execution
-        ticket.settle()
+        ticket.settle(execution)
         try:
             await self._records.save_execution(execution)
         finally:
             ticket.committed.set()
+
+    # What the owners of kernels commit
+
+    async def save(self, execution: Execution) -> None:
+        """Commit what became of an execution."""
+        await self._records.save_execution(execution)
+
+    async def enter(self, execution: Execution, call_key: str) -> Execution:
+        """Commit what another client runs as an entry of its session's history, once; the entry as it stands."""
+        return (await self._records.add_execution(execution, call_key))[0]
+
+    async def entered(self, kernel: KernelRecord) -> list[Execution]:
+        """The entries of other clients' that stand in this kernel's log."""
+        found = await self._records.entries_of_call(others.prefix(kernel.id))
+        return [each for each in found if each.region is not None and each.region.log == kernel.message_log]
+
+    # What others ask for
 
     async def find(self, execution_id: int) -> tuple[Execution, Ticket | None]:
         """An execution, with its ticket while it is on its way. Raises RefusedError."""
@@ -292,9 +314,23 @@ class Executions:
             raise RefusedError(f"there is no execution {execution_id}; kernel_history lists them")
         return execution, None
 
-    async def folded(self, execution: Execution, ticket: Ticket | None) -> Folded:
+    async def folded(self, execution: Execution) -> Folded:
         """What an execution has shown so far."""
-        return await reading.folded(execution, ticket)
+        return await reading.folded(execution, self.unrecorded(execution))
+
+    def unrecorded(self, execution: Execution) -> Sequence[Message | Mark]:
+        """What the log that an execution's messages stand in could not take, of all that are in it."""
+        stream = self._stream_of(execution)
+        return stream.unrecorded()[0] if stream is not None else ()
+
+    def _stream_of(self, execution: Execution) -> Stream | None:
+        runner = self._kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+        region = execution.region
+        return runner.stream if runner and region and runner.stream.log == region.log else None
+
+    def follow(self, execution: Execution, ticket: Ticket | None) -> AsyncIterator[Message]:
+        """What an execution prints, shows and asks, as it comes, until it is over."""
+        return reading.follow(execution, ticket, self._stream_of)
 
     async def last_good(self, session: SessionRecord) -> list[Execution]:
         """What succeeded on the latest generation of a kernel of this session that anything succeeded on, in order."""
@@ -320,7 +356,7 @@ class Executions:
     def runner_with(self, ticket: Ticket) -> Runner | None:
         """The kernel that runs an execution now."""
         runners = self._kernels.runners.values()
-        return next((each for each in runners if ticket in (each.current, *each.theirs.values())), None)
+        return next((each for each in runners if each.runs(ticket)), None)
 
     async def stop(self, ticket: Ticket, reason: str) -> bool:
         """Take an execution out of its queue, or interrupt it and see whether it stopped. Never hits another one."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionName, SessionRecord
-from kernel_supervisor.sessions.reading import log_size
+from kernel_supervisor.running.reading import log_size
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 _DOOMED = ".forgotten"

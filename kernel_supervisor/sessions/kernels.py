@@ -24,6 +24,8 @@ from kernel_supervisor.kernels.launch import Surroundings, last_words, remove_co
 from kernel_supervisor.kernels.process import Process
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
+from kernel_supervisor.running.others import Ledger
+from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import (
     ACT_S,
@@ -36,7 +38,6 @@ from kernel_supervisor.servers.rest import (
 )
 from kernel_supervisor.sessions.adoption import FIRST_TRY_S, Adoption
 from kernel_supervisor.sessions.asker import Asker
-from kernel_supervisor.sessions.finished import REMEMBERED
 from kernel_supervisor.sessions.placing import (
     ON_SERVER,
     Furnished,
@@ -47,7 +48,6 @@ from kernel_supervisor.sessions.placing import (
     place_of,
     with_process,
 )
-from kernel_supervisor.sessions.runner import Runner
 
 log = logging.getLogger(__name__)
 _TRIES_AFTER_RESTART = 12
@@ -68,8 +68,8 @@ class Kernels:
         self.servers = Servers(paths.servers)
         self.adoption = Adoption(self._attempt, lambda: self.servers.news)
         """Recorded kernels that are not reached (yet)."""
-        self.on_runner: Callable[[Runner], None] = lambda runner: None
-        """Called with each kernel that is taken over."""
+        self.ledger: Ledger
+        """Where the owners of kernels commit what they run."""
         self.take_up: Callable[[Runner], Awaitable[None]]
         """Awaited for each kernel that a predecessor had: what was left there is taken up before it can be used."""
         self.leave: Callable[[KernelId, str], None]
@@ -221,9 +221,7 @@ class Kernels:
         return runner
 
     def _watched(self, kernel: Kernel, gap: str = "") -> Runner:
-        runner = Runner(kernel, self._records.save_execution, self._lost, self._restarted_there, gap=gap)
-        self.on_runner(runner)
-        return runner
+        return Runner(kernel, self.ledger, self._lost, self._restarted_there, gap=gap)
 
     def _lost(self, runner: Runner) -> None:
         """A kernel ended on its own account: its record says why, its sockets go."""
@@ -407,8 +405,6 @@ class Kernels:
         runner = self._watched(kernel, gap=f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
         try:
             self._remember(record.id, await asyncio.to_thread(surroundings_of, record.process))
-            over = await self._records.settled_on(record, REMEMBERED)
-            self._hold(runner.finished.recall(over), f"what is over on kernel {record.id}")
             await self._publish(record)
             await self.take_up(runner)
         except BaseException:

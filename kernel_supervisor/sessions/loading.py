@@ -15,8 +15,8 @@ from kernel_supervisor.notebooks.history import LOADED_CELL
 from kernel_supervisor.notebooks.loading import Loaded, LoadedCell, load_notebook, messages_of
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter, encode_message
-from kernel_supervisor.sessions import reading
-from kernel_supervisor.sessions.recording import new_msg_id
+from kernel_supervisor.records.recording import new_msg_id
+from kernel_supervisor.running import reading
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 _METADATA = "loaded_notebook"

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
-from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, Mark, Message, SessionName, SessionRecord
+from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, SessionName, SessionRecord
 from kernel_supervisor.notebooks.document import About, Written, notebook_json, write_notebook
 from kernel_supervisor.notebooks.export import PdfEngine, Progress, Theme, export_html, export_pdf
 from kernel_supervisor.notebooks.files import PRIVATE, check_folder, check_target
 from kernel_supervisor.notebooks.history import Choice, Entry
-from kernel_supervisor.sessions import loading, reading
+from kernel_supervisor.running import reading
+from kernel_supervisor.sessions import loading
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 EXPORT_DEADLINE_S = 300.0
@@ -149,14 +150,9 @@ async def _entries(supervisor: Supervisor, name: SessionName) -> list[Entry]:
 
 def _entry(supervisor: Supervisor, execution: Execution, replaced: dict[ExecutionId, Execution]) -> Entry:
     ticket = supervisor.executions.tickets.get(execution.id)
-    messages: Callable[[], Iterator[Message | Mark]]
-    if ticket is not None and not ticket.execution.settled and ticket.execution.region is not None:
-        execution = ticket.execution
-        end = reading.log_size(ticket.execution.region.log)
-        messages = partial(reading.messages_with_live, execution, end, tuple(ticket.live))
-    else:
-        execution = ticket.execution if ticket is not None else execution
-        messages = partial(reading.messages_of, execution)
+    execution = ticket.execution if ticket is not None else execution
+    end = reading.log_size(execution.region.log) if execution.region is not None else 0
+    messages = partial(reading.messages_of, execution, end, supervisor.executions.unrecorded(execution))
     before = replaced.get(execution.replaces) if execution.replaces is not None else None
     if before is None:
         return Entry(execution=execution, messages=messages)

@@ -14,10 +14,10 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
 from kernel_supervisor.environments.defaults import default
 from kernel_supervisor.records.database import Database
+from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import moving, naming
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
-from kernel_supervisor.sessions.runner import Runner
 
 _BURIAL_S = 5.0
 """How long the explanation of a kernel's death may take."""

@@ -19,12 +19,12 @@ from kernel_supervisor.core.model import (
 from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
+from kernel_supervisor.running.finished import REMEMBERED
+from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions.adoption import PATIENCE_S
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.executions import Executions
 from kernel_supervisor.sessions.kernels import Kernels
-from kernel_supervisor.sessions.others import Others
-from kernel_supervisor.sessions.runner import Runner
 from kernel_supervisor.sessions.sessions import Sessions
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,7 @@ class Supervisor:
         self.kernels = Kernels(paths, self.records)
         self.sessions = Sessions(self.records, self.kernels)
         self.executions = Executions(self.records, self.kernels, self.sessions)
-        self.others = Others(self.records, self.executions.expect)
-        self.kernels.on_runner, self.kernels.take_up = self.others.watch, self._take_up
+        self.kernels.ledger, self.kernels.take_up = self.executions, self._take_up
         self.kernels.leave = self.executions.leave
         self._homes: dict[SessionName, asyncio.Task[None]] = {}
         """By session: finding a kernel for what was left there without one."""
@@ -68,7 +67,8 @@ class Supervisor:
             self._homes[name] = asyncio.create_task(self._find_home(name), name=f"what was left in session {name}")
 
     async def _take_up(self, runner: Runner) -> None:
-        self.executions.take_up(runner, await self.others.take_up(runner))
+        over = await self.records.settled_on(runner.kernel.record, REMEMBERED)
+        self.executions.take_up(runner, await runner.recall(over))
         await runner.attended()
 
     async def _find_home(self, name: SessionName) -> None:
@@ -101,7 +101,6 @@ class Supervisor:
         await asyncio.gather(*self._homes.values(), return_exceptions=True)
         await self.kernels.adoption.close()
         await self.executions.close()
-        await self.others.close()
         await self.kernels.close()
         await self.records.close()
 

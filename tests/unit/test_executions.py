@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from kernel_supervisor.core.model import Execution, ExecutionId, SessionName, SessionRecord
+from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.executions import Executions
-from kernel_supervisor.sessions.ticket import Ticket
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +83,7 @@ async def test_one_that_was_begun_is_known_to_have_been_sent(
     records.row = replace(records.row, status="running")
     executions.tickets.clear()  # a predecessor began it
     await call(executions)
-    assert [ticket.sent for ticket in kernel.submitted] == [False, True]
+    assert [ticket.life.sent for ticket in kernel.submitted] == [False, True]
     await executions.close()
 
 
@@ -93,7 +93,7 @@ async def test_it_is_joined_until_its_end_is_on_record(
     first = await call(executions)
     assert records.row is not None
     records.row = replace(records.row, status="running")  # what a read told that began before the end was written
-    first.settle()
+    first.settle(replace(records.row, status="ok"))
     for _ in range(5):
         await asyncio.sleep(0)
     assert await call(executions) is first

@@ -22,10 +22,10 @@ class Recording:
         self._kernel = record.id
         self._writer = None if record.recorded else MessageLogWriter(Path(record.message_log))
 
-    def hear(self, message: Message) -> None:
-        """Record a message."""
+    def hear(self, message: Message) -> bool:
+        """Record a message; False where that was not possible."""
         if self._writer is None:
-            return
+            return True
         parent = {"msg_id": message.parent_id, "username": message.username, "session": message.asked_in}
         parts = {
             "header": {"msg_id": message.msg_id, "msg_type": message.msg_type, "date": message.date},
@@ -34,7 +34,7 @@ class Recording:
             "content": message.content,
             "buffers": message.buffers,
         }
-        self._append(self._writer, messagelog.encode_message(message.channel, parts))
+        return self._append(self._writer, messagelog.encode_message(message.channel, parts))
 
     def mark_gap(self, detail: str) -> None:
         """Say that nobody listened for a while."""
@@ -50,11 +50,13 @@ class Recording:
         message = {"header": header, "parent_header": parent, "metadata": {}, "content": content}
         self._append(self._writer, messagelog.encode_message("stdin", message))
 
-    def _append(self, writer: MessageLogWriter, record: bytes) -> None:
+    def _append(self, writer: MessageLogWriter, record: bytes) -> bool:
         try:
             writer.append(record)
         except OSError as error:
             log.error("kernel %s: a message could not be recorded: %s", self._kernel, error)
+            return False
+        return True
 
     def close(self) -> None:
         """Close the log."""

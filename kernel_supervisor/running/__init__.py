@@ -1,0 +1,1 @@
+"""One kernel: its queue, and what reads its stream."""

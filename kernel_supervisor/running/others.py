@@ -1,0 +1,162 @@
+"""What other clients run on one kernel of ours (JupyterLab, a console, nbclient): committed to the session's history.
+
+It is found in the kernel's stream, so that it makes no difference whether a daemon listened: a cell that ran while none
+did is committed when the next one adopts the kernel. The call key makes it the same entry both times.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from kernel_supervisor.core import life
+from kernel_supervisor.core.model import (
+    Execution,
+    ExecutionId,
+    KernelId,
+    KernelRecord,
+    Message,
+    MessageId,
+    Region,
+    count_of,
+)
+from kernel_supervisor.running.finished import Finished
+from kernel_supervisor.running.ticket import Ticket
+
+_NAMELESS = "a Jupyter client"
+
+
+class Ledger(Protocol):
+    """Where executions are kept."""
+
+    async def save(self, execution: Execution) -> None:
+        """Commit what became of one."""
+
+    async def enter(self, execution: Execution, call_key: str) -> Execution:
+        """Commit one of another client's as an entry of its session's history, once; the entry as it stands."""
+
+    async def entered(self, kernel: KernelRecord) -> list[Execution]:
+        """The entries of other clients' that stand in this kernel's log."""
+
+    def expect(self, execution: Execution) -> Ticket:
+        """The ticket of one that is on its way."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Theirs:
+    ticket: Ticket
+    failed: bool = False
+    """Whether an error was shown; it stands in for a reply that is not recorded."""
+
+
+class Others:
+    """What others run on one kernel; our own queue waits for it."""
+
+    def __init__(self, record: KernelRecord, ledger: Ledger, finished: Finished) -> None:
+        """Know nothing of theirs yet."""
+        self._record, self._ledger, self._finished = record, ledger, finished
+        self._running: dict[str, _Theirs | None] = {}
+        """By msg_id; None until it is on record."""
+        self.left: frozenset[ExecutionId] = frozenset()
+        """What was not over when a predecessor died."""
+
+    def __bool__(self) -> bool:
+        """Whether something of theirs runs."""
+        return bool(self._running)
+
+    @property
+    def tickets(self) -> list[Ticket]:
+        """Of what runs."""
+        return [each.ticket for each in self._running.values() if each is not None]
+
+    async def recall(self) -> int | None:
+        """Take up what a predecessor had on record as running; where the first of it begins."""
+        running = [each for each in await self._ledger.entered(self._record) if not each.settled]
+        self.left = frozenset(each.id for each in running)
+        for each in running:
+            self._begin(each)
+        return min((each.region.start for each in running if each.region is not None), default=None)
+
+    async def take(self, message: Message, start: int, end: int) -> None:
+        """Take what the kernel said to another client, and where that stands."""
+        msg_id = message.parent_id
+        if message.msg_type == "execute_input" and msg_id not in self._running and msg_id not in self._finished:
+            self._running[msg_id] = None
+            try:
+                await self._enter(message, start)
+            finally:
+                if self._running.get(msg_id) is None:  # it was over before, or cannot be told
+                    self._running.pop(msg_id, None)
+            return
+        theirs = self._running.get(msg_id)
+        if theirs is None:
+            return
+        if message.msg_type == "error":
+            theirs.failed = True
+        elif message.msg_type in ("execute_reply", "status"):
+            theirs.ticket.hear(message)
+            if theirs.ticket.life.phase in ("idle", "over"):
+                await self._settle(theirs, end)
+
+    async def _enter(self, message: Message, start: int) -> None:
+        record, begun = self._record, _seconds(message.date)
+        execution = Execution(
+            id=ExecutionId(0),
+            session=record.session,
+            kind="code",
+            source=str(message.content.get("code", "")),
+            status="running",
+            kernel_id=record.id,
+            generation=record.generation,
+            msg_id=MessageId(message.parent_id),
+            execution_count=count_of(message.content),
+            client=message.username or _NAMELESS,
+            queued_at=begun,
+            started_at=begun,
+            region=Region(log=record.message_log, start=start, end=start),
+        )
+        key = f"{prefix(record.id)}{record.generation}:{message.parent_id}"
+        execution = await self._ledger.enter(execution, key)
+        if not execution.settled:
+            self._begin(execution)
+
+    def _begin(self, execution: Execution) -> None:
+        ticket = self._ledger.expect(execution)
+        ticket.step(life.Started())
+        self._running[str(execution.msg_id)] = _Theirs(ticket=ticket)
+
+    async def _settle(self, theirs: _Theirs, end: int) -> None:
+        """Commit an end, the reply of which may be recorded nowhere."""
+        ticket = theirs.ticket
+        if ticket.life.reply is None:
+            ticket.step(life.Replied("error" if theirs.failed else "ok", ticket.execution.execution_count))
+        ticket.step(life.WentIdle())
+        execution = ticket.ended(time.time(), end)
+        try:
+            await self._ledger.save(execution)
+        finally:
+            del self._running[str(execution.msg_id)]
+            self._finished.add(execution)
+            ticket.committed.set()
+            ticket.settle(execution)
+
+    async def abandon(self, event: life.Event, end: int, only: frozenset[ExecutionId] | None = None) -> None:
+        """Have done with what runs, or of that with `only` these: nothing of its end is known."""
+        for theirs in [each for each in self._running.values() if each is not None]:
+            if only is None or theirs.ticket.execution.id in only:
+                theirs.ticket.step(event)
+                await self._settle(theirs, end)
+
+
+def prefix(kernel_id: KernelId) -> str:
+    """With which the call keys of what others run on a kernel begin. A client's id is never of this form."""
+    return f"jupyter-{kernel_id}:"
+
+
+def _seconds(date: str) -> float:
+    try:
+        return datetime.fromisoformat(date.replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return time.time()

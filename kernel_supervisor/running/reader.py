@@ -1,0 +1,95 @@
+"""What takes a kernel's stream, in order and from one place: the one reader that acts on what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from kernel_supervisor.core.model import Message
+from kernel_supervisor.records.messagelog import Entry
+from kernel_supervisor.records.stream import Stream
+
+log = logging.getLogger(__name__)
+_LOOK_S = 1.0
+"""How often the log is looked at, should a ring be lost."""
+_APART_S = 0.01
+"""How long a reading that nobody waits for is put off: what comes meanwhile is read with it."""
+
+
+class Reader:
+    """Hands each entry of `stream` to `take`, and to `take_heard` what was heard over a socket and is in no log."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        take: Callable[[Entry], Awaitable[None]],
+        take_heard: Callable[[Message], Awaitable[None]],
+        name: str,
+    ) -> None:
+        """Read nothing before `begin`."""
+        self.stream = stream
+        self._take, self._take_heard, self._name = take, take_heard, name
+        self.position = 0
+        self._kept = 0
+        self._heard: list[Message] = []
+        self._reading = asyncio.Lock()
+        self._urgent = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.caught_up = asyncio.Event()
+        """Set once everything was read that stood there at the beginning."""
+
+    def begin(self, position: int) -> None:
+        """Read from `position` on, as long as it is not closed."""
+        self.position = position
+        self._task = asyncio.create_task(self._read_on(), name=self._name)
+
+    def hear(self, message: Message) -> None:
+        """Take a message from a socket. Its kernel wrote it before it sent it: what the log lacks, it never had."""
+        self._heard.append(message)
+        self.look()
+
+    def look(self) -> None:
+        """Read at once."""
+        self._urgent.set()
+        self.stream.ring()
+
+    async def _read_on(self) -> None:
+        while True:
+            rung = self.stream.rung
+            self._urgent.clear()
+            await self._guarded(self.to_end())
+            self.caught_up.set()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(rung.wait(), _LOOK_S)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), _APART_S)
+
+    async def to_end(self) -> None:
+        """Take everything that stands there now."""
+        async with self._reading:
+            heard, self._heard = self._heard, []
+            while True:
+                entries, self.position = await asyncio.to_thread(self.stream.take, self.position)
+                if not entries:
+                    break
+                for entry in entries:
+                    await self._guarded(self._take(entry))
+            kept, self._kept = self.stream.unrecorded(self._kept)
+            for item in kept:
+                await self._guarded(self._take(Entry(self.position, self.position, item)))
+            for message in heard:
+                await self._guarded(self._take_heard(message))
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception:  # an odd message spoils itself alone
+            log.exception("%s: a message was passed over", self._name)
+
+    async def close(self) -> None:
+        """Read no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)

@@ -1,0 +1,123 @@
+"""What an execution has shown, read back from its kernel's message log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
+
+from kernel_supervisor.core.model import Execution, Mark, Message
+from kernel_supervisor.inside.questions import OVER
+from kernel_supervisor.outputs.folding import Folded, fold
+from kernel_supervisor.records import messagelog
+from kernel_supervisor.records.stream import Stream
+from kernel_supervisor.running.ticket import Ticket
+
+_CONTROL = ("execute_input", "execute_reply", "status", "input_request", OVER)
+_ASKED_S = 5.0
+_SHORT = 1 << 20
+"""Bytes of a record that is read for the one line that those see who wait."""
+Unrecorded = Sequence[Message | Mark]
+"""What a kernel's log could not take, in order, of all its executions."""
+
+
+def messages_of(execution: Execution, end: int | None = None, unrecorded: Unrecorded = ()) -> Iterator[Message | Mark]:
+    """What is recorded of one execution, in order, then what is not; of a running one as far as there is. Blocks.
+
+    `end` is where to stop in the log of one that runs. Of one that is over it is said where its log lacks it.
+    """
+    region, found = execution.region, False
+    if region is not None:
+        end = region.end if execution.settled else end
+        for _, item in messagelog.read(region.log, region.start, end, parent=execution.msg_id or ""):
+            found = True
+            yield item
+    for item in unrecorded:
+        if item.parent_id == execution.msg_id:
+            found = True
+            yield item
+    replied = execution.status in ("ok", "error")
+    if region is not None and execution.settled and not (reaches(region.log, region.end) and (found or not replied)):
+        yield Mark(kind="hole", parent_id="", detail="its message log is gone, was cut off or never had it")
+
+
+async def folded(execution: Execution, unrecorded: Unrecorded) -> Folded:
+    """The outputs so far."""
+    if execution.region is None:
+        return Folded()
+    return await asyncio.to_thread(lambda: fold(messages_of(execution, unrecorded=unrecorded)))
+
+
+def control_of(execution: Execution) -> list[Message]:
+    """What the log has of an execution's beginning, its questions and its end. Blocks on the disk."""
+    if execution.region is None:
+        return []
+    found = messagelog.read(execution.region.log, execution.region.start, parent=execution.msg_id or "", kinds=_CONTROL)
+    return [item for _, item in found if isinstance(item, Message)]
+
+
+async def follow(
+    execution: Execution, ticket: Ticket | None, stream_of: Callable[[Execution], Stream | None]
+) -> AsyncIterator[Message]:
+    """The messages of one execution, in order, as they come, until it is over; of its questions those that are open."""
+
+    def now() -> Execution:
+        return ticket.execution if ticket is not None else execution
+
+    def end() -> int | None:
+        region = now().region
+        return region.end if region is not None and now().settled else None
+
+    while ticket is not None and now().region is None and not now().settled:
+        await ticket.changed.wait()
+    region = now().region
+    if region is None:
+        return
+    stream = stream_of(now()) or Stream(region.log)
+    async for item in stream.follow(region.start, now().msg_id or "", end):
+        if isinstance(item, Message) and (item.msg_type != "input_request" or await _is_open(item, ticket)):
+            yield item
+
+
+async def _is_open(question: Message, ticket: Ticket | None) -> bool:
+    """Whether a question that was just read is asked now; who reads ahead of its ticket waits until that knows it."""
+    if ticket is None:
+        return False
+    end = time.monotonic() + _ASKED_S
+    while question.msg_id not in ticket.answered and not ticket.settled.is_set():
+        if ticket.question is not None and ticket.question.id == question.msg_id:
+            return True
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(ticket.attention.wait(), max(0.0, end - time.monotonic()))
+        if time.monotonic() > end:
+            break
+    return False
+
+
+async def last_line(ticket: Ticket) -> str:
+    """The end of what an execution printed last, in one line; empty where that is nothing, or long."""
+    printed, region = ticket.printed, ticket.execution.region
+    if printed is None or region is None or printed.end - printed.start > _SHORT:
+        return ""
+
+    def read() -> str:
+        found = messagelog.read(region.log, printed.start, printed.end, parent=ticket.execution.msg_id or "")
+        texts = [str(item.content.get("text", "")) for _, item in found if isinstance(item, Message)]
+        return ([line.strip() for text in texts for line in text.splitlines() if line.strip()] or [""])[-1][-200:]
+
+    return await asyncio.to_thread(read)
+
+
+def log_size(path: str) -> int:
+    """Bytes in a message log, 0 where there is none yet."""
+    try:
+        return os.path.getsize(path)
+    except (OSError, ValueError):
+        return 0
+
+
+def reaches(path: str, position: int) -> bool:
+    """Whether a message log is there, and at least that long. Blocks on the disk."""
+    return os.path.isfile(path) and log_size(path) >= position

@@ -1,0 +1,501 @@
+"""The owner of one kernel: a queue, and one task that sends one execution at a time and sees it through."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from kernel_supervisor.core import life, model
+from kernel_supervisor.core.errors import SupervisorError
+from kernel_supervisor.core.life import Life
+from kernel_supervisor.core.model import Execution, ExecutionId, Message, Question, Region, count_of
+from kernel_supervisor.inside.questions import OVER
+from kernel_supervisor.kernels.kernel import Kernel
+from kernel_supervisor.records.bell import hang
+from kernel_supervisor.records.messagelog import UNRECORDED, Entry, Passed
+from kernel_supervisor.records.recording import Recording
+from kernel_supervisor.records.stream import Stream
+from kernel_supervisor.running.finished import Finished, read_by_a_predecessor
+from kernel_supervisor.running.others import Ledger, Others
+from kernel_supervisor.running.reader import Reader
+from kernel_supervisor.running.reading import control_of, log_size, reaches
+from kernel_supervisor.running.ticket import Ticket
+from kernel_supervisor.servers.websocket import NotSentError
+
+log = logging.getLogger(__name__)
+_RESTARTED = "the kernel was restarted by somebody else: its variables are gone"
+_NO_END = "its kernel is done with it, and nothing of its end is on record"
+_UNHEARD = "it was run by another client, and was over before a daemon listened; this kernel does not record itself"
+_NO_OUTPUT = ("status", "execute_input", "execute_reply", "input_request", OVER)
+_IDLE_LOOKS = 2
+"""How often a server may say that a kernel is idle whose execution we believe to run, before we ask it."""
+_BEGIN_S = 1.0
+"""How long an interrupt waits for its execution to begin: the kernel may be held by what is nobody's execution."""
+_PLACE_S, _LOOK_AGAIN_S = 2.0, 5.0
+_ATTENDED_S = 1.0
+"""How long an adoption waits, at the most, until what was left running on a kernel is looked after."""
+_READ_S = 30.0
+"""How long it may take to read what a kernel said before it was gone."""
+_COMMITS_S = 2.0
+"""How long the commits that are under way may take when the kernel is let go of."""
+
+
+class Runner:
+    """Runs executions on one kernel. What becomes of one is committed to `ledger` before anything is sent."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        ledger: Ledger,
+        on_death: Callable[[Runner], None],
+        on_restart: Callable[[Runner], None],
+        *,
+        gap: str = "",
+    ) -> None:
+        """Take a connected kernel over. `on_death` is called once, after its executions were settled;
+        `on_restart` each time that somebody else restarted it. `gap` says why nobody listened until now: what was said
+        meanwhile is taken up by `recall`.
+        """
+        self.kernel = kernel
+        self._ledger, self._on_death, self._on_restart = ledger, on_death, on_restart
+        record = kernel.record
+        self._identity = record.channel_identity
+        self._idle_looks = 0
+        self._queue: deque[Ticket] = deque()
+        self.current: Ticket | None = None
+        self._wake = asyncio.Event()
+        self._between = asyncio.Lock()
+        """Held while an interrupt is on its way: no other execution begins before it has arrived."""
+        self._bell = hang(record.connection_file) if record.recorded else None
+        self.stream = Stream(record.message_log, self._bell)
+        self.reader = Reader(self.stream, self._take, self._take_heard, f"reader of kernel {record.id}")
+        self.finished = Finished(self._save_late, lambda: self.reader.position)
+        self.others = Others(record, ledger, self.finished) if record.owned else None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._recording = Recording(record)
+        self._over = False
+        self._deaf = False
+        """Whether somebody else restarted it, and nothing was heard of the new process yet."""
+        self._doomed = ""
+        self.gone = asyncio.Event()
+        """Set once the kernel's end is on record."""
+        self.dead_because = ""
+        """Why the kernel is gone, once that is known."""
+        self.last_used = time.time()
+        self.execution_count = 0
+        """The kernel's own, as far as we have seen."""
+        if gap:
+            self._recording.mark_gap(gap)
+        kernel.on_death, kernel.on_resumed = self._died, self._resumed
+        kernel.on_restarted, kernel.on_state = self._restarted, self._told_state
+        if not gap:
+            self.reader.begin(0)
+        kernel.listen(self._hear)
+        self._owner = asyncio.create_task(self._own(), name=f"owner of kernel {record.id}")
+
+    @property
+    def state(self) -> model.KernelState:
+        """What the kernel is doing, as far as our own executions say."""
+        if not self.kernel.alive:
+            return "dead"
+        if self.kernel.trouble:
+            return "unreachable"
+        if self.current is not None and self.current.question is not None:
+            return "waiting for input"
+        return "busy" if self.current is not None or self.others else "idle"
+
+    @property
+    def running(self) -> Ticket | None:
+        """What runs on it: ours, else what another client runs."""
+        return next(iter(self._all_running()), None)
+
+    @property
+    def waiting(self) -> list[Ticket]:
+        """What is queued, in order."""
+        return list(self._queue)
+
+    @property
+    def free(self) -> bool:
+        """Whether it can begin an execution at once, and would not begin it twice if we died in between."""
+        idle = self.current is None and not self._queue and not self.others
+        return idle and not self._over and self.kernel.record.recorded
+
+    def begun(self, execution: Execution) -> Execution:
+        """An execution as it is when this kernel runs it, its messages expected from here on in the log."""
+        record = self.kernel.record
+        start = log_size(record.message_log)
+        return replace(
+            execution,
+            status="running",
+            started_at=time.time(),
+            kernel_id=record.id,
+            generation=record.generation,
+            region=Region(log=record.message_log, start=start, end=start),
+        )
+
+    def submit(self, ticket: Ticket) -> None:
+        """Put a committed execution in the queue; one that a dead kernel can no longer run is aborted."""
+        self._queue.append(ticket)
+        self._wake.set()
+        if self._over:
+            self._hold(self.bury(), f"execution {ticket.execution.id} on a dead kernel")
+
+    def runs(self, ticket: Ticket) -> bool:
+        """Whether an execution runs here now, ours or another client's."""
+        return ticket in self._all_running()
+
+    def holds(self, ticket: Ticket) -> bool:
+        """Whether an execution waits or runs here."""
+        return ticket in self._queue or self.runs(ticket)
+
+    def _all_running(self) -> list[Ticket]:
+        ours = [self.current] if self.current is not None else []
+        return [*ours, *(self.others.tickets if self.others is not None else ())]
+
+    async def withdraw(self, ticket: Ticket, reason: str) -> bool:
+        """Take a queued execution out; False where it runs already."""
+        if ticket not in self._queue:
+            return False
+        self._queue.remove(ticket)
+        ticket.step(life.Cancelled(reason))
+        self._settle(ticket)
+        return True
+
+    async def interrupt(self, ticket: Ticket, reason: str) -> bool:
+        """Interrupt this execution, and never another; False where it does not run (any more)."""
+        async with self._between:
+            if not self.runs(ticket) or ticket.settled.is_set():
+                return False
+            ticket.step(life.Cancelled(reason))
+            if ticket.life.sent:
+                await ticket.until(_has_started, _BEGIN_S)  # an interrupt before it runs would reach nothing
+                with suppress(ProcessLookupError):
+                    await self.kernel.interrupt()
+            return True
+
+    # Adoption
+
+    async def recall(self, over: Sequence[Execution]) -> frozenset[ExecutionId]:
+        """Take up what was said while nobody listened. `over` is what a predecessor had settled here, in order.
+
+        The ids of what others ran, and what was not over when it died.
+        """
+        for execution in over:
+            self.finished.add(execution)
+        began = await self.others.recall() if self.others is not None else None
+        read = read_by_a_predecessor(over)
+        self.reader.begin(read if began is None else min(began, read))
+        await self.reader.caught_up.wait()
+        if self.others is None:
+            return frozenset()
+        if self.others and not self.kernel.record.recorded:
+            await self.others.abandon(life.Failed(_UNHEARD), self.reader.position)
+        if self.others:
+            running = frozenset(each.execution.id for each in self.others.tickets)
+            self._hold(self._learn_of_their_end(running), f"a request behind theirs on kernel {self.kernel.record.id}")
+        return self.others.left
+
+    async def _learn_of_their_end(self, running: frozenset[ExecutionId]) -> None:
+        """Learn of what ran when we began to listen that it is over, also where its end was not recorded.
+
+        No request is put behind a cell that is seen to run: some ipykernels do not bear two at a time.
+        """
+        while await _is_in_a_cell(self.kernel):  # noqa: ASYNC110 - a kernel is asked, it does not tell
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        await self.kernel.pass_through_shell()
+        await self.reader.to_end()
+        if self.others is not None:
+            await self.others.abandon(life.Failed(_NO_END), self.reader.position, running)
+            self._wake.set()
+
+    async def attended(self) -> None:
+        """Return once what a predecessor left running is looked after: before that nobody could say that it runs."""
+        end = time.monotonic() + _ATTENDED_S
+        while self._queue and self._queue[0].life.sent and not (self._over or self.others):
+            if time.monotonic() > end:
+                return
+            await asyncio.sleep(0)  # it is the next turn of the task that owns the queue
+
+    # The queue
+
+    async def _own(self) -> None:
+        while not self._over:
+            if not self._queue or self.others:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            async with self._between:
+                if self._over or self.others or not self._queue:  # it was withdrawn meanwhile
+                    continue
+                ticket = self.current = self._queue.popleft()
+            try:
+                await self._see_through(ticket)
+            except NotSentError as error:
+                ticket.step(life.Refused(str(error)))
+            except SupervisorError as error:
+                ticket.step(life.Failed(str(error)))
+            except Exception as error:  # a fault of ours must not stop the queue
+                log.exception("execution %s failed inside the supervisor", ticket.execution.id)
+                ticket.step(life.Failed(f"the supervisor failed: {type(error).__name__}: {error}"))
+            self.current = None
+            self._settle(ticket)
+
+    async def _see_through(self, ticket: Ticket) -> None:
+        """Do what its life wants, until it is over."""
+        self.last_used = time.time()
+        again = await self._take_up(ticket)
+        ticket.caught_up.set()
+        behind: asyncio.Task[None] | None = None
+        try:
+            while (wanted := life.wants(ticket.life, sending_again_is_safe=again)) != "settle":
+                if wanted == "begin":
+                    await self._begin(ticket)
+                elif wanted == "send" and not self._over:
+                    await self._send(ticket)
+                elif wanted == "doubt":
+                    ticket.step(life.Doubted("log gone" if self.kernel.record.recorded else "nobody listened"))
+                elif wanted == "ask" and behind is None:
+                    behind = asyncio.create_task(self._ask_behind(ticket), name="a request behind ours")
+                else:
+                    await _next_step(ticket, behind)
+        finally:
+            if behind is not None:
+                behind.cancel()
+                await asyncio.gather(behind, return_exceptions=True)
+
+    async def _take_up(self, ticket: Ticket) -> bool:
+        """Take in what the log has of what a predecessor may have sent; whether sending it again would be safe."""
+        execution, record = ticket.execution, self.kernel.record
+        if ticket.life.phase == "begun" and (execution.kernel_id, execution.generation) != (
+            record.id,
+            record.generation,
+        ):
+            ticket.step(life.Moved())
+        if ticket.life.phase != "left" or execution.region is None:
+            return True
+        for message in await asyncio.to_thread(control_of, execution):
+            ticket.hear(message)
+        return record.recorded and await asyncio.to_thread(reaches, record.message_log, execution.region.start)
+
+    async def _begin(self, ticket: Ticket) -> None:
+        ticket.execution = self.begun(ticket.execution)
+        await self._ledger.save(ticket.execution)
+        ticket.step(life.Begun())
+
+    async def _send(self, ticket: Ticket) -> None:
+        """Send it; again where a predecessor may have sent it: the recorder begins each msg_id only once."""
+        if self._deaf:
+            self._deaf = False
+            await self.kernel.hear_again()
+        assert ticket.execution.msg_id is not None
+        ticket.step(life.Sent())
+        await self.kernel.execute(ticket.execution.msg_id, ticket.execution.source)
+        self.kernel.watch_memory()  # while the kernel is busy anyway
+
+    async def _ask_behind(self, ticket: Ticket) -> None:
+        """A request on the same channel is answered behind it: if its reply has not come by then, it came while nobody
+        listened, or the request never arrived. It is never sent again on a guess."""
+        try:
+            await self.kernel.pass_through_shell()
+        except SupervisorError as error:
+            ticket.step(life.Failed(str(error)))
+        await self.reader.to_end()
+        ticket.step(life.Passed())
+
+    async def answer(self, ticket: Ticket, question: Question, text: str) -> bool:
+        """Answer a question of a running execution; False where it is over already. The text is kept nowhere."""
+        if ticket is not self.current or ticket.question != question:
+            return False
+        ticket.close_question(question.id)
+        await self.kernel.answer(question.id, text)
+        self._recording.close_question(ticket.execution, question)  # not before: the next daemon would not ask again
+        self.stream.ring()
+        return True
+
+    def _settle(self, ticket: Ticket) -> None:
+        region = ticket.execution.region
+        execution = ticket.ended(time.time(), log_size(region.log) if region is not None else 0)
+        if ticket.life.sent:
+            self.finished.add(execution)
+        # The caller need not wait for this commit: were it lost, the next daemon would find the end in the log.
+        self._hold(self._commit_end(ticket, execution), f"end of execution {execution.id}")
+        self.last_used = time.time()
+        ticket.settle(execution)
+        self.stream.ring()  # for those who follow it
+
+    async def _commit_end(self, ticket: Ticket, execution: Execution) -> None:
+        try:
+            await self._ledger.save(execution)
+        finally:
+            ticket.committed.set()
+
+    # What the kernel says
+
+    def _hear(self, message: Message) -> None:
+        """Write what comes over a socket to the log of a kernel that does not write it; else it wakes the reader."""
+        if message.channel == "control" or (message.channel == "shell" and message.msg_type != "execute_reply"):
+            return
+        if message.msg_type == UNRECORDED or not self._recording.hear(message):
+            self.stream.keep(message)
+        elif self.kernel.record.recorded and (message.channel != "iopub" or message.msg_type == "status"):
+            self.reader.hear(message)
+        self.reader.look()
+
+    async def _take(self, entry: Entry) -> None:
+        item = entry.item
+        if isinstance(item, Message):
+            self.execution_count = count_of(item.content) or self.execution_count
+            if self.others is not None and item.asked_in not in ("", self._identity):
+                await self.others.take(item, entry.start, entry.end)
+                self._wake.set()
+        if not isinstance(item, Message | Passed):
+            return
+        ticket = self._ours(item.parent_id)
+        if ticket is not None:
+            ticket.hear(item)
+            if item.msg_type == "stream":
+                ticket.printed = entry
+        elif item.msg_type not in _NO_OUTPUT:
+            self.finished.hear(item.parent_id, entry.end)
+
+    async def _take_heard(self, message: Message) -> None:
+        """A kernel that records itself said this: where it could not write it, nothing that the log has tells us."""
+        ticket = self._ours(message.parent_id)
+        if ticket is not None:
+            before = ticket.life, ticket.question
+            ticket.hear(message)
+            if (ticket.life, ticket.question) != before:
+                self.stream.keep(message)
+        elif self.others is not None and message.msg_type == "status":
+            await self.others.take(message, self.reader.position, self.reader.position)
+            self._wake.set()
+
+    def _ours(self, msg_id: str) -> Ticket | None:
+        return self.current if self.current is not None and self.current.execution.msg_id == msg_id else None
+
+    def _save_late(self, execution: Execution) -> None:
+        self._hold(self._ledger.save(execution), f"late output of execution {execution.id}")
+
+    def _resumed(self, gap: str) -> None:
+        """Its connection was broken: something may be missing, a reply among it."""
+        self._recording.mark_gap(gap)
+        self._doubt()
+
+    def _doubt(self) -> None:
+        if self.current is not None and self.current.life.sent and self.current.life.reply is None:
+            self.current.step(life.Doubted("broken off"))
+
+    def _told_state(self, state: str) -> None:
+        """What the kernel's server says: where that is idle for long, the execution we wait for is over."""
+        waiting = self.current is not None and self.current.life.sent and self.current.life.reply is None
+        self._idle_looks = self._idle_looks + 1 if waiting and state == "idle" else 0
+        if self._idle_looks >= _IDLE_LOOKS:
+            self._idle_looks = 0
+            self._doubt()
+
+    def _restarted(self) -> None:
+        """Somebody else restarted it: what ran is over, what waited for its variables is not run."""
+        if self._over:
+            return
+        self._deaf = True
+        self._recording.mark_gap(_RESTARTED)
+        self._hold(self._end_all(_RESTARTED, self._taken_out()), f"queue of kernel {self.kernel.record.id}")
+        self._on_restart(self)
+
+    def _hold(self, work: Coroutine[None, None, None] | Awaitable[None], name: str) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except SupervisorError as error:
+                log.error("%s: %s", name, error)
+
+        task = asyncio.create_task(run(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # The end
+
+    def _died(self) -> None:
+        if self._over:  # it was ended on request, by somebody who goes on from there
+            return
+        self._over = True
+        self._hold(self._mourn(), f"end of kernel {self.kernel.record.id}")
+
+    def doom(self, reason: str) -> None:
+        """It is about to be ended on request: nothing that waits here is begun any more.
+
+        What runs may still come to its end before the kernel does.
+        """
+        self._over, self._doomed = True, reason
+
+    async def _mourn(self) -> None:
+        self.dead_because = await asyncio.to_thread(self.kernel.post_mortem)
+        await self.bury()
+        self._on_death(self)
+
+    async def bury(self) -> None:
+        """Settle what ran and what waited on a kernel that is gone, with the reason."""
+        self.dead_because = self.dead_because or self._doomed
+        current = self.current
+        await self._end_all(self.dead_because, self._taken_out())
+        if self.others is not None:
+            await self.others.abandon(life.Gone(self.dead_because), self.reader.position)
+        if current is not None:
+            await current.settled.wait()
+
+    def _taken_out(self) -> list[Ticket]:
+        waiting = list(self._queue)
+        self._queue.clear()
+        return waiting
+
+    async def _end_all(self, reason: str, waiting: Sequence[Ticket]) -> None:
+        """End what waited, and what runs, by whatever it said before its process was gone."""
+        current = self.current
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.reader.to_end(), _READ_S)
+        if current is not None:
+            current.step(life.Gone(reason))
+        for ticket in waiting:
+            ticket.step(life.Gone(reason))
+            self._settle(ticket)
+
+    async def close(self) -> None:
+        """Let go of the kernel, which runs on, and of everything that waits here."""
+        self._owner.cancel()
+        self.finished.close()
+        await asyncio.gather(self._owner, return_exceptions=True)
+        await self.reader.close()
+        if self._bell is not None:
+            self._bell.close()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=_COMMITS_S)
+            for task in late:
+                task.cancel()
+        await self.kernel.close()
+        self._recording.close()
+
+
+async def _next_step(ticket: Ticket, behind: asyncio.Task[None] | None) -> None:
+    """Wait for the next step of its life, or until the grace for what is missing is over."""
+    changed = ticket.changed
+    try:
+        await asyncio.wait_for(changed.wait(), life.grace_s(ticket.life))
+    except asyncio.TimeoutError:
+        ticket.step(life.Waited())
+
+
+def _has_started(each: Life) -> bool:
+    return each.started
+
+
+async def _is_in_a_cell(kernel: Kernel) -> bool:
+    """Whether a kernel runs lines of a cell now, or does not even say."""
+    try:
+        return bool((await kernel.place(_PLACE_S)).get("line"))
+    except TimeoutError:
+        return True

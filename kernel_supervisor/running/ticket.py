@@ -1,0 +1,117 @@
+"""A running or waiting execution in memory: what its callers wait on. What it printed is in the message log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from kernel_supervisor.core import life
+from kernel_supervisor.core.life import Event, Life
+from kernel_supervisor.core.model import Execution, Message, Question, count_of
+from kernel_supervisor.inside.questions import OVER
+from kernel_supervisor.records.messagelog import Entry, Passed
+
+
+@dataclass(slots=True, kw_only=True)
+class Ticket:
+    """One execution on its way through a kernel's queue."""
+
+    execution: Execution
+    life: Life = field(default_factory=Life)
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once its status is final."""
+    committed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the records have its final status, too."""
+    attention: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set, and put aside for the next one, when those who wait are to look up: it is settled, it asks something or asks
+    no longer, or the daemon stops."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set, and put aside for the next one, with each step of its life."""
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once what the log has of it is known here too."""
+    question: Question | None = None
+    """What it asks for now."""
+    answered: set[str] = field(default_factory=set)
+    """The questions that are over."""
+    printed: Entry | None = None
+    """Where the text stands that it printed last."""
+
+    def step(self, event: Event) -> None:
+        """Something happened to it."""
+        before, self.life = self.life, life.step(self.life, event)
+        if self.life != before:
+            self._news()
+
+    def _news(self) -> None:
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+    async def until(self, reached: Callable[[Life], bool], deadline_s: float) -> None:
+        """Return once its life is as wanted, or the deadline is over."""
+
+        async def wait() -> None:
+            while not reached(self.life):
+                await self.changed.wait()
+
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(wait(), deadline_s)
+
+    def settle(self, execution: Execution) -> None:
+        """Wake everybody: its status is final."""
+        self.execution, self.question = execution, None
+        self.settled.set()
+        self.caught_up.set()
+        self._news()
+        self.call_attention()
+
+    def call_attention(self) -> None:
+        """Have everybody who waits look up."""
+        attention, self.attention = self.attention, asyncio.Event()
+        attention.set()
+
+    def hear(self, item: Message | Passed) -> None:
+        """Take what its kernel said of it, which may come twice: also where what a predecessor left is taken up."""
+        if isinstance(item, Passed):
+            self.step(life.Started())
+        elif item.msg_type == "execute_reply":
+            self.step(life.Replied(life.status_of(item.content), count_of(item.content)))
+        elif item.msg_type == "status":
+            if item.content.get("execution_state") == "idle":
+                self.step(life.WentIdle())
+        elif item.channel == "stdin":
+            self._hear_question(item)
+        else:
+            self.step(life.Started())
+
+    def _hear_question(self, message: Message) -> None:
+        if message.msg_type == OVER:
+            self.close_question(str(message.content.get("question")))
+        elif message.msg_type == "input_request" and message.msg_id not in self.answered and not self.settled.is_set():
+            content = message.content
+            prompt, password = str(content.get("prompt", "")), bool(content.get("password"))
+            question = Question(id=message.msg_id, prompt=prompt, password=password)
+            if question != self.question:
+                self.question = question
+                self.call_attention()
+
+    def close_question(self, question: str) -> None:
+        """A question was answered, or is not asked any more."""
+        self.answered.add(question)
+        if self.question is not None and self.question.id == question:
+            self.question = None
+            self.call_attention()
+
+    def ended(self, finished_at: float, end: int) -> Execution:
+        """Its execution as its end has it. `end` is how far its log is known to have its output."""
+        status, reason = life.ending(self.life)
+        count, region = self.life.execution_count, self.execution.region
+        return replace(
+            self.execution,
+            status=status,
+            reason=reason,
+            finished_at=finished_at,
+            execution_count=self.execution.execution_count if count is None else count,
+            region=None if region is None else replace(region, end=end),
+        )
