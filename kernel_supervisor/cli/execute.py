@@ -117,16 +117,25 @@ def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) 
     """Its end, or its question where that cannot be asked here."""
     connection = command.connection()
     seen: set[str] = set()
+    outcome: dict[str, Any] = {"place": []}
+    pending: list[dict[str, Any]] = []
     interrupted = False
 
-    def show(text: str) -> None:
-        message = json.loads(text)
-        new = message["msg_id"] not in seen
-        seen.add(message["msg_id"])  # a second look, after an interrupt or another daemon, shows it all again
-        if new and message["msg_type"] == "input_request":
-            raise questions.Asked
-        if new and not silent:
+    def show(message: dict[str, Any]) -> None:
+        if message["msg_type"] == "input_request":
+            if message["msg_id"] not in seen:  # a second look, after an interrupt or another daemon, shows it again
+                seen.add(message["msg_id"])
+                raise questions.Asked
+        elif not silent:
             _show(message)
+
+    def show_pushed(text: str) -> None:
+        """By a daemon of a version before this one: all of it, and all again at a second look."""
+        message = json.loads(text)
+        if message["msg_id"] not in seen:
+            if message["msg_type"] != "input_request":
+                seen.add(message["msg_id"])
+            show(message)
 
     while True:
         try:
@@ -134,8 +143,15 @@ def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) 
             if pressed:
                 pressed.clear()
                 raise KeyboardInterrupt
-            outcome = connection.request("supervisor/follow", {"executionId": number}, on_progress=show)
-            return {**outcome, "interrupted": interrupted}
+            while True:
+                while pending:
+                    show(pending[0])
+                    del pending[0]
+                if outcome.get("place") is None:
+                    return {**outcome, "interrupted": interrupted}
+                asked_for = {"executionId": number, "place": outcome["place"]}
+                outcome = connection.request("supervisor/follow", asked_for, on_progress=show_pushed)
+                pending = outcome.get("messages", [])
         except questions.Asked:
             asked = questions.open_question(command, number)
             if asked is not None and (silent or not sys.stdin.isatty()):

@@ -2,32 +2,61 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import mcp_types as types
 
+from kernel_supervisor.core.model import Execution, Message
 from kernel_supervisor.mcp.methods import Context
+from kernel_supervisor.records.stream import Place
+
+_PATIENCE_S = 20.0
+"""How long a request waits for something to tell."""
 
 
 class FollowParams(types.RequestParams):
     """supervisor/follow. On the wire in camel case, as all of MCP: `executionId`."""
 
     execution_id: int
+    place: list[int] | None = None
+    """Where to go on, as the result before this one said; empty for the beginning. Command lines of versions before
+    this one name none: they are told in progress messages."""
 
 
 async def follow(ctx: Context, params: FollowParams) -> dict[str, Any]:
-    """Everything an execution prints and shows, as it comes: each progress message is one Jupyter message."""
-    caller, number = ctx.lifespan_context, 0
+    """The next `messages` of an execution, and the `place` to go on from; without one where that is all."""
+    caller = ctx.lifespan_context
     await caller.ready.wait()
     execution, ticket = await caller.supervisor.executions.find(params.execution_id)
-    async for message in caller.supervisor.executions.follow(execution, ticket):
-        number += 1
-        fields = {"msg_id": message.msg_id, "msg_type": message.msg_type, "content": message.content}
-        await ctx.session.report_progress(number, message=json.dumps(fields, default=str))
-    execution = ticket.execution if ticket is not None else execution
-    return {
-        "status": execution.status,
-        "reason": execution.reason,
-        "execution_count": execution.execution_count,
-    }
+    if params.place is None:
+        return await _push(ctx, execution)
+    before = Place(*params.place) if params.place else None
+    try:
+        reading = caller.supervisor.executions.read_on(execution, ticket, before)
+        messages, place = await asyncio.wait_for(reading, _PATIENCE_S)
+    except asyncio.TimeoutError:
+        return {"messages": [], "place": params.place}
+    told = {"messages": list(map(_fields, messages)), "place": place}
+    return told if place is not None else {**told, **_outcome(ticket.execution if ticket is not None else execution)}
+
+
+async def _push(ctx: Context, execution: Execution) -> dict[str, Any]:
+    executions, place, number = ctx.lifespan_context.supervisor.executions, None, 0
+    while True:
+        execution, ticket = await executions.find(execution.id)
+        messages, place = await executions.read_on(execution, ticket, place)
+        for message in messages:
+            number += 1
+            await ctx.session.report_progress(number, message=json.dumps(_fields(message), default=str))
+        if place is None:
+            return _outcome(ticket.execution if ticket is not None else execution)
+
+
+def _fields(message: Message) -> dict[str, Any]:
+    return {"msg_id": message.msg_id, "msg_type": message.msg_type, "content": message.content}
+
+
+def _outcome(execution: Execution) -> dict[str, Any]:
+    return {"status": execution.status, "reason": execution.reason, "execution_count": execution.execution_count}

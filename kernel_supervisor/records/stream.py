@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from typing import NamedTuple
 
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.records import messagelog
@@ -26,6 +26,13 @@ _KEPT_BYTES, _KEPT_LOST = 8 << 20, 1_000
 _LOOK_S, _LOOK_UNRUNG_S = 1.0, 0.05
 """How often one who follows looks, should a ring be lost, and where there is no bell."""
 _LOST = "some of its output could not be recorded, and was more than the supervisor keeps meanwhile"
+
+
+class Place(NamedTuple):
+    """How far a reader is: in the log, and in what was kept because the log could not take it."""
+
+    position: int
+    kept: int = 0
 
 
 class Stream:
@@ -94,36 +101,25 @@ class Stream:
         marks = [Mark(kind="hole", parent_id=parent, detail=_LOST) for parent in lost]
         return [*marks, *(message for number, _, message in self._kept if number > since)], self._times
 
-    async def follow(
-        self, start: int, msg_id: str, end: Callable[[], int | None] = lambda: None
-    ) -> AsyncGenerator[Message | Mark, None]:
-        """What one execution sends, from `start` on, as it comes: one large record at a time, then what was kept of it.
+    async def more(self, msg_id: str, place: Place, end: int | None) -> tuple[list[Message | Mark], Place]:
+        """What one execution sent behind `place`, and where to go on; nothing where there is no more before `end` now.
 
-        Until `end` says where that is.
+        Bounded; from the log first, then what was kept of it.
         """
 
         def wanted(msg_type: str, parent: str) -> bool:
             return parent == msg_id or (msg_type == MARK and not parent)
 
-        position, times = start, 0
-        while True:
-            rung, last = self.rung, end()
-            entries, position = await asyncio.to_thread(self._read, position, last, wanted, passed=False)
-            if entries:
-                while entries:
-                    item = entries.pop(0).item
-                    assert not isinstance(item, Passed)
-                    yield item
-                    del item
-                continue
-            kept, times = self.unrecorded(times)
-            for each in kept:
-                if each.parent_id == msg_id:
-                    yield each
-            if last is not None:
-                return
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(rung.wait(), self._look_s)
+        entries, position = await asyncio.to_thread(self._read, place.position, end, wanted, passed=False)
+        if entries:
+            return [entry.item for entry in entries if not isinstance(entry.item, Passed)], Place(position, place.kept)
+        kept, times = self.unrecorded(place.kept)
+        return [each for each in kept if each.parent_id == msg_id], Place(position, times)
+
+    async def wait(self, rung: asyncio.Event) -> None:
+        """Return when that was rung; or at times, should a ring be lost, and often where there is no bell."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(rung.wait(), self._look_s)
 
 
 def _weight(message: Message) -> int:

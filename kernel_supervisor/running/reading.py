@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from kernel_supervisor.core.model import Execution, Mark, Message
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.outputs.folding import Folded, fold
 from kernel_supervisor.records import messagelog
-from kernel_supervisor.records.stream import Stream
+from kernel_supervisor.records.stream import Place, Stream
 from kernel_supervisor.running.ticket import Ticket
 
 _CONTROL = ("execute_input", "execute_reply", "status", "input_request", OVER)
@@ -58,27 +58,36 @@ def control_of(execution: Execution) -> list[Message]:
     return [item for _, item in found if isinstance(item, Message)]
 
 
-async def follow(
-    execution: Execution, ticket: Ticket | None, stream_of: Callable[[Execution], Stream | None]
-) -> AsyncIterator[Message]:
-    """The messages of one execution, in order, as they come, until it is over; of its questions those that are open."""
+async def read_on(
+    execution: Execution, ticket: Ticket | None, stream_of: Callable[[Execution], Stream | None], place: Place | None
+) -> tuple[list[Message], Place | None]:
+    """What an execution prints, shows and asks next, once it does, and where to go on; None where that is all.
 
-    def now() -> Execution:
-        return ticket.execution if ticket is not None else execution
-
-    def end() -> int | None:
-        region = now().region
-        return region.end if region is not None and now().settled else None
-
-    while ticket is not None and now().region is None and not now().settled:
+    From its beginning where there is no `place` yet. Of its questions those that are open.
+    """
+    while ticket is not None and ticket.execution.region is None and not ticket.settled.is_set():
         await ticket.changed.wait()
-    region = now().region
+    execution = ticket.execution if ticket is not None else execution
+    region = execution.region
     if region is None:
-        return
-    stream = stream_of(now()) or Stream(region.log)
-    async for item in stream.follow(region.start, now().msg_id or "", end):
-        if isinstance(item, Message) and (item.msg_type != "input_request" or await _is_open(item, ticket)):
-            yield item
+        return [], None
+    stream = stream_of(execution) or Stream(region.log)
+    place = place or Place(region.start)
+    while True:
+        rung, execution = stream.rung, ticket.execution if ticket is not None else execution
+        end = execution.region.end if execution.settled and execution.region is not None else None
+        found, place = await stream.more(execution.msg_id or "", place, end)
+        messages = [each for each in found if isinstance(each, Message) and await _is_shown(each, ticket)]
+        if messages:
+            return messages, place
+        if not found and end is not None:
+            return [], None
+        if not found:
+            await stream.wait(rung)
+
+
+async def _is_shown(message: Message, ticket: Ticket | None) -> bool:
+    return message.msg_type != "input_request" or await _is_open(message, ticket)
 
 
 async def _is_open(question: Message, ticket: Ticket | None) -> bool:

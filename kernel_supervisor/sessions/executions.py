@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Container, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.tracebacks import cell_counts
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.records.recording import new_msg_id
-from kernel_supervisor.records.stream import Stream
+from kernel_supervisor.records.stream import Place, Stream
 from kernel_supervisor.running import others, reading
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.running.ticket import Ticket
@@ -328,9 +328,11 @@ class Executions:
         region = execution.region
         return runner.stream if runner and region and runner.stream.log == region.log else None
 
-    def follow(self, execution: Execution, ticket: Ticket | None) -> AsyncIterator[Message]:
-        """What an execution prints, shows and asks, as it comes, until it is over."""
-        return reading.follow(execution, ticket, self._stream_of)
+    async def read_on(
+        self, execution: Execution, ticket: Ticket | None, place: Place | None
+    ) -> tuple[list[Message], Place | None]:
+        """What an execution prints, shows and asks next, and where to go on; None where that is all."""
+        return await reading.read_on(execution, ticket, self._stream_of, place)
 
     async def last_good(self, session: SessionRecord) -> list[Execution]:
         """What succeeded on the latest generation of a kernel of this session that anything succeeded on, in order."""

@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from kernel_supervisor.records.messagelog import (
     encode_message,
     read,
 )
-from kernel_supervisor.records.stream import Stream
+from kernel_supervisor.records.stream import Place, Stream
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 CONTROL = ("execute_input", "execute_reply", "error", "status", "input_request", "supervisor_input_over", "odd")
@@ -144,6 +144,16 @@ async def test_a_ring_wakes_those_who_waited_and_nobody_after_them(log: Path) ->
     assert not stream.rung.is_set()
 
 
+async def followed(stream: Stream, start: int, msg_id: str) -> AsyncGenerator[Message | Mark, None]:
+    place = Place(start)
+    while True:
+        rung = stream.rung
+        found, place = await stream.more(msg_id, place, None)
+        while found:
+            yield found.pop(0)
+        await stream.wait(rung)
+
+
 async def next_ones(following: AsyncIterator[Message | Mark], count: int) -> list[str]:
     return [told(await asyncio.wait_for(anext(following), 30)) for _ in range(count)]
 
@@ -153,7 +163,7 @@ async def test_one_who_follows_gets_one_execution_whole_as_it_comes(log: Path) -
     before = record(0)
     mark = encode_mark(Mark(kind="limit", parent_id="p", detail="its mark"))
     general = encode_mark(Mark(kind="hole", parent_id="", detail="a mark for all"))
-    async with aclosing(Stream(str(log)).follow(len(before), "p")) as following:
+    async with aclosing(followed(Stream(str(log)), len(before), "p")) as following:
         for each in (before, record(1), record(2, parent="other"), record(3, "status"), mark):
             writer.append(each)
         assert await next_ones(following, 3) == ["m1", "m3", "its mark"]
@@ -173,7 +183,7 @@ async def _follow_by_bell(log: Path, path: str) -> None:
     bell = Bell(path)
     stream = Stream(str(log), bell)
     stream._look_s = 3600  # nothing but the bell
-    async with aclosing(stream.follow(0, "p")) as following:
+    async with aclosing(followed(stream, 0, "p")) as following:
         coming = asyncio.ensure_future(next_ones(following, 1))
         await asyncio.wait({coming}, timeout=0.1)
         log.write_bytes(record(1))
@@ -185,7 +195,7 @@ async def _follow_by_bell(log: Path, path: str) -> None:
 
 async def test_one_who_follows_holds_one_large_record_at_a_time(log: Path) -> None:
     log.write_bytes(b"".join(record(number, text="x" * (8 << 20)) for number in range(6)))
-    async with aclosing(Stream(str(log)).follow(0, "p")) as following:
+    async with aclosing(followed(Stream(str(log)), 0, "p")) as following:
         tracemalloc.start()
         try:
             assert await next_ones(following, 6) == [f"m{n}" for n in range(6)]
@@ -204,7 +214,7 @@ async def test_what_could_not_be_recorded_stands_behind_the_log(log: Path) -> No
     assert isinstance(kept, Message)
     assert (kept.msg_id, kept.parent_id, kept.channel, kept.buffers) == ("m2", "p", "iopub", (b"\x00buffer",))
     assert stream.unrecorded(times) == ([], times)
-    async with aclosing(stream.follow(0, "p")) as following:
+    async with aclosing(followed(stream, 0, "p")) as following:
         assert await next_ones(following, 2) == ["m1", "m2"]
         stream.keep(wrapped(3))
         assert await next_ones(following, 1) == ["m3"]
@@ -238,7 +248,7 @@ async def test_readers_and_a_writer_meet_in_any_order(log: Path) -> None:
         writer.close()
 
     async def follow() -> list[str]:
-        async with aclosing(stream.follow(0, "p")) as following:
+        async with aclosing(followed(stream, 0, "p")) as following:
             return await next_ones(following, count)
 
     followers = [asyncio.ensure_future(follow()) for _ in range(3)]
