@@ -1,0 +1,44 @@
+"""Tasks that run beside whoever began them: named, held, heard of where they fail, and over when their owner is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_END_S = 10.0
+"""How long a task that was cancelled may take to end."""
+
+
+class Tasks:
+    """The tasks of one owner."""
+
+    def __init__(self) -> None:
+        """There are none yet."""
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def begin(self, work: Coroutine[Any, Any, _T], name: str, *, awaited: bool = False) -> asyncio.Task[_T]:
+        """Begin it, held until it is over. What it raises is logged, but where it is `awaited` and heard of there."""
+        task = asyncio.create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(lambda over: self._take(over, awaited))
+        return task
+
+    def _take(self, task: asyncio.Task[Any], awaited: bool) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not awaited:
+            log.error("%s failed", task.get_name(), exc_info=error)
+
+    async def close(self, patience_s: float = 0.0) -> None:
+        """Return when all are over; what is not within `patience_s` is cancelled. What begins meanwhile counts, too."""
+        if self._running and patience_s > 0:
+            await asyncio.wait(self._running, timeout=patience_s)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            _, left = await asyncio.wait(self._running, timeout=_END_S)
+            for task in left:
+                log.error("%s does not end", task.get_name())
