@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -26,6 +26,7 @@ from kernel_supervisor.running.reader import Reader
 from kernel_supervisor.running.reading import control_of, log_size, reaches
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.servers.websocket import NotSentError
+from kernel_supervisor.tasks import Tasks
 
 log = logging.getLogger(__name__)
 _RESTARTED = "the kernel was restarted by somebody else: its variables are gone"
@@ -76,7 +77,7 @@ class Runner:
         self.reader = Reader(self.stream, self._take, self._take_heard, f"reader of kernel {record.id}")
         self.finished = Finished(self._save_late, lambda: self.reader.position)
         self.others = Others(record, ledger, self.finished) if record.owned else None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._recording = Recording(record)
         self._over = False
         self._deaf = False
@@ -91,11 +92,11 @@ class Runner:
         """The kernel's own, as far as we have seen."""
         if gap:
             self._recording.mark_gap(gap)
-        kernel.on_death, kernel.on_resumed = self._died, self._resumed
-        kernel.on_restarted, kernel.on_state = self._restarted, self._told_state
+        kernel.on_death, kernel.on_resumed = self.died, self.resumed
+        kernel.on_restarted, kernel.on_state = self.restarted, self.told_state
         if not gap:
             self.reader.begin(0)
-        kernel.listen(self._hear)
+        kernel.listen(self.hear)
         self._owner = asyncio.create_task(self._own(), name=f"owner of kernel {record.id}")
 
     @property
@@ -143,7 +144,7 @@ class Runner:
         self._queue.append(ticket)
         self._wake.set()
         if self._over:
-            self._hold(self.bury(), f"execution {ticket.execution.id} on a dead kernel")
+            self._tasks.begin(self.bury(), f"execution {ticket.execution.id} on a dead kernel")
 
     def runs(self, ticket: Ticket) -> bool:
         """Whether an execution runs here now, ours or another client's."""
@@ -197,7 +198,8 @@ class Runner:
             await self.others.abandon(life.Failed(_UNHEARD), self.reader.position)
         if self.others:
             running = frozenset(each.execution.id for each in self.others.tickets)
-            self._hold(self._learn_of_their_end(running), f"a request behind theirs on kernel {self.kernel.record.id}")
+            name = f"a request behind theirs on kernel {self.kernel.record.id}"
+            self._tasks.begin(self._learn_of_their_end(running), name)
         return self.others.left
 
     async def _learn_of_their_end(self, running: frozenset[ExecutionId]) -> None:
@@ -323,7 +325,7 @@ class Runner:
         if ticket.life.sent:
             self.finished.add(execution)
         # The caller need not wait for this commit: were it lost, the next daemon would find the end in the log.
-        self._hold(self._commit_end(ticket, execution), f"end of execution {execution.id}")
+        self._tasks.begin(self._commit_end(ticket, execution), f"end of execution {execution.id}")
         self.last_used = time.time()
         ticket.settle(execution)
         self.stream.ring()  # for those who follow it
@@ -336,7 +338,7 @@ class Runner:
 
     # What the kernel says
 
-    def _hear(self, message: Message) -> None:
+    def hear(self, message: Message) -> None:
         """Write what comes over a socket to the log of a kernel that does not write it; else it wakes the reader."""
         if message.channel == "control" or (message.channel == "shell" and message.msg_type != "execute_reply"):
             return
@@ -379,9 +381,9 @@ class Runner:
         return self.current if self.current is not None and self.current.execution.msg_id == msg_id else None
 
     def _save_late(self, execution: Execution) -> None:
-        self._hold(self._ledger.save(execution), f"late output of execution {execution.id}")
+        self._tasks.begin(self._ledger.save(execution), f"late output of execution {execution.id}")
 
-    def _resumed(self, gap: str) -> None:
+    def resumed(self, gap: str) -> None:
         """Its connection was broken: something may be missing, a reply among it."""
         self._recording.mark_gap(gap)
         self._doubt()
@@ -390,7 +392,7 @@ class Runner:
         if self.current is not None and self.current.life.sent and self.current.life.reply is None:
             self.current.step(life.Doubted("broken off"))
 
-    def _told_state(self, state: str) -> None:
+    def told_state(self, state: str) -> None:
         """What the kernel's server says: where that is idle for long, the execution we wait for is over."""
         waiting = self.current is not None and self.current.life.sent and self.current.life.reply is None
         self._idle_looks = self._idle_looks + 1 if waiting and state == "idle" else 0
@@ -398,33 +400,23 @@ class Runner:
             self._idle_looks = 0
             self._doubt()
 
-    def _restarted(self) -> None:
+    def restarted(self) -> None:
         """Somebody else restarted it: what ran is over, what waited for its variables is not run."""
         if self._over:
             return
         self._deaf = True
         self._recording.mark_gap(_RESTARTED)
-        self._hold(self._end_all(_RESTARTED, self._taken_out()), f"queue of kernel {self.kernel.record.id}")
+        self._tasks.begin(self._end_all(_RESTARTED, self._taken_out()), f"queue of kernel {self.kernel.record.id}")
         self._on_restart(self)
-
-    def _hold(self, work: Coroutine[None, None, None] | Awaitable[None], name: str) -> None:
-        async def run() -> None:
-            try:
-                await work
-            except SupervisorError as error:
-                log.error("%s: %s", name, error)
-
-        task = asyncio.create_task(run(), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # The end
 
-    def _died(self) -> None:
+    def died(self) -> None:
+        """Its process is gone, or whoever had it says so."""
         if self._over:  # it was ended on request, by somebody who goes on from there
             return
         self._over = True
-        self._hold(self._mourn(), f"end of kernel {self.kernel.record.id}")
+        self._tasks.begin(self._mourn(), f"end of kernel {self.kernel.record.id}")
 
     def doom(self, reason: str) -> None:
         """It is about to be ended on request: nothing that waits here is begun any more.
@@ -472,10 +464,7 @@ class Runner:
         await self.reader.close()
         if self._bell is not None:
             self._bell.close()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=_COMMITS_S)
-            for task in late:
-                task.cancel()
+        await self._tasks.close(_COMMITS_S)
         await self.kernel.close()
         self._recording.close()
 

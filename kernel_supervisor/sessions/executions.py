@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.sessions import Sessions
+from kernel_supervisor.tasks import Tasks
 
 _T = TypeVar("_T")
 _INTERRUPT_LADDER_S = (2.0, 3.0)
@@ -57,13 +58,11 @@ class Executions:
         """What it left in sessions without a kernel."""
         self._unclaimed: dict[ExecutionId, Ticket] = {}
         """What never ran and has no kernel any more, until its client asks again."""
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
 
     async def close(self) -> None:
         """Let go of everything; cells run on."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     async def execute(
         self,
@@ -81,13 +80,13 @@ class Executions:
         of the caller, unless that is `no_longer_wanted`. Raises RefusedError and UnavailableError as `ready_runner`.
         """
         name = f"execute in session {session.name}"
-        known = self._hold(self._know(session, code, client, call_key, replaces), name)
-        placed = self._hold(self._place(known, session, asker), name)
+        known = self._tasks.begin(self._know(session, code, client, call_key, replaces), name, awaited=True)
+        placed = self._tasks.begin(self._place(known, session, asker), name, awaited=True)
         try:
             return await asyncio.shield(placed)
         except asyncio.CancelledError:
             if (reason := no_longer_wanted()) and not placed.cancelled():
-                self._hold(self._stop_once_known(known, reason), name)
+                self._tasks.begin(self._stop_once_known(known, reason), name)
             raise
 
     async def _know(
@@ -185,7 +184,7 @@ class Executions:
     def track(self, ticket: Ticket) -> None:
         """Know an execution that is on its way until it is over."""
         self.tickets[ticket.execution.id] = ticket
-        self._hold(self._forget_when_settled(ticket), f"execution {ticket.execution.id}")
+        self._tasks.begin(self._forget_when_settled(ticket), f"execution {ticket.execution.id}")
 
     async def _forget_when_settled(self, ticket: Ticket) -> None:
         await ticket.settled.wait()
@@ -227,7 +226,8 @@ class Executions:
             if ticket.life.sent:
                 self._end_without_kernel(ticket, reason)
             else:
-                self._hold(self._call_off(ticket, f"it was not run: {reason}"), f"execution {ticket.execution.id}")
+                not_run = f"it was not run: {reason}"
+                self._tasks.begin(self._call_off(ticket, not_run), f"execution {ticket.execution.id}")
 
     async def take_up_homeless(self, session: SessionName) -> None:
         """Go on with what was left in a session without a kernel, once it is known which of its kernels live."""
@@ -239,10 +239,10 @@ class Executions:
                 runner.submit(ticket)
             else:
                 self._unclaimed[execution.id] = self.tickets.pop(execution.id)
-                self._hold(self._give_up_unclaimed(ticket), f"unclaimed execution {execution.id}")
+                self._tasks.begin(self._give_up_unclaimed(ticket), f"unclaimed execution {execution.id}")
 
     def _end_without_kernel(self, ticket: Ticket, reason: str = "") -> None:
-        self._hold(self._settle_without_kernel(ticket, reason), f"end of execution {ticket.execution.id}")
+        self._tasks.begin(self._settle_without_kernel(ticket, reason), f"end of execution {ticket.execution.id}")
 
     async def _kernel_for(self, execution: Execution) -> Runner | None:
         """The living kernel that an execution was, or would have been, run on.
@@ -378,9 +378,3 @@ class Executions:
         """Wake everybody who waits for an execution: the daemon stops."""
         for ticket in self.tickets.values():
             ticket.call_attention()
-
-    def _hold(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
