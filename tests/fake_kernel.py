@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kernel_supervisor.core.life import LEFT, Life
 from kernel_supervisor.core.model import (
     Execution,
     ExecutionId,
@@ -22,7 +23,6 @@ from kernel_supervisor.core.model import (
     MessageId,
     SessionName,
 )
-from kernel_supervisor.core.life import LEFT, Life
 from kernel_supervisor.records.messagelog import MessageLogWriter, encode_message
 from kernel_supervisor.running.others import prefix
 from kernel_supervisor.running.ticket import Ticket

@@ -11,8 +11,6 @@ import asyncio
 import hmac
 import json
 import logging
-import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +29,7 @@ _SOCKETS: dict[Channel, int] = {
     "stdin": zmq.DEALER,
     "iopub": zmq.SUB,
 }
-_PROBE_S = 0.3
 _HEAR_AGAIN_S = 0.5
-_WATCH_S, _MISSES = 3.0, 5
 
 
 class NoSignError(TimeoutError):
@@ -42,6 +38,9 @@ class NoSignError(TimeoutError):
 
 class Channels:
     """Connected sockets of one kernel. `on_message` is called on the loop for each message, in order."""
+
+    ask_again_s = 0.05
+    trouble = ""
 
     def __init__(self, connection_file: Path, identity: str, on_message: OnMessage) -> None:
         """Connect.
@@ -84,6 +83,9 @@ class Channels:
             socket.setsockopt(zmq.SUBSCRIBE, b"")
         separator = "-" if info["transport"] == "ipc" else ":"
         socket.connect(f"{info['transport']}://{info['ip']}{separator}{info[name + '_port']}")
+
+    async def connected(self, deadline_s: float) -> None:
+        """Nothing is to be waited for: requests wait in the socket."""
 
     async def send(
         self,
@@ -193,39 +195,3 @@ class Channels:
     def _close_sockets(self) -> None:
         for each in self._sockets.values():
             each.close(0)
-
-
-def listens(info: dict[str, Any]) -> bool:
-    """Whether somebody is behind the shell socket of a connection file's content. Blocks, not for long.
-
-    Raises OSError or ValueError where there cannot be such a socket.
-    """
-    if info["transport"] == "ipc":
-        address: Any = f"{info['ip']}-{info['shell_port']}"
-        family = socket.AF_UNIX
-    else:
-        address, family = (info["ip"], int(info["shell_port"])), socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_PROBE_S)
-        return probe.connect_ex(address) == 0
-
-
-async def watch(connection_file: Path, gone: Callable[[str], None]) -> None:
-    """Return once nobody listens behind a connection file any more, after `gone` was told why.
-
-    One that is being restarted is given the time that a kernel needs to start.
-    """
-    missed = 0
-    while missed < _MISSES:
-        await asyncio.sleep(_WATCH_S)
-        missed = 0 if await asyncio.to_thread(_somebody, connection_file) else missed + 1
-    gone("nobody listens at its sockets any more")
-
-
-def _somebody(connection_file: Path) -> bool:
-    try:
-        return listens(read_connection(connection_file))
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError):
-        return True  # it is being written, or nobody can know

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.paths import open_regular
 
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
@@ -36,6 +38,16 @@ def check_own(path: Path) -> None:
     address = read_connection(path)["ip"]
     if address != f"{path.with_suffix('')}-ipc":
         raise ValueError(f"{path} leads to sockets that are not its kernel's: {address:.200}")
+
+
+def remove_connection(record: KernelRecord) -> None:
+    """Remove the connection file and the sockets of a kernel of ours that is gone; those of others are theirs."""
+    base = Path(record.connection_file)
+    if not record.owned or base.name != f"{record.id}.json":
+        return
+    for path in base.parent.glob(f"{record.id}*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _checked(given: Any) -> dict[str, Any]:

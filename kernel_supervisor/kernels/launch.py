@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -16,9 +12,10 @@ from jupyter_client.manager import AsyncKernelManager
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.inside import source
-from kernel_supervisor.kernels.hindrances import in_the_way, searched_first
+from kernel_supervisor.kernels.hindrances import searched_first
+from kernel_supervisor.kernels.keeper import Surroundings
+from kernel_supervisor.kernels.postmortem import why_it_failed
 from kernel_supervisor.kernels.process import Process, identify
-from kernel_supervisor.paths import open_regular
 
 RECORDER = str(source("recorder"))
 RECORD_LIMIT_VARIABLE = "KERNEL_SUPERVISOR_RECORD_LIMIT"
@@ -26,16 +23,6 @@ RECORD_LIMIT = 64 << 20
 """Bytes that the recorder keeps of one execution's outputs, where the client's environment sets nothing else."""
 _NEVER_PASSED_ON = ("JPY_PARENT_PID", "PYTHONDONTWRITEBYTECODE")
 """The first kills the kernel with a stranger's process; the second makes each start three times slower."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What user code sees of the client that asked: kept in memory, never on disk."""
-
-    env: Mapping[str, str]
-    umask: int | None = None
-    limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Soft and hard resource limits by their names in `resource`."""
 
 
 def command(record: KernelRecord, surroundings: Surroundings) -> list[str]:
@@ -98,41 +85,3 @@ async def launch(record: KernelRecord, surroundings: Surroundings, key: str = ""
 def stage(record: KernelRecord) -> str:
     """What a process of `record` does until it is ready: whatever comes before was found to work."""
     return "import" if record.recorded else "start"
-
-
-def last_words(record: KernelRecord) -> str:
-    """The end of what the kernel wrote to its standard output and error, from the last fatal error on if there is one.
-
-    Empty, or a line break, a heading and at most 2,000 characters. Blocks on the file.
-    """
-    tail = _end_of_standard_error(record)
-    _, fatal, dump = tail.rpartition("Fatal Python error")
-    words = (fatal + dump)[:_WORDS] if fatal else tail[-_WORDS:]
-    return f"\nThe end of its standard error:\n{words}" if words else ""
-
-
-def why_it_failed(record: KernelRecord, folders: Sequence[str]) -> str:
-    """`last_words` of a kernel that did not start, and what in `folders` is in its way. Blocks on the disk."""
-    return last_words(record) + in_the_way(folders, _end_of_standard_error(record))
-
-
-def _end_of_standard_error(record: KernelRecord) -> str:
-    try:
-        with os.fdopen(open_regular(record.standard_error), "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _SEARCHED))
-            return file.read().decode("utf-8", "replace").strip()
-    except (OSError, ValueError):
-        return ""
-
-
-_SEARCHED, _WORDS = 32_768, 2_000
-
-
-def remove_connection(record: KernelRecord) -> None:
-    """Remove the connection file and the sockets of a kernel of ours that is gone; those of others are theirs."""
-    base = Path(record.connection_file)
-    if not record.owned or base.name != f"{record.id}.json":
-        return
-    for path in base.parent.glob(f"{record.id}*"):
-        with contextlib.suppress(OSError):
-            path.unlink()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernel_supervisor.core.model import KernelRecord
-from kernel_supervisor.kernels.launch import last_words
+from kernel_supervisor.kernels.hindrances import in_the_way
 from kernel_supervisor.kernels.process import Exit
+from kernel_supervisor.paths import open_regular
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_SEARCHED, _WORDS = 32_768, 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,31 @@ def explain(record: KernelRecord, ended: Exit, before: MemoryWatch | None) -> st
     if ended.peak_bytes:
         sentences.append(f"peak memory {ended.peak_bytes / 1e6:.0f} MB")
     return "; ".join(sentences) + (last_words(record) if ended.code != 0 else "")
+
+
+def last_words(record: KernelRecord) -> str:
+    """The end of what the kernel wrote to its standard output and error, from the last fatal error on if there is one.
+
+    Empty, or a line break, a heading and at most 2,000 characters. Blocks on the file.
+    """
+    tail = _end_of_standard_error(record)
+    _, fatal, dump = tail.rpartition("Fatal Python error")
+    words = (fatal + dump)[:_WORDS] if fatal else tail[-_WORDS:]
+    return f"\nThe end of its standard error:\n{words}" if words else ""
+
+
+def why_it_failed(record: KernelRecord, folders: Sequence[str]) -> str:
+    """`last_words` of a kernel that did not start, and what in `folders` is in its way. Blocks on the disk."""
+    return last_words(record) + in_the_way(folders, _end_of_standard_error(record))
+
+
+def _end_of_standard_error(record: KernelRecord) -> str:
+    try:
+        with os.fdopen(open_regular(record.standard_error), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _SEARCHED))
+            return file.read().decode("utf-8", "replace").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _memory_evidence(before: MemoryWatch) -> str:

@@ -92,11 +92,9 @@ class Runner:
         """The kernel's own, as far as we have seen."""
         if gap:
             self._recording.mark_gap(gap)
-        kernel.on_death, kernel.on_resumed = self.died, self.resumed
-        kernel.on_restarted, kernel.on_state = self.restarted, self.told_state
         if not gap:
             self.reader.begin(0)
-        kernel.listen(self.hear)
+        kernel.listen(self)
         self._owner = asyncio.create_task(self._own(), name=f"owner of kernel {record.id}")
 
     @property
@@ -297,7 +295,6 @@ class Runner:
         assert ticket.execution.msg_id is not None
         ticket.step(life.Sent())
         await self.kernel.execute(ticket.execution.msg_id, ticket.execution.source)
-        self.kernel.watch_memory()  # while the kernel is busy anyway
 
     async def _ask_behind(self, ticket: Ticket) -> None:
         """A request on the same channel is answered behind it: if its reply has not come by then, it came while nobody

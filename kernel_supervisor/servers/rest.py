@@ -29,8 +29,6 @@ ACT_S = 20.0
 """How long a server may take to interrupt or end a kernel."""
 START_S = 120.0
 """How long a server may take to start a kernel: a cluster pulls images first."""
-WATCH_S = 5.0
-"""How often a server is asked whether a kernel is still there: nothing else tells that it was ended."""
 _BODY_LIMIT = 16 << 20
 _WORDS = 200
 _NOBODY = "nothing listens there"
@@ -144,27 +142,6 @@ async def find_kernel(server: Server, kernel_id: str, deadline_s: float = ASK_S)
         if error.status == 404 and kernel_id in str(error):
             raise KernelGoneError(f"{server.words} has no kernel {kernel_id} (any more)") from None
         raise
-
-
-async def watch(
-    find_server: FindServer, kernel_id: str, gone: Callable[[str], None], state: Callable[[str], None]
-) -> None:
-    """Return once the server has the kernel no more, after `gone` was told why; `state` is told what else it says.
-
-    A server that does not answer says nothing about the kernel.
-    """
-    while True:
-        await asyncio.sleep(WATCH_S)
-        server = await find_server()
-        try:
-            kernel = await find_kernel(server, kernel_id, ACT_S)
-        except KernelGoneError as error:
-            return gone(str(error))
-        except ServerError:
-            continue
-        if kernel.state == "dead":
-            return gone(f"{server.words} says that it is dead")
-        state(kernel.state)
 
 
 async def kernelspecs(server: Server, deadline_s: float = ASK_S) -> dict[str, dict[str, Any]]:

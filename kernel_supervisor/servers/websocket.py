@@ -1,4 +1,4 @@
-"""A kernel's channels through a server's WebSocket, with the interface of `channels.Channels`.
+"""A kernel's channels through a server's WebSocket, with the verbs of `kernels/keeper.py:OpenChannels`.
 
 The connection is taken up again when it breaks, under the same session id: a server gives what it kept for that id
 meanwhile, and a kernel's reply finds it. Nothing is sent twice: what became of a request whose connection broke is
@@ -50,6 +50,8 @@ class NotSentError(UnavailableError):
 
 class ServerChannels:
     """A kernel's channels as its server gives them. `on_message` is called on the loop for each message, in order."""
+
+    ask_again_s = 1.0
 
     def __init__(
         self,
@@ -151,6 +153,9 @@ class ServerChannels:
         except (WebSocketClosedError, asyncio.TimeoutError) as error:
             log.warning("kernel %s: a request may have been lost: %s", self._kernel_id, type(error).__name__)
             connection.close()
+
+    async def hear(self, deadline_s: float) -> None:
+        """Return at once: a server sees to it that what is published arrives."""
 
     # The connection
 

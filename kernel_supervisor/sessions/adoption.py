@@ -13,14 +13,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from kernel_supervisor.core.model import KernelId, KernelRecord
+from kernel_supervisor.kernels.kinds import kind_of
 
 log = logging.getLogger(__name__)
 FIRST_TRY_S, LATER_TRY_S = 5.0, 60.0
 """How long a kernel may take to answer: calls wait for the first try, nobody for later ones."""
 PATIENCE_S = FIRST_TRY_S + 3.0
 """How long a call waits for the first try at its session's kernels, whatever that waits for."""
-_ASK_AGAIN_S, _ASK_SERVER_AGAIN_S = 1.0, 30.0
-"""How long between two tries; for a kernel on a server the longest, after growing ones."""
+_ASK_AGAIN_S, _ASK_OTHERS_AGAIN_S = 1.0, 30.0
+"""How long between two tries; for a kernel that is not here the longest, after growing ones."""
 _NOT_YET = "it has not been reached yet."
 
 Try = Callable[[KernelRecord, float], Awaitable[str]]
@@ -75,7 +76,8 @@ class Adoption:
             sought.tried.set()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news().wait(), pause_s)
-            pause_s = min(2 * pause_s, _ASK_SERVER_AGAIN_S) if sought.record.server else _ASK_AGAIN_S
+            if not kind_of(sought.record).here:
+                pause_s = min(2 * pause_s, _ASK_OTHERS_AGAIN_S)
         self._sought.pop(sought.record.id, None)
         sought.tried.set()
 

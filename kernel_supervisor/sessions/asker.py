@@ -10,7 +10,7 @@ from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.environments.model import Where
-from kernel_supervisor.kernels.launch import Surroundings
+from kernel_supervisor.kernels.keeper import Surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,9 @@ from jupyter_core.paths import jupyter_runtime_dir
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionRecord
-from kernel_supervisor.kernels.channels import listens
+from kernel_supervisor.kernels.attached import listens
 from kernel_supervisor.kernels.connection import read_connection
+from kernel_supervisor.kernels.served import ON_SERVER
 from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import (
     KernelGoneError,
@@ -28,7 +29,6 @@ from kernel_supervisor.servers.rest import (
     kernelspecs,
     list_kernels,
 )
-from kernel_supervisor.sessions.placing import ON_SERVER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

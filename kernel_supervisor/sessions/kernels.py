@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import secrets
-import signal
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
@@ -16,44 +15,28 @@ from typing import Any
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName
-from kernel_supervisor.environments.choice import PROVISIONED
 from kernel_supervisor.environments.commands import Progress, silent
-from kernel_supervisor.kernels import links
-from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel, surroundings_of
-from kernel_supervisor.kernels.launch import Surroundings, last_words, remove_connection
-from kernel_supervisor.kernels.process import Process
+from kernel_supervisor.kernels import lessons, links
+from kernel_supervisor.kernels.connection import remove_connection
+from kernel_supervisor.kernels.keeper import Surroundings
+from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
+from kernel_supervisor.kernels.kinds import kind_of
+from kernel_supervisor.kernels.local import surroundings_of
+from kernel_supervisor.kernels.postmortem import last_words
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.others import Ledger
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.servers.known import Servers
-from kernel_supervisor.servers.rest import (
-    ACT_S,
-    FindServer,
-    KernelGoneError,
-    find_kernel,
-    kernel_of_path,
-    restart_kernel,
-    start_kernel,
-)
+from kernel_supervisor.servers.rest import KernelGoneError
 from kernel_supervisor.sessions.adoption import FIRST_TRY_S, Adoption
 from kernel_supervisor.sessions.asker import Asker
-from kernel_supervisor.sessions.placing import (
-    ON_SERVER,
-    Furnished,
-    env_there,
-    furnished,
-    no_place,
-    path_there,
-    place_of,
-    with_process,
-)
+from kernel_supervisor.sessions.placing import Furnished, furnished, no_place, place_of
 
 log = logging.getLogger(__name__)
 _TRIES_AFTER_RESTART = 12
 _LESSONS_S = 1.0
 """How long is waited for what a kernel is taught: an idle one has it in 30 ms, a busy one when its cell is over."""
-_KILLED_S = 3.0
 _RESTARTED = "the kernel was restarted on request"
 
 
@@ -88,39 +71,28 @@ class Kernels:
         `tell` hears, from another thread, what takes its time.
         """
         kernel_id = KernelId(secrets.token_hex(6))
-        if interpreter.kind == ON_SERVER:
-            record = self._record(kernel_id, session, interpreter, directory, generation=1)
-            return await self._start_on_server(record, asker)
         place = await asyncio.to_thread(furnished, interpreter, asker, self._paths.cache, tell)
-        record = self._record(kernel_id, session, place.interpreter, directory, generation=1)
-        return await self._launch(replace(record, overlay=place.overlay), place.surroundings)
+        return await self._launch(self._record(kernel_id, session, place, directory, generation=1), place.surroundings)
 
     def _record(
-        self,
-        kernel_id: KernelId,
-        session: SessionName,
-        interpreter: Interpreter,
-        directory: str,
-        generation: int,
+        self, kernel_id: KernelId, session: SessionName, place: Furnished, directory: str, generation: int
     ) -> KernelRecord:
         log_base = os.path.join(self._paths.logs, f"{kernel_id}-{generation}")
-        on_server = interpreter.kind == ON_SERVER
-        return KernelRecord(
+        record = KernelRecord(
             id=kernel_id,
             session=session,
             generation=generation,
-            interpreter=interpreter,
-            connection_file="" if on_server else os.path.join(self._paths.connections, f"{kernel_id}.json"),
+            interpreter=place.interpreter,
+            connection_file=os.path.join(self._paths.connections, f"{kernel_id}.json"),
             directory=os.path.expanduser("~") if no_place(directory) else directory,
             missing=directory if no_place(directory) else "",
             channel_identity=secrets.token_hex(16),
-            recorded=interpreter.kind not in (ON_SERVER, PROVISIONED)
-            and "{connection_file}" not in " ".join(interpreter.argv),
-            server=interpreter.argv[0] if on_server else "",
+            overlay=place.overlay,
             message_log=log_base + ".messages",
             standard_error=log_base + ".stderr",
             started_at=time.time(),
         )
+        return kind_of(record).prepared(record)
 
     async def attach(self, record: KernelRecord) -> Runner:
         """Connect to a kernel that somebody else started. Raises UnavailableError where it does not answer."""
@@ -128,12 +100,9 @@ class Kernels:
         for runner in self.runners.values():
             if runner.kernel.alive and place_of(runner.kernel.record) == place_of(record):
                 return runner
-        kernel = Kernel.adopt(record, self._server_of(record))
+        kernel = Kernel(await kind_of(record).adopt(record, self.servers))
         await self._connect(kernel, FIRST_TRY_S)
         return await self._take_in(kernel)
-
-    def _server_of(self, record: KernelRecord) -> FindServer | None:
-        return (lambda: self.servers.at(record.server)) if record.server else None
 
     async def _connect(self, kernel: Kernel, deadline_s: float) -> None:
         try:
@@ -143,77 +112,60 @@ class Kernels:
             raise
 
     async def _take_in(self, kernel: Kernel) -> Runner:
-        """Own a connected kernel that our recorder did not start."""
+        """Own a connected kernel that is new here."""
         await self._records.save_kernel(kernel.record)
+        await self._publish(kernel.record)
         runner = self._own(kernel)
-        lessons = self._teach(kernel)
-        if lessons is not None:
-            await asyncio.wait({lessons}, timeout=_LESSONS_S)
+        taught = self._teach(kernel)
+        if taught is not None:
+            await asyncio.wait({taught}, timeout=_LESSONS_S)
         return runner
 
     def _teach(self, kernel: Kernel) -> asyncio.Task[None] | None:
-        if kernel.language != "python":
+        """What our recorder starts needs no lessons."""
+        if kernel.record.recorded or kernel.language != "python":
             return None
         return self._hold(self._taught(kernel), f"what kernel {kernel.record.id} is taught")
 
     async def _taught(self, kernel: Kernel) -> None:
-        version = await kernel.teach()
+        version = await lessons.teach(kernel.channels)
         if version and kernel.alive:
-            kernel.record = replace(kernel.record, ipykernel=version)
+            kernel.note(ipykernel=version)
             await self._records.save_kernel(kernel.record)
-
-    async def _start_on_server(self, record: KernelRecord, asker: Asker) -> Runner:
-        """Start a kernel of ours on a server: committed first, found again by its path if we die before the answer."""
-        await self._records.save_kernel(record)
-        spec = record.interpreter.argv[1]
-        try:
-            server = await self.servers.at(record.server)
-            name = f"kernel-supervisor {record.session}"
-            started = await start_kernel(server, spec, path_there(record), name, env_there(asker))
-            record = replace(record, server_kernel=started.id)
-            await self._records.save_kernel(record)
-            kernel = Kernel.adopt(record, self._server_of(record))
-            await self._connect(kernel, READY_DEADLINE_S)
-        except UnavailableError as error:
-            await self._mark_ended(record, f"it did not start: {error}")
-            raise
-        log.info("session %s: kernel %s started on a server", record.session, record.id)
-        return await self._take_in(kernel)
 
     async def _launch(self, record: KernelRecord, surroundings: Surroundings, key: str = "") -> Runner:
         """Commit, launch, commit the process, connect: a next daemon finds the kernel whatever line was the last."""
         await self._records.save_kernel(record)
+        kind = kind_of(record)
         try:
-            kernel = await Kernel.start(record, surroundings, key)
+            keeper = await kind.launch(record, self.servers, surroundings, key)
         except UnavailableError as error:
             await self._mark_ended(record, str(error))
             raise
+        kernel = Kernel(keeper)
         await self._records.save_kernel(kernel.record)
         try:
             await kernel.connect()
         except BaseException as error:
             await asyncio.shield(self._give_up(kernel, f"it did not start: {error}"))
             raise
-        await self._records.save_kernel(kernel.record)
-        self._remember(record.id, surroundings)
+        if kind.inherits:
+            self._had[record.id] = surroundings
         log.info("session %s: kernel %s started, pid %s", record.session, record.id, _pid(kernel.record))
-        await self._publish(kernel.record)
-        runner = self._own(kernel)
-        if record.provisioned:
-            self._teach(kernel)
-        return runner
+        return await self._take_in(kernel)
 
     async def _publish(self, record: KernelRecord) -> None:
         """Show it to Jupyter servers; where that does not work, they do not see it."""
-        if record.owned:
+        if record.owned and record.connection_file:
             try:
                 await asyncio.to_thread(links.publish, record, self._paths)
             except (OSError, ValueError, KeyError) as error:
                 log.warning("kernel %s could not be shown to Jupyter servers: %s", record.id, error)
 
     async def _give_up(self, kernel: Kernel, reason: str) -> None:
-        kernel.on_death = lambda: None
-        await kernel.shutdown()
+        with contextlib.suppress(UnavailableError):
+            await kernel.shutdown()
+        await kernel.close()
         await self._mark_ended(kernel.record, reason)
 
     def _own(self, kernel: Kernel) -> Runner:
@@ -232,7 +184,7 @@ class Kernels:
     def _restarted_there(self, runner: Runner) -> None:
         """Somebody else restarted a kernel: it is another generation, and has to be taught again."""
         kernel = runner.kernel
-        kernel.record = replace(kernel.record, generation=kernel.record.generation + 1)
+        kernel.note(generation=kernel.record.generation + 1)
         log.info("session %s: kernel %s was restarted by others", kernel.record.session, kernel.record.id)
         self._hold(self._take_restart_in(kernel), f"restart of kernel {kernel.record.id}")
 
@@ -282,17 +234,19 @@ class Kernels:
     async def _end(self, runner: Runner, reason: str, *, returns: bool = False) -> None:
         """One that `returns` at once is still there for Jupyter's programs."""
         record = runner.kernel.record
-        if record.server:  # before anything is given up
-            with contextlib.suppress(KernelGoneError):
-                await find_kernel(await self.servers.at(record.server), record.server_kernel, ACT_S)
+        with contextlib.suppress(KernelGoneError):
+            await runner.kernel.keeper.reach()  # before anything is given up
         runner.doom(reason)
         await runner.kernel.shutdown()
-        await runner.bury()
-        self.runners.pop(record.id, None)
-        await runner.close()
+        await self._let_go(runner)
         await self._mark_ended(record, reason, returns=returns)
         runner.gone.set()
         log.info("session %s: kernel %s ended: %s", record.session, record.id, reason)
+
+    async def _let_go(self, runner: Runner) -> None:
+        await runner.bury()
+        self.runners.pop(runner.kernel.record.id, None)
+        await runner.close()
 
     async def restart(self, record: KernelRecord, asker: Asker, key: str = "") -> Runner:
         """A fresh process for a kernel, living or dead, under the same id. Raises UnavailableError.
@@ -306,18 +260,16 @@ class Kernels:
             return await self._restart(latest or record, runner, asker, key)
 
     async def _restart(self, record: KernelRecord, runner: Runner | None, asker: Asker, key: str) -> Runner:
-        if record.server:
-            return await self._restart_there(record, runner, asker)
         place = await self._place_again(record, asker)  # before anything is given up
         await self._end_unreachable(record.id, _RESTARTED)
+        if runner is not None and kind_of(record).restarts:
+            return await self._restart_in_place(runner, place.surroundings)
         if runner is not None:
             with contextlib.suppress(OSError, ValueError):
                 key = str((await asyncio.to_thread(links.connection_of, record))["key"])
             await self._end(runner, _RESTARTED, returns=True)
-        fresh = self._record(
-            record.id, record.session, record.interpreter, _directory_of(record), generation=record.generation + 1
-        )
-        return await self._launch(replace(fresh, overlay=place.overlay), place.surroundings, key)
+        fresh = self._record(record.id, record.session, place, _directory_of(record), record.generation + 1)
+        return await self._launch(fresh, place.surroundings, key)
 
     async def _place_again(self, record: KernelRecord, asker: Asker) -> Furnished:
         """What a kernel has around it when it is started again. What it had is read from its process while it lives."""
@@ -333,34 +285,22 @@ class Kernels:
         if surroundings is not None:
             self._had[kernel_id] = surroundings
 
-    async def _restart_there(self, record: KernelRecord, runner: Runner | None, asker: Asker) -> Runner:
-        await self._end_unreachable(record.id, _RESTARTED)  # which it refuses
-        if runner is not None:
-            return await self._restart_on_server(runner)
-        fresh = self._record(
-            record.id, record.session, record.interpreter, _directory_of(record), generation=record.generation + 1
-        )
-        return await self._start_on_server(fresh, asker)
-
-    async def _restart_on_server(self, runner: Runner) -> Runner:
-        """A fresh process under the same id there. The new generation is committed first."""
+    async def _restart_in_place(self, runner: Runner, surroundings: Surroundings) -> Runner:
+        """A fresh process where the kernel is, under its id there. The new generation is committed first."""
         record = replace(runner.kernel.record, generation=runner.kernel.record.generation + 1, started_at=time.time())
-        server = await self.servers.at(record.server)
-        await find_kernel(server, record.server_kernel, ACT_S)  # before anything is given up
+        await runner.kernel.keeper.reach()  # before anything is given up
         runner.doom(_RESTARTED)
         await self._records.save_kernel(record)
         try:
-            await restart_kernel(server, record.server_kernel)
-        finally:
-            await runner.bury()
-            self.runners.pop(record.id, None)
-            await runner.close()
-            runner.gone.set()
-        try:
-            kernel = await self._found(record, READY_DEADLINE_S)
+            try:
+                kernel = Kernel(await kind_of(record).launch(record, self.servers, surroundings, ""))
+            finally:
+                await self._let_go(runner)
+                runner.gone.set()
+            await self._connect(kernel, READY_DEADLINE_S)
         except (UnavailableError, OSError, ValueError) as error:
             self.adoption.seek(record)
-            raise UnavailableError(f"kernel {record.id} was restarted and does not answer yet: {error}") from error
+            raise UnavailableError(f"kernel {record.id} is to restart and does not answer yet: {error}") from error
         fresh = await self._take_over(kernel)
         self._teach(kernel)
         return fresh
@@ -390,11 +330,7 @@ class Kernels:
     async def _found(self, record: KernelRecord, deadline_s: float) -> Kernel:
         """A recorded kernel that lives, connected. Raises KernelGoneError and ProcessLookupError where it is gone;
         UnavailableError, OSError and ValueError where it cannot be reached."""
-        if record.server and not record.server_kernel:
-            record = await self._found_on_server(record)
-        if record.server and not record.connection_file:  # says at once what a connection says at its deadline
-            await find_kernel(await self.servers.at(record.server), record.server_kernel)
-        kernel = Kernel.adopt(await asyncio.to_thread(with_process, record), self._server_of(record))
+        kernel = Kernel(await kind_of(record).adopt(record, self.servers))
         await self._connect(kernel, deadline_s)
         return kernel
 
@@ -419,13 +355,6 @@ class Kernels:
         await self._mark_ended(record, reason)
         self.leave(record.id, reason)
 
-    async def _found_on_server(self, record: KernelRecord) -> KernelRecord:
-        """A kernel that a predecessor was having started. Raises ProcessLookupError where it was not; ServerError."""
-        found = await kernel_of_path(await self.servers.at(record.server), path_there(record))
-        if not found:
-            raise ProcessLookupError(record.id)
-        return replace(record, server_kernel=found)
-
     async def end_unreachable(self, reason: str) -> None:
         """End those on this machine that live and do not answer."""
         for record in self.adoption.records:
@@ -440,26 +369,18 @@ class Kernels:
         record = self.adoption.record(kernel_id)
         if record is None:
             return
-        if record.server or record.provisioned or not record.owned:
+        kind = kind_of(record)
+        if not kind.here:
             why = self.adoption.why(kernel_id)
             raise UnavailableError(f"kernel {kernel_id} cannot be ended while it is out of reach: {why}")
         await self.adoption.give_up(kernel_id)
         with contextlib.suppress(ProcessLookupError):
-            record = await asyncio.to_thread(with_process, record)
-            self._remember(kernel_id, await asyncio.to_thread(surroundings_of, record.process))
-            await self._kill(record)
+            keeper = await kind.adopt(record, self.servers)
+            try:
+                await keeper.terminate()
+            finally:
+                await keeper.close()
         await self._settle_gone(record, reason)
-
-    async def _kill(self, record: KernelRecord) -> None:
-        """Raises ProcessLookupError where its process is gone."""
-        if record.process is None:
-            return
-        process = Process(record.process)
-        try:
-            process.signal_group(signal.SIGKILL)
-            await process.wait(_KILLED_S)
-        finally:
-            process.close()
 
     async def close(self) -> None:
         """Let go of all kernels; they run on."""

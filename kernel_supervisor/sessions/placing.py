@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import psutil
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelRecord
@@ -19,14 +16,12 @@ from kernel_supervisor.environments.discovery import describe, discover
 from kernel_supervisor.environments.inheriting import different, inherited, set_by_activation
 from kernel_supervisor.environments.model import Environment
 from kernel_supervisor.environments.overlay import ensure_overlay
-from kernel_supervisor.kernels.launch import Surroundings
+from kernel_supervisor.kernels.keeper import Surroundings
+from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.kernels.process import identify
 from kernel_supervisor.sessions.asker import Asker
 
 log = logging.getLogger(__name__)
-ON_SERVER = "server"
-"""The kind of an interpreter that a server starts: its `argv` is the server's URL and the kernelspec's name."""
-_OURS = "KERNEL_SUPERVISOR"
 _LONGEST_NAME = 80
 
 
@@ -98,7 +93,7 @@ def no_place(directory: str) -> str:
 
 def displaced(record: KernelRecord) -> str:
     """What those who work in a kernel have to know of its directory; empty where it is as it should be. Blocks."""
-    if record.server or record.provisioned or not record.owned:
+    if not kind_of(record).here:
         return ""
     if record.missing:
         back = "could not be used when the kernel was started, and can be now (kernel_restart takes the kernel there)"
@@ -140,32 +135,6 @@ def differences(record: KernelRecord, had: Surroundings, asker: Asker) -> list[s
     return ["".join(each if each.isprintable() else "?" for each in name)[:_LONGEST_NAME] for name in told]
 
 
-def path_there(record: KernelRecord) -> str:
-    """What a kernel of ours is found by on its server, generation by generation."""
-    return f"kernel-supervisor-{record.id}-{record.generation}"
-
-
-def env_there(asker: Asker) -> dict[str, str]:
-    """What gateways let a client say of the kernel that it wants: KERNEL_USERNAME, KERNEL_WORKING_DIR and the like."""
-    mine = {name: value for name, value in asker.surroundings.env.items() if name.startswith("KERNEL_")}
-    said = {name: value for name, value in mine.items() if not name.startswith(_OURS)}
-    return {"KERNEL_USERNAME": getpass.getuser(), **said}
-
-
 def place_of(record: KernelRecord) -> tuple[str, str]:
     """Where a kernel is: the same for two records of one kernel."""
     return ("", record.connection_file) if record.connection_file else (record.server, record.server_kernel)
-
-
-def with_process(record: KernelRecord) -> KernelRecord:
-    """A record that was committed just before its kernel's process: that process, if there is one.
-
-    Raises ProcessLookupError where there is none.
-    """
-    if record.process is not None or not record.owned or record.server or record.provisioned:
-        return record
-    for process in psutil.process_iter(["cmdline"]):
-        is_it = record.connection_file and record.connection_file in (process.info["cmdline"] or ())
-        if is_it and (identity := identify(process.pid)):
-            return replace(record, process=identity)
-    raise ProcessLookupError(record.connection_file)

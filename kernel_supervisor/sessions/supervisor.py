@@ -17,6 +17,7 @@ from kernel_supervisor.core.model import (
     SessionRecord,
 )
 from kernel_supervisor.environments.commands import Progress, silent
+from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.finished import REMEMBERED
@@ -112,7 +113,7 @@ class Supervisor:
                 raise RefusedError("this session has no kernel yet: the first kernel_exec starts one")
             if not record.owned and record.ended:
                 raise RefusedError("this kernel was somebody else's, and is gone: kernel_detach leaves it")
-            if not record.owned and not record.server:
+            if not record.owned and not kind_of(record).restarts:
                 raise RefusedError("this kernel was started by somebody else: restart it there, or kernel_detach first")
             if not record.owned and not force:
                 raise RefusedError(

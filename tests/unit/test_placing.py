@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.model import Where
-from kernel_supervisor.kernels.launch import Surroundings
+from kernel_supervisor.kernels.keeper import Surroundings
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.placing import environment_of
 

@@ -12,93 +12,136 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from kernel_supervisor.core.errors import UnavailableError
-from kernel_supervisor.core.model import KernelRecord
-from kernel_supervisor.kernels.launch import Surroundings
+from kernel_supervisor.core.model import KernelRecord, OnMessage
+from kernel_supervisor.kernels.channels import Channels
+from kernel_supervisor.kernels.keeper import Surroundings, ask_for
+from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import KernelGoneError
 
 START_S, ACT_S, LOOK_S = 120.0, 30.0, 5.0
-_END_S = 5.0
+_INTERRUPT_S, _ASKED_S, _END_S = 2.0, 3.0, 5.0
 
 
-class Provisioned:
+class Placed:
     """One kernel in the care of its provisioner. Errors of plug-ins, whatever they are, become UnavailableError."""
 
-    def __init__(self, manager: Any) -> None:
-        """Hold a manager with a provisioner that has a kernel."""
-        self._manager, self._provisioner = manager, manager.provisioner
+    here: ClassVar[bool] = False
+    inherits: ClassVar[bool] = True
+    restarts: ClassVar[bool] = False
+    alive = True
+
+    def __init__(self, record: KernelRecord, manager: Any) -> None:
+        """Keep the kernel that the provisioner of a manager has."""
+        self.record = record
+        self._manager, self._provisioner = _left_alone(manager), manager.provisioner
+        self._channels: Channels | None = None
 
     @classmethod
-    async def start(cls, record: KernelRecord, surroundings: Surroundings) -> Provisioned:
+    def keeps(cls, record: KernelRecord) -> bool:
+        """Those whose kernelspec names a provisioner."""
+        return record.provisioned
+
+    @classmethod
+    def prepared(cls, record: KernelRecord) -> KernelRecord:
+        """Its command is the kernelspec's own, without our recorder."""
+        return replace(record, recorded=False)
+
+    @classmethod
+    async def launch(cls, record: KernelRecord, servers: Servers, surroundings: Surroundings, key: str) -> Placed:
         """Have it started. Raises UnavailableError."""
         manager = await asyncio.to_thread(_manager, record)
         starting = manager.start_kernel(env=dict(surroundings.env), cwd=record.directory)
         await _told(record, "start the kernel", starting, START_S)
-        return cls(_left_alone(manager))
+        state = await manager.provisioner.get_provisioner_info()
+        return cls(replace(record, provisioner_state=json.dumps(state, default=_text)), manager)
 
     @classmethod
-    async def adopt(cls, record: KernelRecord) -> Provisioned:
+    async def adopt(cls, record: KernelRecord, servers: Servers) -> Placed:
         """Take it over from a daemon that is gone. Raises KernelGoneError, UnavailableError."""
         if not record.provisioner_state:
             raise KernelGoneError("the daemon ended while it had the kernel started; if it was, it runs without us")
         manager = await asyncio.to_thread(_manager, record)
         factory = KernelProvisionerFactory.instance()
         manager.provisioner = factory.create_provisioner_instance(manager.kernel_id, manager.kernel_spec, manager)
-        kernel = cls(_left_alone(manager))
+        keeper = cls(record, manager)
         # sshpyk makes its locks only before a launch, and does not say what it needs of them afterwards
         prepare = getattr(manager.provisioner, "pre_launch_init", None)
         if prepare is not None:
             await asyncio.to_thread(prepare)
         state = json.loads(record.provisioner_state)
         await _told(record, "take the kernel up", manager.provisioner.load_provisioner_info(state), ACT_S)
-        if not await _told(record, "find the kernel", kernel.alive(), ACT_S):
+        if not await _told(record, "find the kernel", keeper._runs(), ACT_S):
             raise KernelGoneError("its provisioner says that it is gone")
-        return kernel
+        return keeper
 
-    async def state(self) -> str:
-        """What another daemon needs to take it over."""
-        return json.dumps(await self._provisioner.get_provisioner_info(), default=_text)
-
-    async def alive(self) -> bool:
+    async def _runs(self) -> bool:
         """Whether it runs, as far as the provisioner knows."""
         return await self._provisioner.poll() is None
 
-    async def watch(self, gone: Callable[[str], None]) -> None:
-        """Return once it is gone, after `gone` was told."""
+    def open_channels(
+        self, on_message: OnMessage, on_resumed: Callable[[str], None], on_gone: Callable[[str], None]
+    ) -> Channels:
+        """Through the connection file that its provisioner wrote. Raises OSError and ValueError."""
+        self._channels = Channels(Path(self.record.connection_file), self.record.channel_identity, on_message)
+        return self._channels
+
+    async def watch(self, on_state: Callable[[str], None]) -> str:
+        """Return once its provisioner says that it is gone."""
         while True:
             await asyncio.sleep(LOOK_S)
             with contextlib.suppress(Exception):
-                if not await asyncio.wait_for(self.alive(), ACT_S):
-                    return gone("its provisioner says that it ended")
+                if not await asyncio.wait_for(self._runs(), ACT_S):
+                    return "its provisioner says that it ended"
 
-    @property
-    def by_message(self) -> bool:
-        """Whether it is to be interrupted by a message, not by a signal."""
-        return bool(self._manager.kernel_spec.interrupt_mode == "message")
+    def sample(self) -> None:
+        """Its process is elsewhere."""
 
-    async def interrupt(self, record: KernelRecord) -> None:
-        """SIGINT, wherever it is. Raises UnavailableError."""
-        await _told(record, "interrupt the kernel", self._provisioner.send_signal(signal.SIGINT), ACT_S)
+    async def reach(self) -> None:
+        """Its provisioner is asked when it is ended."""
 
-    async def end(self, record: KernelRecord) -> None:
-        """See it end that was asked to: wait, terminate, kill, each with a deadline. Raises UnavailableError."""
+    async def interrupt(self) -> None:
+        """SIGINT, wherever it is, or a message where its kernelspec says so. Raises UnavailableError."""
+        if self._manager.kernel_spec.interrupt_mode == "message":
+            await ask_for(self._channels, "interrupt_request", {}, _INTERRUPT_S)
+        else:
+            await _told(self.record, "interrupt the kernel", self._provisioner.send_signal(signal.SIGINT), ACT_S)
+
+    async def terminate(self) -> None:
+        """Ask, wait, terminate, kill, each with a deadline. Raises UnavailableError."""
+        await ask_for(self._channels, "shutdown_request", {"restart": False}, _ASKED_S)
         for force in (None, self._provisioner.terminate, self._provisioner.kill):
             if force is not None:
-                await _told(record, "end the kernel", force(restart=False), ACT_S)
+                await _told(self.record, "end the kernel", force(restart=False), ACT_S)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._ended(), _END_S)
                 break
-        await _told(record, "clean up behind the kernel", self._provisioner.cleanup(restart=False), ACT_S)
+        await _told(self.record, "clean up behind the kernel", self._provisioner.cleanup(restart=False), ACT_S)
 
     async def _ended(self) -> None:
-        while await self.alive():  # noqa: ASYNC110 - provisioners are asked, they do not tell
+        while await self._runs():  # noqa: ASYNC110 - provisioners are asked, they do not tell
             await asyncio.sleep(0.2)
+
+    def last_words(self) -> str:
+        """What it writes goes elsewhere."""
+        return ""
+
+    def explain(self, why: str) -> str:
+        """No more than what was told."""
+        return f"the kernel is gone: {why}"
+
+    async def close(self) -> None:
+        """Let go of it; it runs on."""
+        if self._channels is not None:
+            await self._channels.close()
 
 
 def _manager(record: KernelRecord) -> Any:

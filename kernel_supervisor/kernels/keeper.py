@@ -1,0 +1,137 @@
+"""What keeps a kernel: each kind of kernel is a class with these verbs, in a file of its own; `kinds.py` lists them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from kernel_supervisor.core.model import Channel, KernelRecord, OnMessage
+from kernel_supervisor.servers.known import Servers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What user code sees of the client that asked: kept in memory, never on disk."""
+
+    env: Mapping[str, str]
+    umask: int | None = None
+    limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Soft and hard resource limits by their names in `resource`."""
+
+
+class OpenChannels(Protocol):
+    """A kernel's channels, whatever carries them."""
+
+    ask_again_s: float
+    """How long a kernel that is being started is given to answer before it is asked once more."""
+    trouble: str
+    """Why there is no connection; empty where nothing says so."""
+
+    async def connected(self, deadline_s: float) -> object:
+        """Return once requests can be sent. Raises UnavailableError with the reason that they cannot."""
+
+    async def send(
+        self, channel: Channel, msg_type: str, content: dict[str, Any], *, msg_id: str | None = None, parent: Any = None
+    ) -> str:
+        """Send a request and return its msg_id, which may be given."""
+
+    async def ask(
+        self,
+        channel: Channel,
+        msg_type: str,
+        content: dict[str, Any],
+        deadline_s: float,
+        *,
+        sign_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Send a request and return the content of its reply. Raises TimeoutError, NoSignError."""
+
+    async def hear(self, deadline_s: float) -> None:
+        """Return once what a kernel that was started again publishes arrives. Raises TimeoutError."""
+
+    async def close(self) -> None:
+        """Drop the connection; the kernel runs on."""
+
+
+class Keeper(Protocol):
+    """One living kernel, in the care of whoever can start, signal and explain it."""
+
+    here: ClassVar[bool]
+    """Whether it is a process of ours on this machine, which can be ended whatever it does, and only by us."""
+    inherits: ClassVar[bool]
+    """Whether it is started with the surroundings of the client that asks for it."""
+    restarts: ClassVar[bool]
+    """Whether it is restarted where it is, under its id there, also where it is not ours; else it is ended, and
+    launched again."""
+    record: KernelRecord
+    """What a next daemon needs to find it; to be committed where it changed."""
+
+    @classmethod
+    def keeps(cls, record: KernelRecord) -> bool:
+        """Whether a kernel is of this kind."""
+
+    @classmethod
+    def prepared(cls, record: KernelRecord) -> KernelRecord:
+        """The record of a new kernel of this kind, before anything is started."""
+
+    @classmethod
+    async def launch(cls, record: KernelRecord, servers: Servers, surroundings: Surroundings, key: str) -> Keeper:
+        """Have it started, or restarted where its record says where it is. It is not ready for requests yet.
+
+        With the `key` of its predecessor, whoever was connected to that one goes on with this one. Raises
+        UnavailableError.
+        """
+
+    @classmethod
+    async def adopt(cls, record: KernelRecord, servers: Servers) -> Keeper:
+        """Find one that stands on record, as far as that can be done without a connection.
+
+        Raises ProcessLookupError and KernelGoneError where it is gone; UnavailableError, OSError and ValueError where
+        it cannot be reached.
+        """
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, as far as can be told without asking anybody."""
+
+    def open_channels(
+        self, on_message: OnMessage, on_resumed: Callable[[str], None], on_gone: Callable[[str], None]
+    ) -> OpenChannels:
+        """Begin to connect. `on_resumed` is told what there is to say of the time that a connection was broken,
+        `on_gone` why the kernel is gone, where the connection tells. Raises OSError and ValueError."""
+
+    async def watch(self, on_state: Callable[[str], None]) -> str:
+        """Return how it ended, once it has; `on_state` is told what others say that it does meanwhile."""
+
+    def sample(self) -> None:
+        """Note what its death is to be compared with; called while the kernel is busy anyway."""
+
+    async def reach(self) -> None:
+        """Make sure that it can be ended or restarted now. Raises UnavailableError, KernelGoneError."""
+
+    async def interrupt(self) -> None:
+        """Interrupt what it runs. Raises ProcessLookupError, UnavailableError."""
+
+    async def terminate(self) -> None:
+        """End it, politely first, each step with a deadline; one whose channels are not open, at once.
+
+        Raises UnavailableError.
+        """
+
+    def last_words(self) -> str:
+        """The end of an error: what it wrote last, and what of the user's kept it from starting. Blocks on files."""
+
+    def explain(self, why: str) -> str:
+        """Why it died, as far as can be known; `why` is what was told of that. Blocks on files."""
+
+    async def close(self) -> None:
+        """Let go of it and its channels; it runs on."""
+
+
+async def ask_for(channels: OpenChannels | None, request: str, content: dict[str, Any], deadline_s: float) -> None:
+    """Ask for something on the control channel, where that is open, and wait until it is taken; not for ever."""
+    if channels is not None:
+        with contextlib.suppress(TimeoutError):
+            await channels.ask("control", request, content, deadline_s)

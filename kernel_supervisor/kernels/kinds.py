@@ -1,0 +1,22 @@
+"""Which kinds of kernels there are: a class for each, asked in this order."""
+
+from __future__ import annotations
+
+from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.kernels.attached import Attached
+from kernel_supervisor.kernels.keeper import Keeper
+from kernel_supervisor.kernels.local import Local
+from kernel_supervisor.kernels.placed import Placed
+from kernel_supervisor.kernels.served import Served
+
+_KINDS: tuple[type[Keeper], ...] = (
+    Served,
+    Placed,
+    Attached,
+    Local,
+)
+
+
+def kind_of(record: KernelRecord) -> type[Keeper]:
+    """What keeps the kernel of this record, or is to."""
+    return next(kind for kind in _KINDS if kind.keeps(record))
