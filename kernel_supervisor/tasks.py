@@ -42,3 +42,17 @@ class Tasks:
             _, left = await asyncio.wait(self._running, timeout=_END_S)
             for task in left:
                 log.error("%s does not end", task.get_name())
+
+
+async def happens(event: asyncio.Event, within_s: float | None) -> bool:
+    """Wait for an event, so long at most; whether it happened.
+
+    `asyncio.wait_for` may swallow a cancellation before Python 3.12, and whoever waits in a loop would go on for ever:
+    https://github.com/python/cpython/issues/86296
+    """
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({waiting}, timeout=within_s)
+    finally:
+        waiting.cancel()
+    return event.is_set()

@@ -16,6 +16,7 @@ from kernel_supervisor.core.life import LEFT, Life
 from kernel_supervisor.core.model import (
     Execution,
     ExecutionId,
+    ExecutionStatus,
     Interpreter,
     KernelId,
     KernelRecord,
@@ -143,15 +144,32 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.executions: dict[ExecutionId, Execution] = {}
+        self.ends: dict[ExecutionId, list[ExecutionStatus]] = {}
+        """Each end that was committed."""
         self.tickets: dict[ExecutionId, Ticket] = {}
+        self.dead = False
+        """Whether its daemon was killed: it commits nothing any more."""
         self._calls: dict[str, ExecutionId] = {}
+
+    def left(self) -> FakeLedger:
+        """What the next daemon finds; this one's was killed."""
+        self.dead = True
+        after = FakeLedger()
+        after.executions, after.ends, after._calls = dict(self.executions), self.ends, dict(self._calls)
+        return after
 
     async def save(self, execution: Execution) -> None:
         await asyncio.sleep(0)
+        if self.dead:
+            return
         self.executions[execution.id] = execution
+        if execution.settled:
+            self.ends.setdefault(execution.id, []).append(execution.status)
 
     async def enter(self, execution: Execution, call_key: str) -> Execution:
         await asyncio.sleep(0)
+        if self.dead:
+            await asyncio.Event().wait()
         if call_key not in self._calls:
             self._calls[call_key] = self.add(execution).id
         return self.executions[self._calls[call_key]]

@@ -237,8 +237,8 @@ _NOT_AGAIN = "so nobody knows how it ended. It was not run again"
 _DOUBTS: dict[Doubt, str] = {
     "nobody listened": "it was sent, or about to be sent, when the daemon died, and was over before another listened; "
     f"this kernel does not record itself, {_NOT_AGAIN}",
-    "log gone": "it was over before another daemon listened, and its kernel's message log is gone or was cut off; "
-    f"{_NOT_AGAIN}",
+    "log gone": "it was over before another daemon listened, and its kernel's message log is gone or could not take "
+    f"it; {_NOT_AGAIN}",
     "broken off": "the connection to its kernel broke while it ran, and when that was back it was over and its reply "
     f"gone, or it had never arrived; {_NOT_AGAIN}",
     "": "its kernel was done with it and sent no reply, so nobody knows how it ended; kernels that do not record "
@@ -247,7 +247,9 @@ _DOUBTS: dict[Doubt, str] = {
 
 
 def ending(life: Life) -> tuple[ExecutionStatus, str]:
-    """The final status of an execution that is over, and why, in words."""
+    """The final status of an execution, and why, in words. Raises IllegalEventError for one that is not over."""
+    if not life.over:
+        raise IllegalEventError(f"an end in phase {life.phase}")
     status, reason = _ended(life)
     return status, "; ".join(dict.fromkeys(filter(None, (reason, life.cancelled))))
 

@@ -15,6 +15,7 @@ from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.bell import Bell
 from kernel_supervisor.records.messagelog import MARK, Entry, Passed, Wanted
+from kernel_supervisor.tasks import happens
 
 _OUTPUTS = frozenset(
     {"stream", "display_data", "update_display_data", "execute_result", "clear_output"}
@@ -118,8 +119,7 @@ class Stream:
 
     async def wait(self, rung: asyncio.Event) -> None:
         """Return when that was rung; or at times, should a ring be lost, and often where there is no bell."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(rung.wait(), self._look_s)
+        await happens(rung, self._look_s)
 
 
 def _weight(message: Message) -> int:

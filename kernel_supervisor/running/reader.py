@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from kernel_supervisor.core.model import Message
 from kernel_supervisor.records.messagelog import Entry
 from kernel_supervisor.records.stream import Stream
+from kernel_supervisor.tasks import happens
 
 log = logging.getLogger(__name__)
 _LOOK_S = 1.0
@@ -61,10 +61,8 @@ class Reader:
             self._urgent.clear()
             await self._guarded(self.to_end())
             self.caught_up.set()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(rung.wait(), _LOOK_S)
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._urgent.wait(), _APART_S)
+            if await happens(rung, _LOOK_S):
+                await happens(self._urgent, _APART_S)
 
     async def to_end(self) -> None:
         """Take everything that stands there now."""

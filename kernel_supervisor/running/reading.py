@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 
 from kernel_supervisor.core.model import Execution, Mark, Message
 from kernel_supervisor.inside.questions import OVER
@@ -14,6 +13,7 @@ from kernel_supervisor.outputs.folding import Folded, fold
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.stream import Place, Stream
 from kernel_supervisor.running.ticket import Ticket
+from kernel_supervisor.tasks import happens
 
 _CONTROL = ("execute_input", "execute_reply", "status", "input_request", OVER)
 _ASKED_S = 5.0
@@ -98,8 +98,7 @@ async def _is_open(question: Message, ticket: Ticket | None) -> bool:
     while question.msg_id not in ticket.answered and not ticket.settled.is_set():
         if ticket.question is not None and ticket.question.id == question.msg_id:
             return True
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(ticket.attention.wait(), max(0.0, end - time.monotonic()))
+        await happens(ticket.attention, max(0.0, end - time.monotonic()))
         if time.monotonic() > end:
             break
     return False

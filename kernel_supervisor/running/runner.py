@@ -26,7 +26,7 @@ from kernel_supervisor.running.reader import Reader
 from kernel_supervisor.running.reading import control_of, log_size, reaches
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.servers.websocket import NotSentError
-from kernel_supervisor.tasks import Tasks
+from kernel_supervisor.tasks import Tasks, happens
 
 log = logging.getLogger(__name__)
 _RESTARTED = "the kernel was restarted by somebody else: its variables are gone"
@@ -37,7 +37,7 @@ _IDLE_LOOKS = 2
 """How often a server may say that a kernel is idle whose execution we believe to run, before we ask it."""
 _BEGIN_S = 1.0
 """How long an interrupt waits for its execution to begin: the kernel may be held by what is nobody's execution."""
-_PLACE_S, _LOOK_AGAIN_S = 2.0, 5.0
+_PLACE_S, _LOOK_AGAIN_S = 2.0, (5.0, 60.0)
 _ATTENDED_S = 1.0
 """How long an adoption waits, at the most, until what was left running on a kernel is looked after."""
 _READ_S = 30.0
@@ -77,7 +77,7 @@ class Runner:
         self.reader = Reader(self.stream, self._take, self._take_heard, f"reader of kernel {record.id}")
         self.finished = Finished(self._save_late, lambda: self.reader.position)
         self.others = Others(record, ledger, self.finished) if record.owned else None
-        self._tasks = Tasks()
+        self._commits, self._looks = Tasks(), Tasks()
         self._recording = Recording(record)
         self._over = False
         self._deaf = False
@@ -142,7 +142,7 @@ class Runner:
         self._queue.append(ticket)
         self._wake.set()
         if self._over:
-            self._tasks.begin(self.bury(), f"execution {ticket.execution.id} on a dead kernel")
+            self._commits.begin(self.bury(), f"execution {ticket.execution.id} on a dead kernel")
 
     def runs(self, ticket: Ticket) -> bool:
         """Whether an execution runs here now, ours or another client's."""
@@ -157,8 +157,8 @@ class Runner:
         return [*ours, *(self.others.tickets if self.others is not None else ())]
 
     async def withdraw(self, ticket: Ticket, reason: str) -> bool:
-        """Take a queued execution out; False where it runs already."""
-        if ticket not in self._queue:
+        """Take a queued execution out; False where it runs already, or a predecessor may have sent it."""
+        if ticket not in self._queue or ticket.life.sent:
             return False
         self._queue.remove(ticket)
         ticket.step(life.Cancelled(reason))
@@ -197,21 +197,34 @@ class Runner:
         if self.others:
             running = frozenset(each.execution.id for each in self.others.tickets)
             name = f"a request behind theirs on kernel {self.kernel.record.id}"
-            self._tasks.begin(self._learn_of_their_end(running), name)
+            self._looks.begin(self._learn_of_their_end(running), name)
         return self.others.left
 
     async def _learn_of_their_end(self, running: frozenset[ExecutionId]) -> None:
-        """Learn of what ran when we began to listen that it is over, also where its end was not recorded.
-
-        No request is put behind a cell that is seen to run: some ipykernels do not bear two at a time.
-        """
-        while await _is_in_a_cell(self.kernel):  # noqa: ASYNC110 - a kernel is asked, it does not tell
-            await asyncio.sleep(_LOOK_AGAIN_S)
-        await self.kernel.pass_through_shell()
-        await self.reader.to_end()
+        """Learn of what others ran when we began to listen that it is over, also where its end was not recorded."""
+        await self._pass_what_runs()
         if self.others is not None:
             await self.others.abandon(life.Failed(_NO_END), self.reader.position, running)
             self._wake.set()
+
+    async def _learn_of_its_end(self, ticket: Ticket) -> None:
+        """The same of what a predecessor left running of ours; it was just sent again, which may have begun it."""
+        await ticket.until(_has_started, _BEGIN_S)
+        await self._pass_what_runs()
+        ticket.step(life.Doubted("log gone"))
+        ticket.step(life.Passed())
+
+    async def _pass_what_runs(self) -> None:
+        """Return once the kernel is done with what it ran, and all is read that it said of that.
+
+        No request is put behind a cell that is seen to run: some ipykernels do not bear two at a time.
+        """
+        look_again_s = _LOOK_AGAIN_S[0]
+        while await _is_in_a_cell(self.kernel):
+            await asyncio.sleep(look_again_s)  # a kernel is asked, it does not tell
+            look_again_s = min(2 * look_again_s, _LOOK_AGAIN_S[1])
+        await self.kernel.pass_through_shell()
+        await self.reader.to_end()
 
     async def attended(self) -> None:
         """Return once what a predecessor left running is looked after: before that nobody could say that it runs."""
@@ -251,6 +264,8 @@ class Runner:
         again = await self._take_up(ticket)
         ticket.caught_up.set()
         behind: asyncio.Task[None] | None = None
+        if ticket.life.sent and again and not ticket.life.over:
+            behind = asyncio.create_task(self._learn_of_its_end(ticket), name="the end of what was left")
         try:
             while (wanted := life.wants(ticket.life, sending_again_is_safe=again)) != "settle":
                 if wanted == "begin":
@@ -262,7 +277,7 @@ class Runner:
                 elif wanted == "ask" and behind is None:
                     behind = asyncio.create_task(self._ask_behind(ticket), name="a request behind ours")
                 else:
-                    await _next_step(ticket, behind)
+                    await _next_step(ticket)
         finally:
             if behind is not None:
                 behind.cancel()
@@ -322,7 +337,7 @@ class Runner:
         if ticket.life.sent:
             self.finished.add(execution)
         # The caller need not wait for this commit: were it lost, the next daemon would find the end in the log.
-        self._tasks.begin(self._commit_end(ticket, execution), f"end of execution {execution.id}")
+        self._commits.begin(self._commit_end(ticket, execution), f"end of execution {execution.id}")
         self.last_used = time.time()
         ticket.settle(execution)
         self.stream.ring()  # for those who follow it
@@ -378,7 +393,7 @@ class Runner:
         return self.current if self.current is not None and self.current.execution.msg_id == msg_id else None
 
     def _save_late(self, execution: Execution) -> None:
-        self._tasks.begin(self._ledger.save(execution), f"late output of execution {execution.id}")
+        self._commits.begin(self._ledger.save(execution), f"late output of execution {execution.id}")
 
     def resumed(self, gap: str) -> None:
         """Its connection was broken: something may be missing, a reply among it."""
@@ -403,7 +418,7 @@ class Runner:
             return
         self._deaf = True
         self._recording.mark_gap(_RESTARTED)
-        self._tasks.begin(self._end_all(_RESTARTED, self._taken_out()), f"queue of kernel {self.kernel.record.id}")
+        self._commits.begin(self._end_all(_RESTARTED, self._taken_out()), f"queue of kernel {self.kernel.record.id}")
         self._on_restart(self)
 
     # The end
@@ -413,7 +428,7 @@ class Runner:
         if self._over:  # it was ended on request, by somebody who goes on from there
             return
         self._over = True
-        self._tasks.begin(self._mourn(), f"end of kernel {self.kernel.record.id}")
+        self._commits.begin(self._mourn(), f"end of kernel {self.kernel.record.id}")
 
     def doom(self, reason: str) -> None:
         """It is about to be ended on request: nothing that waits here is begun any more.
@@ -461,17 +476,16 @@ class Runner:
         await self.reader.close()
         if self._bell is not None:
             self._bell.close()
-        await self._tasks.close(_COMMITS_S)
+        await self._looks.close()
+        await self._commits.close(_COMMITS_S)
         await self.kernel.close()
         self._recording.close()
 
 
-async def _next_step(ticket: Ticket, behind: asyncio.Task[None] | None) -> None:
+async def _next_step(ticket: Ticket) -> None:
     """Wait for the next step of its life, or until the grace for what is missing is over."""
-    changed = ticket.changed
-    try:
-        await asyncio.wait_for(changed.wait(), life.grace_s(ticket.life))
-    except asyncio.TimeoutError:
+    before = ticket.life
+    if not await happens(ticket.changed, life.grace_s(before)) and ticket.life == before:
         ticket.step(life.Waited())
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from kernel_supervisor.core import life
@@ -12,6 +12,7 @@ from kernel_supervisor.core.life import Event, Life
 from kernel_supervisor.core.model import Execution, Message, Question, count_of
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.records.messagelog import Entry, Passed
+from kernel_supervisor.tasks import happens
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,13 +51,9 @@ class Ticket:
 
     async def until(self, reached: Callable[[Life], bool], deadline_s: float) -> None:
         """Return once its life is as wanted, or the deadline is over."""
-
-        async def wait() -> None:
-            while not reached(self.life):
-                await self.changed.wait()
-
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(wait(), deadline_s)
+        end = time.monotonic() + deadline_s
+        while not reached(self.life) and time.monotonic() < end:
+            await happens(self.changed, end - time.monotonic())
 
     def settle(self, execution: Execution) -> None:
         """Wake everybody: its status is final."""
