@@ -7,7 +7,8 @@ that it has a hole. User code sees the `sys.argv`, `sys.path` and `__main__` of 
     python recorder.py --log FILE [--limit BYTES] [--umask N] [--limits JSON] [--overlay DIR] [--owner SESSION]
         -f CONNECTION_FILE
 
-The log's format is described in `records/messagelog.py`. Each record is written *before* its message is sent.
+The log's format is described in `records/messagelog.py`. Each record is written *before* its message is sent, and then
+the bell is rung (`records/bell.py`). What could not be written is sent to the supervisor instead.
 """
 
 from __future__ import annotations
@@ -15,15 +16,20 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import contextlib
 import importlib.util
 import inspect
 import json
 import os
+import re
+import socket
 import sys
 import threading
 from typing import Any, Callable
 
 DEFAULT_LIMIT = 64 << 20
+UNRECORDED, UNRECORDED_TOPIC = "supervisor_unrecorded", b"kernel.unrecorded"
+"""What a message that could not be written is sent in; of a type that Jupyter's clients do not know and pass over."""
 _OUTPUTS = {
     "stream",
     "display_data",
@@ -36,6 +42,9 @@ _OUTPUTS = {
 }
 _RECORDED = dict.fromkeys(_OUTPUTS | {"error", "execute_input", "status"}, "iopub")
 _RECORDED.update(execute_reply="shell", input_request="stdin", supervisor_input_over="stdin")
+_ROOM = {"error": 1 << 18, "execute_reply": 1 << 18, "input_request": 1 << 18, "execute_input": 1 << 20}
+"""Characters that are recorded of each text in messages that are no outputs, which the limit does not count."""
+_PLAIN = re.compile(r"[\w.:-]{0,100}", re.ASCII)
 
 
 def sayable(value: Any) -> Any:
@@ -47,23 +56,63 @@ def sayable(value: Any) -> Any:
     return [sayable(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
+def shortened(value: Any, room: int) -> Any:
+    """`value` without the middle of what is longer than `room` characters in it, and with how much that was."""
+    if isinstance(value, str):
+        half = room // 2
+        return value if len(value) <= room else value[:half] + cut(len(value) - 2 * half, "character") + value[-half:]
+    if isinstance(value, dict):
+        return {key: shortened(each, room) for key, each in value.items()}
+    if not isinstance(value, (list, tuple)) or not value:
+        return value
+    if not all(isinstance(each, str) for each in value):
+        return [shortened(each, max(room // len(value), 1000)) for each in value]
+    if sum(map(len, value)) <= room:
+        return value
+    lines = [shortened(each, room // 4) for each in value]
+    first, last = fitting(lines, room // 2), fitting(lines[::-1], room // 2)
+    if first + last >= len(lines):
+        return lines
+    return [*lines[:first], cut(len(lines) - first - last, "line"), *lines[-last:]]
+
+
+def cut(number: int, what: str) -> str:
+    """What stands in the place of something that is not recorded."""
+    return "\n[… %d %ss that are not recorded …]\n" % (number, what)
+
+
+def fitting(lines: list[str], room: int) -> int:
+    """How many of the first `lines` have room."""
+    for number, line in enumerate(lines):
+        room -= len(line)
+        if room < 0:
+            return number
+    return len(lines)
+
+
 class Recorder:
     """Appends records for one kernel and its forks; one `O_APPEND` write each, no lock to inherit locked."""
 
-    def __init__(self, path: str, limit: int) -> None:
+    def __init__(self, path: str, limit: int, bell: str) -> None:
         self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.bell, self.bell_path = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), bell
+        self.bell.setblocking(False)
         self.limit = limit
+        self.introduced = False
         self.written: dict[str, int] = {}  # bytes per execution, of the last few
         self.missed = 0
         self.reason = ""
         self.pending = threading.local()
 
-    def attach(self, session: Any) -> None:
+    def attach(self, kernel: Any, owner: str) -> None:
         """Wrap this one Session object: a client that user code makes has another and is left alone.
 
-        `send` only passes the buffers on; `serialize`, which it calls, has the frames that will be sent.
+        `send` only passes the buffers on; `serialize`, which it calls, has the frames that will be sent. The `owner`, a
+        Jupyter session, is sent no more of a reply than is recorded.
         """
+        session = self.session = kernel.session
         send, serialize = session.send, session.serialize
+        self.kernel, self.serialize = kernel, serialize
 
         def sending(
             stream: Any,
@@ -83,18 +132,32 @@ class Recorder:
                 self.pending.buffers = None
 
         def serializing(msg: Any, ident: Any = None) -> Any:
+            short = attempt(bounded, msg)
+            if short is not None and is_for(owner, msg):
+                msg["content"], short = short, None
             try:
                 frames = serialize(msg, ident)
             except UnicodeError:  # a lone surrogate, which UTF-8 cannot say: the output would be lost
                 msg["content"] = sayable(msg["content"])
                 frames = serialize(msg, ident)
+            parts = frames[-4:]
             try:
-                self.record(msg, frames[-4:])
+                if short is not None:
+                    parts = [*parts[:3], session.pack(sayable(short))]
+                self.record(msg, parts)
             except Exception as error:  # noqa: BLE001 - whatever it is, the kernel goes on
                 self.miss(error)
+                attempt(self.send_unrecorded, msg, parts)
             return frames
 
         session.send, session.serialize = sending, serializing
+        attempt(self.introduce)
+
+    def introduce(self) -> None:
+        """Begin the log, or go on with it once it can be written, with who records here."""
+        fields = {"format": 2, "ident": self.kernel.ident, "bell": True}
+        self.write(b"recorder ", json.dumps(["recorder", fields]).encode())
+        self.introduced = True
 
     def record(self, msg: Any, frames: list[bytes]) -> None:
         """Append `msg`, whose four serialised parts are `frames`, if it is of the kind that is kept."""
@@ -106,6 +169,8 @@ class Recorder:
         parent_id = parent.get("msg_id", "")
         if msg_type in _OUTPUTS and not self.within_limit(parent_id, sum(map(len, frames))):
             return
+        if not self.introduced:
+            self.introduce()
         if self.missed:
             self.confess()
         buffers = getattr(self.pending, "buffers", None)
@@ -114,7 +179,15 @@ class Recorder:
             tail = b",%s]" % json.dumps([base64.b64encode(part).decode("ascii") for part in buffers]).encode()
         header, parent_header, metadata, content = frames
         start = b'["%s",' % channel.encode()
-        self.write(start, header, b",", parent_header, b",", metadata, b",", content, tail)
+        who = b"%s %s" % (msg_type.encode(), plain(parent_id))
+        self.write(who, start, header, b",", parent_header, b",", metadata, b",", content, tail)
+
+    def send_unrecorded(self, msg: Any, frames: list[bytes]) -> None:
+        """Send what could not be written to the supervisor, which reads everything else in the log."""
+        channel = _RECORDED[msg["header"]["msg_type"]]
+        wrapper = self.serialize(self.session.msg(UNRECORDED, {"channel": channel}), UNRECORDED_TOPIC)
+        buffers = getattr(self.pending, "buffers", None) or ()
+        self.kernel.iopub_socket.send_multipart([*wrapper, *frames, *buffers])
 
     def within_limit(self, parent_id: str, size: int) -> bool:
         """Count `size` bytes for an execution; at its limit, mark the place once and refuse from there on."""
@@ -144,10 +217,11 @@ class Recorder:
     def mark(self, kind: str, parent_id: str, detail: str) -> None:
         """Append a remark about the record itself."""
         fields = {"kind": kind, "parent_id": parent_id, "detail": detail}
-        self.write(json.dumps(["mark", fields]).encode())
+        self.write(b"mark " + plain(parent_id), json.dumps(["mark", fields]).encode())
 
-    def write(self, *payload: bytes) -> None:
-        """Append one record. Raises OSError where it could not be written whole.
+    def write(self, who: bytes, *payload: bytes) -> None:
+        """Append one record, and ring. `who` is its type and its parent. Raises OSError where it could not be written
+        whole.
 
         `writev` is one write, and saves joining the parts: an image is not copied once more.
         """
@@ -156,9 +230,33 @@ class Recorder:
         checksum = 0
         for part in payload:
             checksum = binascii.crc32(part, checksum)
-        record = (b"\n%08x " % checksum, *payload, b"\n")
+        head = b"\n#%08x %d %s\n" % (checksum, sum(map(len, payload)), who)
+        record = (head, *payload, b" %08x\n" % checksum)
         if os.writev(self.fd, record) != sum(map(len, record)):
             raise OSError("the record was cut short: no room on the disk")
+        with contextlib.suppress(OSError):  # nobody listens, or there is a ring in the queue
+            self.bell.sendto(b"!", self.bell_path)
+
+
+def plain(parent_id: Any) -> bytes:
+    """The msg_id of a request as it stands in a record's head."""
+    fits = isinstance(parent_id, str) and parent_id not in ("mark", "recorder") and _PLAIN.fullmatch(parent_id)
+    return parent_id.encode() if fits else b"?"
+
+
+def bounded(msg: Any) -> Any:
+    """The content of a message as far as it is recorded; None where that is all of it."""
+    room = _ROOM.get(msg["header"]["msg_type"])
+    if room is None:
+        return None
+    short = shortened(msg["content"], room)
+    return None if short == msg["content"] else short
+
+
+def is_for(owner: str, msg: Any) -> bool:
+    """Whether a message that is recorded goes to this Jupyter session alone."""
+    asked_in = (msg["parent_header"] or {}).get("session")
+    return bool(owner) and asked_in == owner and _RECORDED[msg["header"]["msg_type"]] != "iopub"
 
 
 def run_each_once(kernel: Any) -> None:
@@ -322,9 +420,9 @@ def main() -> None:
     app: Any = kernelapp.IPKernelApp.instance()
     app.log_connection_info = lambda: None  # advice to people at a terminal, which is not where it would go
     app.initialize(sys.argv[1:])
-    recorder = attempt(Recorder, options.log, options.limit)
+    recorder = attempt(Recorder, options.log, options.limit, os.path.abspath(base) + "-bell")
     if recorder is not None:
-        attempt(recorder.attach, app.session)
+        attempt(recorder.attach, app.kernel, options.owner)
     attempt(lambda: load_beside("coroutines").install(app.kernel))
     attempt(run_each_once, app.kernel)
     attempt(lambda: load_beside("interrupts").install(app.kernel))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import queue
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,10 +21,13 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.outputs.folding import fold
 from kernel_supervisor.records import messagelog
+from kernel_supervisor.records.messagelog import MessageLogWriter
+from kernel_supervisor.records.stream import Stream
 from tests.support import until_now
 
 pytestmark = pytest.mark.timeout(300)
 RECORDER = Path(messagelog.__file__).parents[1] / "inside" / "recorder.py"
+RECORDS = Path(__file__).parents[1] / "records"
 VERSIONS = ("ipykernel==6.29.5", "ipykernel==6.31.0", "ipykernel==7.0.1", "ipykernel==7.4.0")
 
 
@@ -36,12 +41,14 @@ class Recorded:
         """Run a cell to its end; its msg_id."""
         msg_id = self.client.execute(code, stop_on_error=False)
         self.reply = self.client._recv_reply(msg_id, timeout=deadline_s)
+        self.published: list[tuple[bytes, dict[str, Any]]] = []
+        iopub = self.client.iopub_channel.socket
         end = time.monotonic() + deadline_s
         while time.monotonic() < end:
-            try:
-                message = self.client.get_iopub_msg(timeout=1)
-            except queue.Empty:
+            if not iopub.poll(1000):
                 continue
+            (topic, *_), message = self.client.session.recv(iopub, mode=0)
+            self.published.append((topic, message))
             is_ours = message["parent_header"].get("msg_id") == msg_id
             if is_ours and message["content"].get("execution_state") == "idle":
                 return str(msg_id)
@@ -58,7 +65,9 @@ class Recorded:
 
 
 @contextmanager
-def recorded(folder: Path, python: str = sys.executable, *options: str) -> Iterator[Recorded]:
+def recorded(
+    folder: Path, python: str = sys.executable, *options: str, recorder: Path = RECORDER
+) -> Iterator[Recorded]:
     """Start a kernel under the recorder and end it by its pid."""
     folder.mkdir(exist_ok=True)
     connection_file, log = folder / "k.json", folder / "k.messages"
@@ -68,7 +77,7 @@ def recorded(folder: Path, python: str = sys.executable, *options: str) -> Itera
     # with PYTEST_CURRENT_TEST set, ipykernel does not capture file descriptors
     dropped = ("PYTHONDONTWRITEBYTECODE", "PYTEST_CURRENT_TEST")
     env = {name: value for name, value in os.environ.items() if name not in dropped}
-    command = [python, str(RECORDER), "--log", str(log), *options, "-f", str(connection_file)]
+    command = [python, str(recorder), "--log", str(log), *options, "-f", str(connection_file)]
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(command, env=env, cwd=folder, stdout=stderr, stderr=stderr, start_new_session=True)
     client = BlockingKernelClient(connection_file=str(connection_file))
@@ -86,9 +95,6 @@ def recorded(folder: Path, python: str = sys.executable, *options: str) -> Itera
 @pytest.fixture(scope="module")
 def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Path]]:
     """Folders on paths that are short enough for sockets."""
-    import shutil
-    import tempfile
-
     root = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
     yield lambda name: root / name
     shutil.rmtree(root, ignore_errors=True)
@@ -147,7 +153,13 @@ os.waitpid(pid, 0)
 
 
 def assert_everything_is_recorded(kernel: Recorded) -> None:
+    who = messagelog.begins(kernel.log)
+    assert who is not None
     cell = kernel.run(EVERYTHING)
+    topic = b"kernel.%s.status" % who["ident"].encode()
+    is_status = [message["msg_type"] == "status" for _, message in kernel.published]
+    assert [each == topic for each, _ in kernel.published] == is_status, "all of them and nothing else"
+    assert sum(is_status) >= 2
 
     def text() -> str:
         return kernel.text(cell)
@@ -239,6 +251,117 @@ def test_user_code_sees_what_ipykernel_launcher_shows_it(short: Callable[[str], 
         process.kill()
         process.wait()
     assert ours == "".join(theirs)
+
+
+def test_a_long_error_is_recorded_with_its_middle_cut_and_the_others_get_it_whole(short: Callable[[str], Path]) -> None:
+    length = 20_000_000
+    with recorded(short("error"), sys.executable, "--owner", "ours") as kernel:
+        cell = kernel.run(f"raise ValueError('<' + 'x' * {length} + '>')")
+        (shown,) = [message["content"] for _, message in kernel.published if message["msg_type"] == "error"]
+        for whole in (shown, kernel.reply["content"]):
+            assert whole["evalue"] == f"<{'x' * length}>", "Jupyter's clients are sent all of it"
+        (error, reply) = [item.content for item in kernel.items(cell) if item.msg_type in ("error", "execute_reply")]  # type: ignore[union-attr]  # no marks
+        assert kernel.log.stat().st_size < 4 << 20
+        for part in (error, reply):
+            assert part["ename"] == "ValueError"
+            assert part["evalue"].startswith("<xxx")
+            assert part["evalue"].endswith("xxx>")
+            assert "characters that are not recorded" in part["evalue"]
+            assert part["traceback"][-1].endswith("xxx>")
+        kernel.client.session.session = "ours"
+        cell = kernel.run(f"raise ValueError('<' + 'x' * {length} + '>')")
+        (record,) = [item.content for item in kernel.items(cell) if item.msg_type == "execute_reply"]  # type: ignore[union-attr]  # no marks
+        assert kernel.reply["content"] == record, "we are sent what is recorded"
+        assert record["evalue"] == reply["evalue"]
+        (shown,) = [message["content"] for _, message in kernel.published if message["msg_type"] == "error"]
+        assert len(shown["evalue"]) == length + 2
+
+
+def test_what_is_recorded_rings_and_waits_for_nobody_who_listens(short: Callable[[str], Path]) -> None:
+    folder = short("bell")
+    folder.mkdir()
+    with recorded(folder) as kernel, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
+        kernel.run("print('nobody listens')")
+        bell.settimeout(60)
+        bell.bind(str(folder / "k-bell"))
+        kernel.run("print('rings')")
+        assert bell.recv(10)
+        kernel.run("for i in range(1000): display(i)")  # the queue is full, and nothing waits for it
+        assert kernel.reply["content"]["status"] == "ok"
+
+
+FULL = """
+from IPython.display import display
+print("printed")
+from comm import create_comm
+create_comm(target_name="test", buffers=[b"\\x00\\xff"])
+1/0
+"""
+
+
+def test_what_cannot_be_written_is_sent_to_the_supervisor_in_what_others_pass_over(
+    short: Callable[[str], Path],
+) -> None:
+    folder = short("full")
+    folder.mkdir()
+    (folder / "k.messages").symlink_to("/dev/full")
+    with recorded(folder) as kernel:
+        assert messagelog.begins(kernel.log) is None
+        cell = kernel.run(FULL)
+        published = kernel.published
+    stream = Stream(str(folder / "none"))
+    for topic, raw in published:
+        assert (topic == b"kernel.unrecorded") == (raw["msg_type"] == messagelog.UNRECORDED)
+        if raw["msg_type"] == messagelog.UNRECORDED:
+            assert not raw["parent_header"], "no client takes it for a part of its cell"
+            stream.keep(received(raw))
+    kept = [item for item in stream.unrecorded()[0] if isinstance(item, Message)]
+    assert {item.parent_id for item in kept} == {cell}
+    plain = [message for _, message in published if message["msg_type"] != messagelog.UNRECORDED]
+    sent = [item.msg_id for item in kept if item.channel == "iopub"]
+    assert sent == [message["header"]["msg_id"] for message in plain]
+    folded = fold(kept)
+    assert folded.reply is not None
+    assert folded.idle
+    assert [output["output_type"] for output in folded.outputs] == ["stream", "error"]
+    (comm,) = [item for item in kept if item.msg_type == "comm_open"]
+    assert comm.buffers == (b"\x00\xff",)
+
+
+def received(raw: dict[str, Any]) -> Message:
+    """A message as a client has it."""
+    return Message(
+        channel="iopub",
+        msg_type=raw["msg_type"],
+        msg_id=raw["header"]["msg_id"],
+        parent_id="",
+        date="",
+        username="",
+        content=raw["content"],
+        buffers=tuple(bytes(buffer) for buffer in raw["buffers"]),
+    )
+
+
+def test_a_log_that_the_recorder_before_this_one_writes_is_read_as_it_grows(short: Callable[[str], Path]) -> None:
+    old = shutil.copytree(RECORDER.parent, short("inside"))
+    shutil.copy(RECORDS / "recorder-1.py.txt", old / "recorder.py")
+    with recorded(short("old"), recorder=old / "recorder.py") as kernel:
+        assert messagelog.begins(kernel.log) is None
+        stream = Stream(str(kernel.log))
+        cell = kernel.run("print('printed by the old one')\n1/0")
+        assert kernel.text(cell) == "printed by the old one\n"
+        taken, position = stream.take(0)
+        kinds = [
+            entry.item.msg_type for entry in taken if not isinstance(entry.item, Mark) and entry.item.parent_id == cell
+        ]
+        assert kinds == ["status", "execute_input", "stream", "error", "execute_reply", "status"]
+        writer = MessageLogWriter(kernel.log)  # one that is taken over may be written by both
+        writer.append(messagelog.encode_mark(Mark(kind="gap", parent_id="", detail="a new one")))
+        writer.close()
+        again = kernel.run("print('again')")
+        items = [item for _, item in messagelog.read(kernel.log, position, parent=again)]
+        assert isinstance(items[0], Mark)
+        assert fold(items[1:]).outputs[0]["text"] == "again\n"
 
 
 def test_a_recorder_that_cannot_write_lets_the_kernel_go_on(short: Callable[[str], Path]) -> None:
