@@ -18,7 +18,6 @@ import base64
 import binascii
 import contextlib
 import importlib.util
-import inspect
 import json
 import os
 import re
@@ -30,6 +29,8 @@ from typing import Any, Callable
 DEFAULT_LIMIT = 64 << 20
 UNRECORDED, UNRECORDED_TOPIC = "supervisor_unrecorded", b"kernel.unrecorded"
 """What a message that could not be written is sent in; of a type that Jupyter's clients do not know and pass over."""
+BELL = "-bell"
+"""What the path of the bell has in the place of the connection file's `.json`."""
 _OUTPUTS = {
     "stream",
     "display_data",
@@ -259,47 +260,6 @@ def is_for(owner: str, msg: Any) -> bool:
     return bool(owner) and asked_in == owner and _RECORDED[msg["header"]["msg_type"]] != "iopub"
 
 
-def run_each_once(kernel: Any) -> None:
-    """Never begin an execution twice: a supervisor that is in doubt sends the same msg_id again."""
-    begun: set[str] = set()
-    execute = kernel.shell_handlers["execute_request"]
-
-    async def execute_request(stream: Any, ident: Any, parent: Any) -> None:
-        msg_id = parent["header"]["msg_id"]
-        if msg_id in begun:
-            return
-        begun.add(msg_id)
-        result = execute(stream, ident, parent)
-        if inspect.isawaitable(result):
-            await result
-
-    kernel.shell_handlers["execute_request"] = execute_request
-
-
-def obey_owner_alone(kernel: Any, owner: str) -> None:
-    """Refuse a `shutdown_request` whose Jupyter session is not the supervisor's.
-
-    jupyter_client sends one to every kernel that it knows when its process ends (a Jupyter server, a console): the
-    kernel would go, and everybody's variables with it. Who means it asks the supervisor.
-    """
-    refusal = "this kernel is kept by kernel-supervisor: `kernel-supervisor kill` ends it"
-
-    def guarded(handler: Any) -> Any:
-        def shutdown_request(stream: Any, ident: Any, parent: Any) -> Any:
-            if parent["header"].get("session") == owner:
-                return handler(stream, ident, parent)
-            restart = bool(parent["content"].get("restart"))
-            content = {"status": "error", "ename": "Refused", "evalue": refusal, "traceback": [], "restart": restart}
-            kernel.session.send(stream, "shutdown_reply", content, parent, ident=ident)
-            return None
-
-        return shutdown_request
-
-    for handlers in (kernel.shell_handlers, kernel.control_handlers):
-        if "shutdown_request" in handlers:
-            handlers["shutdown_request"] = guarded(handlers["shutdown_request"])
-
-
 def pipe_through_folder(iostream: Any, base: str) -> None:
     """Let forks send their output through a socket file: ipykernel would listen on a TCP port for it."""
     import zmq
@@ -420,16 +380,14 @@ def main() -> None:
     app: Any = kernelapp.IPKernelApp.instance()
     app.log_connection_info = lambda: None  # advice to people at a terminal, which is not where it would go
     app.initialize(sys.argv[1:])
-    recorder = attempt(Recorder, options.log, options.limit, os.path.abspath(base) + "-bell")
+    recorder = attempt(Recorder, options.log, options.limit, os.path.abspath(base) + BELL)
     if recorder is not None:
         attempt(recorder.attach, app.kernel, options.owner)
     attempt(lambda: load_beside("coroutines").install(app.kernel))
-    attempt(run_each_once, app.kernel)
+    attempt(lambda: load_beside("requests").install(app.kernel, options.owner))
     attempt(lambda: load_beside("interrupts").install(app.kernel))
     attempt(lambda: load_beside("questions").install(app.kernel))
     attempt(lambda: load_beside("place").install(app.kernel))
-    if options.owner:
-        attempt(obey_owner_alone, app.kernel, options.owner)
     summary = attempt(lambda: load_beside("formatter").install(app.kernel.shell))
     attempt(lambda: load_beside("lookup").install(app.kernel, summary))
     if log is not None:

@@ -12,12 +12,14 @@ import os
 import socket
 from collections.abc import Callable
 
+from kernel_supervisor.inside.recorder import BELL
+
 _AT_ONCE = 64
 
 
 def bell_path(connection_file: str) -> str:
     """Where the recorder of the kernel with this connection file rings."""
-    return os.path.splitext(connection_file)[0] + "-bell"
+    return os.path.splitext(connection_file)[0] + BELL
 
 
 class Bell:

@@ -32,8 +32,6 @@ from typing import Any, BinaryIO, NamedTuple
 from kernel_supervisor.core.model import Mark, Message, message_of
 from kernel_supervisor.paths import open_regular
 
-UNRECORDED = "supervisor_unrecorded"
-"""The type of a message that has in its buffers the parts of another, which could not be recorded."""
 MARK, RECORDER = "mark", "recorder"
 _HEAD = re.compile(rb"#([0-9a-f]{8}) (\d{1,10}) ([\w.:?-]*) ([\w.:?-]*)\n")
 _BARE, _BARE_START = re.compile(rb"[0-9a-f]{8} "), len("01234567 ")
@@ -281,7 +279,7 @@ def _message(channel: str, header: Any, parent: Any, metadata: Any, content: Any
 
 
 def unwrap(message: Message) -> Message | None:
-    """The message that is in one of the type `UNRECORDED`; None where that is none."""
+    """The message whose parts are in the buffers of one of the type `UNRECORDED`; None where there is none."""
     try:
         parts = [json.loads(part.decode("utf-8", "replace")) for part in message.buffers[:4]]
         return message_of(str(message.content["channel"]), parts, message.buffers[4:])

@@ -12,6 +12,7 @@ from collections import deque
 from typing import NamedTuple
 
 from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.inside.recorder import UNRECORDED
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.bell import Bell
 from kernel_supervisor.records.messagelog import MARK, Entry, Passed, Wanted
@@ -81,7 +82,7 @@ class Stream:
 
     def keep(self, message: Message) -> None:
         """Keep what the recorder could not write, as it was sent instead; the oldest goes where it is too much."""
-        inner = messagelog.unwrap(message) if message.msg_type == messagelog.UNRECORDED else message
+        inner = messagelog.unwrap(message) if message.msg_type == UNRECORDED else message
         if inner is None:
             return
         self._times += 1

@@ -19,6 +19,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
 from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.inside.recorder import UNRECORDED
 from kernel_supervisor.outputs.folding import fold
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter
@@ -311,13 +312,13 @@ def test_what_cannot_be_written_is_sent_to_the_supervisor_in_what_others_pass_ov
         published = kernel.published
     stream = Stream(str(folder / "none"))
     for topic, raw in published:
-        assert (topic == b"kernel.unrecorded") == (raw["msg_type"] == messagelog.UNRECORDED)
-        if raw["msg_type"] == messagelog.UNRECORDED:
+        assert (topic == b"kernel.unrecorded") == (raw["msg_type"] == UNRECORDED)
+        if raw["msg_type"] == UNRECORDED:
             assert not raw["parent_header"], "no client takes it for a part of its cell"
             stream.keep(received(raw))
     kept = [item for item in stream.unrecorded()[0] if isinstance(item, Message)]
     assert {item.parent_id for item in kept} == {cell}
-    plain = [message for _, message in published if message["msg_type"] != messagelog.UNRECORDED]
+    plain = [message for _, message in published if message["msg_type"] != UNRECORDED]
     sent = [item.msg_id for item in kept if item.channel == "iopub"]
     assert sent == [message["header"]["msg_id"] for message in plain]
     folded = fold(kept)

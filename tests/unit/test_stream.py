@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.inside.recorder import UNRECORDED
 from kernel_supervisor.records.bell import Bell
 from kernel_supervisor.records.messagelog import (
-    UNRECORDED,
     Entry,
     MessageLogWriter,
     Passed,
