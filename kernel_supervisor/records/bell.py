@@ -15,6 +15,8 @@ from collections.abc import Callable
 from kernel_supervisor.inside.recorder import BELL
 
 _AT_ONCE = 64
+_REST_S = 0.01
+"""How long we are deaf behind a ring: a kernel that shows much would wake us for each piece, and be slower for it."""
 
 
 def bell_path(connection_file: str) -> str:
@@ -40,10 +42,16 @@ class Bell:
             self._socket.close()
             raise
         self._loop = asyncio.get_running_loop()
+        self._rest: asyncio.TimerHandle | None = None
+        self._listen()
+
+    def _listen(self) -> None:
         self._loop.add_reader(self._socket, self._heard)
 
     def _heard(self) -> None:
         """Empty the queue *before* anybody reads: what is written behind that reading rings again."""
+        self._loop.remove_reader(self._socket)
+        self._rest = self._loop.call_later(_REST_S, self._listen)
         with contextlib.suppress(OSError):
             for _ in range(_AT_ONCE):
                 self._socket.recv(1)
@@ -51,6 +59,8 @@ class Bell:
 
     def close(self) -> None:
         """Stop listening, and leave the path to the next one."""
+        if self._rest is not None:
+            self._rest.cancel()
         self._loop.remove_reader(self._socket)
         self._socket.close()
         with contextlib.suppress(OSError):

@@ -158,7 +158,8 @@ def test_advice_comes_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"), [("hole", "could not be recorded"), ("limit", "reached"), ("gap", "nobody was listening")]
+    ("kind", "told"),
+    [("hole", "could not be recorded"), ("limit", "reached"), ("gap", "nobody was listening"), ("later", "reached")],
 )
 def test_what_the_record_misses_is_told(kind: Any, told: str) -> None:
     text = text_of(view(result("2"), marks=[Mark(kind=kind, parent_id="m", detail="reached 5 MB")]))
