@@ -29,7 +29,8 @@ from tests.support import until_now
 pytestmark = pytest.mark.timeout(300)
 RECORDER = Path(messagelog.__file__).parents[1] / "inside" / "recorder.py"
 RECORDS = Path(__file__).parents[1] / "records"
-VERSIONS = ("ipykernel==6.29.5", "ipykernel==6.31.0", "ipykernel==7.0.1", "ipykernel==7.4.0")
+VERSIONS = {"ipykernel==6.29.5": 8, "ipykernel==6.31.0": 9, "ipykernel==7.0.1": 10, "ipykernel==7.4.0": 10}
+"""Each with the minor version of the first Python that has it."""
 
 
 class Recorded:
@@ -101,15 +102,25 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
     shutil.rmtree(root, ignore_errors=True)
 
 
-def interpreters() -> list[str]:
-    """Every Python ≥ 3.8 at hand that could carry an ipykernel of 2023, one for each minor version."""
+def interpreters() -> dict[int, str]:
+    """Every Python ≥ 3.8 at hand that could carry an ipykernel of 2023, by its minor version."""
     found: dict[int, str] = {}
     for minor in range(8, 20):
         for place in (f"~/.pyenv/versions/3.{minor}.*/bin/python", f"/usr/bin/python3.{minor}"):
             base = Path(place).expanduser()
             for path in sorted(base.parents[2].glob(str(base.relative_to(base.parents[2])))):
                 found.setdefault(minor, str(path))
-    return [found[minor] for minor in sorted(found)]
+    return dict(sorted(found.items()))
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Each ipykernel and each Python at hand, in as few environments as that takes."""
+    left, chosen = interpreters(), []
+    for requirement, oldest in VERSIONS.items():
+        python = next((each for minor, each in left.items() if minor >= oldest), sys.executable)
+        left = {minor: each for minor, each in left.items() if each != python}
+        chosen.append((python, requirement))
+    return [*chosen, *((each, "ipykernel>=6.29") for each in left.values())]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +139,11 @@ def environment(short: Callable[[str], Path]) -> Callable[[str, str], str]:
         return made[python, requirement]
 
     return make
+
+
+each_kernel = pytest.mark.parametrize(
+    ("python", "requirement"), pairs(), ids=lambda each: each.split("/")[-3] if "/" in each else each
+)
 
 
 EVERYTHING = """
@@ -179,16 +195,12 @@ def assert_everything_is_recorded(kernel: Recorded) -> None:
     assert error["ename"] == "ZeroDivisionError"
 
 
-@pytest.mark.parametrize("requirement", VERSIONS)
-def test_each_ipykernel_is_recorded(short: Callable[[str], Path], environment: Any, requirement: str) -> None:
-    python = environment(sys.executable, requirement)
-    with recorded(short(requirement.replace("=", "")), python) as kernel:
-        assert_everything_is_recorded(kernel)
-
-
-@pytest.mark.parametrize("python", interpreters(), ids=lambda path: path.split("/")[-3])
-def test_each_python_at_hand_is_recorded(short: Callable[[str], Path], environment: Any, python: str) -> None:
-    with recorded(short("py" + python.split("/")[-3]), environment(python, "ipykernel>=6.29")) as kernel:
+@each_kernel
+def test_each_ipykernel_and_each_python_at_hand_is_recorded(
+    short: Callable[[str], Path], environment: Callable[[str, str], str], python: str, requirement: str
+) -> None:
+    interpreter = environment(python, requirement)
+    with recorded(short("of-" + Path(interpreter).parts[-3]), interpreter) as kernel:
         assert_everything_is_recorded(kernel)
 
 
@@ -300,13 +312,15 @@ create_comm(target_name="test", buffers=[b"\\x00\\xff"])
 """
 
 
+@each_kernel
 def test_what_cannot_be_written_is_sent_to_the_supervisor_in_what_others_pass_over(
-    short: Callable[[str], Path],
+    short: Callable[[str], Path], environment: Callable[[str, str], str], python: str, requirement: str
 ) -> None:
-    folder = short("full")
+    interpreter = environment(python, requirement)
+    folder = short("full-" + Path(interpreter).parts[-3])
     folder.mkdir()
     (folder / "k.messages").symlink_to("/dev/full")
-    with recorded(folder) as kernel:
+    with recorded(folder, interpreter) as kernel:
         assert messagelog.begins(kernel.log) is None
         cell = kernel.run(FULL)
         published = kernel.published
