@@ -71,13 +71,17 @@ def encode_message(channel: str, message: dict[str, Any]) -> bytes:
     buffers = [base64.b64encode(buffer).decode("ascii") for buffer in message.get("buffers", ())]
     header, parent = message["header"], message["parent_header"]
     payload = [channel, header, parent, message["metadata"], message["content"], buffers]
-    return _record(payload, token(header["msg_type"]), token((parent or {}).get("msg_id", "")))
+    return _record(payload, token(_field(header, "msg_type")), token(_field(parent or {"msg_id": ""}, "msg_id")))
 
 
 def encode_mark(mark: Mark) -> bytes:
     """A record for `mark`."""
     fields = {"kind": mark.kind, "parent_id": mark.parent_id, "detail": mark.detail}
     return _record([MARK, fields], MARK, token(mark.parent_id))
+
+
+def _field(part: Any, name: str) -> Any:
+    return part.get(name) if isinstance(part, dict) else None  # what is no message is passed over by who reads it
 
 
 def token(text: Any) -> str:

@@ -151,6 +151,15 @@ def test_types_and_parents_of_any_form_are_found_as_they_are(path: Path) -> None
         assert len(list(messagelog.scan(path, wanted=lambda msg_type, parent: False))) == 3, name
 
 
+@pytest.mark.parametrize("part", ["header", "parent_header"])
+@pytest.mark.parametrize("odd", [None, [], ["x"], "text", 7, {"msg_id": 7, "msg_type": None}])
+def test_what_is_no_message_spoils_itself_alone(path: Path, part: str, odd: Any) -> None:
+    record = encode_message("iopub", {**a_message(1), part: odd})
+    path.write_bytes(record + encode_message("iopub", a_message(2)))
+    assert found(path, parent="p") == ["m2"]
+    assert found(path)[-1] == "m2"
+
+
 def test_a_head_that_lies_is_found_out(path: Path) -> None:
     record = encode_message("iopub", a_message(1))
     head, payload, _ = record[1:].split(b"\n", 2)
