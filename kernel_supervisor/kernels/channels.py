@@ -11,6 +11,7 @@ import asyncio
 import hmac
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,12 @@ class Channels:
             return dict(reply.result().content)
         finally:
             del self._replies[number], self._signs[number]
+
+    def hear_only(self, topics: Sequence[bytes]) -> None:
+        """Of what the kernel publishes take only what begins with these topics."""
+        for topic in topics:
+            self._sockets["iopub"].setsockopt(zmq.SUBSCRIBE, topic)
+        self._sockets["iopub"].setsockopt(zmq.UNSUBSCRIBE, b"")
 
     async def hear(self, deadline_s: float) -> None:
         """Return once what the kernel publishes arrives: a socket takes its time to find a process that is started

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -47,6 +47,9 @@ class OpenChannels(Protocol):
         sign_s: float | None = None,
     ) -> dict[str, Any]:
         """Send a request and return the content of its reply. Raises TimeoutError, NoSignError."""
+
+    def hear_only(self, topics: Sequence[bytes]) -> None:
+        """Of what the kernel publishes take only what begins with these topics, where it can be told apart."""
 
     async def hear(self, deadline_s: float) -> None:
         """Return once what a kernel that was started again publishes arrives. Raises TimeoutError."""

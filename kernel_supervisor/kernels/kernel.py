@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -18,9 +19,11 @@ from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord, Message
 from kernel_supervisor.inside.lookup import INSPECT, VARIABLES
 from kernel_supervisor.inside.place import PLACE
+from kernel_supervisor.inside.recorder import UNRECORDED_TOPIC
 from kernel_supervisor.kernels.connection import remove_connection
 from kernel_supervisor.kernels.keeper import Keeper, OpenChannels
 from kernel_supervisor.kernels.launch import stage
+from kernel_supervisor.records.messagelog import begins
 
 log = logging.getLogger(__name__)
 READY_DEADLINE_S = 60.0
@@ -60,6 +63,8 @@ class Kernel:
         self.channels: OpenChannels
         self.info: dict[str, Any] = {}
         """The content of its kernel_info_reply."""
+        self.recorder: Mapping[str, Any] = {}
+        """What its recorder says of itself; nothing where none began its log, or one of a version before this one."""
         self.last_variables: tuple[float, dict[str, Any]] | None = None
         """What `variables` found when all were asked for last, and when that was."""
         self._listener: Listener | None = None
@@ -102,6 +107,8 @@ class Kernel:
             await self.channels.send("control", "kernel_info_request", {})
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._ready.wait(), self.channels.ask_again_s)
+        recorder = await asyncio.to_thread(begins, self.record.message_log)
+        self.recorder = recorder or {}
         self.note(language_info=dict(self.info.get("language_info") or {}))
 
     async def _failed(self, doing: str, what: str) -> UnavailableError:
@@ -189,6 +196,14 @@ class Kernel:
         """Give `text` to the `input()` whose `input_request` has the msg_id `question`."""
         value = text.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be sent
         await self.channels.send("stdin", "input_reply", {"status": "ok", "value": value}, parent={"msg_id": question})
+
+    def hear_less(self) -> None:
+        """Of a kernel that records itself hear only that there is news, and what could not be recorded."""
+        if self.recorder:
+            status = f"kernel.{self.recorder.get('ident')}.status"
+            self.channels.hear_only((status.encode(), UNRECORDED_TOPIC))
+        elif self.record.recorded:
+            self.channels.hear_only((b"kernel.",))
 
     async def hear_again(self) -> None:
         """Wait until what it publishes arrives, after somebody else restarted it; not for ever."""

@@ -14,8 +14,6 @@ from kernel_supervisor.tasks import happens
 log = logging.getLogger(__name__)
 _LOOK_S = 1.0
 """How often the log is looked at, should a ring be lost."""
-_APART_S = 0.01
-"""How long a reading that nobody waits for is put off: what comes meanwhile is read with it."""
 
 
 class Reader:
@@ -35,7 +33,6 @@ class Reader:
         self._kept = 0
         self._heard: list[Message] = []
         self._reading = asyncio.Lock()
-        self._urgent = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.caught_up = asyncio.Event()
         """Set once everything was read that stood there at the beginning."""
@@ -48,21 +45,14 @@ class Reader:
     def hear(self, message: Message) -> None:
         """Take a message from a socket. Its kernel wrote it before it sent it: what the log lacks, it never had."""
         self._heard.append(message)
-        self.look()
-
-    def look(self) -> None:
-        """Read at once."""
-        self._urgent.set()
         self.stream.ring()
 
     async def _read_on(self) -> None:
         while True:
             rung = self.stream.rung
-            self._urgent.clear()
             await self._guarded(self.to_end())
             self.caught_up.set()
-            if await happens(rung, _LOOK_S):
-                await happens(self._urgent, _APART_S)
+            await happens(rung, _LOOK_S)
 
     async def to_end(self) -> None:
         """Take everything that stands there now."""

@@ -15,9 +15,10 @@ from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.core.life import Life
 from kernel_supervisor.core.model import Execution, ExecutionId, Message, Question, Region, count_of
 from kernel_supervisor.inside.questions import OVER
+from kernel_supervisor.inside.recorder import UNRECORDED
 from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.records.bell import hang
-from kernel_supervisor.records.messagelog import UNRECORDED, Entry, Passed
+from kernel_supervisor.records.messagelog import Entry, Passed
 from kernel_supervisor.records.recording import Recording
 from kernel_supervisor.records.stream import Stream
 from kernel_supervisor.running.finished import Finished, read_by_a_predecessor
@@ -72,7 +73,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._between = asyncio.Lock()
         """Held while an interrupt is on its way: no other execution begins before it has arrived."""
-        self._bell = hang(record.connection_file) if record.recorded else None
+        self._bell = hang(record.connection_file) if kernel.recorder.get("bell") else None
         self.stream = Stream(record.message_log, self._bell)
         self.reader = Reader(self.stream, self._take, self._take_heard, f"reader of kernel {record.id}")
         self.finished = Finished(self._save_late, lambda: self.reader.position)
@@ -94,6 +95,7 @@ class Runner:
             self._recording.mark_gap(gap)
         if not gap:
             self.reader.begin(0)
+        kernel.hear_less()
         kernel.listen(self)
         self._owner = asyncio.create_task(self._own(), name=f"owner of kernel {record.id}")
 
@@ -358,7 +360,7 @@ class Runner:
             self.stream.keep(message)
         elif self.kernel.record.recorded and (message.channel != "iopub" or message.msg_type == "status"):
             self.reader.hear(message)
-        self.reader.look()
+        self.stream.ring()
 
     async def _take(self, entry: Entry) -> None:
         item = entry.item

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -153,6 +153,9 @@ class ServerChannels:
         except (WebSocketClosedError, asyncio.TimeoutError) as error:
             log.warning("kernel %s: a request may have been lost: %s", self._kernel_id, type(error).__name__)
             connection.close()
+
+    def hear_only(self, topics: Sequence[bytes]) -> None:
+        """Take everything: a server cannot be told to send less."""
 
     async def hear(self, deadline_s: float) -> None:
         """Return at once: a server sees to it that what is published arrives."""

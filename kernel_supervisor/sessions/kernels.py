@@ -149,6 +149,7 @@ class Kernels:
         except BaseException as error:
             await asyncio.shield(self._give_up(kernel, f"it did not start: {error}"))
             raise
+        kernel.note(recorded=kernel.record.recorded and bool(kernel.recorder))
         if kind.inherits:
             self._had[record.id] = surroundings
         log.info("session %s: kernel %s started, pid %s", record.session, record.id, _pid(kernel.record))

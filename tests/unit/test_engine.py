@@ -32,7 +32,6 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "_BEGIN_S", 0.01)
     monkeypatch.setattr(runner, "_COMMITS_S", 0.05)
     monkeypatch.setattr(reader, "_LOOK_S", 0.05)
-    monkeypatch.setattr(reader, "_APART_S", 0.001)
 
 
 class Bench:
