@@ -7,7 +7,6 @@ ways that comes, the log and the sockets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -211,5 +210,5 @@ class FakeLedger:
     def settled(self) -> list[Execution]:
         return [each for each in self.executions.values() if each.settled]
 
-    def unsettled(self) -> Iterable[Execution]:
+    def unsettled(self) -> list[Execution]:
         return [each for each in self.executions.values() if not each.settled]

@@ -163,6 +163,8 @@ class Life:
     phase: Phase = "queued"
     sent: bool = False
     """Whether its kernel may have got it."""
+    left: bool = False
+    """Whether a predecessor may have sent it."""
     reply: ExecutionStatus | None = None
     """What its kernel replied."""
     execution_count: int | None = None
@@ -185,7 +187,7 @@ class Life:
         return self.phase in ("running", "replied", "idle", "unanswered", "over")
 
 
-LEFT = Life(phase="left", sent=True)
+LEFT = Life(phase="left", sent=True, left=True)
 """What a predecessor left running."""
 
 
@@ -200,7 +202,7 @@ def step(life: Life, event: Event) -> Life:
     life = replace(life, phase=phase, unanswered=unanswered, end=event if phase == "over" else None)
     match event:
         case Sent() | Left():
-            return replace(life, sent=True)
+            return replace(life, sent=True, left=life.left or isinstance(event, Left))
         case Replied(status, count):
             return replace(life, reply=status, execution_count=count)
         case Doubted(why):
@@ -213,13 +215,13 @@ def step(life: Life, event: Event) -> Life:
 
 def wants(life: Life, *, sending_again_is_safe: bool) -> Step:
     """What is to be done next. What a predecessor may have sent is sent again only where the kernel begins it once."""
+    if life.left and not (life.doubt or sending_again_is_safe) and life.phase in ("left", "running", "idle"):
+        return "doubt"
     match life.phase:
         case "queued":
             return "begin"
-        case "begun":
+        case "begun" | "left":
             return "send"
-        case "left":
-            return "send" if sending_again_is_safe else "doubt"
         case "doubted" | "unanswered":
             return "ask"
         case "over":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections import deque
 from pathlib import Path
@@ -119,11 +120,16 @@ class Bench:
         """Have the kernel do all that it was asked for, on a disk with room, and see that everything ends."""
         self.kernel.full = False
         end = asyncio.get_running_loop().time() + DEADLINE_S
-        while any(True for _ in self.ledger.unsettled()):
+        while self.ledger.unsettled() or self._is_heard_of():
             await self.say()
             await self.rest()
             assert asyncio.get_running_loop().time() < end, "something did not come to its end"
         await self.runner.close()
+
+    def _is_heard_of(self) -> bool:
+        """Whether there is more to come, or to be read."""
+        size = os.path.getsize(self.kernel.record.message_log)
+        return self.kernel.alive and bool(self._work or self._doing or self.runner.reader.position < size)
 
 
 def _script(msg_id: str) -> list[tuple[str, dict[str, Any]]]:
