@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -14,10 +14,9 @@ import psutil
 
 from kernel_supervisor.core.model import KernelRecord, OnMessage, ProcessIdentity
 from kernel_supervisor.kernels import postmortem
-from kernel_supervisor.kernels.channels import Channels
 from kernel_supervisor.kernels.connection import check_own
 from kernel_supervisor.kernels.hindrances import searched_first
-from kernel_supervisor.kernels.keeper import Surroundings
+from kernel_supervisor.kernels.keeper import Keeper, OpenChannels, Surroundings, Told
 from kernel_supervisor.kernels.launch import launch
 from kernel_supervisor.kernels.process import Process, identify
 from kernel_supervisor.servers.known import Servers
@@ -26,19 +25,17 @@ _LADDER_S = (3.0, 3.0, 3.0)
 """How long a request, SIGTERM and SIGKILL are each given."""
 
 
-class Local:
+class Local(Keeper):
     """One process."""
 
     here: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
-    restarts: ClassVar[bool] = False
 
     def __init__(self, record: KernelRecord, process: Process, folders: Sequence[str] = ()) -> None:
         """Keep a process; `folders` of the user's may keep it from starting."""
         self.record = replace(record, process=process.identity)
         self._process, self._folders = process, folders
         self._memory: postmortem.MemoryWatch | None = None
-        self._channels: Channels | None = None
 
     @classmethod
     def keeps(cls, record: KernelRecord) -> bool:
@@ -69,16 +66,12 @@ class Local:
         """Whether the process runs."""
         return self._process.alive()
 
-    def open_channels(
-        self, on_message: OnMessage, on_resumed: Callable[[str], None], on_gone: Callable[[str], None]
-    ) -> Channels:
-        """Through its connection file. Raises OSError and ValueError."""
-        path = Path(self.record.connection_file)
-        check_own(path)
-        self._channels = Channels(path, self.record.channel_identity, on_message)
-        return self._channels
+    def open_channels(self, on_message: OnMessage, on_resumed: Told, on_gone: Told) -> OpenChannels:
+        """Through its own connection file. Raises OSError and ValueError."""
+        check_own(Path(self.record.connection_file))
+        return super().open_channels(on_message, on_resumed, on_gone)
 
-    async def watch(self, on_state: Callable[[str], None]) -> str:
+    async def watch(self, on_state: Told) -> str:
         """Return once the process has ended."""
         await asyncio.to_thread(self.sample, system=True)
         ended = asyncio.Event()
@@ -108,8 +101,8 @@ class Local:
 
     async def _end(self) -> None:
         asked, term, kill = _LADDER_S
-        if self._channels is not None:
-            await self._channels.send("control", "shutdown_request", {"restart": False})
+        if self.channels is not None:
+            await self.channels.send("control", "shutdown_request", {"restart": False})
             if await self._process.wait(asked) or await self._signalled(signal.SIGTERM, term):
                 return
         await self._signalled(signal.SIGKILL, kill)
@@ -131,8 +124,7 @@ class Local:
 
     async def close(self) -> None:
         """Let go of it; it runs on."""
-        if self._channels is not None:
-            await self._channels.close()
+        await super().close()
         self._process.close()
 
 

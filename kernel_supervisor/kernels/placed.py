@@ -11,9 +11,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyter_client.kernelspec import KernelSpec
@@ -21,29 +19,24 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from kernel_supervisor.core.errors import UnavailableError
-from kernel_supervisor.core.model import KernelRecord, OnMessage
-from kernel_supervisor.kernels.channels import Channels
-from kernel_supervisor.kernels.keeper import Surroundings, ask_for
+from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.kernels.keeper import Keeper, Surroundings, Told
 from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import KernelGoneError
 
 START_S, ACT_S, LOOK_S = 120.0, 30.0, 5.0
-_INTERRUPT_S, _ASKED_S, _END_S = 2.0, 3.0, 5.0
+_END_S = 5.0
 
 
-class Placed:
+class Placed(Keeper):
     """One kernel in the care of its provisioner. Errors of plug-ins, whatever they are, become UnavailableError."""
 
-    here: ClassVar[bool] = False
     inherits: ClassVar[bool] = True
-    restarts: ClassVar[bool] = False
-    alive = True
 
     def __init__(self, record: KernelRecord, manager: Any) -> None:
         """Keep the kernel that the provisioner of a manager has."""
         self.record = record
         self._manager, self._provisioner = _left_alone(manager), manager.provisioner
-        self._channels: Channels | None = None
 
     @classmethod
     def keeps(cls, record: KernelRecord) -> bool:
@@ -87,14 +80,7 @@ class Placed:
         """Whether it runs, as far as the provisioner knows."""
         return await self._provisioner.poll() is None
 
-    def open_channels(
-        self, on_message: OnMessage, on_resumed: Callable[[str], None], on_gone: Callable[[str], None]
-    ) -> Channels:
-        """Through the connection file that its provisioner wrote. Raises OSError and ValueError."""
-        self._channels = Channels(Path(self.record.connection_file), self.record.channel_identity, on_message)
-        return self._channels
-
-    async def watch(self, on_state: Callable[[str], None]) -> str:
+    async def watch(self, on_state: Told) -> str:
         """Return once its provisioner says that it is gone."""
         while True:
             await asyncio.sleep(LOOK_S)
@@ -102,22 +88,16 @@ class Placed:
                 if not await asyncio.wait_for(self._runs(), ACT_S):
                     return "its provisioner says that it ended"
 
-    def sample(self) -> None:
-        """Its process is elsewhere."""
-
-    async def reach(self) -> None:
-        """Its provisioner is asked when it is ended."""
-
     async def interrupt(self) -> None:
         """SIGINT, wherever it is, or a message where its kernelspec says so. Raises UnavailableError."""
         if self._manager.kernel_spec.interrupt_mode == "message":
-            await ask_for(self._channels, "interrupt_request", {}, _INTERRUPT_S)
+            await super().interrupt()
         else:
             await _told(self.record, "interrupt the kernel", self._provisioner.send_signal(signal.SIGINT), ACT_S)
 
     async def terminate(self) -> None:
         """Ask, wait, terminate, kill, each with a deadline. Raises UnavailableError."""
-        await ask_for(self._channels, "shutdown_request", {"restart": False}, _ASKED_S)
+        await super().terminate()
         for force in (None, self._provisioner.terminate, self._provisioner.kill):
             if force is not None:
                 await _told(self.record, "end the kernel", force(restart=False), ACT_S)
@@ -129,19 +109,6 @@ class Placed:
     async def _ended(self) -> None:
         while await self._runs():  # noqa: ASYNC110 - provisioners are asked, they do not tell
             await asyncio.sleep(0.2)
-
-    def last_words(self) -> str:
-        """What it writes goes elsewhere."""
-        return ""
-
-    def explain(self, why: str) -> str:
-        """No more than what was told."""
-        return f"the kernel is gone: {why}"
-
-    async def close(self) -> None:
-        """Let go of it; it runs on."""
-        if self._channels is not None:
-            await self._channels.close()
 
 
 def _manager(record: KernelRecord) -> Any:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
 from kernel_supervisor.core.model import KernelRecord, OnMessage
-from kernel_supervisor.kernels.channels import Channels
-from kernel_supervisor.kernels.keeper import OpenChannels, Surroundings
+from kernel_supervisor.kernels.keeper import Keeper, OpenChannels, Surroundings, Told
 from kernel_supervisor.servers import rest
 from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import KernelGoneError, Server, ServerError
@@ -24,19 +22,14 @@ _WATCH_S = 5.0
 _OURS = "KERNEL_SUPERVISOR"
 
 
-class Served:
+class Served(Keeper):
     """One kernel of a server's. Its token may change: the server is looked up each time."""
 
-    here: ClassVar[bool] = False
-    inherits: ClassVar[bool] = False
     restarts: ClassVar[bool] = True
-    alive = True
 
     def __init__(self, record: KernelRecord, servers: Servers) -> None:
         """Keep what the record's server has under the record's id there."""
-        self.record = record
-        self._servers = servers
-        self._channels: OpenChannels | None = None
+        self.record, self._servers = record, servers
 
     @classmethod
     def keeps(cls, record: KernelRecord) -> bool:
@@ -81,20 +74,17 @@ class Served:
     async def _server(self) -> Server:
         return await self._servers.at(self.record.server)
 
-    def open_channels(
-        self, on_message: OnMessage, on_resumed: Callable[[str], None], on_gone: Callable[[str], None]
-    ) -> OpenChannels:
+    def open_channels(self, on_message: OnMessage, on_resumed: Told, on_gone: Told) -> OpenChannels:
         """Through its connection file where there is one here. Raises OSError and ValueError."""
-        path, there, identity = self.record.connection_file, self.record.server_kernel, self.record.channel_identity
-        if path:
-            self._channels = Channels(Path(path), identity, on_message)
-        else:
-            self._channels = ServerChannels(
-                self._server, there, identity, on_message, on_resumed=on_resumed, on_gone=on_gone
-            )
-        return self._channels
+        if self.record.connection_file:
+            return super().open_channels(on_message, on_resumed, on_gone)
+        there, identity = self.record.server_kernel, self.record.channel_identity
+        self.channels = ServerChannels(
+            self._server, there, identity, on_message, on_resumed=on_resumed, on_gone=on_gone
+        )
+        return self.channels
 
-    async def watch(self, on_state: Callable[[str], None]) -> str:
+    async def watch(self, on_state: Told) -> str:
         """Return once the server has it no more. A server that does not answer says nothing about the kernel."""
         while True:
             await asyncio.sleep(_WATCH_S)
@@ -109,9 +99,6 @@ class Served:
                 return f"{server.words} says that it is dead"
             on_state(kernel.state)
 
-    def sample(self) -> None:
-        """Its process is the server's."""
-
     async def reach(self) -> None:
         """Ask the server for it. Raises ServerError, KernelGoneError."""
         await rest.find_kernel(await self._server(), self.record.server_kernel, rest.ACT_S)
@@ -123,19 +110,6 @@ class Served:
     async def terminate(self) -> None:
         """Raises ServerError."""
         await rest.end_kernel(await self._server(), self.record.server_kernel)
-
-    def last_words(self) -> str:
-        """What it writes goes elsewhere."""
-        return ""
-
-    def explain(self, why: str) -> str:
-        """No more than what was told."""
-        return f"the kernel is gone: {why}"
-
-    async def close(self) -> None:
-        """Let go of it; it runs on."""
-        if self._channels is not None:
-            await self._channels.close()
 
 
 def _path_there(record: KernelRecord) -> str:

@@ -22,14 +22,13 @@ from kernel_supervisor.kernels.keeper import Surroundings
 from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.kernels.local import surroundings_of
-from kernel_supervisor.kernels.postmortem import last_words
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.others import Ledger
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import KernelGoneError
-from kernel_supervisor.sessions.adoption import FIRST_TRY_S, Adoption
+from kernel_supervisor.sessions.adopting import FIRST_TRY_S, Adoption, connected
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.placing import Furnished, furnished, no_place, place_of
 
@@ -49,7 +48,7 @@ class Kernels:
         self.ended: dict[KernelId, str] = {}
         """Why a kernel is gone, for as long as this daemon lives."""
         self.servers = Servers(paths.servers)
-        self.adoption = Adoption(self._attempt, lambda: self.servers.news)
+        self.adoption = Adoption(self)
         """Recorded kernels that are not reached (yet)."""
         self.ledger: Ledger
         """Where the owners of kernels commit what they run."""
@@ -57,7 +56,7 @@ class Kernels:
         """Awaited for each kernel that a predecessor had: what was left there is taken up before it can be used."""
         self.leave: Callable[[KernelId, str], None]
         """Called with each kernel that a predecessor had and that is gone, and why."""
-        self._changing: defaultdict[KernelId, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.changing: defaultdict[KernelId, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a kernel is ended, restarted or buried: they share its record and its files."""
         self._had: dict[KernelId, Surroundings] = {}
         """What kernels were started with, also of some that are dead: in memory alone."""
@@ -100,16 +99,8 @@ class Kernels:
         for runner in self.runners.values():
             if runner.kernel.alive and place_of(runner.kernel.record) == place_of(record):
                 return runner
-        kernel = Kernel(await kind_of(record).adopt(record, self.servers))
-        await self._connect(kernel, FIRST_TRY_S)
-        return await self._take_in(kernel)
-
-    async def _connect(self, kernel: Kernel, deadline_s: float) -> None:
-        try:
-            await kernel.connect(deadline_s)
-        except BaseException:
-            await kernel.close()
-            raise
+        keeper = await kind_of(record).adopt(record, self.servers)
+        return await self._take_in(await connected(keeper, FIRST_TRY_S))
 
     async def _take_in(self, kernel: Kernel) -> Runner:
         """Own a connected kernel that is new here."""
@@ -206,7 +197,7 @@ class Kernels:
     async def _bury(self, runner: Runner) -> None:
         await runner.close()
         record = runner.kernel.record
-        async with self._changing[record.id]:
+        async with self.changing[record.id]:
             if self.runners.get(record.id) is not runner:
                 return  # it was restarted meanwhile: the connection file is the new process's
             remove_connection(record)
@@ -225,8 +216,8 @@ class Kernels:
 
         Where that is under way already, it is waited for.
         """
-        async with self._changing[kernel_id]:
-            await self._end_unreachable(kernel_id, reason)
+        async with self.changing[kernel_id]:
+            await self.adoption.end(kernel_id, reason)
             runner = self.runners.get(kernel_id)
             if runner is not None:
                 await self._end(runner, reason)
@@ -255,14 +246,14 @@ class Kernels:
         It gets the variables of the client that asks, and keeps what that lacks. Whoever else is connected to it stays
         so: it keeps its sockets' paths and its key (`key`, where it is dead).
         """
-        async with self._changing[record.id]:
+        async with self.changing[record.id]:
             runner = self.runners.get(record.id)
             latest = runner.kernel.record if runner is not None else await self._records.kernel(record.id)
             return await self._restart(latest or record, runner, asker, key)
 
     async def _restart(self, record: KernelRecord, runner: Runner | None, asker: Asker, key: str) -> Runner:
         place = await self._place_again(record, asker)  # before anything is given up
-        await self._end_unreachable(record.id, _RESTARTED)
+        await self.adoption.end(record.id, _RESTARTED)
         if runner is not None and kind_of(record).restarts:
             return await self._restart_in_place(runner, place.surroundings)
         if runner is not None:
@@ -294,48 +285,21 @@ class Kernels:
         await self._records.save_kernel(record)
         try:
             try:
-                kernel = Kernel(await kind_of(record).launch(record, self.servers, surroundings, ""))
+                keeper = await kind_of(record).launch(record, self.servers, surroundings, "")
             finally:
                 await self._let_go(runner)
                 runner.gone.set()
-            await self._connect(kernel, READY_DEADLINE_S)
+            kernel = await connected(keeper, READY_DEADLINE_S)
         except (UnavailableError, OSError, ValueError) as error:
             self.adoption.seek(record)
             raise UnavailableError(f"kernel {record.id} is to restart and does not answer yet: {error}") from error
-        fresh = await self._take_over(kernel)
+        fresh = await self.take_over(kernel)
         self._teach(kernel)
         return fresh
 
-    # Adoption
+    # What is found again, or known to be gone: `adopting.Home`
 
-    async def _attempt(self, record: KernelRecord, deadline_s: float) -> str:
-        """One try to take a recorded kernel over; empty where it was, or is gone, else why it cannot be reached."""
-        try:
-            kernel = await self._found(record, deadline_s)
-        except KernelGoneError as error:
-            await self._settle_gone(record, f"the kernel ended while no daemon watched it: {error}")
-        except ProcessLookupError:
-            words = await asyncio.to_thread(last_words, record)
-            await self._settle_gone(record, f"the kernel ended while no daemon watched it; how is not known{words}")
-        except (UnavailableError, OSError, ValueError) as error:
-            return str(error)
-        else:
-            try:
-                async with self._changing[record.id]:
-                    await self._take_over(kernel)
-            except BaseException:
-                await kernel.close()
-                raise
-        return ""
-
-    async def _found(self, record: KernelRecord, deadline_s: float) -> Kernel:
-        """A recorded kernel that lives, connected. Raises KernelGoneError and ProcessLookupError where it is gone;
-        UnavailableError, OSError and ValueError where it cannot be reached."""
-        kernel = Kernel(await kind_of(record).adopt(record, self.servers))
-        await self._connect(kernel, deadline_s)
-        return kernel
-
-    async def _take_over(self, kernel: Kernel) -> Runner:
+    async def take_over(self, kernel: Kernel) -> Runner:
         """Own a kernel that a predecessor had. It can be used only once everything that was left there is taken up."""
         record = kernel.record
         await self._records.save_kernel(record)
@@ -351,37 +315,11 @@ class Kernels:
         log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, _pid(record))
         return runner
 
-    async def _settle_gone(self, record: KernelRecord, reason: str) -> None:
+    async def settle_gone(self, record: KernelRecord, reason: str) -> None:
+        """Have done with a kernel that a predecessor had, and with what was left there."""
         remove_connection(record)
         await self._mark_ended(record, reason)
         self.leave(record.id, reason)
-
-    async def end_unreachable(self, reason: str) -> None:
-        """End those on this machine that live and do not answer."""
-        for record in self.adoption.records:
-            with contextlib.suppress(UnavailableError):
-                await self._end_unreachable(record.id, reason)
-
-    async def _end_unreachable(self, kernel_id: KernelId, reason: str) -> None:
-        """End a kernel that does not answer: there is nothing to ask it. Only what is still what it was is signalled.
-
-        Raises UnavailableError for one that is not a process on this machine.
-        """
-        record = self.adoption.record(kernel_id)
-        if record is None:
-            return
-        kind = kind_of(record)
-        if not kind.here:
-            why = self.adoption.why(kernel_id)
-            raise UnavailableError(f"kernel {kernel_id} cannot be ended while it is out of reach: {why}")
-        await self.adoption.give_up(kernel_id)
-        with contextlib.suppress(ProcessLookupError):
-            keeper = await kind.adopt(record, self.servers)
-            try:
-                await keeper.terminate()
-            finally:
-                await keeper.close()
-        await self._settle_gone(record, reason)
 
     async def close(self) -> None:
         """Let go of all kernels; they run on."""

@@ -22,7 +22,7 @@ from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.finished import REMEMBERED
 from kernel_supervisor.running.runner import Runner
-from kernel_supervisor.sessions.adoption import PATIENCE_S
+from kernel_supervisor.sessions.adopting import PATIENCE_S
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.executions import Executions
 from kernel_supervisor.sessions.kernels import Kernels
@@ -176,7 +176,7 @@ class Supervisor:
     async def end_all(self) -> None:
         """End every kernel that is ours, at the same time; their sessions start afresh."""
         reason = "the supervisor was stopped with its kernels"
-        await self.kernels.end_unreachable(reason)
+        await self.kernels.adoption.end_all(reason)
         owned = [runner.kernel.record.id for runner in self.kernels.runners.values() if runner.kernel.record.owned]
         ends = await asyncio.gather(*(self.shut_down(kernel_id, reason) for kernel_id in owned), return_exceptions=True)
         for kernel_id, error in zip(owned, ends, strict=True):

@@ -9,7 +9,6 @@ import pytest
 
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
 from kernel_supervisor.paths import Paths
-from kernel_supervisor.sessions.adoption import Adoption
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 pytestmark = pytest.mark.anyio
@@ -35,12 +34,11 @@ async def test_a_call_that_comes_when_the_wait_is_over_does_not_overtake_those_t
         await supervisor.reached(SESSION)
         order.append(name)
 
-    async def attempt(record: KernelRecord, deadline_s: float) -> str:
+    async def settle_gone(record: KernelRecord, reason: str) -> None:
         await over.wait()
         tasks.append(asyncio.create_task(call("late")))
-        return ""
 
-    supervisor.kernels.adoption = Adoption(attempt, asyncio.Event)
+    supervisor.kernels.settle_gone = settle_gone  # type: ignore[method-assign]  # held until the others wait
     supervisor.kernels.adoption.seek(KERNEL)
     tasks += [asyncio.create_task(call(name)) for name in ("first", "second")]
     await asyncio.sleep(0)

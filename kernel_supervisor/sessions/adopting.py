@@ -1,7 +1,7 @@
 """Kernels on record that are not reached yet, or not any more: each is asked on its own until the matter is settled.
 
 Whatever stands on record of one, whatever it does or does not do, is its own trouble: it keeps no other waiting, and
-not the daemon. Nothing here knows how a kernel is taken over, or what it is then.
+not the daemon. Nothing here knows what a kernel is once it is taken over.
 """
 
 from __future__ import annotations
@@ -9,11 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelId, KernelRecord
+from kernel_supervisor.kernels.keeper import Keeper
+from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.kernels.kinds import kind_of
+from kernel_supervisor.kernels.postmortem import last_words
+from kernel_supervisor.servers.known import Servers
+from kernel_supervisor.servers.rest import KernelGoneError
 
 log = logging.getLogger(__name__)
 FIRST_TRY_S, LATER_TRY_S = 5.0, 60.0
@@ -24,8 +32,32 @@ _ASK_AGAIN_S, _ASK_OTHERS_AGAIN_S = 1.0, 30.0
 """How long between two tries; for a kernel that is not here the longest, after growing ones."""
 _NOT_YET = "it has not been reached yet."
 
-Try = Callable[[KernelRecord, float], Awaitable[str]]
-"""One try at a kernel with that much time for its answer: empty where the matter is settled, else what was tried."""
+_GONE = "the kernel ended while no daemon watched it"
+
+
+async def connected(keeper: Keeper, deadline_s: float) -> Kernel:
+    """A kernel that answers; one that does not is let go of. Raises as `Kernel.connect`."""
+    kernel = Kernel(keeper)
+    try:
+        await kernel.connect(deadline_s)
+    except BaseException:
+        await kernel.close()
+        raise
+    return kernel
+
+
+class Home(Protocol):
+    """Where kernels go that were sought."""
+
+    servers: Servers
+    changing: defaultdict[KernelId, asyncio.Lock]
+    """Held while a kernel is taken over."""
+
+    async def take_over(self, kernel: Kernel) -> object:
+        """Own one that answers."""
+
+    async def settle_gone(self, record: KernelRecord, reason: str) -> None:
+        """Have done with one that is gone."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,9 +72,9 @@ class _Sought:
 class Adoption:
     """Every kernel that is sought; it leaves here when it is reached, or known to be gone."""
 
-    def __init__(self, attempt: Try, news: Callable[[], asyncio.Event]) -> None:
-        """`news` gives the event after which it is worth to try again early."""
-        self._attempt, self._news = attempt, news
+    def __init__(self, home: Home) -> None:
+        """Seek nothing before `seek`."""
+        self._home = home
         self._sought: dict[KernelId, _Sought] = {}
 
     def __contains__(self, kernel_id: object) -> bool:
@@ -75,7 +107,7 @@ class Adoption:
             sought.why, deadline_s = why, LATER_TRY_S
             sought.tried.set()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._news().wait(), pause_s)
+                await asyncio.wait_for(self._home.servers.news.wait(), pause_s)
             if not kind_of(sought.record).here:
                 pause_s = min(2 * pause_s, _ASK_OTHERS_AGAIN_S)
         self._sought.pop(sought.record.id, None)
@@ -87,6 +119,26 @@ class Adoption:
         except Exception as error:  # whatever stands on record of it
             log.debug("kernel %s", record.id, exc_info=True)
             return f"it cannot be taken over ({type(error).__name__}: {error})."
+
+    async def _attempt(self, record: KernelRecord, deadline_s: float) -> str:
+        """One try to take a recorded kernel over; empty where it was, or is gone, else why it cannot be reached."""
+        try:
+            kernel = await connected(await kind_of(record).adopt(record, self._home.servers), deadline_s)
+        except KernelGoneError as error:
+            await self._home.settle_gone(record, f"{_GONE}: {error}")
+        except ProcessLookupError:
+            words = await asyncio.to_thread(last_words, record)
+            await self._home.settle_gone(record, f"{_GONE}; how is not known{words}")
+        except (UnavailableError, OSError, ValueError) as error:
+            return str(error)
+        else:
+            try:
+                async with self._home.changing[record.id]:
+                    await self._home.take_over(kernel)
+            except BaseException:
+                await kernel.close()
+                raise
+        return ""
 
     def like(self, beginning: str) -> list[KernelId]:
         """Those that are sought whose ids begin so."""
@@ -108,6 +160,33 @@ class Adoption:
             sought.task.cancel()
             await asyncio.gather(sought.task, return_exceptions=True)
             sought.tried.set()
+
+    async def end(self, kernel_id: KernelId, reason: str) -> None:
+        """End a kernel that is sought: there is nothing to ask it. Only what is still what it was is signalled.
+
+        Raises UnavailableError for one that is not a process on this machine.
+        """
+        record = self.record(kernel_id)
+        if record is None:
+            return
+        kind = kind_of(record)
+        if not kind.here:
+            why = self.why(kernel_id)
+            raise UnavailableError(f"kernel {kernel_id} cannot be ended while it is out of reach: {why}")
+        await self.give_up(kernel_id)
+        with contextlib.suppress(ProcessLookupError):
+            keeper = await kind.adopt(record, self._home.servers)
+            try:
+                await keeper.terminate()
+            finally:
+                await keeper.close()
+        await self._home.settle_gone(record, reason)
+
+    async def end_all(self, reason: str) -> None:
+        """End those on this machine."""
+        for kernel_id in list(self._sought):
+            with contextlib.suppress(UnavailableError):
+                await self.end(kernel_id, reason)
 
     async def close(self) -> None:
         """Seek nothing any more; kernels run on."""
