@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from kernel_supervisor.core.model import Channel, KernelRecord, OnMessage
+from kernel_supervisor.core.model import KernelRecord, OnMessage
 from kernel_supervisor.kernels.channels import Channels
 from kernel_supervisor.servers.known import Servers
+from kernel_supervisor.servers.websocket import ServerChannels
 
+OpenChannels = Channels | ServerChannels
+"""A kernel's channels, whatever carries them: both have the same verbs."""
 Told = Callable[[str], None]
 _INTERRUPT_S, _END_S = 2.0, 3.0
 
@@ -24,43 +27,6 @@ class Surroundings:
     umask: int | None = None
     limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Soft and hard resource limits by their names in `resource`."""
-
-
-class OpenChannels(Protocol):
-    """A kernel's channels, whatever carries them."""
-
-    ask_again_s: float
-    """How long a kernel that is being started is given to answer before it is asked once more."""
-    trouble: str
-    """Why there is no connection; empty where nothing says so."""
-
-    async def connected(self, deadline_s: float) -> object:
-        """Return once requests can be sent. Raises UnavailableError with the reason that they cannot."""
-
-    async def send(
-        self, channel: Channel, msg_type: str, content: dict[str, Any], *, msg_id: str | None = None, parent: Any = None
-    ) -> str:
-        """Send a request and return its msg_id, which may be given."""
-
-    async def ask(
-        self,
-        channel: Channel,
-        msg_type: str,
-        content: dict[str, Any],
-        deadline_s: float,
-        *,
-        sign_s: float | None = None,
-    ) -> dict[str, Any]:
-        """Send a request and return the content of its reply. Raises TimeoutError, NoSignError."""
-
-    def hear_only(self, topics: Sequence[bytes]) -> None:
-        """Of what the kernel publishes take only what begins with these topics, where it can be told apart."""
-
-    async def hear(self, deadline_s: float) -> None:
-        """Return once what a kernel that was started again publishes arrives. Raises TimeoutError."""
-
-    async def close(self) -> None:
-        """Drop the connection; the kernel runs on."""
 
 
 class Keeper(Protocol):

@@ -125,7 +125,7 @@ class Call:
         if runner is None or execution.session in self.caller.environments or self.caller.asker.kind == "cli":
             return
         self.caller.environments.add(execution.session)
-        record, had = runner.kernel.record, self.supervisor.kernels.had(runner.kernel.record.id)
+        record, had = runner.kernel.record, self.supervisor.kernels.had.get(runner.kernel.record.id)
         names = await asyncio.to_thread(differences, record, had, self.caller.asker) if had is not None else []
         if names:
             more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
@@ -257,7 +257,7 @@ class Call:
         errors = _errors(outputs)
         module = missing_module(str(errors[-1].get("ename")), str(errors[-1].get("evalue"))) if errors else ""
         runner = self.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
-        if not module or runner is None or runner.kernel.record.process is None:
+        if not module or runner is None:
             return ()
         interpreter = runner.kernel.record.interpreter
         if not interpreter.prefix or not interpreter.argv:

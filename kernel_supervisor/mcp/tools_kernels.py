@@ -13,6 +13,7 @@ from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.environments.installing import install
+from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.advice import advice_on, ipykernel_of
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
@@ -144,7 +145,7 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
     generation = record.generation if record is not None else 0
     intent: dict[str, Any] = {"generation": generation, "replay": [cell.id for cell in replayed]}
     intent = await call.supervisor.records.begin_call(call.key, call.caller.asker.client_id, "kernel_restart", intent)
-    forgotten = record is not None and record.ended and call.supervisor.kernels.had(record.id) is None
+    forgotten = record is not None and record.ended and record.id not in call.supervisor.kernels.had
     if record is None or record.ended or record.generation == intent["generation"]:
         runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=args.force)
         record = runner.kernel.record
@@ -152,7 +153,7 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
         f"kernel {_called(record)} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
         "The session's history and notebook go on."
     )
-    if forgotten and not record.server:
+    if forgotten and kind_of(record).inherits:
         text += " Its environment variables are this client's: what it had before is not known any more."
     if nowhere := await asyncio.to_thread(displaced, record):
         text += f" {nowhere[0].upper()}{nowhere[1:]}."

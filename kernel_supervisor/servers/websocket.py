@@ -1,4 +1,4 @@
-"""A kernel's channels through a server's WebSocket, with the verbs of `kernels/keeper.py:OpenChannels`.
+"""A kernel's channels through a server's WebSocket, with the verbs of `kernels/channels.py:Channels`.
 
 The connection is taken up again when it breaks, under the same session id: a server gives what it kept for that id
 meanwhile, and a kernel's reply finds it. Nothing is sent twice: what became of a request whose connection broke is

@@ -58,7 +58,7 @@ class Kernels:
         """Called with each kernel that a predecessor had and that is gone, and why."""
         self.changing: defaultdict[KernelId, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a kernel is ended, restarted or buried: they share its record and its files."""
-        self._had: dict[KernelId, Surroundings] = {}
+        self.had: dict[KernelId, Surroundings] = {}
         """What kernels were started with, also of some that are dead: in memory alone."""
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -106,7 +106,7 @@ class Kernels:
         """Own a connected kernel that is new here."""
         await self._records.save_kernel(kernel.record)
         await self._publish(kernel.record)
-        runner = self._own(kernel)
+        runner = self.runners[kernel.record.id] = self._watched(kernel)
         taught = self._teach(kernel)
         if taught is not None:
             await asyncio.wait({taught}, timeout=_LESSONS_S)
@@ -142,7 +142,7 @@ class Kernels:
             raise
         kernel.note(recorded=kernel.record.recorded and bool(kernel.recorder))
         if kind.inherits:
-            self._had[record.id] = surroundings
+            self.had[record.id] = surroundings
         log.info("session %s: kernel %s started, pid %s", record.session, record.id, _pid(kernel.record))
         return await self._take_in(kernel)
 
@@ -159,10 +159,6 @@ class Kernels:
             await kernel.shutdown()
         await kernel.close()
         await self._mark_ended(kernel.record, reason)
-
-    def _own(self, kernel: Kernel) -> Runner:
-        runner = self.runners[kernel.record.id] = self._watched(kernel)
-        return runner
 
     def _watched(self, kernel: Kernel, gap: str = "") -> Runner:
         return Runner(kernel, self.ledger, self._lost, self._restarted_there, gap=gap)
@@ -221,7 +217,7 @@ class Kernels:
             runner = self.runners.get(kernel_id)
             if runner is not None:
                 await self._end(runner, reason)
-            self._had.pop(kernel_id, None)
+            self.had.pop(kernel_id, None)
 
     async def _end(self, runner: Runner, reason: str, *, returns: bool = False) -> None:
         """One that `returns` at once is still there for Jupyter's programs."""
@@ -265,17 +261,14 @@ class Kernels:
 
     async def _place_again(self, record: KernelRecord, asker: Asker) -> Furnished:
         """What a kernel has around it when it is started again. What it had is read from its process while it lives."""
-        self._remember(record.id, await asyncio.to_thread(surroundings_of, record.process))
-        had = self._had.get(record.id)
+        await self._remember(record)
+        had = self.had.get(record.id)
         return await asyncio.to_thread(furnished, record.interpreter, asker, self._paths.cache, silent, had)
 
-    def had(self, kernel_id: KernelId) -> Surroundings | None:
-        """What a kernel was started with, as far as this daemon knows; it is on no disk."""
-        return self._had.get(kernel_id)
-
-    def _remember(self, kernel_id: KernelId, surroundings: Surroundings | None) -> None:
-        if surroundings is not None:
-            self._had[kernel_id] = surroundings
+    async def _remember(self, record: KernelRecord) -> None:
+        """Take in what a kernel's process was started with, while it lives."""
+        if surroundings := await asyncio.to_thread(surroundings_of, record.process):
+            self.had[record.id] = surroundings
 
     async def _restart_in_place(self, runner: Runner, surroundings: Surroundings) -> Runner:
         """A fresh process where the kernel is, under its id there. The new generation is committed first."""
@@ -305,7 +298,7 @@ class Kernels:
         await self._records.save_kernel(record)
         runner = self._watched(kernel, gap=f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
         try:
-            self._remember(record.id, await asyncio.to_thread(surroundings_of, record.process))
+            await self._remember(record)
             await self._publish(record)
             await self.take_up(runner)
         except BaseException:
