@@ -86,9 +86,11 @@ class Keeper(Protocol):
 
     def sample(self) -> None:
         """Note what its death is to be compared with; called while the kernel is busy anyway."""
+        return
 
     async def reach(self) -> None:
         """Make sure that it can be ended or restarted now. Raises UnavailableError, KernelGoneError."""
+        return
 
     async def interrupt(self) -> None:
         """Interrupt what it runs. Raises ProcessLookupError, UnavailableError."""

@@ -99,9 +99,8 @@ class Kernel:
         end = asyncio.get_running_loop().time() + deadline_s
         while not self._ready.is_set():
             if self._dead.is_set():
-                raise await self._failed(
-                    stage(self.record), f"the kernel ended while it started ({self._gone_because})"
-                )
+                how = f"the kernel ended while it started ({self._gone_because})"
+                raise await self._failed(stage(self.record), how)
             if asyncio.get_running_loop().time() >= end:
                 raise await self._failed("connection", f"the kernel runs but did not answer within {deadline_s:g} s")
             await self.channels.send("control", "kernel_info_request", {})

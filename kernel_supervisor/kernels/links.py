@@ -22,14 +22,9 @@ KERNELSPEC = "supervised"
 """What a server takes a published kernel to run. Its provisioner is ours, and refuses to start a stray one."""
 
 
-def connection_of(record: KernelRecord) -> dict[str, Any]:
-    """The content of a kernel's connection file. Raises OSError or ValueError where it cannot be read."""
-    return read_connection(Path(record.connection_file))
-
-
 def link(record: KernelRecord, paths: Paths, name: str = "") -> dict[str, Any]:
     """Connection information with links of its own, called `name` if given. Raises OSError, ValueError."""
-    connection = connection_of(record)
+    connection = read_connection(Path(record.connection_file))
     alias = os.path.join(paths.links, f"{name or secrets.token_hex(6)}-ipc")
     for port in PORTS:
         number = connection[port]

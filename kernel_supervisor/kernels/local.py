@@ -85,9 +85,6 @@ class Local(Keeper):
         now = postmortem.watch_memory(self._process.identity.pid, system=system)
         self._memory = now if system else replace(now, system_killed=before)
 
-    async def reach(self) -> None:
-        """Nobody has to be asked."""
-
     async def interrupt(self) -> None:
         """SIGINT to the kernel and what it started, as a terminal does. Raises ProcessLookupError."""
         self._process.signal_group(signal.SIGINT)

@@ -92,7 +92,6 @@ class ServerKernel:
     id: str
     spec: str
     state: str
-    last_activity: str
     path: str = ""
     """Of the notebook that works in it, relative to the server's root; empty where there is none."""
 
@@ -322,5 +321,4 @@ def _kernel(server: Server, model: Any) -> ServerKernel:
         id=model["id"],
         spec=str(model.get("name") or ""),
         state=str(model.get("execution_state") or ""),
-        last_activity=str(model.get("last_activity") or ""),
     )

@@ -31,7 +31,6 @@ PATIENCE_S = FIRST_TRY_S + 3.0
 _ASK_AGAIN_S, _ASK_OTHERS_AGAIN_S = 1.0, 30.0
 """How long between two tries; for a kernel that is not here the longest, after growing ones."""
 _NOT_YET = "it has not been reached yet."
-
 _GONE = "the kernel ended while no daemon watched it"
 
 

@@ -11,13 +11,14 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName
 from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.kernels import lessons, links
-from kernel_supervisor.kernels.connection import remove_connection
+from kernel_supervisor.kernels.connection import read_connection, remove_connection
 from kernel_supervisor.kernels.keeper import Surroundings
 from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
 from kernel_supervisor.kernels.kinds import kind_of
@@ -143,7 +144,8 @@ class Kernels:
         kernel.note(recorded=kernel.record.recorded and bool(kernel.recorder))
         if kind.inherits:
             self.had[record.id] = surroundings
-        log.info("session %s: kernel %s started, pid %s", record.session, record.id, _pid(kernel.record))
+        pid = getattr(kernel.record.process, "pid", "not known")
+        log.info("session %s: kernel %s started, pid %s", record.session, record.id, pid)
         return await self._take_in(kernel)
 
     async def _publish(self, record: KernelRecord) -> None:
@@ -254,9 +256,10 @@ class Kernels:
             return await self._restart_in_place(runner, place.surroundings)
         if runner is not None:
             with contextlib.suppress(OSError, ValueError):
-                key = str((await asyncio.to_thread(links.connection_of, record))["key"])
+                key = str((await asyncio.to_thread(read_connection, Path(record.connection_file)))["key"])
             await self._end(runner, _RESTARTED, returns=True)
-        fresh = self._record(record.id, record.session, place, _directory_of(record), record.generation + 1)
+        directory = record.missing or record.directory  # also where nothing could work in that the last time
+        fresh = self._record(record.id, record.session, place, directory, record.generation + 1)
         return await self._launch(fresh, place.surroundings, key)
 
     async def _place_again(self, record: KernelRecord, asker: Asker) -> Furnished:
@@ -305,7 +308,8 @@ class Kernels:
             await runner.close()
             raise
         self.runners[record.id] = runner
-        log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, _pid(record))
+        pid = getattr(record.process, "pid", "not known")
+        log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, pid)
         return runner
 
     async def settle_gone(self, record: KernelRecord, reason: str) -> None:
@@ -321,12 +325,3 @@ class Kernels:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(runner.close() for runner in self.runners.values()))
-
-
-def _directory_of(record: KernelRecord) -> str:
-    """The directory in which a kernel is to work, also where it could not the last time."""
-    return record.missing or record.directory
-
-
-def _pid(record: KernelRecord) -> str:
-    return str(record.process.pid) if record.process is not None else "not known"
