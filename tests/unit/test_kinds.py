@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -14,12 +15,15 @@ from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Channel, Interpreter, KernelId, KernelRecord, Message, OnMessage, SessionName
 from kernel_supervisor.environments.choice import PROVISIONED
 from kernel_supervisor.kernels.attached import Attached
-from kernel_supervisor.kernels.keeper import Keeper
+from kernel_supervisor.kernels.keeper import Keeper, Surroundings
 from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.kernels.local import Local
 from kernel_supervisor.kernels.placed import Placed
 from kernel_supervisor.kernels.served import ON_SERVER, Served
+from kernel_supervisor.paths import Paths
+from kernel_supervisor.sessions.asker import Asker
+from kernel_supervisor.sessions.supervisor import Supervisor
 
 pytestmark = pytest.mark.anyio
 
@@ -34,8 +38,22 @@ OURS = KernelRecord(
     directory="/work",
 )
 THERE = Interpreter(name="lab:python3", kind=ON_SERVER, argv=("http://lab/", "python3"))
+NOBODY = "http://127.0.0.1:1/"
+"""A server that does not run."""
 ELSEWHERE = Interpreter(name="ssh", kind=PROVISIONED, argv=("/kernels/ssh/kernel.json",))
 OTHER_COMMAND = replace(PYTHON, argv=("bash-kernel", "-f", "{connection_file}"))
+ASKER = Asker(
+    client_id="c",
+    kind="shim",
+    pid=1,
+    session="",
+    directory="/work",
+    told=True,
+    cwd="/work",
+    python="",
+    shim_python="",
+    surroundings=Surroundings(env={}),
+)
 
 
 @pytest.mark.parametrize(
@@ -195,3 +213,18 @@ async def test_a_start_that_fails_says_how_it_ended_and_what_it_wrote() -> None:
         await kernel.connect()
     assert str(caught.value) == ("Stage import: the kernel ended while it started (exit code 70).\nSegmentation fault")
     await kernel.close()
+
+
+async def test_a_kernel_that_its_server_did_not_restart_is_sought_again(tmp_path: Path) -> None:
+    supervisor = Supervisor(Paths(str(tmp_path), str(tmp_path)))
+    await supervisor.records.open()
+    log = str(tmp_path / "log")
+    there = replace(OURS, recorded=False, connection_file="", server=NOBODY, server_kernel="1", message_log=log)
+    kernel = Kernel(Pretended(there))
+    await kernel.connect()
+    runner = await supervisor.kernels.take_over(kernel)
+    with pytest.raises(UnavailableError, match="nothing listens there"):
+        await supervisor.kernels.restart(there, ASKER)
+    assert runner.gone.is_set()
+    assert there.id in supervisor.kernels.adoption
+    await supervisor.close()
