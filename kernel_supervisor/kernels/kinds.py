@@ -1,4 +1,4 @@
-"""Which kinds of kernels there are: a class for each, asked in this order."""
+"""Which kinds of kernels there are: a class for each, asked in this order; the last keeps whatever no other does."""
 
 from __future__ import annotations
 
