@@ -42,6 +42,8 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
     if runner is None or record is None:
         return await _status_without_kernel(call, session, record, facts)
     facts |= await _kernel_facts(runner)
+    if facts["state"] == "dead":  # it died meanwhile: what is said to be dead is explained
+        return await kernel_status(call, args)
     lines = [
         f"session {session.name} in {session.directory}",
         f"kernel {_called(record)} ({record.id}), {facts['state']}, execution count {facts['execution_count']}",
