@@ -14,12 +14,9 @@ from typing import Any
 
 from kernel_supervisor.cli import questions
 from kernel_supervisor.cli.questions import WAITING
-from kernel_supervisor.cli.session import DONE, FAILED, INTERRUPTED, USAGE, Command, for_people, print_json, print_table
+from kernel_supervisor.cli.session import DONE, FAILED, INTERRUPTED, USAGE, Command, print_json, print_table
 
 _LONGEST = 400_000
-_ADVICE = re.compile(
-    r"(?:Still running|Not begun yet|The cell asks|Execution \d+, before|Library code|Images? \d|\[… |kernel_)"
-)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -81,11 +78,11 @@ def _submit(command: Command, code: str) -> tuple[dict[str, Any], list[int]]:
 def _tell(lines: list[str]) -> None:
     """What stands beside a result, for a person; a file should have what the code prints and nothing else."""
     for line in lines if sys.stderr.isatty() else ():
-        print(f"kernel-supervisor: {for_people(line)}", file=sys.stderr)
+        print(f"kernel-supervisor: {line}", file=sys.stderr)
 
 
 def _interrupt(command: Command, number: int) -> None:
-    print(for_people(command.tool("kernel_interrupt", execution_id=number)[0]), file=sys.stderr)
+    print(command.tool("kernel_interrupt", execution_id=number)[0], file=sys.stderr)
 
 
 def _code(command: Command) -> str | None:
@@ -228,7 +225,7 @@ def output(command: Command) -> int:
     if command.options.json:
         print_json({**facts, "text": text})
     else:
-        print("\n".join(for_people(line) if _ADVICE.match(line) else line for line in text.split("\n")))
+        print(text)
     return DONE
 
 
@@ -249,7 +246,7 @@ def save(command: Command) -> int:
         pdf_engine=options.pdf_engine,
         autosave=options.autosave,
     )
-    print(for_people(text))
+    print(text)
     return FAILED if facts["failures"] else DONE
 
 
@@ -258,5 +255,5 @@ def load(command: Command) -> int:
     options = command.options
     path = str(Path(options.path).absolute())
     text, facts = command.tool("kernel_load_notebook", start=True, deadline_s=None, path=path, run=options.run_cells)
-    print(for_people(text))
+    print(text)
     return FAILED if "failed" in facts else DONE

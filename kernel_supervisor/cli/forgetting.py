@@ -52,7 +52,7 @@ def forget(command: Command) -> int:
     failed = False
     for name in wanted:
         try:
-            done = _forget(command, name)
+            done = command.connection().request("supervisor/forget", {"session": name})
             print(f"session {done.get('session', name)} is forgotten ({size(done['size_bytes'])})")
         except CallError as error:
             failed = True
@@ -60,10 +60,3 @@ def forget(command: Command) -> int:
     if not wanted:
         print("no session is as old as that and out of use")
     return FAILED if failed else DONE
-
-
-def _forget(command: Command, name: str) -> dict[str, Any]:
-    done = command.connection().request("supervisor/forget", {"session": name})
-    if "error" in done:
-        raise CallError(done["error"])
-    return done

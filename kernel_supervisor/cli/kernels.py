@@ -13,7 +13,6 @@ from kernel_supervisor.cli.session import (
     FAILED,
     USAGE,
     Command,
-    for_people,
     print_json,
     print_table,
     size,
@@ -81,7 +80,7 @@ def restart(command: Command) -> int:
 def interrupt(command: Command) -> int:
     """Stop what runs."""
     text, facts = command.tool("kernel_interrupt", session=_session_of(command))
-    print(for_people(text))
+    print(text)
     return DONE if facts["stopped"] or "execution_id" not in facts else FAILED
 
 
@@ -126,7 +125,7 @@ def console(command: Command) -> int:
 def envs(command: Command) -> int:
     """Environments."""
     text, facts = command.tool("kernel_list_envs", start=True)
-    print_json(facts) if command.options.json else print(for_people(text))
+    print_json(facts) if command.options.json else print(text)
     return DONE
 
 
@@ -134,17 +133,17 @@ def use(command: Command) -> int:
     """Another environment for the session."""
     options = command.options
     chosen = {"env_name": options.env, "fresh": options.fresh, "install_ipykernel": options.install_ipykernel}
-    print(for_people(command.long_tool("kernel_use_env", **chosen)[0]))
+    print(command.long_tool("kernel_use_env", **chosen)[0])
     return DONE
 
 
 def attach(command: Command) -> int:
     """A kernel that runs already, for the session."""
-    print(for_people(command.long_tool("kernel_attach", kernel_id=command.options.kernel)[0]))
+    print(command.long_tool("kernel_attach", kernel_id=command.options.kernel)[0])
     return DONE
 
 
 def detach(command: Command) -> int:
     """Back to the session's default kernel."""
-    print(for_people(command.tool("kernel_detach")[0]))
+    print(command.tool("kernel_detach")[0])
     return DONE

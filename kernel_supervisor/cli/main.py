@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from kernel_supervisor import __version__
 from kernel_supervisor.cli import admin, execute, forgetting, jupyter, kernels, registration, service
-from kernel_supervisor.cli.session import FAILED, INTERRUPTED, NO_DAEMON, USAGE, Command, for_people
+from kernel_supervisor.cli.session import FAILED, INTERRUPTED, NO_DAEMON, USAGE, Command
 from kernel_supervisor.client.autostart import fill_standard_streams
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _said(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return for_people(str(error))
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

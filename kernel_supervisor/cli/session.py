@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from kernel_supervisor.cli.ways import COMMANDS
 from kernel_supervisor.client.connection import CallError, Connection
 from kernel_supervisor.paths import find
 
 DONE, FAILED, USAGE, NO_DAEMON, INTERRUPTED = 0, 1, 2, 3, 130
 _QUICK_S = 60.0
-_TOOL = re.compile(r"\bkernel_([a-z_]+)(?:\((?:execution_id=([\d…]+))?(, wait=)?[^()\n]*\))?")
-_COMMANDS = {
-    "exec": "exec",
-    "output": "output",
-    "reply": "reply",
-    "history": "history",
-    "restart": "restart",
-    "interrupt": "interrupt",
-    "shutdown": "kill",
-    "list_running": "list",
-    "list_envs": "envs",
-    "use_env": "use",
-    "save_notebook": "save",
-    "load_notebook": "load",
-}
+_UNKNOWN_METHOD = -32601
 
 
 class Command:
@@ -49,6 +35,7 @@ class Command:
                 self.paths,
                 session=getattr(self.options, "session", "") or None,
                 python=getattr(self.options, "python", "") or None,
+                ways=COMMANDS,
             )
             connection.open(start=start)
             self._connection = connection
@@ -90,12 +77,11 @@ class Command:
     def ask(self, method: str, *, start: bool = False, session: str = "") -> dict[str, Any]:
         """What the daemon says; nothing where it is older than this. Raises CallError with what it refuses."""
         try:
-            found = self.connection(start=start).request(method, {"session": session}, deadline_s=_QUICK_S)
-        except CallError:
-            return {}
-        if "error" in found:
-            raise CallError(found["error"])
-        return found
+            return self.connection(start=start).request(method, {"session": session}, deadline_s=_QUICK_S)
+        except CallError as error:
+            if error.code == _UNKNOWN_METHOD:
+                return {}
+            raise
 
     def session_called(self, wanted: str) -> str:
         """The session on record that is meant by a name: this project's, else the only one of it. Raises CallError."""
@@ -131,23 +117,6 @@ class Command:
         """Say goodbye to the daemon."""
         if self._connection is not None:
             self._connection.close()
-
-
-def for_people(text: str) -> str:
-    """What a tool says to a model, with the commands in place of the tools that it names."""
-    return _TOOL.sub(_command, text)
-
-
-def _command(found: re.Match[str]) -> str:
-    name = _COMMANDS.get(found[1])
-    if name is None:
-        return found[0]
-    more = ""
-    if name in ("interrupt", "restart", "kill"):
-        more = " KERNEL"
-    elif found[2] and name in ("output", "reply"):
-        more = (" --follow " if found[3] else " ") + found[2].replace("…", "EXECUTION")
-    return f"`kernel-supervisor {name}{more}`"
 
 
 def print_json(value: Any) -> None:

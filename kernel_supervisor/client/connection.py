@@ -34,7 +34,11 @@ class NoDaemonError(ConnectionError):
 
 
 class CallError(RuntimeError):
-    """The daemon refused a call; the text says why."""
+    """The daemon refused a call; the text says why, `code` as JSON-RPC has it where the whole request was refused."""
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Connection:
@@ -48,9 +52,11 @@ class Connection:
         python: str | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str = "",
+        ways: Mapping[str, str] | None = None,
     ) -> None:
-        self._paths = paths
-        self._hello = hello("cli", session=session, python=python, env=env, cwd=cwd)
+        """`ways` are the words for the ways on that an answer tells of; without them the daemon's are an agent's."""
+        self._paths, self._ways = paths, ways or {}
+        self._hello = {**hello("cli", session=session, python=python, env=env, cwd=cwd), "words": bool(ways)}
         self._wire: Wire | None = None
         self._starter = autostart.Starter(paths)
         self._stopped = False  # on purpose, and not by us: whoever wants a daemon starts one
@@ -141,9 +147,7 @@ class Connection:
             elif frame.kind == RPC:
                 message = json.loads(frame.body)
                 if message.get("id") == self._calls:
-                    if "error" in message:
-                        raise CallError(message["error"]["message"])
-                    return dict(message["result"])
+                    return self._result(message)
                 if message.get("method") == "notifications/progress" and on_progress is not None:
                     on_progress(message["params"].get("message") or "")
         if lost and not again:
@@ -176,10 +180,36 @@ class Connection:
         """A tool's text and its machine-readable part. Raises CallError with what the tool refused."""
         params = {"name": name, "arguments": arguments}
         result = self.request("tools/call", params, deadline_s=deadline_s, on_progress=on_progress)
+        facts = self._worded(result["_meta"][RESULT])
         text = "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
+        text += facts.pop("then", "")
         if result.get("isError"):
             raise CallError(text)
-        return text, dict(result["_meta"][RESULT])
+        return text, facts
+
+    def _result(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The result in an answer. Raises CallError for an error; older daemons put some into the result."""
+        error = message.get("error") or {}
+        if error:
+            then = self._worded((error.get("data") or {}).get("then", ""))
+            raise CallError(error["message"] + then, error["code"])
+        result: dict[str, Any] = message["result"]
+        if isinstance(result.get("error"), str):
+            raise CallError(result["error"])
+        return result
+
+    def _worded(self, value: Any) -> Any:
+        """What came, with our words for the ways on in it; a way that we do not know is left out."""
+        if isinstance(value, list):
+            return [self._worded(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        if value.keys() != {"words"}:
+            return {name: self._worded(each) for name, each in value.items()}
+        said = (
+            each if isinstance(each, str) else self._ways.get(each[0], "").format(*each[1:]) for each in value["words"]
+        )
+        return "".join(said)
 
     def close(self) -> None:
         """Say goodbye."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from kernel_supervisor.core.ways import WayOn
+
 
 class SupervisorError(Exception):
-    """What was asked for could not be done; the text is for the person or model that asked."""
+    """What was asked for could not be done; `words` are for the person or model that asked, the text for a log."""
+
+    def __init__(self, *words: str | WayOn) -> None:
+        super().__init__("".join(part for part in words if isinstance(part, str)))
+        self.words = words
 
 
 class RefusedError(SupervisorError):

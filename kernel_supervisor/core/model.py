@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
 
+from kernel_supervisor.core.ways import WayOn
+
 KernelId = NewType("KernelId", str)
 SessionName = NewType("SessionName", str)
 ExecutionId = NewType("ExecutionId", int)
@@ -189,7 +191,7 @@ class SessionRecord:
     kernel_id: KernelId | None = None
     """Its current kernel; None until the first execution."""
     previous_kernel_id: KernelId | None = None
-    """Where `kernel_detach` returns to."""
+    """The kernel before that one."""
     created_at: float = 0.0
     notebooks: Mapping[str, str] = field(default_factory=dict)
     """The notebooks that this session wrote: path, and fingerprints of what may stand there, with a space between."""
@@ -278,15 +280,11 @@ class KernelRecord:
         return self.ended_at is not None
 
     @property
-    def way_on(self) -> str:
+    def way_on(self) -> WayOn:
         """What a session can do whose kernel it was, once it is gone."""
-        if self.owned:
-            return "kernel_restart gives this session a fresh kernel"
-        return "kernel_detach returns to the session's default kernel"
+        return WayOn("fresh kernel" if self.owned else "default kernel")
 
     @property
-    def way_around(self) -> str:
+    def way_around(self) -> WayOn:
         """What a session can do whose kernel it is, while it does not answer."""
-        if self.owned and not (self.server or self.provisioned):
-            return "kernel_restart ends it, and starts a fresh one"
-        return "kernel_detach leaves it, for the session's default kernel"
+        return WayOn("end kernel" if self.owned and not (self.server or self.provisioned) else "leave kernel")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter
+from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.discovery import describe
 from kernel_supervisor.environments.kernelspecs import as_environment, specs_in
 from kernel_supervisor.environments.model import Environment, Where
@@ -29,7 +30,7 @@ def resolve(wanted: str, environments: Sequence[Environment], where: Where) -> E
     """
     wanted = wanted.strip()
     if not wanted:
-        raise RefusedError("The environment's name is empty. kernel_list_envs() lists what there is.")
+        raise RefusedError("The environment's name is empty.", WayOn("see environments"))
     if os.sep in wanted or wanted in (".", "..", "~"):
         return _usable(_at(wanted, environments, where))
     matches = _called(wanted, environments)
@@ -42,7 +43,7 @@ def resolve(wanted: str, environments: Sequence[Environment], where: Where) -> E
     here = describe(str(where.directory / wanted), where)
     if here is not None:
         return _usable(here)
-    raise RefusedError(_unknown(wanted, environments))
+    raise _unknown(wanted, environments)
 
 
 def as_interpreter(environment: Environment, why: str = "") -> Interpreter:
@@ -73,8 +74,8 @@ def _usable(environment: Environment) -> Environment:
     if environment.broken:
         place = environment.prefix or environment.resource_dir
         raise RefusedError(
-            f"The environment {environment.name} ({place}) cannot be used: {environment.broken}. "
-            "Mend it, or choose another (kernel_list_envs() lists them)."
+            f"The environment {environment.name} ({place}) cannot be used: {environment.broken}.",
+            WayOn("mend environment"),
         )
     return environment
 
@@ -104,7 +105,7 @@ def _at(wanted: str, environments: Sequence[Environment], where: Where) -> Envir
         return _interpreter(path, environments, where)
     if os.path.islink(path):
         raise RefusedError(f"{path} leads nowhere: {os.path.realpath(path)} is gone. Make that environment anew.")
-    raise RefusedError(f"There is nothing at {path}. kernel_list_envs() lists what there is.")
+    raise RefusedError(f"There is nothing at {path}.", WayOn("see environments"))
 
 
 def _kernelspec(folder: str, environments: Sequence[Environment], where: Where) -> Environment:
@@ -154,7 +155,7 @@ def _ambiguous(wanted: str, matches: Sequence[Environment]) -> str:
     return f"{wanted} names {len(matches)} environments; say which by its path:\n{lines}"
 
 
-def _unknown(wanted: str, environments: Sequence[Environment]) -> str:
+def _unknown(wanted: str, environments: Sequence[Environment]) -> RefusedError:
     by_name: dict[str, Environment] = {}
     for environment in environments:
         for name in (environment.name, *environment.aliases):
@@ -164,9 +165,10 @@ def _unknown(wanted: str, environments: Sequence[Environment]) -> str:
     near = [by_name[name] for name in dict.fromkeys([*close, *inside])][:_SUGGESTIONS]
     if near:
         meant = " or ".join(dict.fromkeys(f"{e.name} ({_words(e)}, {_place(e)})" for e in near))
-        return f"No environment is called {wanted}. Did you mean {meant}? kernel_list_envs() lists all."
-    known = f"kernel_list_envs() lists the {len(environments)} there are; a path works too."
-    return f"No environment is called {wanted}. {known}"
+        near_ones = f"No environment is called {wanted}. Did you mean {meant}?"
+        return RefusedError(near_ones, WayOn("all environments", ("all",)))
+    known = f"the {len(environments)} there are; a path works too"
+    return RefusedError(f"No environment is called {wanted}.", WayOn("all environments", (known,)))
 
 
 def _place(environment: Environment) -> str:

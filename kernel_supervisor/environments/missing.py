@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.environments.discovery import describe, discover, packages_of
 from kernel_supervisor.environments.installing import install_command
 from kernel_supervisor.environments.model import Environment, Where
@@ -58,7 +59,7 @@ def missing_module(name: str, value: str) -> str:
     return "" if found is None or known else found[1]
 
 
-def where_to_find(module: str, prefix: str, python: str, where: Where) -> str:
+def where_to_find(module: str, prefix: str, python: str, where: Where) -> Words:
     """One line: that the environment at `prefix` lacks `module`, where it is, and how it could be had.
 
     Empty where it has that module after all, or is no environment. Blocks on files alone.
@@ -69,14 +70,14 @@ def where_to_find(module: str, prefix: str, python: str, where: Where) -> str:
     if own := _in_project(module, where):
         return f"{module} is the project's own, in {own}: `import sys; sys.path.append({own!r})` makes it known here."
     others = [each for each in discover(where) if _differs(each, here) and _has(each, module, where)]
-    told = [f"{module} is not in this kernel's environment ({prefix})"]
+    told: tuple[str | WayOn, ...] = (f"{module} is not in this kernel's environment ({prefix})",)
     if others:
-        told.append(f"it is in {_places(others)}, which kernel_use_env changes to")
+        told += (f"; it is in {_places(others)}", WayOn("use other"))
     if module not in _SHARED:
         with contextlib.suppress(RefusedError):
             package = _DISTRIBUTIONS.get(module, module)
-            told.append(f"`{install_command(here, where.environ, package)}` installs it here")
-    return "; ".join(told) + "."
+            told += (f"; `{install_command(here, where.environ, package)}` installs it here",)
+    return (*told, ".")
 
 
 def _differs(environment: Environment, here: Environment) -> bool:

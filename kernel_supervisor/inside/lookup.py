@@ -169,9 +169,8 @@ def look(
         tree = ast.parse(expression, mode="eval").body
         value = _walk(tree, shell.user_ns)
     except (SyntaxError, _UnsupportedError):
-        evalue = f"{expression!r} is not a name, an attribute or an item, such as df, df.columns or model.layers[0]; "
-        evalue += "kernel_exec runs any other expression"
-        return _error("ValueError", evalue)
+        evalue = f"{expression!r} is not a name, an attribute or an item, such as df, df.columns or model.layers[0]"
+        return {**_error("ValueError", evalue), "to_be_run": True}
     except _MissingError as error:
         names = [name for name, _ in _user_variables(shell) if len(name) < 100][:ROWS]
         near = difflib.get_close_matches(error.args[0], names, 5, 0.5)

@@ -321,7 +321,7 @@ def load_beside(name: str) -> Any:
 
 
 def complain(error: Exception) -> None:
-    """Into the kernel's own log, where `kernel_status` finds it."""
+    """Into the kernel's own log, where the daemon finds it."""
     print("recorder: %s: %s" % (type(error).__name__, error), file=sys.__stderr__, flush=True)
 
 

@@ -41,9 +41,13 @@ class _Item:
 
 
 def whole(
-    sections: Sequence[Section], images: Mapping[int, Image | Note], room: int, execution: ExecutionId
+    sections: Sequence[Section], images: Mapping[int, Image | Note], room: int, execution: ExecutionId | None
 ) -> Arranged:
-    """All sections in `room` characters, each cut in its middle where it is too long; `images` in place."""
+    """All sections in `room` characters, each cut in its middle where it is too long; `images` in place.
+
+    The marks say how the rest of an `execution` is read; None where its reader cannot.
+    """
+    read_on = None if execution is None else lambda line: _call(execution, f"from_line={line}")
     items = [_item(section, images) for section in sections]
     total = sum(item.lines for item in items)
     if sum(len(item.text) + 1 for item in items) <= room:
@@ -57,7 +61,7 @@ def whole(
         shares[-1] = room - sum(shares)
     first, fitted, truncated = 1, [], False
     for item, allowed in zip(items, shares, strict=True):
-        piece = cut(item.text, allowed, first_line=first, read_on=lambda line: _call(execution, f"from_line={line}"))
+        piece = cut(item.text, allowed, first_line=first, read_on=read_on)
         first += item.lines
         truncated = truncated or piece.next_line is not None
         fitted.append(replace(item, text=piece.text))

@@ -15,11 +15,13 @@ from mcp.server.context import ServerRequestContext
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
+from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.missing import missing_module, where_to_find
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.content import META_KEY, Reading, ResultView, draw_up, finish, machine, weight
 from kernel_supervisor.mcp.images import prepare_all
-from kernel_supervisor.mcp.wording import clipped, ways_to_answer
+from kernel_supervisor.mcp.ways import begun, said, sent
+from kernel_supervisor.mcp.wording import clipped, how_to_answer
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.placing import differences
@@ -37,20 +39,29 @@ _LOOK_S = 2.0
 class Answer:
     """What a tool says: the text for the reader, and the machine-readable form for `_meta`."""
 
-    text: str = ""
+    text: Words = ""
     facts: dict[str, Any] = field(default_factory=dict)
     content: Sequence[types.ContentBlock] | None = None
-    """Instead of `text`, where there is more than text."""
+    """Before `text`, where there is more than text."""
     required: types.InputRequiredResult | None = None
     """Instead of everything, where the client has to ask its user first."""
     task: dict[str, Any] | None = None
     """Instead of everything, where the client goes on with a task."""
 
-    def result(self) -> types.CallToolResult:
-        """As MCP has it. No structuredContent: clients show it instead of the text and the images."""
-        text = types.TextContent(type="text", text=self.text)
-        content: list[types.ContentBlock] = [text] if self.content is None else list(self.content)
-        return types.CallToolResult(content=content, _meta={META_KEY: self.facts})
+    error: bool = False
+    """Whether it says why there is none."""
+
+    def result(self, *, as_values: bool = False) -> types.CallToolResult:
+        """As MCP has it. No structuredContent: clients show it instead of the text and the images.
+
+        A client that words ways on itself gets them `as_values`: the machine-readable part has what is said `then`.
+        """
+        text, then = begun(self.text) if as_values else (said(self.text), ())
+        facts = sent({**self.facts, "then": then} if then else self.facts, as_values=as_values)
+        content = [*(self.content or ())]
+        if text or self.content is None:
+            content.append(types.TextContent(type="text", text=text))
+        return types.CallToolResult(content=content, is_error=self.error, _meta={META_KEY: facts})
 
 
 @dataclass(kw_only=True)
@@ -64,6 +75,12 @@ class Call:
     params: types.InputResponseRequestParams = field(default_factory=types.InputResponseRequestParams)
     """Where the client makes a call again, with an answer to what the call asked: that and what we gave it along."""
     begun: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, ctx: ServerRequestContext[Caller]) -> Call:
+        """The call of a request, with its own number, which the daemon's connection hands along."""
+        assert isinstance(ctx.request, int)
+        return cls(ctx=ctx, caller=ctx.lifespan_context, number=ctx.request)
 
     @property
     def supervisor(self) -> Supervisor:
@@ -146,9 +163,8 @@ class Call:
         late[kernel] = finished.times
         if numbers:
             which = ", ".join(map(str, numbers[-_LATE_SHOWN:]))
-            self.caller.notices.append(
-                f"execution {which} showed more after it had ended: kernel_output(execution_id={numbers[-1]})"
-            )
+            late_ones = f"execution {which} showed more after it had ended"
+            self.caller.notices.append((late_ones, WayOn("read", (numbers[-1],))))
 
     async def _note_notebook(self, session: SessionRecord) -> None:
         """It stays on record until the client calls again: an answer may never arrive where the daemon dies."""
@@ -168,8 +184,12 @@ class Call:
             return answer
         notices = [*self.caller.notices]
         self.caller.notices.clear()
-        text = "\n".join([answer.text, *(f"note: {clipped(notice)}" for notice in notices)])
-        return replace(answer, text=text, facts={**answer.facts, "notices": notices})
+        notes = [part for notice in notices for part in ("\nnote: ", *self.shown(notice))]
+        return replace(answer, text=(*parts(answer.text), *notes), facts={**answer.facts, "notices": notices})
+
+    def shown(self, words: Words) -> tuple[str | WayOn, ...]:
+        """Words on a line of their own, as long as that may be."""
+        return parts(words) if self.caller.asker.words else (clipped(said(words)),)
 
     async def progress(self, message: str) -> None:
         """Tell a client that asked for it how it goes; numbers must rise, so they are seconds."""
@@ -213,6 +233,7 @@ class Call:
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
+        reading = replace(reading, as_values=self.caller.asker.words)
         folded = await self.supervisor.executions.folded(execution)
         await self._note_environment(execution)
         notices = [*self.caller.notices]
@@ -239,20 +260,20 @@ class Call:
             draft = draw_up(view, reading)
         images = await asyncio.to_thread(prepare_all, draft.pictures) if draft.pictures else []
         rendered = finish(draft, images)
-        return Answer(content=rendered.content, facts=machine(view, rendered))
+        return Answer(content=rendered.content, text=rendered.then, facts=machine(view, rendered))
 
-    async def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[str, ...]:
+    async def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[Words, ...]:
         if execution.status == "dead" and execution.kernel_id is not None:
             record = await self.supervisor.records.kernel(execution.kernel_id)
             runner = self.supervisor.kernels.runners.get(execution.kernel_id)
             lives = runner is not None and runner.kernel.alive  # as another process, which others started
-            return (f"{record.way_on}.",) if record is not None and (record.owned or not lives) else ()
+            return ((record.way_on, "."),) if record is not None and (record.owned or not lives) else ()
         ticket = self.supervisor.executions.tickets.get(behind[0]) if behind else None
         if ticket is not None and ticket.question is not None:
-            return (f"Execution {behind[0]}, before it, asks{ways_to_answer(behind[0], ticket.question)}",)
+            return ((f"Execution {behind[0]}, before it, asks", *how_to_answer(behind[0], ticket.question)),)
         return ()
 
-    async def _where_to_find(self, execution: Execution, outputs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    async def _where_to_find(self, execution: Execution, outputs: Sequence[dict[str, Any]]) -> tuple[Words, ...]:
         """Of a module that a cell could not import, where it is."""
         errors = _errors(outputs)
         module = missing_module(str(errors[-1].get("ename")), str(errors[-1].get("evalue"))) if errors else ""
@@ -300,8 +321,8 @@ def _errors(outputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [output for output in outputs if output["output_type"] == "error"]
 
 
-def needed(text: str, what: str) -> str:
+def needed(text: str, *otherwise: str | WayOn) -> str:
     """`text`, if there is something in it. Raises RefusedError."""
     if not text.strip():
-        raise RefusedError(what)
+        raise RefusedError(*otherwise)
     return text

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from kernel_supervisor.core.ways import Words
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.supervisor import Supervisor
 
@@ -56,7 +57,7 @@ class Caller:
     """The resources that it wants news of, where it speaks of them by a handshake."""
     late: dict[str, int] = field(default_factory=dict)
     """By kernel: how much of what executions showed after their end it was told of; also the sessions it has joined."""
-    notices: list[str] = field(default_factory=list)
+    notices: list[Words] = field(default_factory=list)
     """What this client is to be told with its next result, once."""
     whereabouts: Whereabouts = field(default_factory=Whereabouts)
     """What is known of where it works."""

@@ -16,9 +16,11 @@ from typing import Any
 
 from mcp_types import ImageContent, TextContent
 
+from kernel_supervisor.core.ways import parts
 from kernel_supervisor.mcp import arrangement
 from kernel_supervisor.mcp.images import Image, Note, prepare_all
 from kernel_supervisor.mcp.view import Content, Draft, Reading, Rendered, ResultView
+from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.mcp.wording import execution_count, footer, header, status
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.limits import line_count
@@ -75,22 +77,25 @@ def finish(draft: Draft, images: Sequence[Image | Note] = ()) -> Rendered:
     All text together is within `reading.max_chars`. Raises RefusedError for lines that cannot be selected.
     """
     reading, number = draft.reading, draft.view.execution.id
+    quoted = None if reading.as_values else number
     prepared = {picture.number: image for picture, image in zip(draft.pictures, images, strict=True)}
     sections = [_captioned(section, prepared) if section.picture else section for section in draft.sections]
-    top, bottom = header(draft.view, output=bool(sections)), footer(draft)
+    top, below = header(draft, output=bool(sections)), list(footer(draft))
+    bottom = "" if reading.as_values else "\n".join(map(said, below))
     room = reading.max_chars - len(top) - len(bottom) - 2
     if reading.of_lines:
         arranged = arrangement.lines(sections, reading, room, number)
     elif reading.from_image > 1:
         later = [section for section in sections if section.picture and section.picture.number >= reading.from_image]
-        arranged = replace(arrangement.whole(later, prepared, room, number), lines=sum(map(_lines, sections)))
+        arranged = replace(arrangement.whole(later, prepared, room, quoted), lines=sum(map(_lines, sections)))
     else:
-        arranged = arrangement.whole(sections, prepared, room, number)
+        arranged = arrangement.whole(sections, prepared, room, quoted)
     return Rendered(
         content=_content([top, *arranged.blocks, bottom], reading.max_chars),
         truncated=arranged.truncated,
         lines=arranged.lines,
         images=sum(section.picture is not None for section in sections),
+        then=tuple(part for line in below for part in ("\n", *parts(line))) if reading.as_values else (),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import mcp_types as types
 
 from kernel_supervisor.core.model import Execution, Message
-from kernel_supervisor.mcp.methods import Context
+from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.records.stream import Place
 
 _PATIENCE_S = 20.0
@@ -25,16 +25,14 @@ class FollowParams(types.RequestParams):
     this one name none: they are told in progress messages."""
 
 
-async def follow(ctx: Context, params: FollowParams) -> dict[str, Any]:
+async def follow(call: Call, params: FollowParams) -> dict[str, Any]:
     """The next `messages` of an execution, and the `place` to go on from; without one where that is all."""
-    caller = ctx.lifespan_context
-    await caller.ready.wait()
-    execution, ticket = await caller.supervisor.executions.find(params.execution_id)
+    execution, ticket = await call.supervisor.executions.find(params.execution_id)
     if params.place is None:
-        return await _push(ctx, execution)
+        return await _push(call, execution)
     before = Place(*params.place) if params.place else None
     try:
-        reading = caller.supervisor.executions.read_on(execution, ticket, before)
+        reading = call.supervisor.executions.read_on(execution, ticket, before)
         messages, place = await asyncio.wait_for(reading, _PATIENCE_S)
     except asyncio.TimeoutError:
         return {"messages": [], "place": params.place}
@@ -42,14 +40,14 @@ async def follow(ctx: Context, params: FollowParams) -> dict[str, Any]:
     return told if place is not None else {**told, **_outcome(ticket.execution if ticket is not None else execution)}
 
 
-async def _push(ctx: Context, execution: Execution) -> dict[str, Any]:
-    executions, place, number = ctx.lifespan_context.supervisor.executions, None, 0
+async def _push(call: Call, execution: Execution) -> dict[str, Any]:
+    executions, place, number = call.supervisor.executions, None, 0
     while True:
         execution, ticket = await executions.find(execution.id)
         messages, place = await executions.read_on(execution, ticket, place)
         for message in messages:
             number += 1
-            await ctx.session.report_progress(number, message=json.dumps(_fields(message), default=str))
+            await call.ctx.session.report_progress(number, message=json.dumps(_fields(message), default=str))
         if place is None:
             return _outcome(ticket.execution if ticket is not None else execution)
 

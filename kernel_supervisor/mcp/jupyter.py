@@ -17,8 +17,9 @@ from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.kernels import links
 from kernel_supervisor.mcp.advice import advice_on
+from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.caller import Caller
-from kernel_supervisor.mcp.methods import Context, told
+from kernel_supervisor.mcp.carried import method
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.supervisor import Supervisor
@@ -54,7 +55,7 @@ class LinkedParams(KernelParams):
 
 
 def add_methods(server: Server[Caller]) -> None:
-    """Let the server answer them. What could not be done is told as `error` in the result."""
+    """Let the server answer them."""
     for name, model, run in (
         ("start", StartParams, _start),
         ("look_at", LinkedParams, _look_at),
@@ -62,23 +63,21 @@ def add_methods(server: Server[Caller]) -> None:
         ("restart", LinkedParams, _restart),
         ("end", KernelParams, _end),
     ):
-        server.add_request_handler(f"supervisor/{name}_kernel", model, told(run))
+        server.add_request_handler(f"supervisor/{name}_kernel", model, method(run))
 
 
-async def _begun_at(ctx: Context, method: str) -> float:
+async def _begun_at(call: Call, method: str) -> float:
     """When this call was made, also if it was sent again since."""
-    caller = ctx.lifespan_context
-    assert isinstance(ctx.request, int)
-    key = caller.call_key(ctx.request)
-    intent = await caller.supervisor.records.begin_call(key, caller.asker.client_id, method, {"at": time.time()})
+    caller = call.caller
+    intent = await caller.supervisor.records.begin_call(call.key, caller.asker.client_id, method, {"at": time.time()})
     return float(intent["at"])
 
 
-async def _start(ctx: Context, params: StartParams) -> dict[str, Any]:
+async def _start(call: Call, params: StartParams) -> dict[str, Any]:
     """The kernel of a session, started if it has none that lives. Starting is asking for one in place of a dead one."""
-    caller = ctx.lifespan_context
+    caller = call.caller
     supervisor, asker = caller.supervisor, caller.asker
-    begun = await _begun_at(ctx, "start_kernel")
+    begun = await _begun_at(call, "start_kernel")
     session = await _session_of(supervisor, asker, params)
     await supervisor.reached(session)
     session = await supervisor.sessions.keep(session)
@@ -132,9 +131,9 @@ async def _facts(supervisor: Supervisor, runner: Runner, link: str) -> dict[str,
     }
 
 
-async def _look_at(ctx: Context, params: LinkedParams) -> dict[str, Any]:
+async def _look_at(call: Call, params: LinkedParams) -> dict[str, Any]:
     """A kernel as it is now; only `ended`, with the reason, of one that is gone."""
-    supervisor = ctx.lifespan_context.supervisor
+    supervisor = call.supervisor
     runner = supervisor.kernels.runners.get(KernelId(params.kernel_id))
     if runner is not None and runner.kernel.alive:
         return await _facts(supervisor, runner, params.link)
@@ -144,8 +143,8 @@ async def _look_at(ctx: Context, params: LinkedParams) -> dict[str, Any]:
     return {"waiting": "it is being started, or does not answer"}
 
 
-async def _interrupt(ctx: Context, params: KernelParams) -> dict[str, Any]:
-    kernels = ctx.lifespan_context.supervisor.kernels
+async def _interrupt(call: Call, params: KernelParams) -> dict[str, Any]:
+    kernels = call.supervisor.kernels
     await kernels.adoption.tried([KernelId(params.kernel_id)])
     runner = kernels.runners.get(KernelId(params.kernel_id))
     if runner is None:
@@ -159,14 +158,14 @@ async def _interrupt(ctx: Context, params: KernelParams) -> dict[str, Any]:
     return {}
 
 
-async def _restart(ctx: Context, params: LinkedParams) -> dict[str, Any]:
+async def _restart(call: Call, params: LinkedParams) -> dict[str, Any]:
     """A fresh process under the same id; a call that is sent again restarts it once."""
-    caller = ctx.lifespan_context
+    caller = call.caller
     supervisor = caller.supervisor
     record = await supervisor.records.kernel(KernelId(params.kernel_id))
     if record is None:
         raise RefusedError(f"there is no kernel {params.kernel_id}")
-    begun = await _begun_at(ctx, "restart_kernel")
+    begun = await _begun_at(call, "restart_kernel")
     await supervisor.kernels.adoption.tried([record.id])
     runner = supervisor.kernels.runners.get(record.id)
     if runner is None or runner.kernel.record.started_at < begun:
@@ -174,8 +173,8 @@ async def _restart(ctx: Context, params: LinkedParams) -> dict[str, Any]:
     return await _facts(supervisor, runner, params.link)
 
 
-async def _end(ctx: Context, params: KernelParams) -> dict[str, Any]:
-    supervisor = ctx.lifespan_context.supervisor
+async def _end(call: Call, params: KernelParams) -> dict[str, Any]:
+    supervisor = call.supervisor
     await supervisor.kernels.adoption.tried([KernelId(params.kernel_id)])
     if KernelId(params.kernel_id) in supervisor.kernels.runners:
         await supervisor.shut_down(KernelId(params.kernel_id), f"the kernel was shut down by {CLIENT}")

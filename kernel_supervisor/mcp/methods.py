@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
 import mcp_types as types
-from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 
-from kernel_supervisor.core.errors import RefusedError, SupervisorError
+from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionRecord
-from kernel_supervisor.mcp import whereabouts
+from kernel_supervisor.mcp import following
+from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.carried import Context, method
 from kernel_supervisor.sessions import forgetting, naming
 
-Context = ServerRequestContext[Caller]
-_Run = Callable[[Context, Any], Awaitable[dict[str, Any]]]
+
+class StopParams(types.RequestParams):
+    """supervisor/shutdown."""
+
+    kernels: bool = False
 
 
 class SessionParams(types.RequestParams):
@@ -27,45 +29,54 @@ class SessionParams(types.RequestParams):
     session: str = ""
 
 
-def told(run: _Run) -> _Run:
-    """The method, carried through whatever becomes of its client; what could not be done is `error` in its result."""
-
-    async def answer(ctx: Context, params: Any) -> dict[str, Any]:
-        await ctx.lifespan_context.ready.wait()
-        whereabouts.above(ctx.lifespan_context)
-        task = asyncio.ensure_future(run(ctx, params))
-        _under_way.add(task)
-        task.add_done_callback(_under_way.discard)
-        try:
-            return await asyncio.shield(task)  # half a restart would be worse than all of it
-        except SupervisorError as error:
-            return {"error": str(error)}
-
-    return answer
-
-
-_under_way: set[asyncio.Future[dict[str, Any]]] = set()
-
-
 def add_methods(server: Server[Caller]) -> None:
-    """Let the server say which session is meant, list sessions and forget them."""
-    server.add_request_handler("supervisor/sessions", types.RequestParams, told(_sessions))
-    server.add_request_handler("supervisor/forget", SessionParams, told(_forget))
-    server.add_request_handler("supervisor/which", SessionParams, told(_which))
-    server.add_request_handler("supervisor/place", SessionParams, told(_place))
+    """Let the server answer them."""
+    server.add_request_handler("supervisor/status", types.RequestParams, _status)
+    server.add_request_handler("supervisor/shutdown", StopParams, _stop)
+    server.add_request_handler("supervisor/hand_over", types.RequestParams, _hand_over)
+    server.add_request_handler("supervisor/sessions", types.RequestParams, method(_sessions))
+    server.add_request_handler("supervisor/forget", SessionParams, method(_forget))
+    server.add_request_handler("supervisor/which", SessionParams, method(_which))
+    server.add_request_handler("supervisor/place", SessionParams, method(_place))
+    server.add_request_handler("supervisor/follow", following.FollowParams, method(following.follow, waits=True))
 
 
-async def _sessions(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
-    return {"sessions": [asdict(each) for each in await forgetting.kept(ctx.lifespan_context.supervisor)]}
+async def _status(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
+    caller = ctx.lifespan_context
+    supervisor = caller.supervisor
+    return {
+        **caller.admin.status(),
+        "ready": caller.ready.is_set(),
+        "kernels": len(supervisor.kernels.runners) + len(supervisor.kernels.adoption.records),
+        "sessions": list(supervisor.sessions.known),
+    }
+
+
+async def _stop(ctx: Context, params: StopParams) -> dict[str, Any]:
+    caller = ctx.lifespan_context
+    if params.kernels:
+        await caller.ready.wait()  # those that a predecessor left are ended too, politely where they answer
+        await caller.supervisor.kernels.adoption.tried()
+    caller.admin.stop(params.kernels)
+    return {"stopping": True}
+
+
+async def _hand_over(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
+    ctx.lifespan_context.admin.hand_over()
+    return {"stopping": True}
+
+
+async def _sessions(call: Call, params: types.RequestParams) -> dict[str, Any]:
+    return {"sessions": [asdict(each) for each in await forgetting.kept(call.supervisor)]}
 
 
 def _meant(caller: Caller, wanted: str) -> SessionRecord | None:
     return naming.meant(wanted, caller.asker.directory, caller.supervisor.sessions.known)
 
 
-async def _which(ctx: Context, params: SessionParams) -> dict[str, Any]:
+async def _which(call: Call, params: SessionParams) -> dict[str, Any]:
     """The session on record that is meant by a name, where it is to be ended; empty where none is called so."""
-    caller = ctx.lifespan_context
+    caller = call.caller
     session = _meant(caller, params.session)
     own = session is not None and session.directory == caller.asker.directory and "/" not in params.session
     return {
@@ -76,9 +87,9 @@ async def _which(ctx: Context, params: SessionParams) -> dict[str, Any]:
     }
 
 
-async def _place(ctx: Context, params: SessionParams) -> dict[str, Any]:
+async def _place(call: Call, params: SessionParams) -> dict[str, Any]:
     """What to know of the session that a command line is about to work in, before it does."""
-    caller = ctx.lifespan_context
+    caller = call.caller
     session = await caller.supervisor.sessions.of(caller.asker, params.session)
     spelled = "/" in (params.session or caller.asker.session)
     return {
@@ -89,12 +100,10 @@ async def _place(ctx: Context, params: SessionParams) -> dict[str, Any]:
     }
 
 
-async def _forget(ctx: Context, params: SessionParams) -> dict[str, Any]:
+async def _forget(call: Call, params: SessionParams) -> dict[str, Any]:
     """Once, also where the call was sent again to a daemon that finds the session gone."""
-    caller = ctx.lifespan_context
-    supervisor = caller.supervisor
-    assert isinstance(ctx.request, int)
-    key = caller.call_key(ctx.request)
+    caller = call.caller
+    supervisor, key = caller.supervisor, call.key
     before = await supervisor.records.intent_of(key)
     if before is None or "session" not in before:  # as an older version noted it
         session = _meant(caller, params.session)

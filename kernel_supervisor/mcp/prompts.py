@@ -14,6 +14,8 @@ from kernel_supervisor.mcp import tools_kernels as kernels
 from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
 from kernel_supervisor.mcp.call import Call
+from kernel_supervisor.mcp.carried import refused
+from kernel_supervisor.mcp.ways import said
 
 _LAST = 30
 
@@ -51,18 +53,18 @@ async def _report(call: Call, session: str) -> str:
 
 
 async def _status(call: Call, session: str) -> str:
-    return (await kernels.kernel_status(call, a.NoArguments(session=session))).text
+    return said((await kernels.kernel_status(call, a.NoArguments(session=session))).text)
 
 
 async def _variables(call: Call, session: str) -> str:
     try:
-        return "Variables:\n" + (await look.kernel_list_vars(call, a.ListVars(session=session))).text
+        return "Variables:\n" + said((await look.kernel_list_vars(call, a.ListVars(session=session))).text)
     except SupervisorError as error:
-        return f"Variables: {error}"
+        return f"Variables: {said(error.words)}"
 
 
 async def _done(call: Call, session: str) -> str:
-    return "What was run:\n" + (await work.kernel_history(call, a.History(session=session, last=_LAST))).text
+    return "What was run:\n" + said((await work.kernel_history(call, a.History(session=session, last=_LAST))).text)
 
 
 _PROMPTS = {
@@ -100,7 +102,7 @@ async def get(call: Call, name: str, arguments: dict[str, str]) -> types.GetProm
     try:
         text = await prompt.write(call, arguments.get("session", ""))
     except SupervisorError as error:
-        raise MCPError(types.INVALID_PARAMS, str(error)) from None
+        raise refused(call, error) from None
     content = types.TextContent(type="text", text=text)
     message = types.PromptMessage(role="user", content=content)
     return types.GetPromptResult(description=prompt.description, messages=[message])

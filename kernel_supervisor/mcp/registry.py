@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class Tool:
     title: str
     description: str
     model: type[a.Arguments]
-    run: Callable[[Call, Any], Awaitable[Answer]]
+    run: Callable[[Call, Any], Coroutine[Any, Any, Answer]]
     annotations: types.ToolAnnotations
     core: bool = False
     """Whether clients that load tools on demand should have it from the start."""

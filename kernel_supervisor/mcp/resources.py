@@ -17,6 +17,7 @@ from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.tables import first_line
+from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.sessions import saving
 
 _SCHEME = "kernel://"
@@ -95,10 +96,10 @@ async def read(call: Call, uri: str) -> list[types.TextResourceContents | types.
             return [types.TextResourceContents(uri=uri, mime_type=_NOTEBOOK_TYPE, text=text)]
         if part == "variables":
             found = await look.kernel_list_vars(call, a.ListVars(session=session))
-            return [types.TextResourceContents(uri=uri, mime_type=_TEXT, text=found.text)]
+            return [types.TextResourceContents(uri=uri, mime_type=_TEXT, text=said(found.text))]
         return await _execution(call, uri, session, part)
     except SupervisorError as error:
-        raise MCPError(types.INVALID_PARAMS, f"{uri}: {error}", {"uri": uri}) from None
+        raise MCPError(types.INVALID_PARAMS, f"{uri}: {said(error.words)}", {"uri": uri}) from None
 
 
 def _parsed(uri: str) -> tuple[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
@@ -15,22 +14,17 @@ from mcp.server.subscriptions import ListenHandler
 
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
-from kernel_supervisor.mcp import following, jupyter, methods, prompts, resources, tasks, whereabouts
+from kernel_supervisor.core.ways import Words
+from kernel_supervisor.mcp import jupyter, methods, prompts, resources, tasks, whereabouts
 from kernel_supervisor.mcp.arguments import parse
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.carried import Context, carried_through
 from kernel_supervisor.mcp.changes import Changes
-from kernel_supervisor.mcp.content import META_KEY
-from kernel_supervisor.mcp.methods import Context
 from kernel_supervisor.mcp.registry import INSTRUCTIONS, TOOLS, listed
+from kernel_supervisor.mcp.ways import said
 
 log = logging.getLogger(__name__)
-
-
-class StopParams(types.RequestParams):
-    """supervisor/shutdown."""
-
-    kernels: bool = False
 
 
 def build(changes: Changes) -> Server[Caller]:
@@ -51,12 +45,8 @@ def build(changes: Changes) -> Server[Caller]:
         on_get_prompt=_get_prompt,
     )
     server.add_request_handler("tools/call", types.CallToolRequestParams, _call_tool)
-    tasks.serve(server, _call)
+    tasks.serve(server)
     server.middleware.clear()  # OpenTelemetry's: a span for each message, for nobody
-    server.add_request_handler("supervisor/status", types.RequestParams, _status)
-    server.add_request_handler("supervisor/shutdown", StopParams, _stop)
-    server.add_request_handler("supervisor/hand_over", types.RequestParams, _hand_over)
-    server.add_request_handler("supervisor/follow", following.FollowParams, following.follow)
     methods.add_methods(server)
     jupyter.add_methods(server)
     return server
@@ -77,44 +67,26 @@ async def _call_tool(
         if tool is None:
             raise RefusedError(_unknown_tool(params.name))
         arguments = parse(tool.model, params.name, params.arguments)
-        call = replace(_call(ctx), params=params)
+        call = replace(Call.of(ctx), params=params)
         if (question := await whereabouts.settle(call)) is not None:
             return question
         work = tool.run(call, arguments)
-        answer = call.with_notices(await (work if tool.waits else _carried_through(work)))
+        answer = call.with_notices(await (work if tool.waits else carried_through(work, params.name)))
     except SupervisorError as error:
-        return _failed(str(error))
+        return _failed(ctx, error.words)
     except asyncio.CancelledError:
         raise
     except Exception as error:
         log.exception("%s failed", params.name)
-        return _failed(
-            f"{params.name} failed inside the supervisor ({type(error).__name__}: {error}); its log has more"
-        )
-    return answer.task or answer.required or answer.result()
-
-
-_under_way: set[asyncio.Future[Answer]] = set()
-
-
-async def _carried_through(work: Awaitable[Answer]) -> Answer:
-    """A restart, a switch, a document: half of it would be worse than all of it, whatever becomes of the client."""
-    task = asyncio.ensure_future(work)
-    _under_way.add(task)
-    task.add_done_callback(_under_way.discard)
-    return await asyncio.shield(task)
-
-
-def _call(ctx: Context) -> Call:
-    """The call, with its own number, which the daemon's connection hands along with the request."""
-    assert isinstance(ctx.request, int)
-    return Call(ctx=ctx, caller=ctx.lifespan_context, number=ctx.request)
+        why = f"{params.name} failed inside the supervisor ({type(error).__name__}: {error}); its log has more"
+        return _failed(ctx, (why,))
+    return answer.task or answer.required or answer.result(as_values=caller.asker.words)
 
 
 async def _placed(ctx: Context) -> Call:
     """The call of what is no tool: since 2026-07-28 only tools ask for roots."""
     await ctx.lifespan_context.ready.wait()
-    call = _call(ctx)
+    call = Call.of(ctx)
     await whereabouts.settle(call)
     return call
 
@@ -125,9 +97,9 @@ def _unknown_tool(name: str) -> str:
     return f"there is no tool {name!r}.{hint} The tools are: {', '.join(TOOLS)}."
 
 
-def _failed(text: str) -> types.CallToolResult:
-    content: list[types.ContentBlock] = [types.TextContent(type="text", text=text)]
-    return types.CallToolResult(content=content, is_error=True, _meta={META_KEY: {"error": text}})
+def _failed(ctx: Context, words: Words) -> types.CallToolResult:
+    answer = Answer(text=words, facts={"error": said(words)}, error=True)
+    return answer.result(as_values=ctx.lifespan_context.asker.words)
 
 
 # Resources and prompts
@@ -163,31 +135,3 @@ async def _list_prompts(ctx: Context, params: types.PaginatedRequestParams | Non
 
 async def _get_prompt(ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
     return await prompts.get(await _placed(ctx), params.name, params.arguments or {})
-
-
-# Methods of our own, which no agent sees
-
-
-async def _status(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
-    caller = ctx.lifespan_context
-    supervisor = caller.supervisor
-    return {
-        **caller.admin.status(),
-        "ready": caller.ready.is_set(),
-        "kernels": len(supervisor.kernels.runners) + len(supervisor.kernels.adoption.records),
-        "sessions": list(supervisor.sessions.known),
-    }
-
-
-async def _stop(ctx: Context, params: StopParams) -> dict[str, Any]:
-    caller = ctx.lifespan_context
-    if params.kernels:
-        await caller.ready.wait()  # those that a predecessor left are ended too, politely where they answer
-        await caller.supervisor.kernels.adoption.tried()
-    caller.admin.stop(params.kernels)
-    return {"stopping": True}
-
-
-async def _hand_over(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
-    ctx.lifespan_context.admin.hand_over()
-    return {"stopping": True}

@@ -20,6 +20,7 @@ from kernel_supervisor.core.model import Execution
 from kernel_supervisor.mcp import asking
 from kernel_supervisor.mcp.call import Answer, Call, how_it_goes
 from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.carried import refused
 from kernel_supervisor.mcp.content import Reading
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
@@ -36,13 +37,13 @@ class TaskParams(types.InputResponseRequestParams):
     task_id: str
 
 
-def serve(server: Server[Caller], call_of: Callable[[Any], Call]) -> None:
-    """Have a server serve the extension. `call_of` makes the call of a request's context."""
+def serve(server: Server[Caller]) -> None:
+    """Have a server serve the extension."""
     server.extensions[EXTENSION] = {}
 
     def handle(work: Callable[[Call, TaskParams], Awaitable[dict[str, Any]]]) -> Callable[..., Any]:
         async def handler(ctx: Any, params: TaskParams) -> dict[str, Any]:
-            call = call_of(ctx)
+            call = Call.of(ctx)
             await call.caller.ready.wait()
             if not declared(call):
                 data: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
@@ -50,7 +51,7 @@ def serve(server: Server[Caller], call_of: Callable[[Any], Call]) -> None:
             try:
                 return await work(call, params)
             except SupervisorError as error:
-                raise MCPError(types.INVALID_PARAMS, str(error)) from None
+                raise refused(call, error) from None
 
         return handler
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kernel_supervisor.core.model import Execution
+from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import Answer, Call
@@ -83,7 +84,7 @@ def _stopped(execution: Execution, before: _Place, after: _Place) -> str:
     return f"execution {execution.id} stopped ({execution.status}){_at(before)}.{_threads(after)}"
 
 
-def _not_stopped(execution: Execution, place: _Place) -> str:
+def _not_stopped(execution: Execution, place: _Place) -> Words:
     number = execution.id
     if place is None:
         why = (
@@ -93,7 +94,6 @@ def _not_stopped(execution: Execution, place: _Place) -> str:
     else:
         why = f"it catches KeyboardInterrupt, or is in C code that does not look{_at(place)}"
     return (
-        f"execution {number} was interrupted twice and still runs: {why}.{_threads(place)} "
-        f"Wait with kernel_output(execution_id={number}, wait=60), or end the kernel, and its variables, with "
-        "kernel_restart."
+        f"execution {number} was interrupted twice and still runs: {why}.{_threads(place)} ",
+        WayOn("wait or restart", (number,)),
     )

@@ -10,6 +10,7 @@ import psutil
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
+from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.environments.installing import install
@@ -19,14 +20,14 @@ from kernel_supervisor.mcp.advice import advice_on, ipykernel_of
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import printable, size, span, table, when
-from kernel_supervisor.mcp.wording import BORROWED, ways_to_answer
+from kernel_supervisor.mcp.wording import BORROWED, how_to_answer
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import foreign, naming
 from kernel_supervisor.sessions.placing import displaced
 
 _LIST_S = 2.0
 """How long a list waits for kernels that a daemon which has just begun has not reached yet."""
-_NAME_A_KERNEL = "kernel_id is empty: give an id from kernel_list_running, or its beginning"
+_NAME_A_KERNEL = ("kernel_id is empty", WayOn("name kernel"))
 
 
 async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
@@ -44,7 +45,7 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
     facts |= await _kernel_facts(runner)
     if facts["state"] == "dead":  # it died meanwhile: what is said to be dead is explained
         return await kernel_status(call, args)
-    lines = [
+    lines: list[Words] = [
         f"session {session.name} in {session.directory}",
         f"kernel {_called(record)} ({record.id}), {facts['state']}, execution count {facts['execution_count']}",
         f"interpreter {facts['interpreter']} ({record.interpreter.why or record.interpreter.kind})",
@@ -67,8 +68,12 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
         )
     if runner.current is not None and runner.current.question is not None:
         number, question = runner.current.execution.id, runner.current.question
-        lines.append(f"execution {number} asks{ways_to_answer(number, question)}")
-    return Answer(text="\n".join(lines), facts=facts)
+        lines.append((f"execution {number} asks", *how_to_answer(number, question)))
+    return Answer(text=_under_each_other(lines), facts=facts)
+
+
+def _under_each_other(lines: list[Words]) -> Words:
+    return tuple(part for line in lines for part in ("\n", *parts(line)))[1:]
 
 
 async def _status_without_kernel(
@@ -77,15 +82,12 @@ async def _status_without_kernel(
     why = call.supervisor.kernels.adoption.why(record.id) if record is not None else ""
     if record is not None and why:
         facts |= {"state": "unreachable", "trouble": why}
-        text = (
-            f"session {session.name}: kernel {_called(record)} ({record.id}) lives but does not answer: {why} Its "
-            f"variables may be there. {record.way_around}."
-        )
-        return Answer(text=text, facts=facts)
+        lives = f"session {session.name}: kernel {_called(record)} ({record.id}) lives but does not answer: {why} Its "
+        return Answer(text=(lives, "variables may be there. ", record.way_around, "."), facts=facts)
     if record is not None:
         facts |= {"state": "dead", "end_reason": record.end_reason}
-        text = f"session {session.name}: its kernel is dead: {record.end_reason}. {record.way_on}."
-        return Answer(text=text, facts=facts)
+        dead = f"session {session.name}: its kernel is dead: {record.end_reason}. "
+        return Answer(text=(dead, record.way_on, "."), facts=facts)
     interpreter = await asyncio.to_thread(call.supervisor.sessions.default_interpreter, session, call.caller.asker)
     facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}
     text = (
@@ -151,14 +153,14 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
     if record is None or record.ended or record.generation == intent["generation"]:
         runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=args.force)
         record = runner.kernel.record
-    text = (
+    text: Words = (
         f"kernel {_called(record)} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
-        "The session's history and notebook go on."
+        "The session's history and notebook go on.",
     )
     if forgotten and kind_of(record).inherits:
-        text += " Its environment variables are this client's: what it had before is not known any more."
+        text = (*text, " Its environment variables are this client's: what it had before is not known any more.")
     if nowhere := await asyncio.to_thread(displaced, record):
-        text += f" {nowhere[0].upper()}{nowhere[1:]}."
+        text = (*text, " ", *_sentence(nowhere), ".")
     call.caller.generations[record.id] = record.generation
     facts = {"kernel_id": record.id, "generation": record.generation, "kernel_directory": record.directory}
     if not args.replay:
@@ -166,7 +168,12 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
     return await _replay(call, session, intent["replay"], text, facts)
 
 
-async def _replay(call: Call, session: SessionRecord, cells: list[int], text: str, facts: dict[str, Any]) -> Answer:
+def _sentence(words: Words) -> Words:
+    first, *others = parts(words)
+    return (first[0].upper() + first[1:], *others) if isinstance(first, str) else (first, *others)
+
+
+async def _replay(call: Call, session: SessionRecord, cells: list[int], text: Words, facts: dict[str, Any]) -> Answer:
     """Run earlier cells again, each once however often this call is sent, up to the first that fails."""
     asker = call.caller.asker
     for done, number in enumerate(cells):
@@ -179,18 +186,18 @@ async def _replay(call: Call, session: SessionRecord, cells: list[int], text: st
         if ticket.execution.status != "ok":
             again = ticket.execution.id
             stands = "waits for input" if ticket.question else f"ended with status {ticket.execution.status}"
-            text += (
+            stopped = (
                 f" Replay stopped: execution {number}, run again as {again}, {stands} "
                 f"(kernel_output(execution_id={again})); {done} of {len(cells)} cells ran."
             )
-            return Answer(text=text, facts={**facts, "replayed": done, "failed": again})
-    return Answer(text=f"{text} {len(cells)} cells were run again.", facts={**facts, "replayed": len(cells)})
+            return Answer(text=(*parts(text), stopped), facts={**facts, "replayed": done, "failed": again})
+    return Answer(text=(*parts(text), f" {len(cells)} cells were run again."), facts={**facts, "replayed": len(cells)})
 
 
 async def kernel_shutdown(call: Call, args: a.Shutdown) -> Answer:
     """End a kernel."""
     runners, adoption = call.supervisor.kernels.runners, call.supervisor.kernels.adoption
-    given = needed(args.kernel_id, _NAME_A_KERNEL).strip()
+    given = needed(args.kernel_id, *_NAME_A_KERNEL).strip()
     await adoption.tried(adoption.like(given))
     living = {**{each.id: each for each in adoption.records}, **{each: runners[each].kernel.record for each in runners}}
     wanted = await call.supervisor.records.intent_of(call.key)
@@ -203,8 +210,7 @@ async def kernel_shutdown(call: Call, args: a.Shutdown) -> Answer:
     record = living[kernel_id]
     if not record.owned and not args.force:
         raise RefusedError(
-            f"kernel {kernel_id} was started by somebody else, who may be working in it. kernel_detach leaves it; "
-            "force=true ends it."
+            f"kernel {kernel_id} was started by somebody else, who may be working in it", WayOn("detach or end")
         )
     intent = {"kernel_id": kernel_id}
     await call.supervisor.records.begin_call(call.key, call.caller.asker.client_id, "kernel_shutdown", intent)
@@ -254,15 +260,15 @@ async def kernel_list_envs(call: Call, args: a.NoArguments) -> Answer:
             | {"ipykernel": "", "language": spec.language, "current": here, "broken": "", "server": spec.argv[0]}
         )
     text = table(["", "name", "kind", "python", "ipykernel", "where"], rows) if rows else "no environments were found"
-    text += "".join(f"\nnot asked: {trouble}" for trouble in troubles)
-    return Answer(text=text, facts={"environments": facts, "troubles": troubles})
+    not_asked = [part for trouble in troubles for part in ("\nnot asked: ", *parts(trouble))]
+    return Answer(text=(text, *not_asked), facts={"environments": facts, "troubles": troubles})
 
 
 async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     """Work in another environment; the kernel left behind runs on."""
     session = await call.session(args.session)
     asker = call.caller.asker
-    wanted = needed(args.env_name, "env_name is empty: kernel_list_envs lists environments").strip()
+    wanted = needed(args.env_name, "env_name is empty", WayOn("name environment")).strip()
     on_server = await foreign.spec_on_server(wanted, call.supervisor.kernels.servers)
     if wanted == "default":
         interpreter = await asyncio.to_thread(call.supervisor.sessions.default_interpreter, session, asker)
@@ -284,11 +290,13 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     )
     record = runner.kernel.record
     done = "returned to" if returned else "started"
-    text = f"{done} kernel {record.id} in {interpreter.name} ({interpreter.argv[0]}); its variables are its own"
+    text: Words = (
+        f"{done} kernel {record.id} in {interpreter.name} ({interpreter.argv[0]}); its variables are its own",
+    )
     if record.overlay and not returned:
-        text += f". {BORROWED}"
+        text = (*text, f". {BORROWED}")
     if nowhere := await asyncio.to_thread(displaced, record):
-        text += f". {nowhere[0].upper()}{nowhere[1:]}"
+        text = (*text, ". ", *_sentence(nowhere))
     return Answer(text=text, facts={"kernel_id": record.id, "returned": returned, "interpreter": interpreter.argv[0]})
 
 
@@ -317,10 +325,10 @@ async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
     rows = [_running_row(each) for each in kernels]
     rows += [["", each.id, each.path or each.spec, _where(each), each.state, "", ""] for each in found.values()]
     head = ["", "kernel", "name", "session", "state", "memory", "last used"]
-    lines = [table(head, rows) if rows else "no kernels are running"]
-    lines += [f"not asked: {trouble}" for trouble in overview.troubles]
+    lines: list[Words] = [table(head, rows) if rows else "no kernels are running"]
+    lines += [("not asked: ", *parts(trouble)) for trouble in overview.troubles]
     facts = {"kernels": kernels, "others": [_foreign_facts(each) for each in found.values()]}
-    return Answer(text="\n".join(lines), facts={**facts, "troubles": list(overview.troubles)})
+    return Answer(text=_under_each_other(lines), facts={**facts, "troubles": list(overview.troubles)})
 
 
 def _behind(connection_file: str, found: dict[str, foreign.Found]) -> foreign.Found | None:
@@ -353,17 +361,15 @@ def _running_row(kernel: dict[str, Any]) -> list[Any]:
 async def kernel_attach(call: Call, args: a.Attach) -> Answer:
     """Work in a kernel that runs already."""
     session = await call.session(args.session)
-    wanted = needed(args.kernel_id, _NAME_A_KERNEL).strip()
+    wanted = needed(args.kernel_id, *_NAME_A_KERNEL).strip()
     runner = await _ours(call, wanted) or await _theirs(call, session, wanted)
     record = runner.kernel.record
     note = f"From here on in kernel {record.interpreter.name} ({record.id})."
     await call.supervisor.switch(session, runner, call.client, note)
     on = f" on {record.server}" if record.server else ""
-    text = (
-        f"attached to kernel {record.id} ({record.interpreter.name}){on}; kernel_detach returns to the default kernel"
-    )
+    text: Words = (f"attached to kernel {record.id} ({record.interpreter.name}){on}", WayOn("return"))
     if advice := await asyncio.to_thread(advice_on, record):
-        text += f"\n{advice}"
+        text = (*text, f"\n{advice}")
     facts = {"kernel_id": record.id, "connection_file": record.connection_file, "server": record.server}
     return Answer(text=text, facts=facts)
 
@@ -390,9 +396,9 @@ async def kernel_detach(call: Call, args: a.NoArguments) -> Answer:
     if record is None or (record.session == session.name and record.interpreter.kind == "default"):
         return Answer(text="this session is in its default kernel already", facts={"kernel_id": session.kernel_id})
     after = await call.supervisor.leave(session, call.client)
-    where = f"kernel {after.kernel_id}" if after.kernel_id else "the next kernel_exec starts it"
+    where = f"kernel {after.kernel_id}" if after.kernel_id else WayOn("next exec")
     runner = call.supervisor.kernels.runners.get(record.id)
     reached = runner is not None and not runner.kernel.trouble
     what = "is gone" if record.ended else "runs on" if reached else "is out of reach"
-    text = f"left kernel {record.id}, which {what}; back in the default kernel ({where})"
+    text: Words = (f"left kernel {record.id}, which {what}; back in the default kernel (", where, ")")
     return Answer(text=text, facts={"kernel_id": after.kernel_id, "left": record.id})

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import Answer, Call, needed
@@ -41,7 +42,8 @@ async def kernel_inspect(call: Call, args: a.Inspect) -> Answer:
         near = ", ".join(found["near"]) or "kernel_list_vars lists what there is"
         raise RefusedError(f"there is no variable {found['name']!r}. Near names: {near}")
     if found["status"] != "ok":
-        raise RefusedError(f"{expression}: {found['ename']}: {found['evalue']}")
+        way_on = [WayOn("run it")] if found.get("to_be_run") else []
+        raise RefusedError(f"{expression}: {found['ename']}: {found['evalue']}", *way_on)
     return Answer(text=plain(_described(found)), facts=found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,4 +144,4 @@ async def _stopped(call: Call, ticket: Ticket, text: str, facts: dict[str, Any])
     shown = await call.show(ticket.execution, ticket, Reading())
     words = types.TextContent(type="text", text=f"{text}, then it stopped at this one:")
     failed = {"failed": ticket.execution.id, "status": shown.facts["status"]}
-    return Answer(content=[words, *(shown.content or ())], facts={**facts, **failed})
+    return replace(shown, content=[words, *(shown.content or ())], facts={**facts, **failed})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mcp_types import ImageContent, TextContent
 
 from kernel_supervisor.core.model import Execution, ExecutionId, Question
+from kernel_supervisor.core.ways import Words
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.transcript import Picture, Section
 
@@ -32,9 +33,9 @@ class ResultView:
     """What a queued execution waits for, the next to run first."""
     question: Question | None = None
     """What an `input()` that waits for an answer asks."""
-    notices: tuple[str, ...] = ()
+    notices: tuple[Words, ...] = ()
     """What happened since this client's last call; told once, right after the status line."""
-    advice: tuple[str, ...] = ()
+    advice: tuple[Words, ...] = ()
     """What the caller knows that the reader can do next."""
     cells: Mapping[int, int] = field(default_factory=dict)
     """Execution counts of this kernel and generation, with the executions that had them."""
@@ -51,6 +52,8 @@ class Reading:
     grep: str | None = None
     from_image: int = 1
     full_traceback: bool = False
+    as_values: bool = False
+    """Whether the reader words ways on itself: they are left to it, with all that stands beside an output."""
 
     @property
     def of_lines(self) -> bool:
@@ -82,3 +85,5 @@ class Rendered:
     """How many lines all of its text has: `from_line=lines + 1` is news."""
     images: int
     """How many images the execution has shown, inline or not."""
+    then: Words = ()
+    """What is said below, for a reader that words ways on itself."""

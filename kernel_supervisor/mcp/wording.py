@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kernel_supervisor.core.model import ExecutionId, Question
+from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.mcp.view import Draft, ResultView
+from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.outputs.markup import shorten_data
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.tracebacks import folds
@@ -29,8 +31,9 @@ _MARKS = {
 }
 
 
-def header(view: ResultView, *, output: bool) -> str:
+def header(draft: Draft, *, output: bool) -> str:
     """The status line, and under it the reason and the notices."""
+    view = draft.view
     execution, count = view.execution, execution_count(view)
     parts = [status(view)]
     if count is not None:
@@ -49,13 +52,19 @@ def header(view: ResultView, *, output: bool) -> str:
     lines = [" · ".join(parts)]
     if execution.reason:
         lines.append(clipped(execution.reason, _REASON))
-    lines += [f"note: {clipped(notice)}" for notice in view.notices[:_NOTICES]]
+    if not draft.reading.as_values:
+        lines += [f"note: {clipped(said(notice))}" for notice in view.notices[:_NOTICES]]
     return "\n".join(lines)
 
 
-def footer(draft: Draft) -> str:
-    """What is missing, and what can be done next; empty where there is nothing to say."""
-    return "\n".join([*_missing(draft), *_next_steps(draft.view)])
+def footer(draft: Draft) -> Iterator[Words]:
+    """What is missing, and what can be done next; for a reader that words ways on itself the notices, too."""
+    advice = draft.view.advice[:_NOTICES]
+    if draft.reading.as_values:
+        yield from (("note: ", *parts(notice)) for notice in draft.view.notices[:_NOTICES])
+    yield from _missing(draft)
+    yield from _next_steps(draft.view)
+    yield from advice if draft.reading.as_values else (clipped(said(each)) for each in advice)
 
 
 def status(view: ResultView) -> str:
@@ -87,14 +96,12 @@ def clipped(text: str, longest: int = _LINE) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def ways_to_answer(number: ExecutionId, question: Question) -> str:
+def how_to_answer(number: ExecutionId, question: Question) -> tuple[str | WayOn, ...]:
     """What is asked, and how it is answered: the end of a sentence whose subject is the execution."""
     asked = clipped(question.prompt, _PROMPT)
     what = "a password" if question.password else "a line of input"
     told = f" for {what}: {asked}" if asked else f" for {what}."
-    answer = f"kernel_reply(execution_id={number}, text=…)"
-    unseen = f"; unseen by you: `kernel-supervisor reply {number}` in a terminal" if question.password else ""
-    return f"{told} · answer: {answer}{unseen}"
+    return told, WayOn("answer unseen" if question.password else "answer", (number,))
 
 
 def _behind(behind: Sequence[ExecutionId]) -> str:
@@ -104,8 +111,8 @@ def _behind(behind: Sequence[ExecutionId]) -> str:
     return f"behind execution{'s' if len(behind) > 1 else ''} {named}"
 
 
-def _missing(draft: Draft) -> Iterator[str]:
-    view, call = draft.view, f"kernel_output(execution_id={draft.view.execution.id}"
+def _missing(draft: Draft) -> Iterator[Words]:
+    view, number = draft.view, draft.view.execution.id
     for mark in view.folded.marks[:_MARKS_SHOWN]:
         yield f"note: {_MARKS.get(mark.kind, mark.kind)}" + (f" ({clipped(mark.detail)})" if mark.detail else "")
     if len(view.folded.marks) > _MARKS_SHOWN:
@@ -113,25 +120,23 @@ def _missing(draft: Draft) -> Iterator[str]:
     left = [picture.number for picture in draft.left_pictures]
     if left:
         which = f"Image {left[0]} is" if len(left) == 1 else f"Images {left[0]} to {left[-1]} are"
-        yield f"{which} not shown here: {call}, from_image={left[0]})"
+        yield f"{which} not shown here", WayOn("see images", (number, left[0]))
     reading = draft.reading
     if not reading.full_traceback and not reading.of_lines and any(map(_folds, view.folded.outputs)):
-        yield f"Library code in the traceback is folded: {call}, full_traceback=true)"
+        yield "Library code in the traceback is folded", WayOn("unfold", (number,))
 
 
 def _folds(output: dict[str, object]) -> bool:
     return output["output_type"] == "error" and folds(output)
 
 
-def _next_steps(view: ResultView) -> Iterator[str]:
+def _next_steps(view: ResultView) -> Iterator[Words]:
     number = view.execution.id
     if any(payload.get("source") == "ask_exit" for payload in (view.folded.reply or {}).get("payload") or ()):
         yield "The cell told its kernel to exit: it ends now, with its variables. sys.exit() would end the cell only."
-    wait, stop = f"kernel_output(execution_id={number}, wait=60)", f"kernel_interrupt(execution_id={number})"
     if view.question is not None:
-        yield f"The cell asks{ways_to_answer(number, view.question)} · {stop} stops it."
+        yield "The cell asks", *how_to_answer(number, view.question), WayOn("stop", (number,))
     elif view.execution.status == "running":
-        yield f"Still running: {wait} waits on, {stop} stops it."
+        yield (WayOn("wait on", (number,)),)
     elif view.execution.status == "queued":
-        yield f"Not begun yet: {wait} waits for it, {stop} takes it out of the queue."
-    yield from map(clipped, view.advice[:_NOTICES])
+        yield (WayOn("wait for it", (number,)),)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, ExecutionId, Mark, Message
+from kernel_supervisor.core.ways import WayOn
 
 LOADED_CELL = "loaded_cell"
 """The type of the message, of our own, that carries what a loaded cell has beside its source and outputs."""
@@ -47,7 +48,7 @@ def _position(history: Sequence[Entry], wanted: ExecutionId, argument: str) -> i
     for position, entry in enumerate(history):
         if entry.execution.id == wanted:
             return position
-    raise RefusedError(f"{argument}: this session's history has no execution {wanted}; see kernel_history")
+    raise RefusedError(f"{argument}: this session's history has no execution {wanted}", WayOn("see history"))
 
 
 def _is_ok(execution: Execution) -> bool:

@@ -37,7 +37,7 @@ class SupervisedProvisioner(KernelProvisionerBase):
 
     session = Unicode("", help="the supervisor's session; empty for the notebook's own", config=True)
     project = Unicode("", help="the directory whose session it is; empty for the notebook's", config=True)
-    environment = Unicode("", help="the environment it runs in, as kernel_use_env names it", config=True)
+    environment = Unicode("", help="the environment it runs in, as `kernel-supervisor envs` lists it", config=True)
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
@@ -175,14 +175,11 @@ class SupervisedProvisioner(KernelProvisionerBase):
         connection = Connection(find(), **self._place)
         try:
             connection.open(start=start, deadline_s=min(limit_s, _LOOK_S))
-            facts = connection.request(f"supervisor/{what}_kernel", asked, deadline_s=limit_s)
+            return connection.request(f"supervisor/{what}_kernel", asked, deadline_s=limit_s)
         except (CallError, NoDaemonError, TimeoutError, OSError) as error:
             raise RuntimeError(f"kernel-supervisor: {error}") from error
         finally:
             connection.close()
-        if "error" in facts:
-            raise RuntimeError(f"kernel-supervisor: {facts['error']}")
-        return facts
 
 
 def _directory(given: str | None) -> str:

@@ -30,6 +30,7 @@ from kernel_supervisor.core.model import (
     SessionName,
     SessionRecord,
 )
+from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.records import rows
 from kernel_supervisor.records.names import Names
 from kernel_supervisor.records.rows import Statement
@@ -374,7 +375,7 @@ class Database:
             return dict(json.loads(found[0][0])) if found else None
         except (ValueError, TypeError) as error:
             raise UnavailableError(
-                "the record of this call is damaged, so whether it was done is not known; kernel_history may tell"
+                "the record of this call is damaged, so whether it was done is not known", WayOn("ask history")
             ) from error
 
     async def note_call(self, call_key: str, client_id: str, what: str, intent: dict[str, Any]) -> None:

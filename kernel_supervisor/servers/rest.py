@@ -22,6 +22,7 @@ from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError, SimpleAsyncHTTPClient
 
 from kernel_supervisor.core.errors import UnavailableError
+from kernel_supervisor.core.ways import WayOn
 
 ASK_S = 2.0
 """How long a server may take to say what it has."""
@@ -40,9 +41,9 @@ logging.getLogger("tornado.general").setLevel(logging.ERROR)
 class ServerError(UnavailableError):
     """A server did not do what was asked; the text names the server and says why."""
 
-    def __init__(self, text: str, *, status: int = 0, nobody: bool = False) -> None:
+    def __init__(self, *words: str | WayOn, status: int = 0, nobody: bool = False) -> None:
         """`status` is HTTP's, 0 where there was no answer; `nobody` whether nothing listens there."""
-        super().__init__(text)
+        super().__init__(*words)
         self.status, self.nobody = status, nobody
 
 
@@ -108,8 +109,8 @@ async def list_kernels(server: Server, deadline_s: float = ASK_S) -> list[Server
         )
     except ServerError as error:
         if error.status == 403 and await _lets_in(server, deadline_s):
-            why = "does not list its kernels (HTTP 403); kernel_attach takes the whole id of one"
-            raise UnlistedError(f"{server.words} {why}", status=403) from None
+            why = f"{server.words} does not list its kernels (HTTP 403)"
+            raise UnlistedError(why, WayOn("attach by id"), status=403) from None
         raise
     if not isinstance(kernels, list):
         raise ServerError(f"{server.words} answered with something that is no list of kernels")

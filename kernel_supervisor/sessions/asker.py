@@ -33,6 +33,8 @@ class Asker:
     """The interpreter it was configured with, empty for the default."""
     shim_python: str
     surroundings: Surroundings
+    words: bool = False
+    """Whether it words ways on itself, and is sent them as values."""
 
     @property
     def where(self) -> Where:
@@ -60,6 +62,7 @@ def from_hello(header: Mapping[str, Any]) -> Asker:
             cwd=cwd,
             python=str(header["python"]),
             shim_python=str(header["shim_python"]),
+            words=bool(header.get("words")),
             surroundings=Surroundings(
                 env={str(name): str(value) for name, value in header["env"].items()},
                 umask=int(header["umask"]),

@@ -25,6 +25,7 @@ from kernel_supervisor.core.model import (
     SessionName,
     SessionRecord,
 )
+from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.tracebacks import cell_counts
 from kernel_supervisor.records.database import Database
@@ -311,7 +312,7 @@ class Executions:
             return ticket.execution, ticket
         execution = await self._records.execution(execution_id)
         if execution is None:
-            raise RefusedError(f"there is no execution {execution_id}; kernel_history lists them")
+            raise RefusedError(f"there is no execution {execution_id}", WayOn("see executions"))
         return execution, None
 
     async def folded(self, execution: Execution) -> Folded:

@@ -15,6 +15,7 @@ from jupyter_core.paths import jupyter_runtime_dir
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionRecord
+from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.kernels.attached import listens
 from kernel_supervisor.kernels.connection import read_connection
 from kernel_supervisor.kernels.served import ON_SERVER
@@ -59,7 +60,7 @@ class Overview:
     """What there is, and which servers could not be asked."""
 
     kernels: tuple[Found, ...]
-    troubles: tuple[str, ...]
+    troubles: tuple[Words, ...]
     """For each such server its name and the reason."""
 
 
@@ -73,7 +74,7 @@ async def find(env: Mapping[str, str], servers: Servers) -> Overview:
     found = {kernel.id: kernel for kernel in by_file}
     troubles = []
     for answer in by_server:
-        if isinstance(answer, str):
+        if not isinstance(answer, list):
             troubles.append(answer)
             continue
         for kernel in answer:
@@ -89,13 +90,13 @@ async def _by_file(env: Mapping[str, str]) -> list[Found]:
     return [kernel for kernel in found if kernel is not None]
 
 
-async def _on_server(server: Server) -> list[Found] | str:
+async def _on_server(server: Server) -> list[Found] | Words:
     """A server's kernels, or why it did not tell; empty for one that runs no more, whose file was left behind."""
     try:
         return [_as_found(server, kernel) for kernel in await list_kernels(server)]
     except ServerError as error:
         left_behind = server.root and server.name == server.url and error.nobody
-        return "" if left_behind else str(error)
+        return "" if left_behind else error.words
 
 
 def _as_found(server: Server, kernel: ServerKernel) -> Found:
@@ -119,14 +120,15 @@ def _living(path: Path) -> Found | None:
     )
 
 
-async def specs(servers: Servers) -> tuple[list[Interpreter], list[str]]:
+async def specs(servers: Servers) -> tuple[list[Interpreter], list[Words]]:
     """What configured servers start, and the reasons of those that did not tell."""
     asked = [server for server in await servers.all() if server.name != server.url]
     answers = await asyncio.gather(*(kernelspecs(server) for server in asked), return_exceptions=True)
-    found, troubles = [], []
+    found: list[Interpreter] = []
+    troubles: list[Words] = []
     for server, answer in zip(asked, answers, strict=True):
         if isinstance(answer, ServerError):
-            troubles.append(str(answer))
+            troubles.append(answer.words)
         elif isinstance(answer, BaseException):
             raise answer
         else:
@@ -179,8 +181,8 @@ async def choose(wanted: str, env: Mapping[str, str], directory: str, servers: S
         return await _of_server(named, rest, env)
     overview = await find(env, servers)
     fitting = _fitting(wanted, overview.kernels, directory)
-    why = "".join(f"; {trouble}" for trouble in overview.troubles)
-    return _only(fitting, wanted, f"there is no kernel {wanted!r}; kernel_list_running lists them{why}")
+    why = [part for trouble in overview.troubles for part in ("; ", *parts(trouble))]
+    return _only(fitting, wanted, f"there is no kernel {wanted!r}", WayOn("see kernels"), *why)
 
 
 async def _with_server(kernel: Found, env: Mapping[str, str], servers: Servers) -> Found:
@@ -238,9 +240,9 @@ def _fitting(wanted: str, kernels: Sequence[Found], directory: str) -> list[Foun
     return [kernel for kernel in kernels if kernel.path and ("/" + kernel.path).endswith(tail)]
 
 
-def _only(fitting: Sequence[Found], wanted: str, otherwise: str) -> Found:
+def _only(fitting: Sequence[Found], wanted: str, *otherwise: str | WayOn) -> Found:
     if not fitting:
-        raise RefusedError(otherwise)
+        raise RefusedError(*otherwise)
     if len(fitting) > 1:
         raise RefusedError(f"{wanted!r} fits several kernels: {', '.join(kernel.words for kernel in fitting)}")
     return fitting[0]

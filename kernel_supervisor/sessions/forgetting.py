@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionName, SessionRecord
+from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.running.reading import log_size
 from kernel_supervisor.sessions.supervisor import Supervisor
 
@@ -46,7 +47,7 @@ async def kept(supervisor: Supervisor) -> list[Kept]:
                 entries=count,
                 size_bytes=await asyncio.to_thread(_size, files),
                 last_used=last_used,
-                at_work=_at_work(supervisor, session),
+                at_work=str(parts(_at_work(supervisor, session))[0]),
             )
         )
     return sorted(found, key=lambda each: each.last_used, reverse=True)
@@ -60,7 +61,7 @@ async def forget(supervisor: Supervisor, name: SessionName) -> int:
     async with supervisor.sessions.locks[name]:
         files = await supervisor.records.files_of(name)
         if why := _at_work(supervisor, _known(supervisor, name)):
-            raise RefusedError(f"session {name} cannot be forgotten: {why}")
+            raise RefusedError(f"session {name} cannot be forgotten: ", *parts(why))
         # From here to the deletion there is no await: an execution that comes now is committed behind it, and stays.
         doomed = [_doom(path) for path in files if Path(path).parent == Path(supervisor.paths.logs)]
         supervisor.sessions.forget(name)
@@ -75,15 +76,15 @@ def _known(supervisor: Supervisor, name: SessionName) -> SessionRecord:
     return session
 
 
-def _at_work(supervisor: Supervisor, session: SessionRecord) -> str:
+def _at_work(supervisor: Supervisor, session: SessionRecord) -> Words:
+    """Why a session cannot be forgotten now; empty where it can."""
     kernels = [runner.kernel.record for runner in supervisor.kernels.runners.values()]
     for kernel in kernels:
         if kernel.session == session.name or kernel.id == session.kernel_id:
-            way = f"kernel-supervisor kill {kernel.id}" if kernel.owned else "kernel_detach"
-            return f"its kernel {kernel.id} lives ({way})"
+            return f"its kernel {kernel.id} lives", WayOn("kill", (kernel.id,)) if kernel.owned else WayOn("let go")
     for kernel in supervisor.kernels.adoption.records:
         if kernel.session == session.name or kernel.id == session.kernel_id:
-            return f"its kernel {kernel.id} may live, and does not answer (kernel-supervisor kill {kernel.id})"
+            return f"its kernel {kernel.id} may live, and does not answer", WayOn("kill", (kernel.id,))
     if any(ticket.execution.session == session.name for ticket in supervisor.executions.tickets.values()):
         return "it has executions that are not over"
     return ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from kernel_supervisor.core import names
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, SessionName, SessionRecord
+from kernel_supervisor.core.ways import WayOn
 
 _LISTED = 8
 
@@ -74,11 +75,13 @@ def _spelled(wanted: str, directory: str, projects: Projects) -> tuple[SessionNa
     if there is not None and word is not None:
         return names.spelled(folder, word), there
     own = projects.folder(directory)
+    if there is not None:
+        behind = "behind the / use letters, digits, spaces and . _ - @ +, 80 at most"
+        raise RefusedError(f"{wanted!r} is no session name: {behind}")
     raise RefusedError(
         f"{wanted!r} names no session: there is no project {folder!r}. A plain word is a session of this project, "
-        f'"{own}/"; kernel_list_running and `kernel-supervisor sessions` show how those of others are spelled'
-        if there is None
-        else f"{wanted!r} is no session name: behind the / use letters, digits, spaces and . _ - @ +, 80 at most"
+        f'"{own}/"',
+        WayOn("see sessions"),
     )
 
 
@@ -132,4 +135,4 @@ def kernel_id(wanted: str, known: Iterable[KernelId]) -> KernelId:
         return matches[0]
     if matches:
         raise RefusedError(f"several kernels begin with {wanted!r}: {', '.join(sorted(matches))}")
-    raise RefusedError(f"there is no kernel {wanted!r}; kernel_list_running lists them")
+    raise RefusedError(f"there is no kernel {wanted!r}", WayOn("see kernels"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelRecord
+from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.environments.activation import activate
 from kernel_supervisor.environments.commands import Progress
 from kernel_supervisor.environments.discovery import describe, discover
@@ -91,14 +92,15 @@ def no_place(directory: str) -> str:
     return "" if os.access(directory, os.X_OK) else "cannot be entered"
 
 
-def displaced(record: KernelRecord) -> str:
+def displaced(record: KernelRecord) -> Words:
     """What those who work in a kernel have to know of its directory; empty where it is as it should be. Blocks."""
     if not kind_of(record).here:
         return ""
     if record.missing:
-        back = "could not be used when the kernel was started, and can be now (kernel_restart takes the kernel there)"
-        how = no_place(record.missing) or back
-        return f"the directory {record.missing} {how}; the kernel works in {record.directory}"
+        now = f"the directory {record.missing} {no_place(record.missing)}"
+        back = f"the directory {record.missing} could not be used when the kernel was started, and can be now"
+        how: Words = (now,) if no_place(record.missing) else (back, WayOn("restart there"))
+        return (*how, f"; the kernel works in {record.directory}")
     now = no_place(record.directory)
     if now:
         return f"the directory {record.directory} {now}; the kernel was started in it"
@@ -106,7 +108,9 @@ def displaced(record: KernelRecord) -> str:
         return ""
     return (
         f"the directory {record.directory} was removed and made anew; the kernel works in the removed one "
-        f"(os.chdir({record.directory!r}) in a cell takes it to the new one, kernel_restart too)"
+        f"(os.chdir({record.directory!r}) in a cell takes it to the new one",
+        WayOn("restart too"),
+        ")",
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, SessionName, SessionRecord
+from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.notebooks.document import About, Written, notebook_json, write_notebook
 from kernel_supervisor.notebooks.export import PdfEngine, Progress, Theme, export_html, export_pdf
 from kernel_supervisor.notebooks.files import PRIVATE, check_folder, check_target
@@ -130,7 +131,7 @@ async def document(supervisor: Supervisor, name: SessionName, *, largest: int) -
 
     def take(piece: bytes) -> None:
         if len(pieces) + len(piece) > largest:
-            raise RefusedError(f"it is larger than {largest >> 20} MB: kernel_save_notebook writes it to a file")
+            raise RefusedError(f"it is larger than {largest >> 20} MB", WayOn("write notebook"))
         pieces.extend(piece)
 
     await asyncio.to_thread(notebook_json, entries, about, take)

@@ -12,6 +12,7 @@ from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
+from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.defaults import default
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.runner import Runner
@@ -198,12 +199,11 @@ class Sessions:
         if sought is not None:
             tried = self._kernels.adoption.why(session.kernel_id)
             raise RefusedError(
-                f"kernel {session.kernel_id} lives but does not answer: {tried} Try again in a moment; "
-                f"{sought.way_around}."
+                f"kernel {session.kernel_id} lives but does not answer: {tried} Try again in a moment; ",
+                sought.way_around,
+                ".",
             )
         record = await self._records.kernel(session.kernel_id)
         if record is not None and record.ended:
-            raise RefusedError(
-                f"{record.end_reason.splitlines()[0].rstrip('.')}. Its variables are gone. {record.way_on}; "
-                "kernel_history shows what was run."
-            )
+            why = record.end_reason.splitlines()[0].rstrip(".")
+            raise RefusedError(f"{why}. Its variables are gone. ", record.way_on, WayOn("see what ran"))

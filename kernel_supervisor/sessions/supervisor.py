@@ -16,6 +16,7 @@ from kernel_supervisor.core.model import (
     SessionName,
     SessionRecord,
 )
+from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.paths import Paths
@@ -110,16 +111,14 @@ class Supervisor:
         async with self.sessions.locks[session.name]:
             record = await self.sessions.kernel_record(await self.sessions.keep(session))
             if record is None:
-                raise RefusedError("this session has no kernel yet: the first kernel_exec starts one")
+                raise RefusedError("this session has no kernel yet", WayOn("first exec"))
             if not record.owned and record.ended:
-                raise RefusedError("this kernel was somebody else's, and is gone: kernel_detach leaves it")
+                raise RefusedError("this kernel was somebody else's, and is gone", WayOn("detach"))
             if not record.owned and not kind_of(record).restarts:
-                raise RefusedError("this kernel was started by somebody else: restart it there, or kernel_detach first")
+                raise RefusedError("this kernel was started by somebody else", WayOn("detach first"))
             if not record.owned and not force:
-                raise RefusedError(
-                    "this kernel was started by somebody else, who may be working in it: kernel_detach leaves it; "
-                    "force=true restarts it all the same"
-                )
+                theirs = "this kernel was started by somebody else, who may be working in it"
+                raise RefusedError(theirs, WayOn("detach or restart"))
             if record.damaged:
                 return await self._start_anew(self.sessions.known[session.name], asker, client)
             return await self._restart(record, asker, client)
@@ -164,7 +163,7 @@ class Supervisor:
     async def shut_down(self, kernel_id: KernelId, reason: str) -> None:
         """End a kernel; sessions that had it get a fresh one with their next execution. Raises RefusedError."""
         if kernel_id not in self.kernels.runners and kernel_id not in self.kernels.adoption:
-            raise RefusedError(f"there is no living kernel {kernel_id}; kernel_list_running lists them")
+            raise RefusedError(f"there is no living kernel {kernel_id}", WayOn("see kernels"))
         await self.kernels.end(kernel_id, reason)
         await self.part_from(kernel_id)
 

@@ -1,4 +1,4 @@
-"""`cli.session`: what people are told in the words of the command line, and tables on narrow terminals."""
+"""`cli.session`: tables on narrow terminals, and what is printed where nothing was asked."""
 
 from __future__ import annotations
 
@@ -8,23 +8,6 @@ import pytest
 
 from kernel_supervisor.cli import session
 from kernel_supervisor.cli.main import main
-
-
-@pytest.mark.parametrize(
-    ("said", "told"),
-    [
-        ("kernel_history lists them", "`kernel-supervisor history` lists them"),
-        ("kernel_list_envs() lists the 11", "`kernel-supervisor envs` lists the 11"),
-        ("kernel_output(execution_id=7, wait=60) waits on", "`kernel-supervisor output --follow 7` waits on"),
-        ("[… kernel_output(execution_id=7, from_line=6) …]", "[… `kernel-supervisor output 7` …]"),
-        ("kernel_interrupt(execution_id=7) stops it.", "`kernel-supervisor interrupt KERNEL` stops it."),
-        ("answer: kernel_reply(execution_id=7, text=…)", "answer: `kernel-supervisor reply 7`"),
-        ("kernel_inspect(var_name=x)", "kernel_inspect(var_name=x)"),
-        ("my_kernel_exec", "my_kernel_exec"),
-    ],
-)
-def test_people_are_told_of_commands(said: str, told: str) -> None:
-    assert session.for_people(said) == told
 
 
 @pytest.mark.parametrize("text", ["/a/very/long/way/to/the/project", "print('a very long line of code, as they are')"])

@@ -14,6 +14,7 @@ from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.defaults import default, default_environment
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.environments.model import Environment, Where
+from kernel_supervisor.mcp.ways import said
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def environment(name: str, prefix: str = "", **more: object) -> Environment:
 def refusal(wanted: str, environments: list[Environment], where: Where) -> str:
     with pytest.raises(RefusedError) as refused:
         resolve(wanted, environments, where)
-    return str(refused.value)
+    return said(refused.value.words)
 
 
 def test_a_name_wins_over_an_alias_and_case_is_the_last_resort(where: Where) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from kernel_supervisor.environments.defaults import default_environment
 from kernel_supervisor.environments.missing import missing_module, where_to_find
 from kernel_supervisor.environments.model import Where
 from kernel_supervisor.environments.projects import project_environments
+from kernel_supervisor.mcp.ways import said
 from tests.unit.test_environments_choice import venv
 
 
@@ -221,6 +223,10 @@ def test_what_is_missing_is_told_from_what_is_wrong_in_other_ways(name: str, val
     assert missing_module(name, value) == module
 
 
+def _told(*where: Any) -> str:
+    return said(where_to_find(*where))
+
+
 def test_a_missing_module_is_found_in_other_environments_and_can_be_installed_here(where: Where) -> None:
     here, there = venv(where.directory / ".venv"), venv(where.home / ".virtualenvs" / "analysis")
     python = str(here / "bin" / "python")
@@ -229,15 +235,15 @@ def test_a_missing_module_is_found_in_other_environments_and_can_be_installed_he
         (there / library / name).parent.mkdir(exist_ok=True)
         (there / library / name).touch()
     for module in ("pandas", "six", "fast"):
-        line = where_to_find(module, str(here), python, where)
+        line = _told(module, str(here), python, where)
         assert f"{module} is not in this kernel's environment ({here}); it is in analysis ({there})" in line
         assert "kernel_use_env" in line
         assert f" {module}` installs it here" in line
-    assert " scikit-learn` installs" in where_to_find("sklearn", str(here), python, where)
-    assert "it is in" not in where_to_find("sklearn", str(here), python, where)
+    assert " scikit-learn` installs" in _told("sklearn", str(here), python, where)
+    assert "it is in" not in _told("sklearn", str(here), python, where)
     (here / library / "pandas").mkdir()
-    assert where_to_find("pandas", str(here), python, where) == "", "it is here: something else is wrong"
-    assert os.sep not in where_to_find("six", "/no/environment", "/no/environment/bin/python", where)
+    assert _told("pandas", str(here), python, where) == "", "it is here: something else is wrong"
+    assert os.sep not in _told("six", "/no/environment", "/no/environment/bin/python", where)
 
 
 def test_a_module_of_the_project_is_pointed_to_and_no_package_of_its_name(where: Where) -> None:
@@ -248,14 +254,14 @@ def test_a_module_of_the_project_is_pointed_to_and_no_package_of_its_name(where:
     below = replace(where, directory=where.directory / "notebooks")
     below.directory.mkdir()
     for module, folder in (("helpers", where.directory), ("src", where.directory), ("models", where.directory / "src")):
-        line = where_to_find(module, str(here), str(here / "bin" / "python"), below)
+        line = _told(module, str(here), str(here / "bin" / "python"), below)
         assert f"sys.path.append('{folder}')" in line
         assert "install" not in line
     (where.directory / "wandb" / "run-1").mkdir(parents=True)
-    assert "wandb` installs it" in where_to_find("wandb", str(here), str(here / "bin" / "python"), below)
+    assert "wandb` installs it" in _told("wandb", str(here), str(here / "bin" / "python"), below)
 
 
 def test_a_name_that_many_packages_share_is_installed_by_none(where: Where) -> None:
     here = venv(where.directory / ".venv")
-    line = where_to_find("google", str(here), str(here / "bin" / "python"), where)
+    line = _told("google", str(here), str(here / "bin" / "python"), where)
     assert line == f"google is not in this kernel's environment ({here})."

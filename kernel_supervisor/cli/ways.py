@@ -1,0 +1,47 @@
+"""Ways on in a person's words: the commands. What no command does is left out."""
+
+from __future__ import annotations
+
+COMMANDS = {
+    "wait on": "Still running: `kernel-supervisor output --follow {0}` waits on, `kernel-supervisor interrupt KERNEL` "
+    "stops it.",
+    "wait for it": "Not begun yet: `kernel-supervisor output --follow {0}` waits for it.",
+    "wait or restart": "Wait with `kernel-supervisor output --follow {0}`, or end the kernel, and its variables, with "
+    "`kernel-supervisor restart KERNEL`.",
+    "answer": " · answer: `kernel-supervisor reply {0}`",
+    "answer unseen": " · answer: `kernel-supervisor reply {0}`",
+    "stop": " · `kernel-supervisor interrupt KERNEL` stops it.",
+    "read": ": `kernel-supervisor output {0}`",
+    "unfold": "",
+    "see images": ": `kernel-supervisor save` writes a notebook with them",
+    "see executions": "; `kernel-supervisor history` lists them",
+    "see history": "; see `kernel-supervisor history`",
+    "ask history": "; `kernel-supervisor history` may tell",
+    "see what ran": "; `kernel-supervisor history` shows what was run.",
+    "see sessions": "; `kernel-supervisor sessions` shows how those of others are spelled",
+    "write notebook": ": `kernel-supervisor save` writes it to a file",
+    "run it": "; `kernel-supervisor exec` runs any other expression",
+    "see kernels": "; `kernel-supervisor list` lists them",
+    "name kernel": ": give an id from `kernel-supervisor list`, or its beginning",
+    "fresh kernel": "`kernel-supervisor restart SESSION` gives this session a fresh kernel",
+    "default kernel": "`kernel-supervisor detach` returns to the session's default kernel",
+    "end kernel": "`kernel-supervisor restart KERNEL` ends it, and starts a fresh one",
+    "leave kernel": "`kernel-supervisor detach` leaves it, for the session's default kernel",
+    "detach": ": `kernel-supervisor detach` leaves it",
+    "detach first": ": restart it there, or `kernel-supervisor detach` first",
+    "detach or restart": ": `kernel-supervisor detach` leaves it",
+    "detach or end": ". `kernel-supervisor detach` leaves it; --force ends it.",
+    "return": "; `kernel-supervisor detach` returns to the default kernel",
+    "let go": " (`kernel-supervisor detach`)",
+    "kill": " (`kernel-supervisor kill {0}`)",
+    "first exec": ": the first `kernel-supervisor exec` starts one",
+    "next exec": "the next `kernel-supervisor exec` starts it",
+    "restart there": " (`kernel-supervisor restart KERNEL` takes the kernel there)",
+    "restart too": ", `kernel-supervisor restart KERNEL` too",
+    "attach by id": "; `kernel-supervisor attach` takes the whole id of one",
+    "see environments": " `kernel-supervisor envs` lists what there is.",
+    "name environment": ": `kernel-supervisor envs` lists environments",
+    "mend environment": " Mend it, or choose another (`kernel-supervisor envs` lists them).",
+    "all environments": " `kernel-supervisor envs` lists {0}.",
+    "use other": ", which `kernel-supervisor use` changes to",
+}

@@ -1,0 +1,38 @@
+"""Ways on, as values: what can be done next, in nobody's words yet. Pure.
+
+An agent is told of tools (`mcp/ways.py`), a person of commands (`cli/ways.py`); each has words for them all, and
+begins them with what joins them to the words before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+_OfExecutions = Literal["wait on", "wait for it", "wait or restart", "answer", "answer unseen", "stop", "read"]
+_OfResults = Literal["see images", "unfold", "write notebook", "run it", "see what ran"]
+_OfHistories = Literal["see executions", "see history", "ask history", "see sessions"]
+_OfKernels = Literal[
+    "see kernels", "name kernel", "fresh kernel", "default kernel", "end kernel", "leave kernel", "kill"
+]
+_OfStarts = Literal["first exec", "kill", "next exec", "restart there", "restart too"]
+_OfTheirs = Literal["attach by id", "detach", "detach first", "detach or restart", "detach or end", "return", "let go"]
+_OfEnvironments = Literal["see environments", "name environment", "mend environment", "all environments", "use other"]
+Name: TypeAlias = _OfExecutions | _OfResults | _OfHistories | _OfKernels | _OfStarts | _OfTheirs | _OfEnvironments
+
+
+@dataclass(frozen=True, slots=True)
+class WayOn:
+    """One of them, and what it is about, such as an execution's number."""
+
+    name: Name
+    about: tuple[str | int, ...] = ()
+
+
+Words: TypeAlias = str | tuple[str | WayOn, ...]
+"""What is said: prose, and the ways on in it."""
+
+
+def parts(words: Words) -> tuple[str | WayOn, ...]:
+    """Words one by one."""
+    return (words,) if isinstance(words, str) else words

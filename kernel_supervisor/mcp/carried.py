@@ -1,0 +1,51 @@
+"""How our own methods and tools are run: carried through, and refused in one way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+
+from kernel_supervisor.core.errors import SupervisorError
+from kernel_supervisor.mcp import whereabouts
+from kernel_supervisor.mcp.call import Call
+from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.ways import begun, said, sent
+from kernel_supervisor.tasks import Tasks
+
+Context = ServerRequestContext[Caller]
+_T = TypeVar("_T")
+_Run = Callable[[Call, Any], Coroutine[Any, Any, dict[str, Any]]]
+_under_way = Tasks()
+
+
+async def carried_through(work: Coroutine[Any, Any, _T], name: str) -> _T:
+    """A restart, a switch, a document: half of it would be worse than all of it, whatever becomes of the client."""
+    return await asyncio.shield(_under_way.begin(work, name, awaited=True))
+
+
+def method(run: _Run, *, waits: bool = False) -> Callable[[Context, Any], Awaitable[dict[str, Any]]]:
+    """A method of ours: carried through, but where it `waits`. What could not be done is an error of JSON-RPC."""
+
+    async def answer(ctx: Context, params: Any) -> dict[str, Any]:
+        call = Call.of(ctx)
+        await call.caller.ready.wait()
+        whereabouts.above(call.caller)
+        work = run(call, params)
+        try:
+            return await (work if waits else carried_through(work, run.__name__))
+        except SupervisorError as error:
+            raise refused(call, error) from None
+
+    return answer
+
+
+def refused(call: Call, error: SupervisorError, about: str = "") -> MCPError:
+    """The error of JSON-RPC that says why something was refused."""
+    as_values = call.caller.asker.words
+    text, then = begun(error.words) if as_values else (said(error.words), ())
+    return MCPError(types.INVALID_PARAMS, about + text, sent({"then": then}, as_values=True) if then else None)

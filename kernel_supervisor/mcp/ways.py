@@ -1,0 +1,79 @@
+"""Ways on in an agent's words: the tools, and how they are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernel_supervisor.core.ways import Name, Words, parts
+
+TOOLS: dict[Name, str] = {
+    "wait on": "Still running: kernel_output(execution_id={0}, wait=60) waits on, kernel_interrupt(execution_id={0}) "
+    "stops it.",
+    "wait for it": "Not begun yet: kernel_output(execution_id={0}, wait=60) waits for it, "
+    "kernel_interrupt(execution_id={0}) takes it out of the queue.",
+    "wait or restart": "Wait with kernel_output(execution_id={0}, wait=60), or end the kernel, and its variables, with "
+    "kernel_restart.",
+    "answer": " · answer: kernel_reply(execution_id={0}, text=…)",
+    "answer unseen": " · answer: kernel_reply(execution_id={0}, text=…); unseen by you: `kernel-supervisor reply {0}` "
+    "in a terminal",
+    "stop": " · kernel_interrupt(execution_id={0}) stops it.",
+    "read": ": kernel_output(execution_id={0})",
+    "unfold": ": kernel_output(execution_id={0}, full_traceback=true)",
+    "see images": ": kernel_output(execution_id={0}, from_image={1})",
+    "see executions": "; kernel_history lists them",
+    "see history": "; see kernel_history",
+    "ask history": "; kernel_history may tell",
+    "see what ran": "; kernel_history shows what was run.",
+    "see sessions": "; kernel_list_running and `kernel-supervisor sessions` show how those of others are spelled",
+    "write notebook": ": kernel_save_notebook writes it to a file",
+    "run it": "; kernel_exec runs any other expression",
+    "see kernels": "; kernel_list_running lists them",
+    "name kernel": ": give an id from kernel_list_running, or its beginning",
+    "fresh kernel": "kernel_restart gives this session a fresh kernel",
+    "default kernel": "kernel_detach returns to the session's default kernel",
+    "end kernel": "kernel_restart ends it, and starts a fresh one",
+    "leave kernel": "kernel_detach leaves it, for the session's default kernel",
+    "detach": ": kernel_detach leaves it",
+    "detach first": ": restart it there, or kernel_detach first",
+    "detach or restart": ": kernel_detach leaves it; force=true restarts it all the same",
+    "detach or end": ". kernel_detach leaves it; force=true ends it.",
+    "return": "; kernel_detach returns to the default kernel",
+    "let go": " (kernel_detach)",
+    "kill": " (kernel-supervisor kill {0})",
+    "first exec": ": the first kernel_exec starts one",
+    "next exec": "the next kernel_exec starts it",
+    "restart there": " (kernel_restart takes the kernel there)",
+    "restart too": ", kernel_restart too",
+    "attach by id": "; kernel_attach takes the whole id of one",
+    "see environments": " kernel_list_envs() lists what there is.",
+    "name environment": ": kernel_list_envs lists environments",
+    "mend environment": " Mend it, or choose another (kernel_list_envs() lists them).",
+    "all environments": " kernel_list_envs() lists {0}.",
+    "use other": ", which kernel_use_env changes to",
+}
+
+
+def said(words: Words) -> str:
+    """What an agent is told."""
+    return "".join(part if isinstance(part, str) else TOOLS[part.name].format(*part.about) for part in parts(words))
+
+
+def begun(words: Words) -> tuple[str, Words]:
+    """The prose that words begin with, and the rest of them, from the first way on."""
+    found = parts(words)
+    at = next((at for at, part in enumerate(found) if not isinstance(part, str)), len(found))
+    return said(found[:at]), found[at:]
+
+
+def sent(value: Any, *, as_values: bool) -> Any:
+    """A result's machine-readable part: its words as an agent's, or `as_values` for who words ways on itself."""
+    match value:
+        case dict():
+            return {name: sent(each, as_values=as_values) for name, each in value.items()}
+        case list():
+            return [sent(each, as_values=as_values) for each in value]
+        case tuple() if as_values:
+            return {"words": [each if isinstance(each, str) else [each.name, *each.about] for each in value]}
+        case tuple():
+            return said(value)
+    return value

@@ -1,0 +1,85 @@
+"""Ways on: each is worded for agents, who have tools, and for people, who have commands; nothing below knows either."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import string
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from kernel_supervisor.cli.main import _parser
+from kernel_supervisor.cli.ways import COMMANDS
+from kernel_supervisor.client.connection import Connection
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.ways import Name, WayOn, Words
+from kernel_supervisor.mcp.registry import TOOLS
+from kernel_supervisor.mcp.ways import TOOLS as SAID
+from kernel_supervisor.mcp.ways import begun, said, sent
+from kernel_supervisor.paths import find
+
+PACKAGE = Path(__file__).parents[2] / "kernel_supervisor"
+NAMES = {name for names in get_args(Name) for name in (get_args(names) or (names,))}
+
+
+def _worded(value: Any) -> Any:
+    return Connection(find(), ways=COMMANDS)._worded(value)
+
+
+def _fields(words: str) -> set[str]:
+    return {field for _, field, _, _ in string.Formatter().parse(words) if field}
+
+
+def test_every_way_on_is_worded_for_both_of_what_it_is_about() -> None:
+    assert set(SAID) == NAMES
+    assert set(COMMANDS) == NAMES
+    for name, words in SAID.items():
+        assert _fields(COMMANDS[name]) <= _fields(words), name
+
+
+def test_agents_are_told_of_tools_that_there_are_and_people_of_commands_that_there_are() -> None:
+    for words in SAID.values():
+        assert set(re.findall(r"\bkernel_\w+", words)) <= set(TOOLS), words
+    subparsers = next(each for each in _parser()._actions if isinstance(each, argparse._SubParsersAction))
+    for words in COMMANDS.values():
+        assert set(re.findall(r"`kernel-supervisor (\w+)", words)) <= set(subparsers.choices), words
+        assert "kernel_" not in words
+
+
+def test_no_tool_is_named_below_the_room_that_has_them() -> None:
+    tool = re.compile(rf"\b(?:{'|'.join(TOOLS)})\b")
+    rooms = [path for path in PACKAGE.iterdir() if path.name not in ("mcp", "cli", "demo")]
+    files = [file for room in rooms for file in ([room] if room.suffix == ".py" else room.rglob("*.py"))]
+    assert [f"{file}: {found[0]}" for file in files if (found := tool.search(file.read_text("utf-8")))] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "agents", "people"),
+    [
+        ("plain", "plain", "plain"),
+        (("no execution 7", WayOn("see executions")), "no execution 7; kernel_history lists them",
+         "no execution 7; `kernel-supervisor history` lists them"),
+        (("late", WayOn("read", (7,)), "."), "late: kernel_output(execution_id=7).",
+         "late: `kernel-supervisor output 7`."),
+        ((WayOn("wait on", (7,)),), "Still running: kernel_output(execution_id=7, wait=60) waits on, "
+         "kernel_interrupt(execution_id=7) stops it.", "Still running: `kernel-supervisor output --follow 7` waits on, "
+         "`kernel-supervisor interrupt KERNEL` stops it."),
+    ],
+)  # fmt: skip
+def test_words_reach_both_of_them_as_they_are_meant(words: Words, agents: str, people: str) -> None:
+    assert said(words) == agents
+    text, then = begun(words)
+    assert text + _worded(sent({"then": then}, as_values=True))["then"] == people
+    assert sent({"notices": [words]}, as_values=False) == {"notices": [agents]}
+
+
+def test_an_error_has_its_prose_for_the_log_and_its_words_for_who_asked() -> None:
+    error = RefusedError("there is no kernel 'k'", WayOn("see kernels"), "; a server does not answer")
+    assert str(error) == "there is no kernel 'k'; a server does not answer"
+    assert said(error.words) == "there is no kernel 'k'; kernel_list_running lists them; a server does not answer"
+
+
+def test_a_way_on_that_a_command_line_does_not_know_yet_is_left_out() -> None:
+    assert _worded({"words": ["it is gone", ["something new", 7], "."]}) == "it is gone."
