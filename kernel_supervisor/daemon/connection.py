@@ -52,22 +52,17 @@ class Connection:
         self.answered = asyncio.Event()
         """Set while no call is open that somebody waits for."""
         self.answered.set()
-        name = f"client {caller.asker.client_id}"
-        self._tasks = [
-            asyncio.create_task(self._serve(), name=name),
-            asyncio.create_task(self._deliver(), name=name),
-        ]
+        name = f"the connection of client {caller.asker.client_id}"
+        self.caller.tasks.begin(self._serve(), name)
+        self.caller.tasks.begin(self._deliver(), name)
 
     async def _serve(self) -> None:
         options = self._server.create_initialization_options(
             NotificationOptions(tools_changed=True, resources_changed=True)
         )
-        try:
-            await serve_dual_era_loop(
-                self._server, self._read, self._write, lifespan_state=self.caller, init_options=options
-            )
-        except Exception:
-            log.exception("the connection of client %s failed", self.caller.asker.client_id)
+        await serve_dual_era_loop(
+            self._server, self._read, self._write, lifespan_state=self.caller, init_options=options
+        )
 
     def take(self, call: int | None, body: bytes) -> None:
         """One JSON-RPC message from the client; `call` is its number where it is a request."""
@@ -188,10 +183,7 @@ class Connection:
         """Let go of its calls without answering them: who comes back sends them again."""
         self._open = False
         self._unsubscribe()
-        tasks = [*self._tasks, *filter(None, [self.caller.whereabouts.asking])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.caller.tasks.close()
         for stream in (self._inbox, self._read, self._write, self._outbox):
             stream.close()
 

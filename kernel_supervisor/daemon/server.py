@@ -33,6 +33,7 @@ from kernel_supervisor.kernels.process import Process, identify
 from kernel_supervisor.mcp.caller import Admin, Caller
 from kernel_supervisor.sessions.asker import Asker, from_hello
 from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.tasks import Tasks
 
 log = logging.getLogger(__name__)
 _FLUSH_S = 1.0
@@ -46,9 +47,8 @@ class Router:
         self._identity = identity
         self._connections: dict[bytes, Connection] = {}
         self._watches: dict[bytes, Process] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._outgoing: asyncio.Queue[tuple[bytes, list[bytes]]] = asyncio.Queue()
-        self._sender: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
         """Set when calls may be served."""
         self.server: asyncio.Future[tuple[Server[Caller], SubscriptionBus]] = asyncio.get_running_loop().create_future()
@@ -61,7 +61,7 @@ class Router:
 
     async def serve(self) -> None:
         """Take frames until cancelled."""
-        self._sender = asyncio.create_task(self._send_all(), name="frames out")
+        self._tasks.begin(self._send_all(), "frames out")
         while True:
             identity, *parts = await self._socket.recv_multipart()
             try:
@@ -119,9 +119,7 @@ class Router:
         watch.watch(lambda: self._drop_soon(identity))
 
     def _drop_soon(self, identity: bytes) -> None:
-        task = asyncio.create_task(self._drop(identity), name="a client that is gone")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.begin(self._drop(identity), "parting from a client")
 
     async def _drop(self, identity: bytes) -> None:
         watch = self._watches.pop(identity, None)
@@ -165,5 +163,4 @@ class Router:
             await self._drop(identity)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._outgoing.join(), _FLUSH_S)
-        if self._sender is not None:
-            self._sender.cancel()
+        await self._tasks.close()

@@ -66,8 +66,7 @@ async def joined(call: Call, code: str) -> tuple[Execution, Ticket | None]:
         raise RefusedError(_FOREIGN_STATE)
     given = (call.params.input_responses or {}).get(_FIELD)
     if ticket is not None and isinstance(given, types.ElicitResult):
-        asker = call.caller.asker.client_id
-        await answering.give_once(call.supervisor, ticket, state.question, text_of(given), call.key, asker)
+        await answering.give_once(call.supervisor, ticket, state.question, text_of(given), call.once)
     return execution, ticket
 
 

@@ -24,6 +24,7 @@ from kernel_supervisor.mcp.ways import begun, said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
+from kernel_supervisor.sessions.once import Once
 from kernel_supervisor.sessions.placing import differences
 from kernel_supervisor.sessions.supervisor import Supervisor
 
@@ -91,6 +92,11 @@ class Call:
     def key(self) -> str:
         """The call key."""
         return self.caller.call_key(self.number)
+
+    @property
+    def once(self) -> Once:
+        """The call on record: what it is about to do is committed there, and done once."""
+        return Once(records=self.supervisor.records, key=self.key, client_id=self.caller.asker.client_id)
 
     @property
     def client(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from kernel_supervisor.core.ways import Words
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.tasks import Tasks
 
 _PATIENCE = ("timed out", "timeout", "time-out")
 
@@ -61,6 +62,8 @@ class Caller:
     """What this client is to be told with its next result, once."""
     whereabouts: Whereabouts = field(default_factory=Whereabouts)
     """What is known of where it works."""
+    tasks: Tasks = field(default_factory=Tasks)
+    """What goes on as long as its connection does."""
 
     def call_key(self, call: int) -> str:
         """What makes a call the same call when it is sent again."""

@@ -66,18 +66,11 @@ def add_methods(server: Server[Caller]) -> None:
         server.add_request_handler(f"supervisor/{name}_kernel", model, method(run))
 
 
-async def _begun_at(call: Call, method: str) -> float:
-    """When this call was made, also if it was sent again since."""
-    caller = call.caller
-    intent = await caller.supervisor.records.begin_call(call.key, caller.asker.client_id, method, {"at": time.time()})
-    return float(intent["at"])
-
-
 async def _start(call: Call, params: StartParams) -> dict[str, Any]:
     """The kernel of a session, started if it has none that lives. Starting is asking for one in place of a dead one."""
     caller = call.caller
     supervisor, asker = caller.supervisor, caller.asker
-    begun = await _begun_at(call, "start_kernel")
+    begun = (await call.once.begin("start_kernel", at=time.time()))["at"]
     session = await _session_of(supervisor, asker, params)
     await supervisor.reached(session)
     session = await supervisor.sessions.keep(session)
@@ -165,7 +158,7 @@ async def _restart(call: Call, params: LinkedParams) -> dict[str, Any]:
     record = await supervisor.records.kernel(KernelId(params.kernel_id))
     if record is None:
         raise RefusedError(f"there is no kernel {params.kernel_id}")
-    begun = await _begun_at(call, "restart_kernel")
+    begun = (await call.once.begin("restart_kernel", at=time.time()))["at"]
     await supervisor.kernels.adoption.tried([record.id])
     runner = supervisor.kernels.runners.get(record.id)
     if runner is None or runner.kernel.record.started_at < begun:

@@ -103,14 +103,14 @@ async def _place(call: Call, params: SessionParams) -> dict[str, Any]:
 async def _forget(call: Call, params: SessionParams) -> dict[str, Any]:
     """Once, also where the call was sent again to a daemon that finds the session gone."""
     caller = call.caller
-    supervisor, key = caller.supervisor, call.key
-    before = await supervisor.records.intent_of(key)
+    supervisor = caller.supervisor
+    before = await call.once.known()
     if before is None or "session" not in before:  # as an older version noted it
         session = _meant(caller, params.session)
         if session is None:
             raise RefusedError(naming.missing(params.session, supervisor.sessions.known))
         before = {"session": session.name}
-        await supervisor.records.begin_call(key, caller.asker.client_id, "forget", before)
+        await call.once.begin("forget", **before)
     elif before["session"] not in supervisor.sessions.known:
         return {"size_bytes": 0, **before}
     return {"size_bytes": await forgetting.forget(supervisor, before["session"]), **before}

@@ -93,8 +93,7 @@ async def _update(call: Call, params: TaskParams) -> dict[str, Any]:
     _, ticket, _ = await _find(call, params.task_id)
     for question, given in (params.input_responses or {}).items():
         if ticket is not None and isinstance(given, types.ElicitResult):
-            text, asker = asking.text_of(given), call.caller.asker.client_id
-            await answering.give_once(call.supervisor, ticket, question, text, call.key, asker)
+            await answering.give_once(call.supervisor, ticket, question, asking.text_of(given), call.once)
     return {}
 
 

@@ -32,9 +32,8 @@ async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
         runner = await call.supervisor.sessions.present_runner(session)
         current = runner.running if runner is not None else None
         # sent again after a daemon's death, it must not hit another execution than the first time
-        intent = {"execution_id": current.execution.id if current is not None else None}
-        asker = call.caller.asker.client_id
-        intent = await call.supervisor.records.begin_call(call.key, asker, "kernel_interrupt", intent)
+        number = current.execution.id if current is not None else None
+        intent = await call.once.begin("kernel_interrupt", execution_id=number)
         if current is None or intent["execution_id"] != current.execution.id:
             return Answer(text="nothing is running", facts={"stopped": False})
         ticket = current

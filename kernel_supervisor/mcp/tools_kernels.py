@@ -147,8 +147,7 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
     record = await call.supervisor.sessions.kernel_record(session)
     replayed = await call.supervisor.executions.last_good(session) if args.replay else []
     generation = record.generation if record is not None else 0
-    intent: dict[str, Any] = {"generation": generation, "replay": [cell.id for cell in replayed]}
-    intent = await call.supervisor.records.begin_call(call.key, call.caller.asker.client_id, "kernel_restart", intent)
+    intent = await call.once.begin("kernel_restart", generation=generation, replay=[cell.id for cell in replayed])
     forgotten = record is not None and record.ended and record.id not in call.supervisor.kernels.had
     if record is None or record.ended or record.generation == intent["generation"]:
         runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=args.force)
@@ -200,7 +199,7 @@ async def kernel_shutdown(call: Call, args: a.Shutdown) -> Answer:
     given = needed(args.kernel_id, *_NAME_A_KERNEL).strip()
     await adoption.tried(adoption.like(given))
     living = {**{each.id: each for each in adoption.records}, **{each: runners[each].kernel.record for each in runners}}
-    wanted = await call.supervisor.records.intent_of(call.key)
+    wanted = await call.once.known()
     if not wanted and given in call.supervisor.kernels.ended and given not in living:
         return Answer(text=f"kernel {given} is gone already", facts={"kernel_id": given})
     kernel_id = KernelId(wanted["kernel_id"]) if wanted else naming.kernel_id(given, living)
@@ -212,8 +211,7 @@ async def kernel_shutdown(call: Call, args: a.Shutdown) -> Answer:
         raise RefusedError(
             f"kernel {kernel_id} was started by somebody else, who may be working in it", WayOn("detach or end")
         )
-    intent = {"kernel_id": kernel_id}
-    await call.supervisor.records.begin_call(call.key, call.caller.asker.client_id, "kernel_shutdown", intent)
+    await call.once.begin("kernel_shutdown", kernel_id=kernel_id)
     await call.supervisor.shut_down(kernel_id, f"the kernel was shut down by {call.client}")
     return Answer(text=f"kernel {kernel_id} is gone, with its variables", facts={"kernel_id": kernel_id})
 
@@ -282,7 +280,7 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
             installing = f"installing ipykernel in {environment.name}"
             await with_progress(call, installing, lambda tell: asyncio.to_thread(install, environment, tell, env))
         interpreter = as_interpreter(environment, "chosen by kernel_use_env")
-    intent = await call.supervisor.records.begin_call(call.key, asker.client_id, "kernel_use_env", {"at": time.time()})
+    intent = await call.once.begin("kernel_use_env", at=time.time())
     runner, returned = await with_progress(
         call,
         f"starting a kernel in {interpreter.name}",

@@ -73,7 +73,7 @@ def _exec_patience(call: Call, timeout: float | None) -> float:
 async def kernel_reply(call: Call, args: a.Reply) -> Answer:
     """Answer what a cell asks, then wait for its end, or for what it asks next."""
     session = await call.session(args.session)
-    known = await call.supervisor.records.intent_of(call.key)
+    known = await call.once.known()
     reading = Reading(max_chars=args.max_chars)
     if known is not None:
         execution, found = await call.supervisor.executions.find(known["execution_id"])
@@ -85,8 +85,7 @@ async def kernel_reply(call: Call, args: a.Reply) -> Answer:
         if ticket.question is None:
             raise RefusedError(f"execution {ticket.execution.id} does not ask for input (now)")
         question_id = ticket.question.id
-    asker = call.caller.asker.client_id
-    await answering.give_once(call.supervisor, ticket, question_id, args.text, call.key, asker)
+    await answering.give_once(call.supervisor, ticket, question_id, args.text, call.once)
     await call.wait(ticket, _exec_patience(call, args.timeout), reader=True)
     return await call.show(ticket.execution, ticket, reading)
 

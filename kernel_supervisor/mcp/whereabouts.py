@@ -21,6 +21,7 @@ from pydantic import FileUrl, TypeAdapter, ValidationError
 
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.sessions.once import Once
 
 _FIELD = _STATE = "roots"
 _PATIENCE_S, _LATE_S = 3.0, 600.0
@@ -39,7 +40,7 @@ async def settle(call: Call) -> types.InputRequiredResult | None:
     async with caller.whereabouts.lock:
         caller.whereabouts.cwd = caller.whereabouts.cwd or caller.asker.cwd
         if not caller.whereabouts.settled:
-            before = await call.supervisor.records.intent_of(_key(caller))
+            before = await _decision(call).known()
             if before is not None:
                 _move(caller, before["directory"])
                 caller.whereabouts.settled = True
@@ -79,8 +80,9 @@ def _offers_roots(call: Call) -> bool:
     return capabilities is not None and capabilities.roots is not None
 
 
-def _key(caller: Caller) -> str:
-    return f"{caller.asker.client_id}:{_STATE}"
+def _decision(call: Call) -> Once:
+    """Where a client works, as it stands on record among its calls."""
+    return replace(call.once, key=f"{call.caller.asker.client_id}:{_STATE}")
 
 
 # Since 2026-07-28
@@ -104,8 +106,8 @@ async def _ask_with_a_retry(call: Call) -> types.InputRequiredResult | None:
 
 
 async def _was_begun(call: Call) -> bool:
-    records = call.supervisor.records
-    return await records.execution_of_call(call.key) is not None or await records.intent_of(call.key) is not None
+    entry = await call.supervisor.records.execution_of_call(call.key)
+    return entry is not None or await call.once.known() is not None
 
 
 # Where there was a handshake
@@ -117,7 +119,7 @@ async def _ask_at_once(call: Call) -> None:
     fresh = place.asking is None and (place.changed or not place.settled)
     if fresh:
         place.changed = False
-        place.asking = asyncio.create_task(_roots_of(call), name=f"roots of client {call.caller.asker.client_id}")
+        place.asking = call.caller.tasks.begin(_roots_of(call), f"roots of client {call.caller.asker.client_id}")
     if place.asking is None:
         return
     if fresh:
@@ -150,7 +152,7 @@ async def _decide(call: Call, roots: list[str] | None) -> None:
     if place.settled and (not directory or directory == caller.asker.directory or await _stays(call, directory)):
         return
     directory = directory or caller.asker.directory
-    await call.supervisor.records.note_call(_key(caller), caller.asker.client_id, _STATE, {"directory": directory})
+    await _decision(call).decide(_STATE, directory=directory)
     _move(caller, directory)
     place.settled = True
 

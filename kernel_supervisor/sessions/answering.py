@@ -7,6 +7,7 @@ import asyncio
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import ExecutionId, Question, SessionRecord
 from kernel_supervisor.running.ticket import Ticket
+from kernel_supervisor.sessions.once import Once
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 _CATCH_UP_S = 20.0
@@ -19,23 +20,20 @@ async def give(supervisor: Supervisor, ticket: Ticket, question: Question, text:
     return runner is not None and await runner.answer(ticket, question, text)
 
 
-async def give_once(
-    supervisor: Supervisor, ticket: Ticket, question_id: str, text: str, call_key: str, client_id: str
-) -> None:
+async def give_once(supervisor: Supervisor, ticket: Ticket, question_id: str, text: str, once: Once) -> None:
     """`give`, for a call that a client sends again where it got no answer; nothing where the question is over.
 
     What the call is about is committed, its text is not. Sent again to a kernel that knows its questions, an answer
     does no harm; another kernel could take it for the answer to the next question, so it gets none on a guess.
     """
-    before = await supervisor.records.intent_of(call_key)
+    before = await once.known()
     await caught_up(ticket)
     question, runner = ticket.question, supervisor.executions.runner_with(ticket)
     if question is None or question.id != question_id or runner is None:
         return
     if before is not None and not runner.kernel.record.recorded:
         return
-    intent = {"execution_id": ticket.execution.id, "question": question_id}
-    await supervisor.records.begin_call(call_key, client_id, "answer", intent)
+    await once.begin("answer", execution_id=ticket.execution.id, question=question_id)
     await runner.answer(ticket, question, text)
 
 

@@ -14,6 +14,7 @@ from kernel_supervisor.notebooks.document import ForeignFileError
 from kernel_supervisor.notebooks.files import beside, umask_of
 from kernel_supervisor.sessions.saving import write
 from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.tasks import Tasks
 
 log = logging.getLogger(__name__)
 _RESTS = 4.0
@@ -27,10 +28,11 @@ class Autosave:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._changed: set[SessionName] = set()
-        self._tasks: dict[SessionName, asyncio.Task[None]] = {}
-        self._writing: set[SessionName] = set()
+        self._kept: set[SessionName] = set()
+        """The sessions whose notebooks are looked after by a task."""
+        self._tasks = Tasks()
         self._told: dict[SessionName, str] = {}
-        self._closing = False
+        self._closing = asyncio.Event()
 
     def open(self) -> None:
         """Watch the records, and catch up with what a predecessor could not write."""
@@ -46,24 +48,23 @@ class Autosave:
     def catch_up(self, name: SessionName) -> None:
         """Write a session's notebook soon, if it has named one; what changes meanwhile is written with it."""
         session = self._supervisor.sessions.known.get(name)
-        if session is None or not session.autosave or self._closing:
+        if session is None or not session.autosave or self._closing.is_set():
             return
         self._changed.add(name)
-        if name not in self._tasks:
-            self._tasks[name] = asyncio.create_task(self._keep(name), name=f"autosave of session {name}")
+        if name not in self._kept:
+            self._kept.add(name)
+            self._tasks.begin(self._keep(name), f"autosave of session {name}")
 
     async def _keep(self, name: SessionName) -> None:
         try:
-            while name in self._changed and not self._closing:
+            while name in self._changed and not self._closing.is_set():
                 self._changed.discard(name)
                 begun = time.monotonic()
-                self._writing.add(name)
                 await self._write(name)
-                self._writing.discard(name)
-                if not self._closing:
-                    await asyncio.sleep((time.monotonic() - begun) * _RESTS)
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), (time.monotonic() - begun) * _RESTS)
         finally:
-            del self._tasks[name]
+            self._kept.discard(name)
 
     async def _write(self, name: SessionName) -> None:
         path = self._supervisor.sessions.known[name].autosave
@@ -98,11 +99,5 @@ class Autosave:
 
     async def close(self) -> None:
         """Let what is being written be written, for a moment; the next daemon catches up with the rest."""
-        self._closing = True
-        for name, task in list(self._tasks.items()):
-            if name not in self._writing:
-                task.cancel()
-        tasks = list(self._tasks.values())
-        if tasks:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), _CLOSE_S)
+        self._closing.set()
+        await self._tasks.close(_CLOSE_S)

@@ -28,6 +28,7 @@ from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.executions import Executions
 from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.sessions import Sessions
+from kernel_supervisor.tasks import Tasks
 
 log = logging.getLogger(__name__)
 _CALLS_KEPT_S = 7 * 86_400.0
@@ -47,6 +48,7 @@ class Supervisor:
         self.executions = Executions(self.records, self.kernels, self.sessions)
         self.kernels.ledger, self.kernels.take_up = self.executions, self._take_up
         self.kernels.leave = self.executions.leave
+        self._tasks = Tasks()
         self._homes: dict[SessionName, asyncio.Task[None]] = {}
         """By session: finding a kernel for what was left there without one."""
         self._gates: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -66,7 +68,7 @@ class Supervisor:
         for record in living:
             self.kernels.adoption.seek(record)
         for name in self.executions.homeless:
-            self._homes[name] = asyncio.create_task(self._find_home(name), name=f"what was left in session {name}")
+            self._homes[name] = self._tasks.begin(self._find_home(name), f"what was left in session {name}")
 
     async def _take_up(self, runner: Runner) -> None:
         over = await self.records.settled_on(runner.kernel.record, REMEMBERED)
@@ -75,10 +77,7 @@ class Supervisor:
 
     async def _find_home(self, name: SessionName) -> None:
         await self.kernels.adoption.tried(self._sought(name, None))
-        try:
-            await self.executions.take_up_homeless(name)
-        except Exception:  # what is left of one session is its own trouble
-            log.exception("session %s: what was left without a kernel cannot be taken up", name)
+        await self.executions.take_up_homeless(name)
 
     def _sought(self, name: SessionName, kernel_id: KernelId | None) -> list[KernelId]:
         return [each.id for each in self.kernels.adoption.records if each.session == name or each.id == kernel_id]
@@ -98,9 +97,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """Let go of everything; kernels and cells run on."""
-        for task in self._homes.values():
-            task.cancel()
-        await asyncio.gather(*self._homes.values(), return_exceptions=True)
+        await self._tasks.close()
         await self.kernels.adoption.close()
         await self.executions.close()
         await self.kernels.close()
