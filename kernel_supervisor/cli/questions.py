@@ -8,9 +8,9 @@ from typing import Any
 
 from kernel_supervisor.cli.session import Command
 from kernel_supervisor.client.connection import CallError
+from kernel_supervisor.inside.questions import END_OF_FILE
 
 WAITING = "waiting for input"
-_END_OF_FILE = "\x04"
 
 
 class Asked(Exception):  # noqa: N818 - no error: it leaves a wait, to ask on the same connection
@@ -30,7 +30,7 @@ def ask(asked: dict[str, Any]) -> str:
     try:
         return getpass.getpass(prompt, sys.stderr) if asked["password"] else _line(prompt)
     except EOFError:
-        return _END_OF_FILE
+        return END_OF_FILE
 
 
 def _line(prompt: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import logging.handlers
 import os
@@ -26,9 +25,8 @@ from kernel_supervisor.isolation import VARIABLES
 from kernel_supervisor.paths import Paths, PlaceError, find, prepare
 
 if TYPE_CHECKING:
-    from kernel_supervisor.daemon.server import Router
-    from kernel_supervisor.sessions.autosave import Autosave
-    from kernel_supervisor.sessions.supervisor import Supervisor
+    from kernel_supervisor.daemon.assembly import Parts
+    from kernel_supervisor.mcp.caller import Admin
 
 log = logging.getLogger(__name__)
 _LOG_BYTES, _LOG_FILES = 2 << 20, 3
@@ -140,9 +138,7 @@ class Daemon:
         self._stopping: asyncio.Event
         self._end_kernels = False
         self._told = False
-        self._router: Router
-        self._supervisor: Supervisor
-        self._autosave: Autosave
+        self._parts: Parts | None = None
 
     async def run(self) -> int:
         """Bind, serve, adopt, drain. Returns the exit code."""
@@ -178,52 +174,34 @@ class Daemon:
         return socket
 
     async def _serve(self, socket: Any) -> None:
-        # The MCP package takes most of a second to import: in a thread, so that a hello is answered meanwhile.
-        modules = await asyncio.to_thread(_import_all)
-        supervisor = self._supervisor = modules["sessions.supervisor"].Supervisor(self._paths)
-        identity = modules["kernels.process"].identify(os.getpid())
-        admin = modules["mcp.caller"].Admin(
-            status=self._status, stop=self._be_stopped, stopping=self._stopping, hand_over=self._hand_over
+        assemble, admin = await asyncio.to_thread(_import)  # so that a hello is answered meanwhile
+        self._parts = assemble(
+            self._paths,
+            socket,
+            admin(status=self._status, stop=self._be_stopped, stopping=self._stopping, hand_over=self._stop.set),
         )
-        router = self._router = modules["daemon.server"].Router(socket, supervisor, admin, identity)
-        changes = modules["mcp.changes"].Changes(supervisor.sessions)
-        supervisor.records.watchers.append(changes.take)
-        router.server.set_result((modules["mcp.server"].build(changes), changes.bus))
         log.info("daemon %s, pid %s, in %s", __version__, os.getpid(), self._paths.state)
-        await supervisor.open()  # first: a daemon that cannot work is better not reached at all
-        serving = asyncio.create_task(router.serve(), name="frames")
-        try:
-            self._autosave = modules["sessions.autosave"].Autosave(supervisor)
-            self._autosave.open()
-            router.ready.set()
-            notify("READY=1")
-            await modules["sessions.forgetting"].sweep(supervisor)
-            await serving
-        finally:
-            serving.cancel()
+        await self._parts.serve()
 
     async def _drain(self, serving: asyncio.Task[None]) -> None:
         """Let go: of kernels (or end them), so that calls are answered; of clients; of the records."""
-        if hasattr(self, "_router"):
-            if self._end_kernels:
-                await self._supervisor.end_all()
-            if self._told:
-                self._stopping.set()
-                self._supervisor.executions.call_attention()
-                await self._router.answered(_ANSWERS_S)
+        if self._parts is not None and self._end_kernels:
+            await self._parts.supervisor.end_all()
+        if self._parts is not None and self._told:
+            self._stopping.set()
+            self._parts.supervisor.executions.call_attention()
+            await self._parts.router.answered(_ANSWERS_S)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
-        if hasattr(self, "_autosave"):
-            await self._autosave.close()
-        if hasattr(self, "_router"):
-            await self._router.close(told=self._told)
-            await self._supervisor.close()
+        if self._parts is not None:
+            await self._parts.close(told=self._told)
         if self._told:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._paths.socket)
         log.info("daemon stopped%s", " with its kernels" if self._end_kernels else "; kernels run on")
 
     def _status(self) -> dict[str, Any]:
+        clients = self._parts.router.clients if self._parts is not None else []
         return {
             "pid": os.getpid(),
             "version": __version__,
@@ -231,28 +209,16 @@ class Daemon:
             "state": self._paths.state,
             "socket": self._paths.socket,
             "log": self._paths.daemon_log,
-            "clients": [
-                {"pid": asker.pid, "kind": asker.kind, "directory": asker.directory} for asker in self._router.clients
-            ],
+            "clients": [{"pid": each.pid, "kind": each.kind, "directory": each.directory} for each in clients],
         }
 
     def _be_stopped(self, end_kernels: bool) -> None:
         self._told, self._end_kernels = True, end_kernels
         self._stop.set()
 
-    def _hand_over(self) -> None:
-        self._stop.set()
 
+def _import() -> tuple[type[Parts], type[Admin]]:
+    from kernel_supervisor.daemon.assembly import Parts  # most of a second
+    from kernel_supervisor.mcp.caller import Admin
 
-def _import_all() -> dict[str, Any]:
-    names = (
-        "sessions.supervisor",
-        "sessions.autosave",
-        "sessions.forgetting",
-        "kernels.process",
-        "mcp.caller",
-        "mcp.changes",
-        "mcp.server",
-        "daemon.server",
-    )
-    return {name: importlib.import_module(f"kernel_supervisor.{name}") for name in names}
+    return Parts, Admin

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.mcp.view import MAX_CHARS
 
 _A = TypeVar("_A", bound="Arguments")
 
@@ -23,7 +24,7 @@ Code = Annotated[str, Field(description="Python code; the last expression's valu
 ExecutionNumber = Annotated[int, Field(ge=1, le=(1 << 53) - 1)]
 """No more than JSON carries exactly, and the database takes."""
 OneExecution = Annotated[ExecutionNumber, Field(description="only this one; without it, whatever runs")]
-MaxChars = Annotated[int, Field(ge=500, le=400_000, description="text limit, 12000 by default")]
+MaxChars = Annotated[int, Field(ge=500, le=400_000, description=f"text limit, {MAX_CHARS} by default")]
 
 
 class NoArguments(Arguments):
@@ -40,7 +41,7 @@ class Exec(Arguments):
         Annotated[float, Field(ge=0, le=86_400, description="seconds to wait; the cell runs on after that")] | None
     ) = None
     wait: Annotated[bool, Field(description="false: return at once")] = True
-    max_chars: MaxChars = 12_000
+    max_chars: MaxChars = MAX_CHARS
     session: Session = ""
 
 
@@ -54,7 +55,7 @@ class Output(Arguments):
     grep: Annotated[str, Field(description="only lines that match this regular expression")] | None = None
     from_image: Annotated[int, Field(ge=1, description="images from this one on")] = 1
     full_traceback: bool = False
-    max_chars: MaxChars = 12_000
+    max_chars: MaxChars = MAX_CHARS
 
 
 class Reply(Arguments):
@@ -63,7 +64,7 @@ class Reply(Arguments):
     text: Annotated[str, Field(description="the line that input() returns")]
     execution_id: Annotated[ExecutionNumber, Field(description="default: what runs in the session")] | None = None
     timeout: Annotated[float, Field(ge=0, le=86_400, description="seconds to wait then")] | None = None
-    max_chars: MaxChars = 12_000
+    max_chars: MaxChars = MAX_CHARS
     session: Session = ""
 
 

@@ -17,6 +17,7 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.missing import missing_module, where_to_find
+from kernel_supervisor.mcp import notices
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.content import META_KEY, Reading, ResultView, draw_up, finish, machine, weight
 from kernel_supervisor.mcp.images import prepare_all
@@ -25,13 +26,11 @@ from kernel_supervisor.mcp.wording import clipped, how_to_answer
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.once import Once
-from kernel_supervisor.sessions.placing import differences
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
 _THREAD_FROM = 1_000_000
-_LATE_SHOWN, _NAMES_SHOWN = 5, 5
 _LOOK_S = 2.0
 """How long a result waits for a look at the environments of this machine."""
 
@@ -109,89 +108,16 @@ class Call:
         session = await self.supervisor.sessions.of(self.caller.asker, wanted)
         await self.supervisor.reached(session)
         session = self.supervisor.sessions.known.get(session.name, session)
-        self._note_company(session)
-        self._note_restart(session)
-        self._note_late_output(session)
-        await self._note_notebook(session)
+        await notices.note(self.caller, session)
         return session
-
-    def _note_company(self, session: SessionRecord) -> None:
-        if self.caller.asker.kind == "cli":  # it comes and goes
-            return
-        others = self.supervisor.sessions.enter(session.name, self.caller.asker.client_id)
-        if others and session.name not in self.caller.company:
-            self.caller.company.add(session.name)
-            self.caller.notices.append(
-                f"another client works in session {session.name} too, with the same variables; "
-                'session="a-name-of-your-own" keeps yours apart'
-            )
-
-    def _note_restart(self, session: SessionRecord) -> None:
-        runner = self.supervisor.sessions.runner_of(session)
-        if runner is None:
-            return
-        record = runner.kernel.record
-        before = self.caller.generations.get(record.id)
-        if before is not None and before != record.generation:
-            self.caller.notices.append(
-                f"kernel {record.id} was restarted since your last call: its variables are gone, the history is kept"
-            )
-        self.caller.generations[record.id] = record.generation
-
-    async def _note_environment(self, execution: Execution) -> None:
-        """Said to each client once of each session that it joins; the values may be secrets.
-
-        Not before the call's work is under way: this takes its time, and what came second must not overtake it.
-        """
-        session = self.supervisor.sessions.known.get(execution.session)
-        runner = self.supervisor.sessions.runner_of(session) if session is not None else None
-        if runner is None or execution.session in self.caller.environments or self.caller.asker.kind == "cli":
-            return
-        self.caller.environments.add(execution.session)
-        record, had = runner.kernel.record, self.supervisor.kernels.had.get(runner.kernel.record.id)
-        names = await asyncio.to_thread(differences, record, had, self.caller.asker) if had is not None else []
-        if names:
-            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-            self.caller.notices.append(
-                f"kernel {record.id} was started with other values than yours of the environment variables "
-                f"{', '.join(names[:_NAMES_SHOWN])}{more}; kernel_restart gives it yours, and loses its variables"
-            )
-
-    def _note_late_output(self, session: SessionRecord) -> None:
-        """What a thread, a task or a process that a cell left behind printed stands in no later cell's result."""
-        runner, late = self.supervisor.sessions.runner_of(session), self.caller.late
-        joined = session.name in late
-        late[session.name] = 0
-        if runner is None:
-            return
-        finished, kernel = runner.finished, runner.kernel.record.id
-        numbers = finished.went_on_since(late.get(kernel, 0 if joined else finished.times))
-        late[kernel] = finished.times
-        if numbers:
-            which = ", ".join(map(str, numbers[-_LATE_SHOWN:]))
-            late_ones = f"execution {which} showed more after it had ended"
-            self.caller.notices.append((late_ones, WayOn("read", (numbers[-1],))))
-
-    async def _note_notebook(self, session: SessionRecord) -> None:
-        """It stays on record until the client calls again: an answer may never arrive where the daemon dies."""
-        if not session.notice or self.caller.asker.kind == "cli":
-            return
-        if self.caller.told.get(session.name) == session.notice:
-            if session.name in self.supervisor.sessions.known:  # else nothing keeps it yet
-                del self.caller.told[session.name]
-                await self.supervisor.sessions.change(session.name, notice="")
-        else:
-            self.caller.told[session.name] = session.notice
-            self.caller.notices.append(session.notice)
 
     def with_notices(self, answer: Answer) -> Answer:
         """An answer of text alone with what its client is to be told."""
         if not self.caller.notices or answer.content is not None or answer.required is not None or answer.task:
             return answer
-        notices = [*self.caller.notices]
-        self.caller.notices.clear()
-        notes = [part for notice in notices for part in ("\nnote: ", *self.shown(notice))]
-        return replace(answer, text=(*parts(answer.text), *notes), facts={**answer.facts, "notices": notices})
+        told = notices.taken(self.caller)
+        notes = [part for notice in told for part in ("\nnote: ", *self.shown(notice))]
+        return replace(answer, text=(*parts(answer.text), *notes), facts={**answer.facts, "notices": told})
 
     def shown(self, words: Words) -> tuple[str | WayOn, ...]:
         """Words on a line of their own, as long as that may be."""
@@ -236,18 +162,29 @@ class Call:
         if patience.cancelled_caught:
             await self.progress(how_it_goes(ticket, await last_line(ticket)))
 
+    async def run_again(
+        self, session: SessionRecord, cell: Execution, key: str, replaces: ExecutionId | None = None
+    ) -> Ticket:
+        """Run a cell once more, once however often this call is sent, until that is over or waits for something."""
+        session = self.supervisor.sessions.known.get(session.name, session)
+        ticket = await self.supervisor.executions.execute(
+            session, cell.source, self.caller.asker, self.client, f"{self.key}:{key}", replaces
+        )
+        while not (ticket.settled.is_set() or ticket.question or self.caller.admin.stopping.is_set()):
+            await self.wait(ticket, PROGRESS_S)
+        return ticket
+
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
         reading = replace(reading, as_values=self.caller.asker.words)
         folded = await self.supervisor.executions.folded(execution)
-        await self._note_environment(execution)
-        notices = [*self.caller.notices]
-        self.caller.notices.clear()
+        await notices.note_environment(self.caller, execution)
+        told = notices.taken(self.caller)
         if self.caller.admin.stopping.is_set():
-            notices.append("the daemon was stopped on request; kernel and cell run on, the next call finds them")
+            told.append("the daemon was stopped on request; kernel and cell run on, the next call finds them")
         if self.supervisor.records.not_recorded:
-            notices.append(f"this is not being recorded: {self.supervisor.records.not_recorded}")
+            told.append(f"this is not being recorded: {self.supervisor.records.not_recorded}")
         behind = self.supervisor.executions.behind(ticket) if ticket is not None else ()
         view = ResultView(
             execution=execution,
@@ -255,7 +192,7 @@ class Call:
             duration_s=_duration(execution),
             kernel=await self._unusual_kernel(execution),
             behind=behind,
-            notices=tuple(notices),
+            notices=tuple(told),
             question=question,
             advice=(*await self._advice(execution, behind), *await self._where_to_find(execution, folded.outputs)),
             cells=await self.supervisor.executions.cells_of(execution, _errors(folded.outputs)),

@@ -18,7 +18,7 @@ from mcp_types import ImageContent, TextContent
 
 from kernel_supervisor.core.ways import parts
 from kernel_supervisor.mcp import arrangement
-from kernel_supervisor.mcp.images import Image, Note, prepare_all
+from kernel_supervisor.mcp.images import Image, Note
 from kernel_supervisor.mcp.view import Content, Draft, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.mcp.wording import execution_count, footer, header, status
@@ -37,18 +37,11 @@ __all__ = [
     "draw_up",
     "finish",
     "machine",
-    "render",
     "weight",
 ]
 
 META_KEY = "kernel-supervisor/result"
 _ERROR_CHARS = 600
-
-
-def render(view: ResultView, reading: Reading | None = None) -> Rendered:
-    """The whole of it at once. Blocks where there are images."""
-    draft = draw_up(view, reading)
-    return finish(draft, prepare_all(draft.pictures))
 
 
 def weight(view: ResultView) -> int:

@@ -20,7 +20,7 @@ _Place = dict[str, Any] | None
 
 
 async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
-    """Stop what runs, and see whether it did."""
+    """Stop the running cell (KeyboardInterrupt) and say whether it stopped. Variables stay."""
     session = await call.session(args.session)
     if args.execution_id is not None:
         execution, ticket = await call.supervisor.executions.find(args.execution_id)

@@ -24,7 +24,7 @@ _ROWS = 200
 
 
 async def kernel_inspect(call: Call, args: a.Inspect) -> Answer:
-    """What a variable, attribute or item is."""
+    """One variable, attribute or item: type, shape, value; signature and docstring of functions."""
     expression = needed(
         args.var_name, "var_name is empty: give a name such as df, df.columns or model.layers[0]"
     ).strip()
@@ -81,7 +81,7 @@ def _described(found: dict[str, Any]) -> str:
 
 
 async def kernel_list_vars(call: Call, args: a.ListVars) -> Answer:
-    """The user's variables."""
+    """Variables of the session: name, type, shape, size, short value. Runs no code."""
     runner = await _living(call, args.session)
     if runner is None:
         return _no_kernel(variables=[])

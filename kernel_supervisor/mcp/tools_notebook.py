@@ -11,21 +11,18 @@ from typing import Any
 import mcp_types as types
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Beside, Execution, ExecutionId, SessionRecord
+from kernel_supervisor.core.model import Beside, ExecutionId, SessionRecord
 from kernel_supervisor.mcp import arguments as a
-from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call, needed
+from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.content import Reading
 from kernel_supervisor.mcp.progress import with_progress
+from kernel_supervisor.notebooks.export import FORMATS
 from kernel_supervisor.notebooks.history import Choice
-from kernel_supervisor.running.ticket import Ticket
-from kernel_supervisor.sessions import loading, saving
-
-_MAY_FAIL, _NOT_RUN = "raises-exception", "skip-execution"
-"""Tags of cells, as nbclient has them."""
+from kernel_supervisor.sessions import loading, rerunning, saving
 
 
 async def kernel_add_markdown(call: Call, args: a.AddMarkdown) -> Answer:
-    """Text for the notebook."""
+    """Add a markdown cell to the session's notebook, at its end or beside an execution."""
     needed(args.text, "text is empty: give the markdown to add")
     session = await call.session(args.session)
     beside = await _beside(call, session, args)
@@ -51,23 +48,22 @@ async def _beside(call: Call, session: SessionRecord, args: a.AddMarkdown) -> Be
 
 
 async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
-    """The session as a notebook, and as HTML and PDF."""
+    """Write the session (code, markdown, outputs, plots) as .ipynb, and as HTML or PDF if asked; once, or kept up to
+    date."""
     session = await call.session(args.session)
     choice = Choice(only=args.only, first=_entry_id(args.first), last=_entry_id(args.last))
     if args.autosave and choice != Choice():
         raise RefusedError("autosave keeps the whole session: leave out only, first and last")
     stem, suffix = os.path.splitext(args.path)
-    exported = suffix.lower() in (".html", ".pdf")
+    named = suffix.lower().removeprefix(".")
+    options = {"html": args.theme, "pdf": args.pdf_engine or ""}
     wanted = saving.Wanted(
-        path=stem if exported else args.path,
+        path=stem if named in FORMATS else args.path,
         directory=call.caller.asker.cwd,
         umask=call.caller.asker.surroundings.umask,
-        html=args.save_html or suffix.lower() == ".html",
-        pdf=args.save_pdf or suffix.lower() == ".pdf",
         overwrite=args.overwrite,
         choice=choice,
-        theme=args.theme,
-        pdf_engine=args.pdf_engine,
+        exports={form: options[form] for form in FORMATS if form == named or getattr(args, f"save_{form}")},
     )
     saved = await with_progress(
         call, "writing the notebook", lambda tell: saving.save(call.supervisor, session, wanted, tell)
@@ -94,7 +90,8 @@ def _entry_id(number: int | None) -> ExecutionId | None:
 
 
 async def kernel_load_notebook(call: Call, args: a.LoadNotebook) -> Answer:
-    """A notebook's cells as the session's history, and run if that is wanted."""
+    """Take the cells of an .ipynb, with their outputs, into the session's history, to go on from there; run=true runs
+    them up to the first error."""
     given = needed(args.path, "path is empty: name a notebook").strip()
     session = await call.session(args.session)
     path = await asyncio.to_thread(_existing, call.caller.asker.cwd, given)
@@ -104,44 +101,20 @@ async def kernel_load_notebook(call: Call, args: a.LoadNotebook) -> Answer:
     facts: dict[str, Any] = {"path": str(path), "entries": [entry.id for entry in entries]}
     if not args.run:
         return Answer(text=f"{text}. None of them was run.", facts={**facts, "ran": 0})
-    return await _run(call, session, entries, text, facts)
+    cells = [entry for entry in entries if entry.kind == "code" and entry.source.strip()]
+    done, stopped = await rerunning.run(
+        cells, lambda cell: call.run_again(session, cell, f"run:{cell.id}", replaces=cell.id), loaded=True
+    )
+    text, facts = f"{text}. {done} of {len(cells)} code cells", {**facts, "ran": done}
+    if stopped is None:
+        return Answer(text=f"{text} were run.", facts=facts)
+    shown = await call.show(stopped.execution, stopped, Reading())
+    words = types.TextContent(type="text", text=f"{text} ran, then it stopped at this one:")
+    failed = {"failed": stopped.execution.id, "status": shown.facts["status"]}
+    return replace(shown, content=[words, *(shown.content or ())], facts={**facts, **failed})
 
 
 def _existing(directory: str, given: str) -> Path:
     path = Path(directory, os.path.expanduser(given))
     with_suffix = path.with_name(path.name + ".ipynb")
     return with_suffix if not path.exists() and with_suffix.exists() else path
-
-
-async def _run(
-    call: Call, session: SessionRecord, entries: list[Execution], text: str, facts: dict[str, Any]
-) -> Answer:
-    """Run loaded cells, each once however often this call is sent, up to the first that fails and was not to.
-
-    Cells tagged to be skipped are, and those tagged to raise may: so do the notebooks that we write run again.
-    """
-    cells = [entry for entry in entries if entry.kind == "code" and entry.source.strip()]
-    done = 0
-    for entry in cells:
-        tags = await asyncio.to_thread(loading.tags_of, entry)
-        if _NOT_RUN in tags:
-            continue
-        key = f"{call.key}:run:{entry.id}"
-        ticket = await call.supervisor.executions.execute(
-            call.supervisor.sessions.known[session.name], entry.source, call.caller.asker, call.client, key, entry.id
-        )
-        while not (ticket.settled.is_set() or ticket.question or call.caller.admin.stopping.is_set()):
-            await call.wait(ticket, PROGRESS_S)
-        if ticket.execution.status != "ok" and not (ticket.execution.status == "error" and _MAY_FAIL in tags):
-            return await _stopped(
-                call, ticket, f"{text}. {done} of {len(cells)} code cells ran", {**facts, "ran": done}
-            )
-        done += 1
-    return Answer(text=f"{text}. {done} of {len(cells)} code cells were run.", facts={**facts, "ran": done})
-
-
-async def _stopped(call: Call, ticket: Ticket, text: str, facts: dict[str, Any]) -> Answer:
-    shown = await call.show(ticket.execution, ticket, Reading())
-    words = types.TextContent(type="text", text=f"{text}, then it stopped at this one:")
-    failed = {"failed": ticket.execution.id, "status": shown.facts["status"]}
-    return replace(shown, content=[words, *(shown.content or ())], facts={**facts, **failed})

@@ -24,7 +24,8 @@ CLAUDE_CODE_PATIENCE_S, PATIENCE_S = 90.0, 45.0
 
 
 async def kernel_exec(call: Call, args: a.Exec) -> Answer:
-    """Run code; wait for its end no longer than the client can."""
+    """Run Python in this project's persistent session. Shows output, the last value, plots as images, errors. After the
+    timeout the cell runs on; the result then says how to wait."""
     needed(args.code, "code is empty: give Python code to run")
     session = await call.session(args.session)
     reading = Reading(max_chars=args.max_chars)
@@ -71,7 +72,7 @@ def _exec_patience(call: Call, timeout: float | None) -> float:
 
 
 async def kernel_reply(call: Call, args: a.Reply) -> Answer:
-    """Answer what a cell asks, then wait for its end, or for what it asks next."""
+    """Answer a cell that waits for input, as its result says; then shows what came of it."""
     session = await call.session(args.session)
     known = await call.once.known()
     reading = Reading(max_chars=args.max_chars)
@@ -91,7 +92,7 @@ async def kernel_reply(call: Call, args: a.Reply) -> Answer:
 
 
 async def kernel_output(call: Call, args: a.Output) -> Answer:
-    """Wait for, or read on in, an execution of anybody's."""
+    """Wait for an execution, or read on in its output by lines, tail, grep or image."""
     execution, ticket = await call.supervisor.executions.find(args.execution_id)
     if ticket is not None:
         await call.wait(ticket, args.wait, reader=True)
@@ -107,7 +108,7 @@ async def kernel_output(call: Call, args: a.Output) -> Answer:
 
 
 async def kernel_history(call: Call, args: a.History) -> Answer:
-    """What was run in a session, by any client."""
+    """What was run in this session, by any client, with status and execution ids."""
     session = await call.session(args.session)
     entries = await call.supervisor.records.history(session.name, last=args.last, containing=args.filter)
     rows = [

@@ -77,3 +77,14 @@ def sent(value: Any, *, as_values: bool) -> Any:
         case tuple():
             return said(value)
     return value
+
+
+def sentence(words: Words) -> Words:
+    """Words with a capital letter."""
+    first, *others = parts(words)
+    return (first[0].upper() + first[1:], *others) if isinstance(first, str) else (first, *others)
+
+
+def under_each_other(lines: list[Words]) -> Words:
+    """Each on a line of its own."""
+    return tuple(part for line in lines for part in ("\n", *parts(line)))[1:]

@@ -53,7 +53,7 @@ def shows(character: str) -> bool:
 def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
     """Write `notebook`, which stands at `ipynb`, to `pdf`. Raises OSError or RuntimeError."""
     page = pdf.with_suffix(".print.html")
-    write_html(_printable(notebook), ipynb, page, theme="light")
+    write_html(_printable(notebook), ipynb, page, "light")
     # Chromium's sandbox does not start for root, nor in many containers; the code has run here anyway.
     sandboxes = ([], ["--no-sandbox"]) if os.geteuid() else (["--no-sandbox"],)
     for sandbox in sandboxes:

@@ -1,4 +1,4 @@
-"""The process that converts one notebook: `… -m …convert KIND IPYNB RESULT OPTION DEADLINE`.
+"""The process that converts one notebook: `… -m …convert FORMAT IPYNB RESULT OPTION DEADLINE`.
 
 It says what it does in answers: `{"progress": …}`, and at the end `{"engine": …}` or what is wrong.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from kernel_supervisor.core.answers import answer
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
@@ -16,21 +18,22 @@ from kernel_supervisor.notebooks.html import write_html
 from kernel_supervisor.notebooks.loading import read_notebook
 from kernel_supervisor.notebooks.pdf import write_pdf
 
+WRITERS: dict[str, Callable[[Any, Path, Path, str, Callable[[str], None]], tuple[str, str]]] = {
+    "html": write_html,
+    "pdf": write_pdf,
+}
+"""By format: writes the document, and says what made it and which characters it lacks."""
+
 
 def main() -> int:
     """Convert, and return the exit code."""
-    kind, ipynb, result, option, deadline = sys.argv[1:]
+    form, ipynb, result, option, deadline = sys.argv[1:]
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
     signal.alarm(int(float(deadline)) + 5)  # should the one who waits for us be gone
     try:
         notebook = read_notebook(Path(ipynb))
-        if kind == "html":
-            _say(progress="writing HTML")
-            write_html(notebook, Path(ipynb), Path(result), theme=option)
-            _say(engine="nbconvert")
-        else:
-            engine, missing = write_pdf(notebook, Path(ipynb), Path(result), option, lambda words: _say(progress=words))
-            _say(engine=engine, missing=missing)
+        engine, missing = WRITERS[form](notebook, Path(ipynb), Path(result), option, lambda words: _say(progress=words))
+        _say(engine=engine, missing=missing)
     except SupervisorError as error:
         fault = "refused" if isinstance(error, RefusedError) else "unavailable"
         _say(**{fault: str(error)})

@@ -15,15 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from kernel_supervisor.core.answers import heard
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.notebooks.files import check_target, copy_aside, umask_of
 
-Theme = Literal["light", "dark"]
-PdfEngine = Literal["typst", "browser", "xelatex"]
+FORMATS = {"html": "light", "pdf": "auto"}
+"""What can be made, and what it is made with where nothing else is asked for: a theme, an engine."""
 Progress = Callable[[str], None]
 
 _MODULE = "kernel_supervisor.notebooks.convert"
@@ -41,46 +40,29 @@ class Exported:
     missing: str = ""
     """Characters that no font on this machine can show, each once: blanks or boxes in the document."""
 
+    @property
+    def words(self) -> str:
+        """Its path, with what made it where that matters."""
+        missing = f", without glyphs for {self.missing}" if self.missing else ""
+        return str(self.path) if self.engine == "nbconvert" else f"{self.path} (by {self.engine}{missing})"
 
-async def export_html(
-    ipynb: Path, html: Path, *, theme: Theme = "light", deadline_s: float, progress: Progress | None = None
+
+async def export(
+    form: str, ipynb: Path, target: Path, option: str = "", *, deadline_s: float, progress: Progress | None = None
 ) -> Exported:
-    """Make one self-contained HTML file of the notebook `ipynb` at `html` (absolute; `.html` is added).
+    """Make one of the `FORMATS` of the notebook `ipynb` at `target` (absolute; the suffix is added).
 
-    Mathematics and interactive plots fetch their scripts from the network; all else is in the file. A file
-    that stands there is replaced in one step; it and the notebook are left alone on any error. `progress` is
-    called with a few words now and then. Raises RefusedError for a path that cannot be, UnavailableError
-    where it could not be made within `deadline_s` seconds or at all.
+    The HTML is one file; mathematics and interactive plots fetch their scripts from the network. Without a PDF engine
+    as the `option`, those on this machine are tried in the order that loses least of this notebook. A file that stands
+    there is replaced in one step; it and the notebook are left alone on any error. `progress` is called with a few
+    words now and then. Raises RefusedError for a path that cannot be, and where no engine is there, with the command
+    that installs one; UnavailableError where it could not be made within `deadline_s` seconds or at all.
     """
-    target = await asyncio.to_thread(check_target, html, suffix=".html")
-    return await _export("html", ipynb, target, theme, deadline_s, progress)
-
-
-async def export_pdf(
-    ipynb: Path,
-    pdf: Path,
-    *,
-    engine: PdfEngine | None = None,
-    deadline_s: float,
-    progress: Progress | None = None,
-) -> Exported:
-    """Make a PDF of the notebook `ipynb` at `pdf` (absolute; `.pdf` is added).
-
-    Without `engine`, those on this machine are tried in the order that loses least of this notebook. Files,
-    errors and `progress` are as for `export_html`; where there is no engine, the RefusedError gives the
-    command that installs one.
-    """
-    target = await asyncio.to_thread(check_target, pdf, suffix=".pdf")
-    return await _export("pdf", ipynb, target, engine or "auto", deadline_s, progress)
-
-
-async def _export(
-    kind: str, ipynb: Path, target: Path, option: str, deadline_s: float, progress: Progress | None
-) -> Exported:
+    target = await asyncio.to_thread(check_target, target, suffix=f".{form}")
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="kernel-supervisor-"))
     try:
         made = folder / target.name
-        arguments = (kind, str(ipynb), str(made), option, str(deadline_s))
+        arguments = (form, str(ipynb), str(made), option or FORMATS[form], str(deadline_s))
         outcome = await _converted(arguments, folder, deadline_s, progress or (lambda words: None))
         await asyncio.to_thread(lambda: copy_aside(made, target, umask=umask_of(ipynb)))
     finally:

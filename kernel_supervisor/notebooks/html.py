@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,15 @@ _STYLE = """<style>
 """
 
 
-def write_html(notebook: Any, ipynb: Path, html: Path, *, theme: str) -> None:
+def write_html(
+    notebook: Any, ipynb: Path, html: Path, theme: str, progress: Callable[[str], None] = lambda words: None
+) -> tuple[str, str]:
     """Write `notebook`, an nbformat node that stands at `ipynb`, to `html` in `theme` (light or dark).
 
     Scripts from the network are asked for only where the notebook has a use for them, so that a reader
-    without a network does not wait for them in vain.
+    without a network does not wait for them in vain. Returns what made it, and which characters it lacks: none.
     """
+    progress("writing HTML")
     text = json.dumps(notebook)
     # nbconvert has no types
     exporter = HTMLExporter(template_name="lab", theme=theme, embed_images=True)  # type: ignore[no-untyped-call]
@@ -42,3 +46,4 @@ def write_html(notebook: Any, ipynb: Path, html: Path, *, theme: str) -> None:
     page, _ = exporter.from_notebook_node(with_readable_json(notebook), resources)
     page = page.replace("</head>", _STYLE + "</head>", 1)
     html.write_text(page, encoding="utf-8", errors="replace")
+    return "nbconvert", ""

@@ -1,11 +1,11 @@
-"""A session as a document: its notebook, and the HTML and PDF made from it."""
+"""A session as a document: its notebook, and what is made from it."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -15,7 +15,7 @@ from kernel_supervisor.core.errors import RefusedError, SupervisorError, Unavail
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.notebooks.document import About, Written, notebook_json, write_notebook
-from kernel_supervisor.notebooks.export import PdfEngine, Progress, Theme, export_html, export_pdf
+from kernel_supervisor.notebooks.export import Progress, export
 from kernel_supervisor.notebooks.files import PRIVATE, check_folder, check_target
 from kernel_supervisor.notebooks.history import Choice, Entry
 from kernel_supervisor.running import reading
@@ -33,7 +33,7 @@ class Saved:
     notebook: Path
     cells: int
     exports: tuple[str, ...] = ()
-    """Paths of HTML and PDF, each with what made it where that matters."""
+    """Their paths, each with what made it where that matters."""
     failures: tuple[str, ...] = ()
 
 
@@ -44,13 +44,10 @@ class Wanted:
     path: str
     directory: str
     umask: int | None
-    html: bool = False
-    pdf: bool = False
     overwrite: bool = False
     choice: Choice = field(default_factory=Choice)
-    theme: Theme = "light"
-    pdf_engine: PdfEngine | None = None
-    """None for the one that loses least."""
+    exports: Mapping[str, str] = field(default_factory=dict)
+    """The formats to be made from it, each with its option as `export` has it."""
 
 
 async def save(
@@ -192,23 +189,11 @@ async def _exports(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     exports: list[str] = []
     failures: list[str] = []
-    if wanted.html:
+    for form, option in wanted.exports.items():
+        target = notebook.with_suffix(f".{form}")
         try:
-            target = notebook.with_suffix(".html")
-            made = await export_html(
-                notebook, target, theme=wanted.theme, deadline_s=EXPORT_DEADLINE_S, progress=progress
-            )
-            exports.append(str(made.path))
+            made = await export(form, notebook, target, option, deadline_s=EXPORT_DEADLINE_S, progress=progress)
+            exports.append(made.words)
         except SupervisorError as error:
-            failures.append(f"no HTML: {error}")
-    if wanted.pdf:
-        try:
-            target = notebook.with_suffix(".pdf")
-            made = await export_pdf(
-                notebook, target, engine=wanted.pdf_engine, deadline_s=EXPORT_DEADLINE_S, progress=progress
-            )
-            missing = f", without glyphs for {made.missing}" if made.missing else ""
-            exports.append(f"{made.path} (by {made.engine}{missing})")
-        except SupervisorError as error:
-            failures.append(f"no PDF: {error}")
+            failures.append(f"no {form.upper()}: {error}")
     return tuple(exports), tuple(failures)

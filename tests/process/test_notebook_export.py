@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
-from kernel_supervisor.notebooks.export import Exported, PdfEngine, export_html, export_pdf
+from kernel_supervisor.notebooks.convert import WRITERS
+from kernel_supervisor.notebooks.export import FORMATS, Exported, export
 from kernel_supervisor.notebooks.files import fingerprint
 from tests.notebooks_corpus.nbf import nbformat, v4
 from tests.support import interpreter_with
@@ -78,12 +79,15 @@ def written(notebook: Any, folder: Path) -> Path:
 
 
 def to_html(ipynb: Path, **options: Any) -> Exported:
-    return asyncio.run(export_html(ipynb, ipynb.with_suffix(".html"), **{"deadline_s": DEADLINE_S, **options}))
+    theme = options.pop("theme", "")
+    return asyncio.run(
+        export("html", ipynb, ipynb.with_suffix(".html"), theme, **{"deadline_s": DEADLINE_S, **options})
+    )
 
 
-def to_pdf(ipynb: Path, engine: PdfEngine | None = None, **options: Any) -> Exported:
+def to_pdf(ipynb: Path, engine: str = "", **options: Any) -> Exported:
     options = {"deadline_s": DEADLINE_S, **options}
-    return asyncio.run(export_pdf(ipynb, ipynb.with_suffix(".pdf"), engine=engine, **options))
+    return asyncio.run(export("pdf", ipynb, ipynb.with_suffix(".pdf"), engine, **options))
 
 
 def near(image: Image.Image, colour: tuple[int, int, int]) -> int:
@@ -151,7 +155,7 @@ def test_html_asks_the_network_only_for_what_it_needs(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_pdf_shows_plots_and_code(ipynb: Path, engine: PdfEngine) -> None:
+def test_pdf_shows_plots_and_code(ipynb: Path, engine: str) -> None:
     exported = to_pdf(ipynb, engine)
     assert (exported.engine, exported.path) == (engine, ipynb.with_suffix(".pdf"))
     text, pages = text_of(exported.path), pages_of(exported.path)
@@ -248,7 +252,7 @@ def test_what_an_interpreter_prints_around_the_export_is_passed_over(
 
 def test_unknown_engine_is_refused(ipynb: Path) -> None:
     with pytest.raises(RefusedError, match="choose one of typst, browser, xelatex"):
-        to_pdf(ipynb, "word")  # type: ignore[arg-type]  # that is the point
+        to_pdf(ipynb, "word")
 
 
 def test_deadline_ends_the_export_and_all_it_started(
@@ -304,7 +308,7 @@ def test_cancelled_export_leaves_nothing(ipynb: Path, monkeypatch: pytest.Monkey
         begun = asyncio.Event()
         html = ipynb.with_suffix(".html")
         task = asyncio.create_task(
-            export_html(ipynb, html, deadline_s=DEADLINE_S, progress=lambda words: begun.set()), name="export"
+            export("html", ipynb, html, deadline_s=DEADLINE_S, progress=lambda words: begun.set()), name="export"
         )
         await begun.wait()
         task.cancel()
@@ -314,6 +318,10 @@ def test_cancelled_export_leaves_nothing(ipynb: Path, monkeypatch: pytest.Monkey
     asyncio.run(cancel_when_begun())
     assert os.listdir(scratch) == []
     assert not ipynb.with_suffix(".html").exists()
+
+
+def test_every_format_has_a_writer() -> None:
+    assert set(WRITERS) == set(FORMATS)
 
 
 def test_nbconvert_is_not_imported_here() -> None:

@@ -22,9 +22,9 @@ from kernel_supervisor.mcp.content import (
     draw_up,
     finish,
     machine,
-    render,
     weight,
 )
+from kernel_supervisor.mcp.images import prepare_all
 from kernel_supervisor.outputs.folding import Folded, Folder, Output, fold
 
 NAME = Question(id="q", prompt="Name? ", password=False)
@@ -73,6 +73,11 @@ def view(*outputs: Output, marks: Sequence[Mark] = (), reply: dict[str, Any] | N
     )
     folded = Folded(outputs=list(outputs), marks=list(marks), reply=reply, execution_count=execution.execution_count)
     return ResultView(execution=execution, folded=folded, **{"duration_s": 0.2, **facts})
+
+
+def render(view: ResultView, reading: Reading | None = None) -> Rendered:
+    draft = draw_up(view, reading)
+    return finish(draft, prepare_all(draft.pictures))
 
 
 def blocks(rendered: Rendered) -> list[str]:

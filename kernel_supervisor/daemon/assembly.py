@@ -1,0 +1,52 @@
+"""A daemon's parts, put together. Importing this takes most of a second: a daemon does it in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from kernel_supervisor.daemon.notify import notify
+from kernel_supervisor.daemon.server import Router
+from kernel_supervisor.kernels.process import identify
+from kernel_supervisor.mcp.caller import Admin
+from kernel_supervisor.mcp.changes import Changes
+from kernel_supervisor.mcp.server import build
+from kernel_supervisor.paths import Paths
+from kernel_supervisor.sessions import forgetting
+from kernel_supervisor.sessions.autosave import Autosave
+from kernel_supervisor.sessions.supervisor import Supervisor
+
+
+class Parts:
+    """The supervisor, its clients, and the notebooks that are kept up to date."""
+
+    def __init__(self, paths: Paths, socket: Any, admin: Admin) -> None:
+        """Connect them; nothing is opened before `serve`."""
+        identity = identify(os.getpid())
+        assert identity is not None
+        self.supervisor = Supervisor(paths)
+        self.router = Router(socket, self.supervisor, admin, identity)
+        self._autosave = Autosave(self.supervisor)
+        changes = Changes(self.supervisor.sessions)
+        self.supervisor.records.watchers.append(changes.take)
+        self.router.server.set_result((build(changes), changes.bus))
+
+    async def serve(self) -> None:
+        """Open the records and serve, until cancelled."""
+        await self.supervisor.open()  # first: a daemon that cannot work is better not reached at all
+        serving = asyncio.create_task(self.router.serve(), name="frames")
+        try:
+            self._autosave.open()
+            self.router.ready.set()
+            notify("READY=1")
+            await forgetting.sweep(self.supervisor)
+            await serving
+        finally:
+            serving.cancel()
+
+    async def close(self, *, told: bool) -> None:
+        """Let go of notebooks, clients and kernels; `told` as `Router.close` has it."""
+        await self._autosave.close()
+        await self.router.close(told=told)
+        await self.supervisor.close()

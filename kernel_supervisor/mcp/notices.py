@@ -1,0 +1,100 @@
+"""What a client is told beside a result, once: what happened since its last call, and what it could not expect."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kernel_supervisor.core.model import Execution, SessionRecord
+from kernel_supervisor.core.ways import WayOn, Words
+from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.sessions.placing import differences
+
+_LATE_SHOWN, _NAMES_SHOWN = 5, 5
+
+
+def taken(caller: Caller) -> list[Words]:
+    """What a client is to be told with this result."""
+    notices, caller.notices = caller.notices, []
+    return notices
+
+
+async def note(caller: Caller, session: SessionRecord) -> None:
+    """Note what a client has to know of the session that it works in."""
+    _note_company(caller, session)
+    _note_restart(caller, session)
+    _note_late_output(caller, session)
+    await _note_notebook(caller, session)
+
+
+def _note_company(caller: Caller, session: SessionRecord) -> None:
+    if caller.asker.kind == "cli":  # it comes and goes
+        return
+    others = caller.supervisor.sessions.enter(session.name, caller.asker.client_id)
+    if others and session.name not in caller.company:
+        caller.company.add(session.name)
+        caller.notices.append(
+            f"another client works in session {session.name} too, with the same variables; "
+            'session="a-name-of-your-own" keeps yours apart'
+        )
+
+
+def _note_restart(caller: Caller, session: SessionRecord) -> None:
+    runner = caller.supervisor.sessions.runner_of(session)
+    if runner is None:
+        return
+    record = runner.kernel.record
+    before = caller.generations.get(record.id)
+    if before is not None and before != record.generation:
+        caller.notices.append(
+            f"kernel {record.id} was restarted since your last call: its variables are gone, the history is kept"
+        )
+    caller.generations[record.id] = record.generation
+
+
+async def note_environment(caller: Caller, execution: Execution) -> None:
+    """Said to each client once of each session that it joins; the values may be secrets.
+
+    Not before the call's work is under way: this takes its time, and what came second must not overtake it.
+    """
+    session = caller.supervisor.sessions.known.get(execution.session)
+    runner = caller.supervisor.sessions.runner_of(session) if session is not None else None
+    if runner is None or execution.session in caller.environments or caller.asker.kind == "cli":
+        return
+    caller.environments.add(execution.session)
+    record, had = runner.kernel.record, caller.supervisor.kernels.had.get(runner.kernel.record.id)
+    names = await asyncio.to_thread(differences, record, had, caller.asker) if had is not None else []
+    if names:
+        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+        caller.notices.append(
+            f"kernel {record.id} was started with other values than yours of the environment variables "
+            f"{', '.join(names[:_NAMES_SHOWN])}{more}; kernel_restart gives it yours, and loses its variables"
+        )
+
+
+def _note_late_output(caller: Caller, session: SessionRecord) -> None:
+    """What a thread, a task or a process that a cell left behind printed stands in no later cell's result."""
+    runner, late = caller.supervisor.sessions.runner_of(session), caller.late
+    joined = session.name in late
+    late[session.name] = 0
+    if runner is None:
+        return
+    finished, kernel = runner.finished, runner.kernel.record.id
+    numbers = finished.went_on_since(late.get(kernel, 0 if joined else finished.times))
+    late[kernel] = finished.times
+    if numbers:
+        which = ", ".join(map(str, numbers[-_LATE_SHOWN:]))
+        late_ones = f"execution {which} showed more after it had ended"
+        caller.notices.append((late_ones, WayOn("read", (numbers[-1],))))
+
+
+async def _note_notebook(caller: Caller, session: SessionRecord) -> None:
+    """It stays on record until the client calls again: an answer may never arrive where the daemon dies."""
+    if not session.notice or caller.asker.kind == "cli":
+        return
+    if caller.told.get(session.name) == session.notice:
+        if session.name in caller.supervisor.sessions.known:  # else nothing keeps it yet
+            del caller.told[session.name]
+            await caller.supervisor.sessions.change(session.name, notice="")
+    else:
+        caller.told[session.name] = session.notice
+        caller.notices.append(session.notice)

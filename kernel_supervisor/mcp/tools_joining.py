@@ -1,0 +1,124 @@
+"""The tools about kernels that run already: which there are, joining one, and going back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from kernel_supervisor.core.model import KernelRecord, SessionRecord
+from kernel_supervisor.core.ways import WayOn, Words, parts
+from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp.advice import advice_on
+from kernel_supervisor.mcp.call import Answer, Call, needed
+from kernel_supervisor.mcp.tables import size, table, when
+from kernel_supervisor.mcp.tools_kernels import NAME_A_KERNEL, facts_of, living_facts
+from kernel_supervisor.mcp.ways import under_each_other
+from kernel_supervisor.running.runner import Runner
+from kernel_supervisor.sessions import foreign, naming
+
+_LIST_S = 2.0
+"""How long a list waits for kernels that a daemon which has just begun has not reached yet."""
+
+
+async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
+    """Living kernels: of all sessions, and those that Jupyter started for people."""
+    session = await call.session(args.session)
+    supervisor, known = call.supervisor.kernels, call.supervisor.sessions.known
+
+    def place(record: KernelRecord) -> dict[str, Any]:
+        old_name = known[record.session].old_name if record.session in known else ""
+        return {"session": record.session, "old_name": old_name, "current": record.id == session.kernel_id}
+
+    await supervisor.adoption.tried(patience_s=_LIST_S)
+    runners = list(supervisor.runners.values())
+    overview = await foreign.find(call.caller.asker.surroundings.env, supervisor.servers)
+    found = {each.id: each for each in overview.kernels}
+    kernels = []
+    for runner in runners:
+        record = runner.kernel.record
+        theirs = found.pop(record.server_kernel, None) or _behind(record.connection_file, found)
+        facts = await living_facts(runner)
+        kernels.append({**facts, **place(record), "notebook": theirs.path if theirs is not None else ""})
+    for record in supervisor.adoption.records:
+        facts = await facts_of(record) | {"state": "unreachable", "trouble": supervisor.adoption.why(record.id)}
+        kernels.append({**facts, **place(record), "notebook": ""})
+    rows = [_running_row(each) for each in kernels]
+    rows += [["", each.id, each.path or each.spec, _where(each), each.state, "", ""] for each in found.values()]
+    head = ["", "kernel", "name", "session", "state", "memory", "last used"]
+    lines: list[Words] = [table(head, rows) if rows else "no kernels are running"]
+    lines += [("not asked: ", *parts(trouble)) for trouble in overview.troubles]
+    facts = {"kernels": kernels, "others": [_foreign_facts(each) for each in found.values()]}
+    return Answer(text=under_each_other(lines), facts={**facts, "troubles": list(overview.troubles)})
+
+
+def _behind(connection_file: str, found: dict[str, foreign.Found]) -> foreign.Found | None:
+    """The kernel of that connection file, taken out of `found`."""
+    same = [each for each in found.values() if connection_file and each.connection_file == connection_file]
+    return found.pop(same[0].id) if same else None
+
+
+def _where(kernel: foreign.Found) -> str:
+    return f"(Jupyter's, {kernel.server.name})" if kernel.server is not None else "(Jupyter's)"
+
+
+def _foreign_facts(kernel: foreign.Found) -> dict[str, Any]:
+    return {
+        "kernel_id": kernel.id,
+        "connection_file": kernel.connection_file,
+        "server": kernel.server.url if kernel.server is not None else "",
+        "notebook": kernel.path,
+        "spec": kernel.spec,
+        "state": kernel.state,
+    }
+
+
+def _running_row(kernel: dict[str, Any]) -> list[Any]:
+    mark = "→" if kernel["current"] else ""
+    about = [kernel[key] for key in ("kernel_id", "name", "session", "state")]
+    return [mark, *about, size(kernel["memory_bytes"]), when(kernel["last_used_at"])]
+
+
+async def kernel_attach(call: Call, args: a.Attach) -> Answer:
+    """Work in a kernel that runs already, of another session or of Jupyter."""
+    session = await call.session(args.session)
+    wanted = needed(args.kernel_id, *NAME_A_KERNEL).strip()
+    runner = await _ours(call, wanted) or await _theirs(call, session, wanted)
+    record = runner.kernel.record
+    note = f"From here on in kernel {record.interpreter.name} ({record.id})."
+    await call.supervisor.switch(session, runner, call.client, note)
+    on = f" on {record.server}" if record.server else ""
+    text: Words = (f"attached to kernel {record.id} ({record.interpreter.name}){on}", WayOn("return"))
+    if advice := await asyncio.to_thread(advice_on, record):
+        text = (*text, f"\n{advice}")
+    facts = {"kernel_id": record.id, "connection_file": record.connection_file, "server": record.server}
+    return Answer(text=text, facts=facts)
+
+
+async def _ours(call: Call, wanted: str) -> Runner | None:
+    """A kernel that this daemon holds already, by its id or the beginning of one."""
+    runners, adoption = call.supervisor.kernels.runners, call.supervisor.kernels.adoption
+    await adoption.tried(adoption.like(wanted))
+    if not any(kernel_id.startswith(wanted) for kernel_id in runners):
+        return None
+    return runners[naming.kernel_id(wanted, runners)]
+
+
+async def _theirs(call: Call, session: SessionRecord, wanted: str) -> Runner:
+    asker, kernels = call.caller.asker, call.supervisor.kernels
+    found = await foreign.choose(wanted, asker.surroundings.env, asker.cwd, kernels.servers)
+    return await kernels.attach(foreign.record_of(found, session, call.supervisor.paths.logs))
+
+
+async def kernel_detach(call: Call, args: a.NoArguments) -> Answer:
+    """Return to the session's default kernel. The one left runs on."""
+    session = await call.session(args.session)
+    record = await call.supervisor.sessions.kernel_record(session)
+    if record is None or (record.session == session.name and record.interpreter.kind == "default"):
+        return Answer(text="this session is in its default kernel already", facts={"kernel_id": session.kernel_id})
+    after = await call.supervisor.leave(session, call.client)
+    where = f"kernel {after.kernel_id}" if after.kernel_id else WayOn("next exec")
+    runner = call.supervisor.kernels.runners.get(record.id)
+    reached = runner is not None and not runner.kernel.trouble
+    what = "is gone" if record.ended else "runs on" if reached else "is out of reach"
+    text: Words = (f"left kernel {record.id}, which {what}; back in the default kernel (", where, ")")
+    return Answer(text=text, facts={"kernel_id": after.kernel_id, "left": record.id})
