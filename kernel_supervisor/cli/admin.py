@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from kernel_supervisor.cli.session import DONE, FAILED, NO_DAEMON, Command, print_json, span
+from kernel_supervisor.cli.session import DONE, NO_DAEMON, Command, print_json, span
 from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, not_running
 
 _STOP_DEADLINE_S = 30.0
@@ -66,9 +66,7 @@ def stop(command: Command) -> int:
     heard = connection.request("supervisor/shutdown", params, deadline_s=_STOP_DEADLINE_S, again=False)
     if kernels and not heard:
         raise NoDaemonError(f"the daemon ended before it had ended its kernels. {not_running(command.paths)}")
-    if not _gone(pid):
-        print("kernel-supervisor: the daemon did not stop; see `kernel-supervisor logs`", file=sys.stderr)
-        return FAILED
+    _see_it_go(pid)
     print("the daemon and its kernels are gone" if kernels else "the daemon is gone; kernels run on")
     return DONE
 
@@ -78,15 +76,13 @@ def restart_daemon(command: Command) -> int:
     connection = command.connection(start=True)
     pid = connection.pid
     connection.request("supervisor/hand_over", {}, deadline_s=_STOP_DEADLINE_S, again=False)
-    if not _gone(pid):
-        print("kernel-supervisor: the daemon did not stop; see `kernel-supervisor logs`", file=sys.stderr)
-        return FAILED
+    _see_it_go(pid)
     command.close()
     return start(Command(command.options))
 
 
-def _gone(pid: int) -> bool:
-    """Whether the process ends in time; one that only waits to be reaped has ended."""
+def _see_it_go(pid: int) -> None:
+    """Wait until the daemon has ended, as one that only waits to be reaped has. Raises TimeoutError."""
     import psutil  # 25 ms, and only where a daemon is stopped
 
     end = time.monotonic() + _STOP_DEADLINE_S
@@ -94,11 +90,10 @@ def _gone(pid: int) -> bool:
         process = psutil.Process(pid)
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             if time.monotonic() > end:
-                return False
+                raise TimeoutError("the daemon did not stop; see `kernel-supervisor logs`")
             time.sleep(_LOOK_S)
     except psutil.NoSuchProcess:
-        pass
-    return True
+        return
 
 
 def logs(command: Command) -> int:

@@ -17,6 +17,18 @@ from kernel_supervisor.cli.questions import WAITING
 from kernel_supervisor.cli.session import DONE, FAILED, INTERRUPTED, USAGE, Command, print_json, print_table
 
 _LONGEST = 400_000
+_OF_A_NOTEBOOK = (
+    "path",
+    "save_html",
+    "theme",
+    "save_pdf",
+    "pdf_engine",
+    "only",
+    "first",
+    "last",
+    "autosave",
+    "overwrite",
+)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -231,21 +243,8 @@ def output(command: Command) -> int:
 
 def save(command: Command) -> int:
     """The session as a document."""
-    options = command.options
-    text, facts = command.tool(
-        "kernel_save_notebook",
-        deadline_s=None,
-        path=options.path,
-        save_html=options.html,
-        save_pdf=options.pdf,
-        overwrite=options.overwrite,
-        only=options.only,
-        first=options.first,
-        last=options.last,
-        theme=options.theme,
-        pdf_engine=options.pdf_engine,
-        autosave=options.autosave,
-    )
+    chosen = {name: getattr(command.options, name) for name in _OF_A_NOTEBOOK}
+    text, facts = command.tool("kernel_save_notebook", deadline_s=None, **chosen)
     print(text)
     return FAILED if facts["failures"] else DONE
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kernel_supervisor.cli.ways import COMMANDS
-from kernel_supervisor.client.connection import CallError, Connection
+from kernel_supervisor.client.connection import CallError, Connection, OnProgress
 from kernel_supervisor.paths import find
 
 DONE, FAILED, USAGE, NO_DAEMON, INTERRUPTED = 0, 1, 2, 3, 130
@@ -41,11 +41,19 @@ class Command:
             self._connection = connection
         return self._connection
 
-    def tool(self, name: str, *, start: bool = False, deadline_s: float | None = _QUICK_S, **arguments: Any) -> Any:
+    def tool(
+        self,
+        name: str,
+        *,
+        start: bool = False,
+        deadline_s: float | None = _QUICK_S,
+        on_progress: OnProgress | None = None,
+        **arguments: Any,
+    ) -> Any:
         """A tool's text and facts. Raises CallError."""
         if not self._is_told_where:
             self.say_where(start=start)
-        return self.connection(start=start).call_tool(name, arguments, deadline_s=deadline_s)
+        return self.connection(start=start).call_tool(name, arguments, deadline_s=deadline_s, on_progress=on_progress)
 
     def long_tool(self, name: str, **arguments: Any) -> Any:
         """A tool that may take minutes; standard error shows how it goes. The daemon is started. Raises CallError."""
@@ -56,9 +64,7 @@ class Command:
                 said[0] = words
                 print(words, file=sys.stderr, flush=True)
 
-        if not self._is_told_where:
-            self.say_where(start=True)
-        return self.connection(start=True).call_tool(name, arguments, on_progress=show)
+        return self.tool(name, start=True, deadline_s=None, on_progress=show, **arguments)
 
     def say_where(self, *, start: bool = False) -> dict[str, Any]:
         """The session that is about to be worked in; standard error says what is not to be expected of it."""

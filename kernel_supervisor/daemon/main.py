@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 import zmq.asyncio
 
-from kernel_supervisor import __version__
+from kernel_supervisor import __version__, keeping
 from kernel_supervisor.client.autostart import listening
 from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.daemon.lock import Lock
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from kernel_supervisor.mcp.caller import Admin
 
 log = logging.getLogger(__name__)
-_LOG_BYTES, _LOG_FILES = 2 << 20, 3
 _DESCRIPTORS = 8192
 _LOCK_DEADLINE_S, _HANDED_OVER_S = 20.0, 3.0
 _LOOK_S = 0.02
@@ -119,7 +118,9 @@ def _log_to(paths: Paths) -> None:
     level = logging.getLevelName(os.environ.get("KERNEL_SUPERVISOR_LOG", "INFO").upper())
     handler: logging.Handler
     try:
-        handler = logging.handlers.RotatingFileHandler(paths.daemon_log, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
+        handler = logging.handlers.RotatingFileHandler(
+            paths.daemon_log, maxBytes=keeping.LOG_BYTES, backupCount=keeping.LOG_FILES
+        )
     except OSError:
         handler = logging.StreamHandler()
         handler.setLevel(logging.ERROR)

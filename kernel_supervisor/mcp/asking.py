@@ -21,7 +21,7 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, Question
 from kernel_supervisor.inside.questions import END_OF_FILE
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call
-from kernel_supervisor.mcp.content import Reading
+from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering

@@ -19,8 +19,9 @@ from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.missing import missing_module, where_to_find
 from kernel_supervisor.mcp import notices
 from kernel_supervisor.mcp.caller import Caller
-from kernel_supervisor.mcp.content import META_KEY, Reading, ResultView, draw_up, finish, machine, weight
+from kernel_supervisor.mcp.content import META_KEY, draw_up, finish, machine, weight
 from kernel_supervisor.mcp.images import prepare_all
+from kernel_supervisor.mcp.view import Reading, ResultView
 from kernel_supervisor.mcp.ways import begun, said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
 from kernel_supervisor.running.reading import last_line

@@ -27,19 +27,6 @@ from kernel_supervisor.outputs.limits import line_count
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.transcript import Section, transcribe
 
-__all__ = [
-    "META_KEY",
-    "Content",
-    "Draft",
-    "Reading",
-    "Rendered",
-    "ResultView",
-    "draw_up",
-    "finish",
-    "machine",
-    "weight",
-]
-
 META_KEY = "kernel-supervisor/result"
 _ERROR_CHARS = 600
 

@@ -21,7 +21,7 @@ from kernel_supervisor.mcp import asking
 from kernel_supervisor.mcp.call import Answer, Call, how_it_goes
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.carried import refused
-from kernel_supervisor.mcp.content import Reading
+from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering

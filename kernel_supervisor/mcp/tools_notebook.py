@@ -14,8 +14,8 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Beside, ExecutionId, SessionRecord
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.content import Reading
 from kernel_supervisor.mcp.progress import with_progress
+from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.notebooks.export import FORMATS
 from kernel_supervisor.notebooks.history import Choice
 from kernel_supervisor.sessions import loading, rerunning, saving

@@ -10,9 +10,9 @@ from kernel_supervisor.core.model import Execution, SessionRecord
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import asking, tasks
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.content import Reading
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import first_line, table, when
+from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.mcp.wording import BORROWED
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.ticket import Ticket

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
+from kernel_supervisor.keeping import LEFTOVER_S
 from kernel_supervisor.notebooks.jsonstream import Write
 
 Made = TypeVar("Made")
@@ -19,7 +20,6 @@ Made = TypeVar("Made")
 PRIVATE = 0o077
 """The umask where nobody's is known."""
 _CHUNK = 1 << 20
-_LEFTOVER_AGE = 3600.0
 
 
 def fingerprint(path: Path) -> str | None:
@@ -169,7 +169,7 @@ def _remove_leftovers(path: Path, now: float) -> None:
     """Remove what writers of `path` that were killed have left; `now` is the file system's own time."""
     for leftover in path.parent.glob(_aside_prefix(path) + "*"):
         with suppress(OSError):
-            if now - leftover.stat().st_mtime > _LEFTOVER_AGE:
+            if now - leftover.stat().st_mtime > LEFTOVER_S:
                 leftover.unlink()
 
 

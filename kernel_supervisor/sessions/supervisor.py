@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
+from kernel_supervisor import keeping
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.core.model import (
     Interpreter,
@@ -31,7 +32,6 @@ from kernel_supervisor.sessions.sessions import Sessions
 from kernel_supervisor.tasks import Tasks
 
 log = logging.getLogger(__name__)
-_CALLS_KEPT_S = 7 * 86_400.0
 _HOME_S = 10.0
 """How long a call waits for its session's kernel to be found for what was left there without one."""
 
@@ -62,7 +62,7 @@ class Supervisor:
         """Open the records, and begin to look for what lives. Calls may come from now on: see `reached`."""
         await self.records.open()
         await self.sessions.open()
-        await self.records.forget_calls(_CALLS_KEPT_S)
+        await self.records.forget_calls(keeping.CALLS_S)
         living = await self.records.living_kernels()
         self.executions.remember(await self.records.unsettled(), {record.id for record in living})
         for record in living:

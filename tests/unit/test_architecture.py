@@ -25,6 +25,19 @@ def test_every_file_it_names_exists() -> None:
         assert any(list(place.glob(name)) for place in places) or list(ROOT.glob(f"**/{name}")), name
 
 
+def test_the_five_changes_begin_where_it_says() -> None:
+    table = TEXT.split("## Five changes")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (.*?) \| (.*?) \| (.*?) \|$", table, re.MULTILINE)[1:]
+    assert [change for change, _, _ in rows] == [
+        "a tool", "a kind of kernel", "how text is cut", "an export format", "what is kept how long"
+    ]  # fmt: skip
+    for _, begin, then in rows:
+        for name, members in re.findall(r"`([\w/]+\.py)`(?: \((`.*?`)\))?", f"{begin} {then}"):
+            source = (ROOT / "kernel_supervisor" / name).read_text("utf-8")
+            for member in re.findall(r"`(\w+)`", members):
+                assert re.search(rf"^(?:class |def )?{member}\b", source, re.MULTILINE), f"{member} in {name}"
+
+
 def test_every_dependency_is_explained() -> None:
     pyproject = (ROOT / "pyproject.toml").read_text()  # not by tomllib: Python 3.10 has none
     needed = re.search(r"^dependencies = \[(.*?)^\]", pyproject, re.DOTALL | re.MULTILINE)

@@ -16,15 +16,13 @@ from PIL import Image as Pillow
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, Mark, Message, Question, SessionName
 from kernel_supervisor.mcp.content import (
-    Reading,
-    Rendered,
-    ResultView,
     draw_up,
     finish,
     machine,
     weight,
 )
 from kernel_supervisor.mcp.images import prepare_all
+from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
 from kernel_supervisor.outputs.folding import Folded, Folder, Output, fold
 
 NAME = Question(id="q", prompt="Name? ", password=False)
