@@ -12,6 +12,7 @@ from jupyter_client.manager import AsyncKernelManager
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.inside import source
+from kernel_supervisor.keeping import RECORDED_BYTES
 from kernel_supervisor.kernels.hindrances import searched_first
 from kernel_supervisor.kernels.keeper import Surroundings
 from kernel_supervisor.kernels.postmortem import why_it_failed
@@ -19,7 +20,6 @@ from kernel_supervisor.kernels.process import Process, identify
 
 RECORDER = str(source("recorder"))
 RECORD_LIMIT_VARIABLE = "KERNEL_SUPERVISOR_RECORD_LIMIT"
-RECORD_LIMIT = 64 << 20
 """Bytes that the recorder keeps of one execution's outputs, where the client's environment sets nothing else."""
 _NEVER_PASSED_ON = ("JPY_PARENT_PID", "PYTHONDONTWRITEBYTECODE")
 """The first kills the kernel with a stranger's process; the second makes each start three times slower."""
@@ -42,7 +42,7 @@ def command(record: KernelRecord, surroundings: Surroundings) -> list[str]:
 
 def _record_limit(surroundings: Surroundings) -> int:
     chosen = surroundings.env.get(RECORD_LIMIT_VARIABLE, "")
-    return int(chosen) if chosen.isdecimal() else RECORD_LIMIT
+    return int(chosen) if chosen.isdecimal() else RECORDED_BYTES
 
 
 async def launch(record: KernelRecord, surroundings: Surroundings, key: str = "") -> Process:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kernel_supervisor.core.model import Execution, ExecutionId
+from kernel_supervisor.keeping import FINISHED
 
-REMEMBERED = 2000
 _LATE_S = 0.2
 """How long late output is collected before its end is committed."""
 _COMMITTED_S = 5.0
@@ -35,7 +35,7 @@ class Finished:
     def add(self, execution: Execution) -> None:
         """Know one that is over."""
         self._executions[execution.msg_id or ""] = execution
-        while len(self._executions) > REMEMBERED:
+        while len(self._executions) > FINISHED:
             self._executions.popitem(last=False)
 
     def went_on_since(self, times: int) -> list[ExecutionId]:
@@ -59,7 +59,7 @@ class Finished:
         self._save(self._executions[msg_id])
         self.times += 1
         self._went_on[execution.id] = self.times
-        while len(self._went_on) > REMEMBERED:
+        while len(self._went_on) > FINISHED:
             self._went_on.popitem(last=False)
 
     def close(self) -> None:

@@ -19,10 +19,10 @@ from kernel_supervisor.core.model import (
 )
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.commands import Progress, silent
+from kernel_supervisor.keeping import FINISHED
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
-from kernel_supervisor.running.finished import REMEMBERED
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions.adopting import PATIENCE_S
 from kernel_supervisor.sessions.asker import Asker
@@ -71,7 +71,7 @@ class Supervisor:
             self._homes[name] = self._tasks.begin(self._find_home(name), f"what was left in session {name}")
 
     async def _take_up(self, runner: Runner) -> None:
-        over = await self.records.settled_on(runner.kernel.record, REMEMBERED)
+        over = await self.records.settled_on(runner.kernel.record, FINISHED)
         self.executions.take_up(runner, await runner.recall(over))
         await runner.attended()
 
