@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from kernel_supervisor.daemon.notify import notify
-from kernel_supervisor.daemon.server import Router
+from kernel_supervisor.daemon.router import Router
 from kernel_supervisor.kernels.process import identify
 from kernel_supervisor.mcp.caller import Admin
 from kernel_supervisor.mcp.changes import Changes

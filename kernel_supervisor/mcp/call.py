@@ -24,9 +24,9 @@ from kernel_supervisor.mcp.images import prepare_all
 from kernel_supervisor.mcp.view import Reading, ResultView
 from kernel_supervisor.mcp.ways import begun, said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
+from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
-from kernel_supervisor.sessions.once import Once
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 PROGRESS_S = 3.0

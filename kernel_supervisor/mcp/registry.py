@@ -56,10 +56,7 @@ def _reads() -> types.ToolAnnotations:
 
 def _changes(*, destructive: bool = False, idempotent: bool = False, open_world: bool = False) -> types.ToolAnnotations:
     return types.ToolAnnotations(
-        read_only_hint=False,
-        destructive_hint=destructive,
-        idempotent_hint=idempotent,
-        open_world_hint=open_world,
+        read_only_hint=False, destructive_hint=destructive, idempotent_hint=idempotent, open_world_hint=open_world
     )
 
 

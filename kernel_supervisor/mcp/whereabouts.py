@@ -21,7 +21,7 @@ from pydantic import FileUrl, TypeAdapter, ValidationError
 
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.caller import Caller
-from kernel_supervisor.sessions.once import Once
+from kernel_supervisor.records.once import Once
 
 _FIELD = _STATE = "roots"
 _PATIENCE_S, _LATE_S = 3.0, 600.0

@@ -9,7 +9,6 @@ the disk as soon as there is room.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import sqlite3
@@ -30,7 +29,6 @@ from kernel_supervisor.core.model import (
     SessionName,
     SessionRecord,
 )
-from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.records import rows
 from kernel_supervisor.records.names import Names
 from kernel_supervisor.records.rows import Statement
@@ -75,7 +73,7 @@ class Database:
     async def _run(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def _write(self, statement: str, values: Iterable[Any]) -> int:
+    async def write(self, statement: str, values: Iterable[Any]) -> int:
         """Run one statement and commit; the last row's number. Raises UnavailableError."""
         return await self._write_all([(statement, values)])
 
@@ -136,7 +134,8 @@ class Database:
             self._return_to_disk()
         self._db.close()
 
-    async def _rows(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+    async def select(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a query finds."""
         found = await self._run(lambda: self._db.execute(query, tuple(map(rows.stored, values))).fetchall())
         return [tuple(map(rows.restored, row)) for row in found]
 
@@ -189,19 +188,19 @@ class Database:
 
     async def sessions(self) -> list[SessionRecord]:
         """All of them, oldest first."""
-        found = await self._rows(f"SELECT {rows.SESSION_COLUMNS} FROM sessions ORDER BY created_at")
+        found = await self.select(f"SELECT {rows.SESSION_COLUMNS} FROM sessions ORDER BY created_at")
         known = [session for session in map(rows.session, found) if session is not None]
         names = self._names
         return [replace(each, name=names.name(each.name), old_name=names.old_name(each.name)) for each in known]
 
     async def entries_of_sessions(self) -> dict[SessionName, tuple[int, float]]:
         """How many entries each session has, and when the last one was made, in seconds since the epoch."""
-        found = await self._rows(rows.LAST_ENTRIES)
+        found = await self.select(rows.LAST_ENTRIES)
         return {self._names.name(name): (count, float(last or 0.0)) for name, count, last in found}
 
     async def files_of(self, session: SessionName) -> list[str]:
         """The files of a session's kernels and entries that belong to no other session too."""
-        return [row[0] for row in await self._rows(rows.FILES_OF_ONE, (self._names.key(session),))]
+        return [row[0] for row in await self.select(rows.FILES_OF_ONE, (self._names.key(session),))]
 
     async def forget_session(self, session: SessionName) -> None:
         """Delete a session with its entries, and its kernels that no other session's entries name."""
@@ -221,16 +220,16 @@ class Database:
         """Insert or replace."""
         kept = replace(kernel, session=self._names.key(kernel.session))
         statement = f"INSERT OR REPLACE INTO kernels ({rows.KERNEL_COLUMNS}, ended) VALUES (?{', ?' * 4})"
-        await self._write(statement, (*rows.kernel_values(kept), kept.ended))
+        await self.write(statement, (*rows.kernel_values(kept), kept.ended))
 
     async def living_kernels(self) -> list[KernelRecord]:
         """Those that were not recorded as ended."""
-        found = await self._rows(f"SELECT {rows.KERNEL_COLUMNS} FROM kernels WHERE NOT ended")
+        found = await self.select(f"SELECT {rows.KERNEL_COLUMNS} FROM kernels WHERE NOT ended")
         return [record for record in map(self._kernel, found) if not record.ended]
 
     async def kernel(self, kernel_id: KernelId) -> KernelRecord | None:
         """One of them, living or ended."""
-        found = await self._rows(f"SELECT {rows.KERNEL_COLUMNS} FROM kernels WHERE id = ?", (kernel_id,))
+        found = await self.select(f"SELECT {rows.KERNEL_COLUMNS} FROM kernels WHERE id = ?", (kernel_id,))
         return self._kernel(found[0]) if found else None
 
     def _kernel(self, row: tuple[Any, ...]) -> KernelRecord:
@@ -271,7 +270,7 @@ class Database:
         names = [name.strip() for name in rows.EXECUTION_COLUMNS.split(",")][1:]
         values = rows.execution_values(self._kept(execution))
         assignments = ", ".join(f"{name} = ?" for name in names)
-        await self._write(f"UPDATE executions SET {assignments} WHERE id = ?", (*values[1:], values[0]))
+        await self.write(f"UPDATE executions SET {assignments} WHERE id = ?", (*values[1:], values[0]))
         self._tell(execution)
 
     def _kept(self, entry: Execution) -> Execution:
@@ -304,7 +303,7 @@ class Database:
             "AND (? = '' OR contains(source, ?)) ORDER BY place DESC, id DESC LIMIT ?"
         )
         wanted = containing.lower()
-        return [self._entry(row) for row in reversed(await self._rows(query, (key, key, wanted, wanted, limit)))]
+        return [self._entry(row) for row in reversed(await self.select(query, (key, key, wanted, wanted, limit)))]
 
     async def cells(
         self, session: SessionName, kernel_id: KernelId, generation: int, counts: Iterable[int]
@@ -315,7 +314,7 @@ class Database:
             "SELECT execution_count, id FROM executions WHERE kernel_id = ? AND generation = ? AND session = ? "
             f"AND execution_count IN ({', '.join('?' * len(known))}) AND id NOT IN ({rows.REPLACED}) ORDER BY place, id"
         )
-        return dict(await self._rows(query, (kernel_id, generation, key, *known, key)))
+        return dict(await self.select(query, (kernel_id, generation, key, *known, key)))
 
     async def last_good(self, session: SessionName) -> list[Execution]:
         """What succeeded on the latest generation of a kernel that anything of a session succeeded on, in order."""
@@ -325,26 +324,26 @@ class Database:
             f"AND id NOT IN ({rows.REPLACED})"
         )
         newest = f"SELECT kernel_id, generation {good} ORDER BY place DESC, id DESC LIMIT 1"
-        latest = await self._rows(newest, (key, key))
+        latest = await self.select(newest, (key, key))
         if not latest:
             return []
         query = f"SELECT {rows.EXECUTION_COLUMNS} {good} AND kernel_id = ? AND generation = ? ORDER BY place, id"
-        return [self._entry(row) for row in await self._rows(query, (key, key, *latest[0]))]
+        return [self._entry(row) for row in await self.select(query, (key, key, *latest[0]))]
 
     async def replaced(self, session: SessionName) -> dict[ExecutionId, Execution]:
         """The entries of a session that others stand for, by id."""
         query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE id IN ({rows.REPLACED})"
-        return {each.id: each for each in map(self._entry, await self._rows(query, (self._names.key(session),)))}
+        return {each.id: each for each in map(self._entry, await self.select(query, (self._names.key(session),)))}
 
     async def entries_of_call(self, prefix: str) -> list[Execution]:
         """The entries whose call keys begin with `prefix`, which ends with a colon, in order."""
         query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE call_key >= ? AND call_key < ? ORDER BY id"
-        return [self._entry(row) for row in await self._rows(query, (prefix, prefix[:-1] + ";"))]
+        return [self._entry(row) for row in await self.select(query, (prefix, prefix[:-1] + ";"))]
 
     async def unsettled(self) -> list[Execution]:
         """Queued and running entries of all sessions, in order."""
         query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE status IN ('queued', 'running') ORDER BY id"
-        return [self._entry(row) for row in await self._rows(query)]
+        return [self._entry(row) for row in await self.select(query)]
 
     async def settled_on(self, kernel: KernelRecord, last: int) -> list[Execution]:
         """What is over on this generation of a kernel, in order; the `last` of it."""
@@ -352,42 +351,18 @@ class Database:
             f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE kernel_id = ? AND generation = ? "
             "AND kind = 'code' AND status NOT IN ('queued', 'running') ORDER BY id DESC LIMIT ?"
         )
-        found = await self._rows(query, (kernel.id, kernel.generation, last))
+        found = await self.select(query, (kernel.id, kernel.generation, last))
         return [self._entry(row) for row in reversed(found)]
 
     async def _one(self, condition: str, value: Any) -> Execution | None:
-        found = await self._rows(f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE {condition}", (value,))
+        found = await self.select(f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE {condition}", (value,))
         return self._entry(found[0]) if found else None
 
-    # Calls of tools that change something but make no entry
-
-    async def begin_call(self, call_key: str, client_id: str, tool: str, intent: dict[str, Any]) -> dict[str, Any]:
-        """Commit what a call is about to do; returns what it said the first time, if it is known already."""
-        values = (call_key, client_id, tool, json.dumps(intent), time.time())
-        statement = "INSERT OR IGNORE INTO calls (call_key, client_id, tool, intent, at) VALUES (?, ?, ?, ?, ?)"
-        await self._write(statement, values)
-        return await self.intent_of(call_key) or intent
-
-    async def intent_of(self, call_key: str) -> dict[str, Any] | None:
-        """What a call said that it was about to do, if it was made before."""
-        found = await self._rows("SELECT intent FROM calls WHERE call_key = ?", (call_key,))
-        try:
-            return dict(json.loads(found[0][0])) if found else None
-        except (ValueError, TypeError) as error:
-            raise UnavailableError(
-                "the record of this call is damaged, so whether it was done is not known", WayOn("ask history")
-            ) from error
-
-    async def note_call(self, call_key: str, client_id: str, what: str, intent: dict[str, Any]) -> None:
-        """Commit what was decided, in place of what was before."""
-        values = (call_key, client_id, what, json.dumps(intent), time.time())
-        await self._write(
-            "INSERT OR REPLACE INTO calls (call_key, client_id, tool, intent, at) VALUES (?, ?, ?, ?, ?)", values
-        )
+    # Calls, see `records.once`
 
     async def forget_calls(self, older_than_s: float) -> None:
         """Drop answers that nobody can ask for any more."""
-        await self._write("DELETE FROM calls WHERE at < ?", (time.time() - older_than_s,))
+        await self.write("DELETE FROM calls WHERE at < ?", (time.time() - older_than_s,))
 
 
 class _NewerSchemaError(Exception):

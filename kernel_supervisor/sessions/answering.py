@@ -6,8 +6,8 @@ import asyncio
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import ExecutionId, Question, SessionRecord
+from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.ticket import Ticket
-from kernel_supervisor.sessions.once import Once
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 _CATCH_UP_S = 20.0
