@@ -8,12 +8,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from kernel_supervisor.core import life, model
 from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.core.life import Life
-from kernel_supervisor.core.model import Execution, ExecutionId, Message, Question, Region, count_of
+from kernel_supervisor.core.model import Execution, ExecutionId, Message, Question, count_of
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.inside.recorder import UNRECORDED
 from kernel_supervisor.kernels.kernel import Kernel
@@ -21,13 +19,14 @@ from kernel_supervisor.records.bell import hang
 from kernel_supervisor.records.messagelog import Entry, Passed
 from kernel_supervisor.records.recording import Recording
 from kernel_supervisor.records.stream import Stream
+from kernel_supervisor.running.carrying import BEGIN_S, Carrier, has_started
 from kernel_supervisor.running.finished import Finished, read_by_a_predecessor
 from kernel_supervisor.running.others import Ledger, Others
 from kernel_supervisor.running.reader import Reader
-from kernel_supervisor.running.reading import control_of, log_size, reaches
+from kernel_supervisor.running.reading import log_size
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.servers.websocket import NotSentError
-from kernel_supervisor.tasks import Tasks, happens
+from kernel_supervisor.tasks import Tasks
 
 log = logging.getLogger(__name__)
 _RESTARTED = "the kernel was restarted by somebody else: its variables are gone"
@@ -36,9 +35,6 @@ _UNHEARD = "it was run by another client, and was over before a daemon listened;
 _NO_OUTPUT = ("status", "execute_input", "execute_reply", "input_request", OVER)
 _IDLE_LOOKS = 2
 """How often a server may say that a kernel is idle whose execution we believe to run, before we ask it."""
-_BEGIN_S = 1.0
-"""How long an interrupt waits for its execution to begin: the kernel may be held by what is nobody's execution."""
-_PLACE_S, _LOOK_AGAIN_S = 2.0, (5.0, 60.0)
 _ATTENDED_S = 1.0
 """How long an adoption waits, at the most, until what was left running on a kernel is looked after."""
 _READ_S = 30.0
@@ -80,9 +76,7 @@ class Runner:
         self.others = Others(record, ledger, self.finished) if record.owned else None
         self._commits, self._looks = Tasks(), Tasks()
         self._recording = Recording(record)
-        self._over = False
-        self._deaf = False
-        """Whether somebody else restarted it, and nothing was heard of the new process yet."""
+        self._carrier = Carrier(kernel, ledger, self.reader)
         self._doomed = ""
         self.gone = asyncio.Event()
         """Set once the kernel's end is on record."""
@@ -124,26 +118,17 @@ class Runner:
     def free(self) -> bool:
         """Whether it can begin an execution at once, and would not begin it twice if we died in between."""
         idle = self.current is None and not self._queue and not self.others
-        return idle and not self._over and self.kernel.record.recorded
+        return idle and not self._carrier.ended and self.kernel.record.recorded
 
     def begun(self, execution: Execution) -> Execution:
-        """An execution as it is when this kernel runs it, its messages expected from here on in the log."""
-        record = self.kernel.record
-        start = log_size(record.message_log)
-        return replace(
-            execution,
-            status="running",
-            started_at=time.time(),
-            kernel_id=record.id,
-            generation=record.generation,
-            region=Region(log=record.message_log, start=start, end=start),
-        )
+        """An execution as it is when this kernel runs it."""
+        return self._carrier.begun(execution)
 
     def submit(self, ticket: Ticket) -> None:
         """Put a committed execution in the queue; one that a dead kernel can no longer run is aborted."""
         self._queue.append(ticket)
         self._wake.set()
-        if self._over:
+        if self._carrier.ended:
             self._commits.begin(self.bury(), f"execution {ticket.execution.id} on a dead kernel")
 
     def runs(self, ticket: Ticket) -> bool:
@@ -174,7 +159,7 @@ class Runner:
                 return False
             ticket.step(life.Cancelled(reason))
             if ticket.life.sent:
-                await ticket.until(_has_started, _BEGIN_S)  # an interrupt before it runs would reach nothing
+                await ticket.until(has_started, BEGIN_S)  # an interrupt before it runs would reach nothing
                 with suppress(ProcessLookupError):
                     await self.kernel.interrupt()
             return True
@@ -204,34 +189,15 @@ class Runner:
 
     async def _learn_of_their_end(self, running: frozenset[ExecutionId]) -> None:
         """Learn of what others ran when we began to listen that it is over, also where its end was not recorded."""
-        await self._pass_what_runs()
+        await self._carrier.pass_what_runs()
         if self.others is not None:
             await self.others.abandon(life.Failed(_NO_END), self.reader.position, running)
             self._wake.set()
 
-    async def _learn_of_its_end(self, ticket: Ticket) -> None:
-        """The same of what a predecessor left running of ours; it was just sent again, which may have begun it."""
-        await ticket.until(_has_started, _BEGIN_S)
-        await self._pass_what_runs()
-        ticket.step(life.Doubted("log gone"))
-        ticket.step(life.Passed())
-
-    async def _pass_what_runs(self) -> None:
-        """Return once the kernel is done with what it ran, and all is read that it said of that.
-
-        No request is put behind a cell that is seen to run: some ipykernels do not bear two at a time.
-        """
-        look_again_s = _LOOK_AGAIN_S[0]
-        while await _is_in_a_cell(self.kernel):
-            await asyncio.sleep(look_again_s)  # a kernel is asked, it does not tell
-            look_again_s = min(2 * look_again_s, _LOOK_AGAIN_S[1])
-        await self.kernel.pass_through_shell()
-        await self.reader.to_end()
-
     async def attended(self) -> None:
         """Return once what a predecessor left running is looked after: before that nobody could say that it runs."""
         end = time.monotonic() + _ATTENDED_S
-        while self._queue and self._queue[0].life.sent and not (self._over or self.others):
+        while self._queue and self._queue[0].life.sent and not (self._carrier.ended or self.others):
             if time.monotonic() > end:
                 return
             await asyncio.sleep(0)  # it is the next turn of the task that owns the queue
@@ -239,17 +205,18 @@ class Runner:
     # The queue
 
     async def _own(self) -> None:
-        while not self._over:
+        while not self._carrier.ended:
             if not self._queue or self.others:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             async with self._between:
-                if self._over or self.others or not self._queue:  # it was withdrawn meanwhile
+                if self._carrier.ended or self.others or not self._queue:  # it was withdrawn meanwhile
                     continue
                 ticket = self.current = self._queue.popleft()
+            self.last_used = time.time()
             try:
-                await self._see_through(ticket)
+                await self._carrier.see_through(ticket)
             except NotSentError as error:
                 ticket.step(life.Refused(str(error)))
             except SupervisorError as error:
@@ -259,69 +226,6 @@ class Runner:
                 ticket.step(life.Failed(f"the supervisor failed: {type(error).__name__}: {error}"))
             self.current = None
             self._settle(ticket)
-
-    async def _see_through(self, ticket: Ticket) -> None:
-        """Do what its life wants, until it is over."""
-        self.last_used = time.time()
-        again = await self._take_up(ticket)
-        ticket.caught_up.set()
-        behind: asyncio.Task[None] | None = None
-        if ticket.life.sent and again and not ticket.life.over:
-            behind = asyncio.create_task(self._learn_of_its_end(ticket), name="the end of what was left")
-        try:
-            while (wanted := life.wants(ticket.life, sending_again_is_safe=again)) != "settle":
-                if wanted == "begin":
-                    await self._begin(ticket)
-                elif wanted == "send" and not self._over:
-                    await self._send(ticket)
-                elif wanted == "doubt":
-                    ticket.step(life.Doubted("log gone" if self.kernel.record.recorded else "nobody listened"))
-                elif wanted == "ask" and behind is None:
-                    behind = asyncio.create_task(self._ask_behind(ticket), name="a request behind ours")
-                else:
-                    await _next_step(ticket)
-        finally:
-            if behind is not None:
-                behind.cancel()
-                await asyncio.gather(behind, return_exceptions=True)
-
-    async def _take_up(self, ticket: Ticket) -> bool:
-        """Take in what the log has of what a predecessor may have sent; whether sending it again would be safe."""
-        execution, record = ticket.execution, self.kernel.record
-        if ticket.life.phase == "begun" and (execution.kernel_id, execution.generation) != (
-            record.id,
-            record.generation,
-        ):
-            ticket.step(life.Moved())
-        if ticket.life.phase != "left" or execution.region is None:
-            return True
-        for message in await asyncio.to_thread(control_of, execution):
-            ticket.hear(message)
-        return record.recorded and await asyncio.to_thread(reaches, record.message_log, execution.region.start)
-
-    async def _begin(self, ticket: Ticket) -> None:
-        ticket.execution = self.begun(ticket.execution)
-        await self._ledger.save(ticket.execution)
-        ticket.step(life.Begun())
-
-    async def _send(self, ticket: Ticket) -> None:
-        """Send it; again where a predecessor may have sent it: the recorder begins each msg_id only once."""
-        if self._deaf:
-            self._deaf = False
-            await self.kernel.hear_again()
-        assert ticket.execution.msg_id is not None
-        ticket.step(life.Sent())
-        await self.kernel.execute(ticket.execution.msg_id, ticket.execution.source)
-
-    async def _ask_behind(self, ticket: Ticket) -> None:
-        """A request on the same channel is answered behind it: if its reply has not come by then, it came while nobody
-        listened, or the request never arrived. It is never sent again on a guess."""
-        try:
-            await self.kernel.pass_through_shell()
-        except SupervisorError as error:
-            ticket.step(life.Failed(str(error)))
-        await self.reader.to_end()
-        ticket.step(life.Passed())
 
     async def answer(self, ticket: Ticket, question: Question, text: str) -> bool:
         """Answer a question of a running execution; False where it is over already. The text is kept nowhere."""
@@ -416,9 +320,9 @@ class Runner:
 
     def restarted(self) -> None:
         """Somebody else restarted it: what ran is over, what waited for its variables is not run."""
-        if self._over:
+        if self._carrier.ended:
             return
-        self._deaf = True
+        self._carrier.deaf = True
         self._recording.mark_gap(_RESTARTED)
         self._commits.begin(self._end_all(_RESTARTED, self._taken_out()), f"queue of kernel {self.kernel.record.id}")
         self._on_restart(self)
@@ -427,9 +331,9 @@ class Runner:
 
     def died(self) -> None:
         """Its process is gone, or whoever had it says so."""
-        if self._over:  # it was ended on request, by somebody who goes on from there
+        if self._carrier.ended:  # it was ended on request, by somebody who goes on from there
             return
-        self._over = True
+        self._carrier.ended = True
         self._commits.begin(self._mourn(), f"end of kernel {self.kernel.record.id}")
 
     def doom(self, reason: str) -> None:
@@ -437,7 +341,7 @@ class Runner:
 
         What runs may still come to its end before the kernel does.
         """
-        self._over, self._doomed = True, reason
+        self._carrier.ended, self._doomed = True, reason
 
     async def _mourn(self) -> None:
         self.dead_because = await asyncio.to_thread(self.kernel.post_mortem)
@@ -482,22 +386,3 @@ class Runner:
         await self._commits.close(_COMMITS_S)
         await self.kernel.close()
         self._recording.close()
-
-
-async def _next_step(ticket: Ticket) -> None:
-    """Wait for the next step of its life, or until the grace for what is missing is over."""
-    before = ticket.life
-    if not await happens(ticket.changed, life.grace_s(before)) and ticket.life == before:
-        ticket.step(life.Waited())
-
-
-def _has_started(each: Life) -> bool:
-    return each.started
-
-
-async def _is_in_a_cell(kernel: Kernel) -> bool:
-    """Whether a kernel runs lines of a cell now, or does not even say."""
-    try:
-        return bool((await kernel.place(_PLACE_S)).get("line"))
-    except TimeoutError:
-        return True

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kernel_supervisor.core import life
 from kernel_supervisor.core.model import SessionName
 from kernel_supervisor.outputs.folding import fold
-from kernel_supervisor.running import reader, runner
+from kernel_supervisor.running import carrying, reader, runner
 from kernel_supervisor.running.reading import messages_of
 from kernel_supervisor.running.runner import Runner
 from tests.fake_kernel import OURS, THEIRS, FakeKernel, FakeLedger, record
@@ -30,7 +30,8 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is waited for in vain takes a hundredth of its time."""
     monkeypatch.setattr(life, "IDLE_GRACE_S", 0.04)
     monkeypatch.setattr(life, "REPLY_GRACE_S", 0.01)
-    monkeypatch.setattr(runner, "_BEGIN_S", 0.01)
+    monkeypatch.setattr(carrying, "BEGIN_S", 0.01)
+    monkeypatch.setattr(runner, "BEGIN_S", 0.01)
     monkeypatch.setattr(runner, "_COMMITS_S", 0.05)
     monkeypatch.setattr(reader, "_LOOK_S", 0.05)
 
