@@ -24,9 +24,11 @@ import re
 import socket
 import sys
 import threading
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 DEFAULT_LIMIT = 64 << 20
+PIECE = 1 << 20
+"""Characters of a printed text that are recorded together, at the most."""
 UNRECORDED, UNRECORDED_TOPIC = "supervisor_unrecorded", b"kernel.unrecorded"
 """What a message that could not be written is sent in; of a type that Jupyter's clients do not know and pass over."""
 BELL = "-bell"
@@ -89,6 +91,14 @@ def fitting(lines: list[str], room: int) -> int:
         if room < 0:
             return number
     return len(lines)
+
+
+def pieces(msg: Any) -> Iterator[tuple[Any, Any]]:
+    """A long text that was printed as several messages: their headers and contents. No reader has to hold more."""
+    content = sayable(msg["content"])
+    for number, start in enumerate(range(0, len(content["text"]), PIECE)):
+        header = dict(msg["header"], msg_id="%s-%d" % (msg["header"]["msg_id"], number))
+        yield header, dict(content, text=content["text"][start : start + PIECE])
 
 
 class Recorder:
@@ -167,6 +177,16 @@ class Recorder:
         channel = _RECORDED.get(msg_type)
         if channel is None or (msg_type == "status" and parent.get("msg_type") != "execute_request"):
             return
+        if msg_type == "stream" and len(frames[3]) > PIECE:
+            for header, content in pieces(msg):
+                self.append(
+                    channel, msg_type, parent, [self.session.pack(header), *frames[1:3], self.session.pack(content)]
+                )
+        else:
+            self.append(channel, msg_type, parent, frames)
+
+    def append(self, channel: str, msg_type: str, parent: Any, frames: list[bytes]) -> None:
+        """Append a message, an output only within the limit."""
         parent_id = parent.get("msg_id", "")
         if msg_type in _OUTPUTS and not self.within_limit(parent_id, sum(map(len, frames))):
             return

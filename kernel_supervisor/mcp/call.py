@@ -19,8 +19,8 @@ from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.missing import missing_module, where_to_find
 from kernel_supervisor.mcp import notices
 from kernel_supervisor.mcp.caller import Caller
-from kernel_supervisor.mcp.content import META_KEY, draw_up, finish, machine, weight
-from kernel_supervisor.mcp.images import prepare_all
+from kernel_supervisor.mcp.content import META_KEY, machine
+from kernel_supervisor.mcp.drawing import drawn, drawn_elsewhere
 from kernel_supervisor.mcp.view import Reading, ResultView
 from kernel_supervisor.mcp.ways import begun, said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
@@ -31,7 +31,6 @@ from kernel_supervisor.sessions.supervisor import Supervisor
 
 PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
-_THREAD_FROM = 1_000_000
 _LOOK_S = 2.0
 """How long a result waits for a look at the environments of this machine."""
 
@@ -179,7 +178,8 @@ class Call:
         """An execution as the client is to see it now."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
         reading = replace(reading, as_values=self.caller.asker.words)
-        folded = await self.supervisor.executions.folded(execution)
+        giant = self.supervisor.executions.is_giant(execution)
+        folded = await self.supervisor.executions.folded(execution, without_outputs=giant)
         await notices.note_environment(self.caller, execution)
         told = notices.taken(self.caller)
         if self.caller.admin.stopping.is_set():
@@ -198,12 +198,10 @@ class Call:
             advice=(*await self._advice(execution, behind), *await self._where_to_find(execution, folded.outputs)),
             cells=await self.supervisor.executions.cells_of(execution, _errors(folded.outputs)),
         )
-        if weight(view) > _THREAD_FROM:
-            draft = await asyncio.to_thread(draw_up, view, reading)
+        if giant:
+            rendered = await drawn_elsewhere(view, reading, self.supervisor.executions.unrecorded(execution))
         else:
-            draft = draw_up(view, reading)
-        images = await asyncio.to_thread(prepare_all, draft.pictures) if draft.pictures else []
-        rendered = finish(draft, images)
+            rendered = await drawn(view, reading)
         return Answer(content=rendered.content, text=rendered.then, facts=machine(view, rendered))
 
     async def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[Words, ...]:

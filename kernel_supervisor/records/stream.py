@@ -22,7 +22,7 @@ _OUTPUTS = frozenset(
     {"stream", "display_data", "update_display_data", "execute_result", "clear_output"}
     | {"comm_open", "comm_msg", "comm_close"}
 )
-_MOST, _MOST_BYTES = 1_000, 4 << 20
+_MOST, _MOST_BYTES = 1_000, 1 << 20
 """Of one reading; a single record may be larger."""
 _KEPT_BYTES, _KEPT_LOST = 8 << 20, 1_000
 _LOOK_S, _LOOK_UNRUNG_S = 1.0, 0.05

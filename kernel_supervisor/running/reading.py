@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from kernel_supervisor.core.model import Execution, Mark, Message
 from kernel_supervisor.inside.questions import OVER
@@ -23,19 +23,22 @@ Unrecorded = Sequence[Message | Mark]
 """What a kernel's log could not take, in order, of all its executions."""
 
 
-def messages_of(execution: Execution, end: int | None = None, unrecorded: Unrecorded = ()) -> Iterator[Message | Mark]:
+def messages_of(
+    execution: Execution, end: int | None = None, unrecorded: Unrecorded = (), kinds: Collection[str] = ()
+) -> Iterator[Message | Mark]:
     """What is recorded of one execution, in order, then what is not; of a running one as far as there is. Blocks.
 
-    `end` is where to stop in the log of one that runs. Of one that is over it is said where its log lacks it.
+    `end` is where to stop in the log of one that runs; `kinds` are the types of what is wanted, if not all is. Of one
+    that is over it is said where its log lacks it.
     """
     region, found = execution.region, False
     if region is not None:
         end = region.end if execution.settled else end
-        for _, item in messagelog.read(region.log, region.start, end, parent=execution.msg_id or ""):
+        for _, item in messagelog.read(region.log, region.start, end, kinds, parent=execution.msg_id or ""):
             found = True
             yield item
     for item in unrecorded:
-        if item.parent_id == execution.msg_id:
+        if item.parent_id == execution.msg_id and (not kinds or isinstance(item, Mark) or item.msg_type in kinds):
             found = True
             yield item
     replied = execution.status in ("ok", "error")
@@ -43,11 +46,12 @@ def messages_of(execution: Execution, end: int | None = None, unrecorded: Unreco
         yield Mark(kind="hole", parent_id="", detail="its message log is gone, was cut off or never had it")
 
 
-async def folded(execution: Execution, unrecorded: Unrecorded) -> Folded:
-    """The outputs so far."""
+async def folded(execution: Execution, unrecorded: Unrecorded, *, without_outputs: bool) -> Folded:
+    """The outputs so far, or of them the errors alone, with what is known of its end."""
     if execution.region is None:
         return Folded()
-    return await asyncio.to_thread(lambda: fold(messages_of(execution, unrecorded=unrecorded)))
+    kinds = (*_CONTROL, "error", messagelog.MARK) if without_outputs else ()
+    return await asyncio.to_thread(lambda: fold(messages_of(execution, unrecorded=unrecorded, kinds=kinds)))
 
 
 def control_of(execution: Execution) -> list[Message]:

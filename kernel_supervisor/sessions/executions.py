@@ -40,6 +40,7 @@ from kernel_supervisor.sessions.sessions import Sessions
 from kernel_supervisor.tasks import Tasks
 
 _T = TypeVar("_T")
+_GIANT = 8 << 20
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
 _CLAIM_S = 30.0
@@ -264,7 +265,7 @@ class Executions:
     async def _settle_without_kernel(self, ticket: Ticket, reason: str) -> None:
         """Settle what was sent to a kernel that is gone by what its log has of it."""
         execution = ticket.execution
-        found = await self.folded(execution)
+        found = await self.folded(execution, without_outputs=True)
         record = await self._records.kernel(execution.kernel_id) if execution.kernel_id is not None else None
         status: ExecutionStatus = "dead" if found.reply is None else life.status_of(found.reply)
         reason = reason or (record.end_reason if record else "") or "its kernel is gone"
@@ -315,9 +316,17 @@ class Executions:
             raise RefusedError(f"there is no execution {execution_id}", WayOn("see executions"))
         return execution, None
 
-    async def folded(self, execution: Execution) -> Folded:
-        """What an execution has shown so far."""
-        return await reading.folded(execution, self.unrecorded(execution))
+    async def folded(self, execution: Execution, *, without_outputs: bool = False) -> Folded:
+        """What an execution has shown so far, or of that its errors and its end alone."""
+        return await reading.folded(execution, self.unrecorded(execution), without_outputs=without_outputs)
+
+    def is_giant(self, execution: Execution) -> bool:
+        """Whether so much is recorded of an execution that it is not to be read in this process."""
+        region = execution.region
+        if region is None:
+            return False
+        end = region.end if execution.settled else reading.log_size(region.log)
+        return end - region.start > _GIANT
 
     def unrecorded(self, execution: Execution) -> Sequence[Message | Mark]:
         """What the log that an execution's messages stand in could not take, of all that are in it."""
