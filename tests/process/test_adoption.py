@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.support import Home, until
+from tests.support import DEADLINE_S, Home, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -29,7 +34,7 @@ async def test_a_pid_that_another_process_has_now_is_never_signalled(home: Home)
     await until(lambda: not home.kernels(), "the kernel is gone")
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     try:
-        _rewrite_pid(home, kernel_id, bystander.pid)
+        _rewrite(home, kernel_id, process={**_record(home, kernel_id)["process"], "pid": bystander.pid})
         async with home.client() as session:
             refused = await session.call("kernel_exec", code="x")
             assert refused.is_error
@@ -44,14 +49,16 @@ async def test_a_pid_that_another_process_has_now_is_never_signalled(home: Home)
         bystander.wait()
 
 
-def _rewrite_pid(home: Home, kernel_id: str, pid: int) -> None:
-    records = sqlite3.connect(home.path / "run/records.sqlite")
-    with records:
+def _record(home: Home, kernel_id: str) -> dict[str, Any]:
+    with closing(sqlite3.connect(home.path / "run/records.sqlite")) as records:
         (text,) = records.execute("SELECT record FROM kernels WHERE id = ?", (kernel_id,)).fetchone()
-        record = json.loads(text)
-        record["process"]["pid"] = pid
+    return dict(json.loads(text))
+
+
+def _rewrite(home: Home, kernel_id: str, **changes: Any) -> None:
+    record = {**_record(home, kernel_id), **changes}
+    with closing(sqlite3.connect(home.path / "run/records.sqlite")) as records, records:
         records.execute("UPDATE kernels SET record = ? WHERE id = ?", (json.dumps(record), kernel_id))
-    records.close()
 
 
 async def test_a_kernel_whose_daemon_died_while_it_started_is_found(home: Home) -> None:
@@ -60,14 +67,50 @@ async def test_a_kernel_whose_daemon_died_while_it_started_is_found(home: Home) 
         await session.run("x = 41")
         kernel_id = (await session.call("kernel_status")).facts["kernel_id"]
         home.kill_daemon(signal.SIGSTOP)
-        records = sqlite3.connect(home.path / "run/records.sqlite")
-        with records:
-            (text,) = records.execute("SELECT record FROM kernels WHERE id = ?", (kernel_id,)).fetchone()
-            record = {**json.loads(text), "process": None}
-            records.execute("UPDATE kernels SET record = ? WHERE id = ?", (json.dumps(record), kernel_id))
-        records.close()
+        _rewrite(home, kernel_id, process=None)
         home.kill_daemon()
         assert (await session.run("x + 1")).text.endswith("42")
+
+
+async def test_a_kernel_that_an_older_version_started_is_adopted_and_read(home: Home, tmp_path: Path) -> None:
+    """Its recorder writes the format of before, rings no bell and publishes nothing of ours."""
+    async with home.client() as session:
+        await session.run("x = 1")
+        status = (await session.call("kernel_status")).facts
+    assert (await asyncio.to_thread(home.cli, "stop")).returncode == 0
+    (kernel,) = home.kernels()
+    command, environment = kernel.cmdline(), kernel.environ()
+    kernel.kill()
+    await until(lambda: not home.kernels(), "the kernel is gone")
+    recorder = next(index for index, part in enumerate(command) if part.endswith("recorder.py"))
+    old = tmp_path / "inside"
+    shutil.copytree(Path(command[recorder]).parent, old)
+    shutil.copy(Path(__file__).parents[1] / "records/recorder-1.py.txt", old / "recorder.py")
+    log = Path(command[command.index("--log") + 1])
+    log.unlink()
+    command[recorder] = str(old / "recorder.py")
+    left = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+    try:
+        _rewrite(home, status["kernel_id"], process=None)
+        async with home.client() as session:
+            result = await session.run("import threading\nx = 41\nprint('read')\nx + 1")
+            assert result.text.splitlines()[1:] == ["read", "Out[1]: 42"], result.text
+            assert log.read_bytes().startswith(b"\n")
+            assert b"execute_reply" in log.read_bytes()
+            assert b"\n#" not in log.read_bytes(), "written by a recorder of this version"
+            late = await session.run("threading.Timer(1, lambda: print('late')).start()")
+            number = late.facts["execution_id"]
+            end = time.monotonic() + DEADLINE_S
+            while "late" not in (await session.call("kernel_output", execution_id=number)).text:
+                assert time.monotonic() < end, "late output is not read"
+            failed = await session.run("1/0")
+            assert failed.facts["error"]["ename"] == "ZeroDivisionError"
+            assert (await session.call("kernel_status")).facts["pid"] == left.pid
+        exec_ = await asyncio.to_thread(home.cli, "exec", "for n in range(3): print(n, x)")
+        assert exec_.stdout == "0 41\n1 41\n2 41\n"
+    finally:
+        left.kill()
+        left.wait()
 
 
 async def test_a_kernel_that_does_not_answer_is_unreachable_and_not_dead(home: Home) -> None:
