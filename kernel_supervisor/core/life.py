@@ -119,11 +119,10 @@ Event = (
     | Refused | Failed
 )  # fmt: skip
 
-_ENDS: dict[type[Event], Phase] = {Gone: "over", Failed: "over"}
+_ENDS: dict[type[Event], Phase] = {Gone: "over", Failed: "over", Refused: "over"}
 _SENT: dict[type[Event], Phase] = {
     **_ENDS,
     Cancelled: "sent",
-    Refused: "over",
     Started: "running",
     Replied: "replied",
     WentIdle: "idle",
@@ -144,7 +143,7 @@ STEPS: dict[Phase, dict[type[Event], Phase]] = {
         Waited: "unanswered",
     },
     "doubted": {
-        **_ENDS, Cancelled: "doubted", Started: "doubted", Doubted: "doubted", Refused: "over", Replied: "replied",
+        **_ENDS, Cancelled: "doubted", Started: "doubted", Doubted: "doubted", Replied: "replied",
         WentIdle: "unanswered", Passed: "over",
     },
     "unanswered": {

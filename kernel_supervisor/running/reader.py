@@ -12,27 +12,33 @@ from kernel_supervisor.records.stream import Stream
 from kernel_supervisor.tasks import happens
 
 log = logging.getLogger(__name__)
-_LOOK_S = 1.0
-"""How often the log is looked at, should a ring be lost."""
+_LOOK_S, _LOOK_IDLE_S = 1.0, 10.0
+"""How often the log is looked at, should a ring be lost: while the kernel is busy, and while it is not."""
 
 
 class Reader:
-    """Hands each entry of `stream` to `take`, and to `take_heard` what was heard over a socket and is in no log."""
+    """Hands each entry of `stream` to `take`, and to `take_heard` what was heard over a socket and is in no log.
+
+    One at a time, from one task; `busy` says whether the kernel is.
+    """
 
     def __init__(
         self,
         stream: Stream,
         take: Callable[[Entry], Awaitable[None]],
         take_heard: Callable[[Message], Awaitable[None]],
+        busy: Callable[[], bool],
         name: str,
     ) -> None:
         """Read nothing before `begin`."""
-        self.stream = stream
-        self._take, self._take_heard, self._name = take, take_heard, name
+        self._stream, self._take, self._take_heard, self._busy = stream, take, take_heard, busy
+        self._name = name
         self.position = 0
+        """How far the log is read."""
         self._kept = 0
         self._heard: list[Message] = []
-        self._reading = asyncio.Lock()
+        self._waiting: list[asyncio.Event] = []
+        self._closed = False
         self._task: asyncio.Task[None] | None = None
         self.caught_up = asyncio.Event()
         """Set once everything was read that stood there at the beginning."""
@@ -45,30 +51,38 @@ class Reader:
     def hear(self, message: Message) -> None:
         """Take a message from a socket. Its kernel wrote it before it sent it: what the log lacks, it never had."""
         self._heard.append(message)
-        self.stream.ring()
+
+    async def to_end(self) -> None:
+        """Return once everything is taken that stands there now."""
+        if self._closed:
+            return
+        taken = asyncio.Event()
+        self._waiting.append(taken)
+        self._stream.ring()
+        await taken.wait()
 
     async def _read_on(self) -> None:
         while True:
-            rung = self.stream.rung
-            await self._guarded(self.to_end())
-            self.caught_up.set()
-            await happens(rung, _LOOK_S)
+            rung = self._stream.rung
+            waiting, self._waiting = self._waiting, []
+            await self._guarded(self._read())
+            for taken in (self.caught_up, *waiting):
+                taken.set()
+            await happens(rung, _LOOK_S if self._busy() else _LOOK_IDLE_S)
 
-    async def to_end(self) -> None:
-        """Take everything that stands there now."""
-        async with self._reading:
-            heard, self._heard = self._heard, []
-            while True:
-                entries, self.position = await asyncio.to_thread(self.stream.take, self.position)
-                if not entries:
-                    break
-                for entry in entries:
-                    await self._guarded(self._take(entry))
-            kept, self._kept = self.stream.unrecorded(self._kept)
-            for item in kept:
-                await self._guarded(self._take(Entry(self.position, self.position, item)))
-            for message in heard:
-                await self._guarded(self._take_heard(message))
+    async def _read(self) -> None:
+        heard, self._heard = self._heard, []
+        while True:
+            entries, self.position = await asyncio.to_thread(self._stream.take, self.position)
+            if not entries:
+                break
+            for entry in entries:
+                await self._guarded(self._take(entry))
+        kept, self._kept = self._stream.unrecorded(self._kept)
+        for item in kept:
+            await self._guarded(self._take(Entry(self.position, self.position, item)))
+        for message in heard:
+            await self._guarded(self._take_heard(message))
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         try:
@@ -77,7 +91,10 @@ class Reader:
             log.exception("%s: a message was passed over", self._name)
 
     async def close(self) -> None:
-        """Read no more."""
+        """Read no more; nobody waits for it."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        for taken in (self.caught_up, *self._waiting):
+            taken.set()

@@ -71,7 +71,8 @@ class Runner:
         """Held while an interrupt is on its way: no other execution begins before it has arrived."""
         self._bell = hang(record.connection_file) if kernel.recorder.get("bell") else None
         self.stream = Stream(record.message_log, self._bell)
-        self.reader = Reader(self.stream, self._take, self._take_heard, f"reader of kernel {record.id}")
+        name = f"reader of kernel {record.id}"
+        self.reader = Reader(self.stream, self._take, self._take_heard, lambda: bool(self.running), name)
         self.finished = Finished(self._save_late, lambda: self.reader.position)
         self.others = Others(record, ledger, self.finished) if record.owned else None
         self._commits, self._looks = Tasks(), Tasks()

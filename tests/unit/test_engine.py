@@ -34,6 +34,7 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "BEGIN_S", 0.01)
     monkeypatch.setattr(runner, "_COMMITS_S", 0.05)
     monkeypatch.setattr(reader, "_LOOK_S", 0.05)
+    monkeypatch.setattr(reader, "_LOOK_IDLE_S", 0.05)
 
 
 class Bench:
