@@ -182,9 +182,8 @@ class Database:
     async def save_session(self, session: SessionRecord) -> None:
         """Insert or replace."""
         beside = self._names.keep(session)
-        statement = f"INSERT OR REPLACE INTO sessions ({rows.SESSION_COLUMNS}) VALUES (?{', ?' * 8})"
         values = rows.session_values(replace(session, name=self._names.key(session.name)))
-        await self._write_all([(statement, values), beside])
+        await self._write_all([rows.replacing("sessions", values), beside])
 
     async def sessions(self) -> list[SessionRecord]:
         """All of them, oldest first."""
@@ -218,9 +217,8 @@ class Database:
 
     async def save_kernel(self, kernel: KernelRecord) -> None:
         """Insert or replace."""
-        kept = replace(kernel, session=self._names.key(kernel.session))
-        statement = f"INSERT OR REPLACE INTO kernels ({rows.KERNEL_COLUMNS}, ended) VALUES (?{', ?' * 4})"
-        await self.write(statement, (*rows.kernel_values(kept), kept.ended))
+        values = rows.kernel_values(replace(kernel, session=self._names.key(kernel.session)))
+        await self._write_all([rows.replacing("kernels", values)])
 
     async def living_kernels(self) -> list[KernelRecord]:
         """Those that were not recorded as ended."""
@@ -267,10 +265,9 @@ class Database:
 
     async def save_execution(self, execution: Execution) -> None:
         """Commit what has become of an entry."""
-        names = [name.strip() for name in rows.EXECUTION_COLUMNS.split(",")][1:]
         values = rows.execution_values(self._kept(execution))
-        assignments = ", ".join(f"{name} = ?" for name in names)
-        await self.write(f"UPDATE executions SET {assignments} WHERE id = ?", (*values[1:], values[0]))
+        assignments = ", ".join(f"{name} = ?" for name in values)
+        await self.write(f"UPDATE executions SET {assignments} WHERE id = ?", (*values.values(), execution.id))
         self._tell(execution)
 
     def _kept(self, entry: Execution) -> Execution:
@@ -284,26 +281,29 @@ class Database:
         for watcher in self.watchers:
             watcher(entry)
 
+    async def _entries(self, condition: str, *values: Any) -> list[Execution]:
+        found = await self.select(f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE {condition}", values)
+        return [self._entry(row) for row in found]
+
     async def execution(self, execution_id: int) -> Execution | None:
         """One entry."""
-        return await self._one("id = ?", execution_id)
+        return next(iter(await self._entries("id = ?", execution_id)), None)
 
     async def execution_of_call(self, call_key: str) -> Execution | None:
         """The entry that a call made, if it made one."""
-        return await self._one("call_key = ?", call_key)
+        return next(iter(await self._entries("call_key = ?", call_key)), None)
 
     async def history(self, session: SessionName, *, last: int | None = None, containing: str = "") -> list[Execution]:
         """A session's entries in order, without those that were replaced; the `last` of them if given.
 
         `containing` leaves those whose source contains it, whatever the case of its letters.
         """
-        key, limit = self._names.key(session), -1 if last is None else last
-        query = (
-            f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE session = ? AND id NOT IN ({rows.REPLACED}) "
-            "AND (? = '' OR contains(source, ?)) ORDER BY place DESC, id DESC LIMIT ?"
+        key, limit, wanted = self._names.key(session), -1 if last is None else last, containing.lower()
+        those = (
+            f"session = ? AND id NOT IN ({rows.REPLACED}) AND (? = '' OR contains(source, ?)) "
+            "ORDER BY place DESC, id DESC LIMIT ?"
         )
-        wanted = containing.lower()
-        return [self._entry(row) for row in reversed(await self.select(query, (key, key, wanted, wanted, limit)))]
+        return (await self._entries(those, key, key, wanted, wanted, limit))[::-1]
 
     async def cells(
         self, session: SessionName, kernel_id: KernelId, generation: int, counts: Iterable[int]
@@ -320,43 +320,31 @@ class Database:
         """What succeeded on the latest generation of a kernel that anything of a session succeeded on, in order."""
         key = self._names.key(session)
         good = (
-            "FROM executions WHERE session = ? AND kind = 'code' AND status = 'ok' AND kernel_id IS NOT NULL "
-            f"AND id NOT IN ({rows.REPLACED})"
+            f"session = ? AND kind = 'code' AND status = 'ok' AND kernel_id IS NOT NULL AND id NOT IN ({rows.REPLACED})"
         )
-        newest = f"SELECT kernel_id, generation {good} ORDER BY place DESC, id DESC LIMIT 1"
-        latest = await self.select(newest, (key, key))
-        if not latest:
-            return []
-        query = f"SELECT {rows.EXECUTION_COLUMNS} {good} AND kernel_id = ? AND generation = ? ORDER BY place, id"
-        return [self._entry(row) for row in await self.select(query, (key, key, *latest[0]))]
+        newest = f"SELECT kernel_id, generation FROM executions WHERE {good} ORDER BY place DESC, id DESC LIMIT 1"
+        return await self._entries(f"{good} AND (kernel_id, generation) = ({newest}) ORDER BY place, id", *[key] * 4)
 
     async def replaced(self, session: SessionName) -> dict[ExecutionId, Execution]:
         """The entries of a session that others stand for, by id."""
-        query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE id IN ({rows.REPLACED})"
-        return {each.id: each for each in map(self._entry, await self.select(query, (self._names.key(session),)))}
+        found = await self._entries(f"id IN ({rows.REPLACED})", self._names.key(session))
+        return {each.id: each for each in found}
 
     async def entries_of_call(self, prefix: str) -> list[Execution]:
         """The entries whose call keys begin with `prefix`, which ends with a colon, in order."""
-        query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE call_key >= ? AND call_key < ? ORDER BY id"
-        return [self._entry(row) for row in await self.select(query, (prefix, prefix[:-1] + ";"))]
+        return await self._entries("call_key >= ? AND call_key < ? ORDER BY id", prefix, prefix[:-1] + ";")
 
     async def unsettled(self) -> list[Execution]:
         """Queued and running entries of all sessions, in order."""
-        query = f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE status IN ('queued', 'running') ORDER BY id"
-        return [self._entry(row) for row in await self.select(query)]
+        return await self._entries("status IN ('queued', 'running') ORDER BY id")
 
     async def settled_on(self, kernel: KernelRecord, last: int) -> list[Execution]:
         """What is over on this generation of a kernel, in order; the `last` of it."""
-        query = (
-            f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE kernel_id = ? AND generation = ? "
-            "AND kind = 'code' AND status NOT IN ('queued', 'running') ORDER BY id DESC LIMIT ?"
+        those = (
+            "kernel_id = ? AND generation = ? AND kind = 'code' AND status NOT IN ('queued', 'running') "
+            "ORDER BY id DESC LIMIT ?"
         )
-        found = await self.select(query, (kernel.id, kernel.generation, last))
-        return [self._entry(row) for row in reversed(found)]
-
-    async def _one(self, condition: str, value: Any) -> Execution | None:
-        found = await self.select(f"SELECT {rows.EXECUTION_COLUMNS} FROM executions WHERE {condition}", (value,))
-        return self._entry(found[0]) if found else None
+        return (await self._entries(those, kernel.id, kernel.generation, last))[::-1]
 
     # Calls, see `records.once`
 

@@ -92,19 +92,19 @@ def restored(value: Any) -> Any:
         return value.decode("utf-8", "replace")
 
 
-def session_values(session: SessionRecord) -> tuple[Any, ...]:
-    """The values of SESSION_COLUMNS."""
-    return (
-        session.name,
-        session.directory,
-        session.kernel_id,
-        session.previous_kernel_id,
-        session.created_at,
-        json.dumps(dict(session.notebooks)),
-        session.autosave,
-        session.notice,
-        session.loaded,
-    )
+def replacing(table: str, values: Mapping[str, Any]) -> Statement:
+    """The statement that puts a row with these columns into a table, in the place of the one with its key."""
+    return f"INSERT OR REPLACE INTO {table} ({', '.join(values)}) VALUES ({_marks(values)})", values.values()
+
+
+def _marks(values: Mapping[str, Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def session_values(session: SessionRecord) -> dict[str, Any]:
+    """The columns of a session."""
+    values = {name: getattr(session, name) for name in SESSION_COLUMNS.split(", ")}
+    return {**values, "notebooks": json.dumps(dict(session.notebooks))}
 
 
 def session(row: tuple[Any, ...]) -> SessionRecord | None:
@@ -131,26 +131,26 @@ def _paths(text: Any) -> Any:
 
 def insertion(execution: Execution, call_key: str | None, beside: Beside | None) -> list[Statement]:
     """The statements that put an entry in its place. Where its call key is known, they fail together."""
-    values = execution_values(execution)
-    insert = f"INSERT INTO executions (call_key, {EXECUTION_COLUMNS}, place) VALUES (?{', ?' * 18}, %s)"
+    values = {"call_key": call_key, **execution_values(execution)}
+    insert = f"INSERT INTO executions ({', '.join(values)}, place) VALUES ({_marks(values)}, %s)"
     of_entry = "(SELECT place FROM executions WHERE id = ?)"
     if execution.replaces is not None:
-        return [(insert % of_entry, (call_key, None, *values[1:], execution.replaces))]
+        return [(insert % of_entry, (*values.values(), execution.replaces))]
     if beside is None:
-        return [(insert % _LAST_PLACE, (call_key, None, *values[1:], execution.session))]
+        return [(insert % _LAST_PLACE, (*values.values(), execution.session))]
     shift = f"UPDATE executions SET place = place + 1 WHERE session = ? AND place >{'=' if beside.before else ''} "
     step = -1 if beside.before else 1  # of the place that the entry beside it has by then
     return [
         (shift + of_entry, (execution.session, beside.entry)),
-        (insert % f"{of_entry} + {step}", (call_key, None, *values[1:], beside.entry)),
+        (insert % f"{of_entry} + {step}", (*values.values(), beside.entry)),
     ]
 
 
-def kernel_values(kernel: KernelRecord) -> tuple[Any, ...]:
-    """The values of KERNEL_COLUMNS."""
+def kernel_values(kernel: KernelRecord) -> dict[str, Any]:
+    """The columns of a kernel."""
     record = asdict(kernel)
-    missing = record.pop("missing")
-    return kernel.id, kernel.session, json.dumps(record), missing
+    beside = {"missing": record.pop("missing"), "ended": kernel.ended}
+    return {"id": kernel.id, "session": kernel.session, "record": json.dumps(record), **beside}
 
 
 def kernel(row: tuple[Any, ...]) -> KernelRecord:
@@ -224,33 +224,16 @@ def _fits(value: Any, types: tuple[type, ...]) -> bool:
     return not isinstance(value, int) or value in _INTEGERS
 
 
-def execution_values(execution: Execution) -> tuple[Any, ...]:
-    """The values of EXECUTION_COLUMNS."""
-    region, count, reason = execution.region, execution.execution_count, execution.reason
+def execution_values(execution: Execution) -> dict[str, Any]:
+    """The columns of an entry but its id; those of its region are empty where it has none."""
+    values = {name: getattr(execution, name, None) for name in EXECUTION_COLUMNS.split(", ")[1:]}
+    if execution.region is not None:
+        values.update(log=execution.region.log, log_start=execution.region.start, log_end=execution.region.end)
+    count = execution.execution_count
     if count is not None and count not in _INTEGERS:
         too_large = f"its execution count is too large to be recorded: {str(count)[:40]}"
-        reason = "; ".join(filter(None, (reason, too_large)))
-        count = None
-    return (
-        execution.id,
-        execution.session,
-        execution.kernel_id,
-        execution.generation,
-        execution.msg_id,
-        execution.kind,
-        execution.source,
-        execution.status,
-        count,
-        execution.client,
-        execution.queued_at,
-        execution.started_at,
-        execution.finished_at,
-        region.log if region else None,
-        region.start if region else None,
-        region.end if region else None,
-        reason,
-        execution.replaces,
-    )
+        values.update(execution_count=None, reason="; ".join(filter(None, (execution.reason, too_large))))
+    return values
 
 
 def execution(row: tuple[Any, ...]) -> Execution:
