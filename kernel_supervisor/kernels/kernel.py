@@ -22,7 +22,7 @@ from kernel_supervisor.inside.place import PLACE
 from kernel_supervisor.inside.recorder import UNRECORDED_TOPIC
 from kernel_supervisor.kernels.connection import remove_connection
 from kernel_supervisor.kernels.keeper import Keeper, OpenChannels
-from kernel_supervisor.kernels.launch import stage
+from kernel_supervisor.kernels.postmortem import stage
 from kernel_supervisor.records.messagelog import begins
 
 log = logging.getLogger(__name__)

@@ -1,28 +1,42 @@
-"""Kernels that are processes of ours on this machine: started here, signalled here, and explained when they die."""
+"""Kernels that are processes of ours on this machine: started here, signalled here, and explained when they die.
+
+jupyter_client starts them: over `ipc`, each in a session of its own, outliving us.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import resource
 import signal
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import psutil
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 
+from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord, OnMessage, ProcessIdentity
+from kernel_supervisor.inside import source
+from kernel_supervisor.keeping import RECORDED_BYTES
 from kernel_supervisor.kernels import postmortem
 from kernel_supervisor.kernels.connection import check_own
 from kernel_supervisor.kernels.hindrances import searched_first
 from kernel_supervisor.kernels.keeper import Keeper, OpenChannels, Surroundings, Told
-from kernel_supervisor.kernels.launch import launch
 from kernel_supervisor.kernels.process import Process, identify
 from kernel_supervisor.servers.known import Servers
 
 _LADDER_S = (3.0, 3.0, 3.0)
 """How long a request, SIGTERM and SIGKILL are each given."""
+_RECORD_LIMIT_VARIABLE = "KERNEL_SUPERVISOR_RECORD_LIMIT"
+"""Bytes that the recorder keeps of one execution's outputs, where the client's environment sets nothing else."""
+_NEVER_PASSED_ON = ("JPY_PARENT_PID", "PYTHONDONTWRITEBYTECODE")
+"""The first kills the kernel with a stranger's process; the second makes each start three times slower."""
 
 
 class Local(Keeper):
@@ -49,9 +63,15 @@ class Local(Keeper):
 
     @classmethod
     async def launch(cls, record: KernelRecord, servers: Servers, surroundings: Surroundings, key: str) -> Local:
-        """Start a process. Raises UnavailableError."""
-        process = await launch(record, surroundings, key)
-        return cls(record, process, searched_first(record, surroundings.env))
+        """Start a process, which no daemon's death ends. Raises UnavailableError."""
+        env = {name: value for name, value in surroundings.env.items() if name not in _NEVER_PASSED_ON}
+        child = await _start(record, _command(record, surroundings), env, key)
+        folders, identity = searched_first(record, env), identify(child.pid)
+        if identity is None:
+            how = await asyncio.to_thread(child.wait)
+            words = await asyncio.to_thread(postmortem.why_it_failed, record, folders)
+            raise UnavailableError(f"Stage {postmortem.stage(record)}: the kernel ended at once ({how}).{words}")
+        return cls(record, Process(identity, child), folders)
 
     @classmethod
     async def adopt(cls, record: KernelRecord, servers: Servers) -> Local:
@@ -123,6 +143,49 @@ class Local(Keeper):
         """Let go of it; it runs on."""
         await super().close()
         self._process.close()
+
+
+def _command(record: KernelRecord, surroundings: Surroundings) -> list[str]:
+    """What starts this kernel, with jupyter_client's `{connection_file}` still in it."""
+    if not record.recorded:
+        return list(record.interpreter.argv)
+    options = ["--log", record.message_log, "--limit", _record_limit(surroundings)]
+    options += ["--owner", record.channel_identity]
+    if surroundings.umask is not None:
+        options += ["--umask", str(surroundings.umask)]
+    if surroundings.limits:
+        options += ["--limits", json.dumps(surroundings.limits)]
+    if record.overlay:
+        options += ["--overlay", record.overlay]
+    return [*record.interpreter.argv, str(source("recorder")), *options, "-f", "{connection_file}"]
+
+
+def _record_limit(surroundings: Surroundings) -> str:
+    chosen = surroundings.env.get(_RECORD_LIMIT_VARIABLE, "")
+    return chosen if chosen.isdecimal() else str(RECORDED_BYTES)
+
+
+async def _start(record: KernelRecord, command: list[str], env: dict[str, str], key: str) -> subprocess.Popen[bytes]:
+    """The process of `record`. Raises UnavailableError where the interpreter cannot be started."""
+    manager = AsyncKernelManager(connection_file=record.connection_file, transport="ipc")
+    if key:
+        manager.session.key = key.encode()
+    interpreter = record.interpreter
+    manager._kernel_spec = KernelSpec(argv=command, display_name=interpreter.name, language=interpreter.language)
+    log = os.open(record.standard_error, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # `independent`: no JPY_PARENT_PID, which would end the kernel with us. A file for its output: when a
+        # pipe's reader dies, the kernel hangs for ever after 64 KB.
+        await manager.start_kernel(env=env, cwd=record.directory, independent=True, stdout=log, stderr=log)
+    except (OSError, RuntimeError, ValueError) as error:
+        where = f"{interpreter.argv[0]} in {record.directory}"
+        raise UnavailableError(f"the kernel could not be started: {where}: {error}") from error
+    finally:
+        os.close(log)
+    manager._connection_file_written = False  # else its `__del__` removes the file that a next daemon needs
+    manager._close_control_socket()
+    child: subprocess.Popen[bytes] = manager.provisioner.process  # type: ignore[union-attr]  # the local provisioner's
+    return child
 
 
 def _with_connection_file(path: str) -> ProcessIdentity:

@@ -58,6 +58,11 @@ def explain(record: KernelRecord, ended: Exit, before: MemoryWatch | None) -> st
     return "; ".join(sentences) + (last_words(record) if ended.code != 0 else "")
 
 
+def stage(record: KernelRecord) -> str:
+    """What a process of `record` does until it is ready: whatever comes before was found to work."""
+    return "import" if record.recorded else "start"
+
+
 def last_words(record: KernelRecord) -> str:
     """The end of what the kernel wrote to its standard output and error, from the last fatal error on if there is one.
 
