@@ -21,6 +21,7 @@ from jupyter_client.session import DELIM, Session
 
 from kernel_supervisor.core.model import Channel, Message, OnMessage, message_of
 from kernel_supervisor.kernels.connection import read_connection
+from kernel_supervisor.tasks import happens
 
 log = logging.getLogger(__name__)
 
@@ -89,29 +90,16 @@ class Channels:
         """Nothing is to be waited for: requests wait in the socket."""
 
     async def send(
-        self,
-        channel: Channel,
-        msg_type: str,
-        content: dict[str, Any],
-        *,
-        msg_id: str | None = None,
-        parent: Any = None,
-    ) -> str:
-        """Send a request and return its msg_id, which may be given."""
+        self, channel: Channel, msg_type: str, content: dict[str, Any], *, msg_id: str = "", parent: Any = None
+    ) -> None:
+        """Send a request, under `msg_id` where it is given."""
         message = self.session.msg(msg_type, content, parent=parent)
-        if msg_id is not None:
+        if msg_id:
             message["header"]["msg_id"] = message["msg_id"] = msg_id
         await self._sockets[channel].send_multipart(self.session.serialize(message))
-        return str(message["header"]["msg_id"])
 
     async def ask(
-        self,
-        channel: Channel,
-        msg_type: str,
-        content: dict[str, Any],
-        deadline_s: float,
-        *,
-        sign_s: float | None = None,
+        self, channel: Channel, msg_type: str, content: dict[str, Any], deadline_s: float, sign_s: float | None = None
     ) -> dict[str, Any]:
         """Send a request and return the content of its reply. Raises TimeoutError.
 
@@ -156,10 +144,8 @@ class Channels:
             sign = self._signs[number] = asyncio.Event()
             try:
                 await self._sockets["control"].send_multipart(self.session.serialize(message))
-                await asyncio.wait_for(sign.wait(), _HEAR_AGAIN_S)
-                return
-            except asyncio.TimeoutError:
-                continue
+                if await happens(sign, _HEAR_AGAIN_S):
+                    return
             finally:
                 del self._signs[number]
         raise TimeoutError(f"nothing that it publishes arrived within {deadline_s:g} s")

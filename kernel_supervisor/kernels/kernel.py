@@ -24,6 +24,7 @@ from kernel_supervisor.kernels.connection import remove_connection
 from kernel_supervisor.kernels.keeper import Keeper, OpenChannels
 from kernel_supervisor.kernels.postmortem import stage
 from kernel_supervisor.records.messagelog import begins
+from kernel_supervisor.tasks import happens
 
 log = logging.getLogger(__name__)
 READY_DEADLINE_S = 60.0
@@ -104,8 +105,7 @@ class Kernel:
             if asyncio.get_running_loop().time() >= end:
                 raise await self._failed("connection", f"the kernel runs but did not answer within {deadline_s:g} s")
             await self.channels.send("control", "kernel_info_request", {})
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._ready.wait(), self.channels.ask_again_s)
+            await happens(self._ready, self.channels.ask_again_s)
         recorder = await asyncio.to_thread(begins, self.record.message_log)
         self.recorder = recorder or {}
         self.note(language_info=dict(self.info.get("language_info") or {}))

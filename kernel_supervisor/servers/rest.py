@@ -97,18 +97,15 @@ class ServerKernel:
     """Of the notebook that works in it, relative to the server's root; empty where there is none."""
 
 
-async def list_kernels(server: Server, deadline_s: float = ASK_S) -> list[ServerKernel]:
+async def list_kernels(server: Server) -> list[ServerKernel]:
     """What runs there, with the notebooks that work in it. Raises ServerError.
 
     A server without sessions (a gateway) has kernels without notebooks.
     """
     try:
-        kernels, sessions = await asyncio.gather(
-            _ask(server, "GET", "api/kernels", deadline_s=deadline_s),
-            _sessions(server, deadline_s),
-        )
+        kernels, sessions = await asyncio.gather(_ask(server, "GET", "api/kernels"), _sessions(server))
     except ServerError as error:
-        if error.status == 403 and await _lets_in(server, deadline_s):
+        if error.status == 403 and await _lets_in(server, ASK_S):
             why = f"{server.words} does not list its kernels (HTTP 403)"
             raise UnlistedError(why, WayOn("attach by id"), status=403) from None
         raise
@@ -119,11 +116,15 @@ async def list_kernels(server: Server, deadline_s: float = ASK_S) -> list[Server
     return [replace(each, path=paths.get(each.id, "")) for each in found]
 
 
-async def _sessions(server: Server, deadline_s: float) -> list[tuple[str, str]]:
+async def _sessions(server: Server) -> list[tuple[str, str]]:
     try:
-        answer = await _ask(server, "GET", "api/sessions", deadline_s=deadline_s)
+        return _paths_in(await _ask(server, "GET", "api/sessions"))
     except ServerError:
         return []  # if it is the server and not the question, the question about kernels fails too
+
+
+def _paths_in(answer: Any) -> list[tuple[str, str]]:
+    """The kernels of sessions as a server lists them, by id, with the paths that the sessions have."""
     found = []
     for each in answer if isinstance(answer, list) else ():
         if isinstance(each, dict) and isinstance(kernel := each.get("kernel"), dict):
@@ -190,11 +191,7 @@ async def _sessions_at(server: Server) -> Any:
 
 async def kernel_of_path(server: Server, path: str) -> str:
     """The id of the kernel that was started with this path, empty where none is known. Raises ServerError."""
-    answer = await _sessions_at(server)
-    for each in answer if isinstance(answer, list) else ():
-        if isinstance(each, dict) and each.get("path") == path and isinstance(each.get("kernel"), dict):
-            return str(each["kernel"].get("id"))
-    return ""
+    return next((kernel_id for kernel_id, at in _paths_in(await _sessions_at(server)) if at == path), "")
 
 
 async def interrupt_kernel(server: Server, kernel_id: str) -> None:
@@ -241,7 +238,9 @@ def why_refused(server: Server, status: int, headers: Mapping[str, str], text: s
     return ServerError(f"{server.words} {why}", status=status)
 
 
-async def _ask(server: Server, method: str, path: str, body: dict[str, Any] | None = None, *, deadline_s: float) -> Any:
+async def _ask(
+    server: Server, method: str, path: str, body: dict[str, Any] | None = None, *, deadline_s: float = ASK_S
+) -> Any:
     """The JSON of an answer. Raises ServerError for everything else, within the deadline."""
     if server.trouble:
         raise ServerError(f"{server.words}: {server.trouble}")

@@ -21,17 +21,9 @@ from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, W
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Channel, Message, OnMessage
-from kernel_supervisor.servers import framing
-from kernel_supervisor.servers.rest import (
-    FAULTS,
-    FindServer,
-    KernelGoneError,
-    Server,
-    ServerError,
-    fault,
-    find_kernel,
-    why_refused,
-)
+from kernel_supervisor.servers import framing, rest
+from kernel_supervisor.servers.rest import FindServer, KernelGoneError, Server, ServerError
+from kernel_supervisor.tasks import happens
 
 log = logging.getLogger(__name__)
 _OPEN_S = 70.0
@@ -82,45 +74,28 @@ class ServerChannels:
 
     async def connected(self, deadline_s: float) -> WebSocketClientConnection:
         """Wait for the connection. Raises KernelGoneError, NotSentError with the reason that there is none."""
-        try:
-            await asyncio.wait_for(self._up.wait(), deadline_s)
-        except asyncio.TimeoutError:
-            raise NotSentError(self.trouble or "the connection was lost") from None
+        await happens(self._up, deadline_s)
         if self._gone:
             raise KernelGoneError(self._gone)
-        connection = self._connection
-        if connection is None:
+        if self._connection is None:
             raise NotSentError(self.trouble or "the connection was lost")
-        return connection
+        return self._connection
 
     async def send(
-        self,
-        channel: Channel,
-        msg_type: str,
-        content: dict[str, Any],
-        *,
-        msg_id: str | None = None,
-        parent: Any = None,
-    ) -> str:
-        """Send a request and return its msg_id, which may be given.
+        self, channel: Channel, msg_type: str, content: dict[str, Any], *, msg_id: str = "", parent: Any = None
+    ) -> None:
+        """Send a request, under `msg_id` where it is given.
 
         Raises NotSentError and KernelGoneError where it was certainly not sent. Where the connection breaks
         meanwhile nobody knows; the watcher hears of that.
         """
         message = self.session.msg(msg_type, content, parent=parent)
-        if msg_id is not None:
+        if msg_id:
             message["header"]["msg_id"] = message["msg_id"] = msg_id
         await self._send(channel, message)
-        return str(message["header"]["msg_id"])
 
     async def ask(
-        self,
-        channel: Channel,
-        msg_type: str,
-        content: dict[str, Any],
-        deadline_s: float,
-        *,
-        sign_s: float | None = None,
+        self, channel: Channel, msg_type: str, content: dict[str, Any], deadline_s: float, sign_s: float | None = None
     ) -> dict[str, Any]:
         """Send a request and return the content of its reply. Raises TimeoutError, also where the connection breaks.
 
@@ -192,7 +167,7 @@ class ServerChannels:
 
     async def _open(self, server: Server) -> WebSocketClientConnection:
         """A connection. Raises ServerError, KernelGoneError."""
-        await find_kernel(server, self._kernel_id)  # says more than a WebSocket that does not open
+        await rest.find_kernel(server, self._kernel_id)  # says more than a WebSocket that does not open
         base = server.url.replace("http", "ws", 1)
         query = urlencode({"session_id": self.session.session})
         request = HTTPRequest(
@@ -215,10 +190,10 @@ class ServerChannels:
             raise ServerError(f"{server.words} did not open a WebSocket within {_OPEN_S:g} s") from None
         except HTTPClientError as error:
             if error.response is None:
-                raise ServerError(f"{server.words} did not open a WebSocket: {fault(server, error)}") from None
-            raise why_refused(server, error.code, error.response.headers, str(error.message)) from None
-        except (*FAULTS, WebSocketError) as error:
-            raise ServerError(f"{server.words} did not open a WebSocket: {fault(server, error)}") from None
+                raise ServerError(f"{server.words} did not open a WebSocket: {rest.fault(server, error)}") from None
+            raise rest.why_refused(server, error.code, error.response.headers, str(error.message)) from None
+        except (*rest.FAULTS, WebSocketError) as error:
+            raise ServerError(f"{server.words} did not open a WebSocket: {rest.fault(server, error)}") from None
 
     async def _read(self, connection: WebSocketClientConnection) -> None:
         while (frame := await connection.read_message()) is not None:
