@@ -46,7 +46,7 @@ class Router:
         self._socket, self._supervisor, self._admin = socket, supervisor, admin
         self._identity = identity
         self._connections: dict[bytes, Connection] = {}
-        self._watches: dict[bytes, Process] = {}
+        self._watches: dict[bytes, asyncio.Task[None]] = {}
         self._tasks = Tasks()
         self._outgoing: asyncio.Queue[tuple[bytes, list[bytes]]] = asyncio.Queue()
         self.ready = asyncio.Event()
@@ -103,20 +103,16 @@ class Router:
         self._connections[identity] = Connection(
             caller, server, news, send, f"{self._identity.pid}.{self._identity.start}"
         )
-        self._watch(identity, asker)
+        self._watches[identity] = self._tasks.begin(self._see_off(identity, asker.pid), "watch of a client")
 
-    def _watch(self, identity: bytes, asker: Asker) -> None:
-        """A ROUTER is not told that a killed client is gone."""
-        process = identify(asker.pid)
-        if process is None:
-            self._drop_soon(identity)
-            return
-        try:
-            watch = self._watches[identity] = Process(process)
-        except ProcessLookupError:
-            self._drop_soon(identity)
-            return
-        watch.watch(lambda: self._drop_soon(identity))
+    async def _see_off(self, identity: bytes, pid: int) -> None:
+        """Drop a client once it has ended: a ROUTER is not told that a killed one is gone."""
+        known = identify(pid)
+        with contextlib.suppress(ProcessLookupError):
+            if known is not None:
+                with contextlib.closing(Process(known)) as process:
+                    await process.ended()
+        self._drop_soon(identity)
 
     def _drop_soon(self, identity: bytes) -> None:
         self._tasks.begin(self._drop(identity), "parting from a client")
@@ -124,7 +120,7 @@ class Router:
     async def _drop(self, identity: bytes) -> None:
         watch = self._watches.pop(identity, None)
         if watch is not None:
-            watch.close()
+            watch.cancel()
         connection = self._connections.pop(identity, None)
         if connection is not None:
             self._supervisor.sessions.goodbye(connection.caller.asker.client_id)

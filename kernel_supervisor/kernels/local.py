@@ -94,9 +94,7 @@ class Local(Keeper):
     async def watch(self, on_state: Told) -> str:
         """Return once the process has ended."""
         await asyncio.to_thread(self.sample, system=True)
-        ended = asyncio.Event()
-        self._process.watch(ended.set)
-        await ended.wait()
+        await self._process.ended()
         return str(self._process.exit())
 
     def sample(self, *, system: bool = False) -> None:

@@ -6,7 +6,6 @@ A pid alone is never trusted: it is pinned first (pidfd where there is one), the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import errno
 import fcntl
@@ -15,7 +14,6 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
@@ -120,8 +118,6 @@ class Process:
         self._child = child
         self._fd = _pinned(identity.pid)
         self._exit: Exit | None = None
-        self._on_death: Callable[[], None] | None = None
-        self._poll: asyncio.TimerHandle | None = None
         if child is None and (identity.pid <= 1 or identify(identity.pid) != identity):
             self.close()
             raise ProcessLookupError(f"process {identity.pid} is not the one that was recorded")
@@ -136,26 +132,19 @@ class Process:
             return self._child.poll() is None
         return identify(self.identity.pid) == self.identity
 
-    def watch(self, on_death: Callable[[], None]) -> None:
-        """Call `on_death` once on the running loop when the process ends: by pidfd, else by looking."""
-        self._on_death = on_death
-        if self._fd >= 0:
-            asyncio.get_running_loop().add_reader(self._fd, self._died)
-        else:
-            self._look()
-
-    def _look(self) -> None:
-        if not self.alive():
-            self._died()
-        elif self._on_death is not None:
-            self._poll = asyncio.get_running_loop().call_later(_POLL_S, self._look)
-
-    def _died(self) -> None:
-        if self._fd >= 0:
-            asyncio.get_running_loop().remove_reader(self._fd)
-        on_death, self._on_death = self._on_death, None
-        if on_death is not None:
-            on_death()
+    async def ended(self) -> None:
+        """Return once it has: told by its pidfd, else by looking. One waits for it at a time, and no longer than it
+        is open."""
+        if self._fd < 0:
+            while self.alive():  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(_POLL_S)
+            return
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._fd, over.set)
+        try:
+            await over.wait()
+        finally:
+            loop.remove_reader(self._fd)
 
     def exit(self) -> Exit:
         """How it ended; only for a process that is not alive, so that nothing is waited for."""
@@ -229,11 +218,6 @@ class Process:
 
     def close(self) -> None:
         """Let go of the pidfd; the process goes on."""
-        self._on_death = None
-        if self._poll is not None:
-            self._poll.cancel()
         if self._fd >= 0:
-            with contextlib.suppress(RuntimeError):  # no loop any more: nothing watches
-                asyncio.get_running_loop().remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
