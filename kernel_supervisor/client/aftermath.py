@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Sequence
 
-from kernel_supervisor.paths import Paths
+from kernel_supervisor.paths import Paths, open_regular
 
 _MOST = 2000
 """Bytes of last words that are handed on."""
@@ -51,15 +51,11 @@ def size(paths: Paths) -> int:
 def words(paths: Paths, start: int = 0) -> str:
     """What was written there from `start` on, the end of it where it is much; of a traceback the error alone."""
     try:
-        fd = os.open(_file(paths), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(open_regular(_file(paths)), "rb") as file:
+            file.seek(max(start, size(paths) - _MOST))
+            text = file.read(_MOST).decode("utf-8", "replace")
     except OSError:
         return ""
-    try:
-        text = os.pread(fd, _MOST, max(start, os.fstat(fd).st_size - _MOST)).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)
     lines = text.rstrip().splitlines()
     framed = [at for at, line in enumerate(lines) if line.startswith((" ", "Traceback "))]
     return "\n".join(lines[framed[-1] + 1 :] if framed else lines)

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from kernel_supervisor import __version__
-from kernel_supervisor.paths import Paths
+from kernel_supervisor.paths import Paths, open_regular
 
 _METHODS = ("initialize", "server/discover", "tools/list")
 _VERSION = "io.modelcontextprotocol/protocolVersion"
@@ -50,11 +50,8 @@ def recall(paths: Paths, method: str, params: Any, handshake: Any) -> dict[str, 
     if not name:
         return None
     try:
-        fd = os.open(_path(paths, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            result = json.loads(os.read(fd, _LARGEST))
-        finally:
-            os.close(fd)
+        with os.fdopen(open_regular(_path(paths, name)), "rb") as file:
+            result = json.loads(file.read(_LARGEST))
     except (OSError, ValueError, RecursionError):
         return None
     return result if isinstance(result, dict) else None

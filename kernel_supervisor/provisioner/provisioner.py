@@ -108,10 +108,8 @@ class SupervisedProvisioner(KernelProvisionerBase):
             return 0
         if _runs(self._process):
             return None
-        try:
-            facts = await self._ask("look_at", link=self._facts["link"], start=False)
-        except RuntimeError as error:
-            self.log.warning("kernel %s: %s", self._facts["kernel_id"], error)
+        facts = await self._look()
+        if facts is None:
             return 1
         if "connection" in facts:
             self._take({**self._facts, **facts})
@@ -134,10 +132,12 @@ class SupervisedProvisioner(KernelProvisionerBase):
 
     async def shutdown_requested(self, restart: bool = False) -> None:
         """End it where a person means it; else let go."""
-        if restart:
-            self._holds = False
-        else:
-            await self._end_or_let_go()
+        held, self._holds = self._holds, False
+        if restart or not held:
+            return
+        if _person_asks("DELETE", "") if _in_server() else self._facts["started"]:
+            await self._ask("end", limit_s=_START_S)
+            self._facts = {}
 
     async def terminate(self, restart: bool = False) -> None:
         """As `shutdown_requested`."""
@@ -150,19 +150,15 @@ class SupervisedProvisioner(KernelProvisionerBase):
     async def cleanup(self, restart: bool = False) -> None:
         """The links to its sockets were removed before: they are made anew where they are still needed."""
         if restart and self._facts:
-            try:
-                await self._ask("look_at", link=self._facts["link"], start=False)
-            except RuntimeError as error:
-                self.log.warning("kernel %s: %s", self._facts["kernel_id"], error)
+            await self._look()
 
-    async def _end_or_let_go(self) -> None:
-        if not self._holds:
-            return
-        self._holds = False
-        meant = _person_asks("DELETE", "") if _in_server() else bool(self._facts["started"])
-        if meant:
-            await self._ask("end", limit_s=_START_S)
-            self._facts = {}
+    async def _look(self) -> _FACTS | None:
+        """What has become of it; None where the daemon cannot tell, which is logged."""
+        try:
+            return await self._ask("look_at", link=self._facts["link"], start=False)
+        except RuntimeError as error:
+            self.log.warning("kernel %s: %s", self._facts["kernel_id"], error)
+            return None
 
     # The daemon
 
