@@ -11,11 +11,10 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.discovery import describe
-from kernel_supervisor.environments.kernelspecs import as_environment, specs_in
+from kernel_supervisor.environments.kernelspecs import IPYKERNEL_MODULES, as_environment, specs_in
 from kernel_supervisor.environments.model import Environment, Where
 from kernel_supervisor.environments.prefixes import prefix_of
 
-_IPYKERNEL_MODULES = ("ipykernel_launcher", "ipykernel")
 _SUGGESTIONS = 3
 PROVISIONED = "provisioned"
 """The kind of an interpreter that a provisioner places."""
@@ -33,9 +32,8 @@ def resolve(wanted: str, environments: Sequence[Environment], where: Where) -> E
         raise RefusedError("The environment's name is empty.", WayOn("see environments"))
     if os.sep in wanted or wanted in (".", "..", "~"):
         return _usable(_at(wanted, environments, where))
-    matches = _called(wanted, environments)
-    if len(matches) > 1:
-        matches = [environment for environment in matches if not environment.broken] or matches
+    named = _called(wanted, environments)
+    matches = [environment for environment in named if not environment.broken] or named
     if len(matches) > 1:
         raise RefusedError(_ambiguous(wanted, matches))
     if matches:
@@ -52,22 +50,14 @@ def as_interpreter(environment: Environment, why: str = "") -> Interpreter:
     Where the kernel is an ipykernel, `argv` ends before `-m`; else it is the kernelspec's whole command, and
     has `{connection_file}` in it; of a kernelspec with a provisioner it is the kernelspec's file.
     """
+    plain = Interpreter(name=environment.name, kind=environment.kind, argv=(), language=environment.language, why=why)
     if environment.provisioned:
-        file = os.path.join(environment.resource_dir, "kernel.json")
-        language = environment.language
-        return Interpreter(name=environment.name, kind=PROVISIONED, argv=(file,), language=language, why=why)
+        return replace(plain, kind=PROVISIONED, argv=(os.path.join(environment.resource_dir, "kernel.json"),))
     argv = environment.argv or (environment.python,)
-    if len(argv) > 2 and "-m" in argv[1:-1]:
+    if "-m" in argv[1:-1]:
         at = argv.index("-m", 1)
-        argv = argv[:at] if argv[at + 1] in _IPYKERNEL_MODULES else argv
-    return Interpreter(
-        name=environment.name,
-        kind=environment.kind,
-        argv=argv,
-        prefix=environment.prefix,
-        language=environment.language,
-        why=why,
-    )
+        argv = argv[:at] if argv[at + 1] in IPYKERNEL_MODULES else argv
+    return replace(plain, argv=argv, prefix=environment.prefix)
 
 
 def _usable(environment: Environment) -> Environment:
@@ -84,10 +74,8 @@ def _called(wanted: str, environments: Sequence[Environment]) -> list[Environmen
     """Those of that name; else those with that alias; else the same without regard to case."""
     for fold in (str, str.casefold):
         asked = fold(wanted)
-        named = [environment for environment in environments if fold(environment.name) == asked]
-        if not named:
-            named = [e for e in environments if asked in (fold(alias) for alias in e.aliases)]
-        if named:
+        named = [e for e in environments if fold(e.name) == asked]
+        if named := named or [e for e in environments if asked in map(fold, e.aliases)]:
             return named
     return []
 

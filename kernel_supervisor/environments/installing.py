@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
@@ -81,15 +81,19 @@ def find_uv(environ: Mapping[str, str]) -> str:
 
 def has_pip(environment: Environment) -> bool:
     """Whether its own interpreter can run pip, as far as its folders tell."""
-    library = os.path.join(environment.prefix, "lib")
-    return any(os.path.isdir(os.path.join(library, name, "site-packages", "pip")) for name in children(library))
+    return any(map(os.path.isdir, _in_libraries(environment, "site-packages/pip")))
 
 
 def _kept_by_system(environment: Environment) -> bool:
     """PEP 668: a marker file beside the standard library, which virtual environments do not have."""
-    library = os.path.join(environment.prefix, "lib")
-    marked = (os.path.isfile(os.path.join(library, n, "EXTERNALLY-MANAGED")) for n in children(library))
+    marked = map(os.path.isfile, _in_libraries(environment, "EXTERNALLY-MANAGED"))
     return environment.kind in ("python", "pyenv") and any(marked)
+
+
+def _in_libraries(environment: Environment, name: str) -> Iterator[Path]:
+    """What is called so beside each standard library that the environment may have."""
+    library = Path(environment.prefix, "lib")
+    return (library / each / name for each in children(library))
 
 
 def _commands(environment: Environment, environ: Mapping[str, str], package: str) -> list[list[str]]:

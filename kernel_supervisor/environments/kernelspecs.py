@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kernel_supervisor.environments.model import Environment, Where
@@ -16,7 +16,7 @@ from kernel_supervisor.environments.prefixes import children, prefix_of, remembe
 
 _SHARED = (sys.prefix, "/usr/local", "/usr")
 _BARE_PYTHON = re.compile(r"python(3(\.\d+)?)?$")
-_IPYKERNEL_MODULES = ("ipykernel_launcher", "ipykernel")
+IPYKERNEL_MODULES = ("ipykernel_launcher", "ipykernel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Spec:
     @property
     def only_names_an_interpreter(self) -> bool:
         """Whether it says nothing but which interpreter to start an ordinary ipykernel with."""
-        plain = len(self.argv) == 5 and self.argv[1] == "-m" and self.argv[2] in _IPYKERNEL_MODULES
+        plain = len(self.argv) == 5 and self.argv[1] == "-m" and self.argv[2] in IPYKERNEL_MODULES
         return plain and not self.env and "kernel_provisioner" not in self.metadata
 
 
@@ -108,29 +108,27 @@ def _folders(where: Where) -> Iterator[str]:
 
 
 def _read(name: str, path: str) -> Spec:
-    folder = os.path.dirname(path)
     try:
         with open(path, encoding="utf-8") as file:
             told = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
-        return Spec(name=name, folder=folder, broken=f"{path} cannot be read: {error}")
-    told = told if isinstance(told, dict) else {}
+        return Spec(name=name, folder=os.path.dirname(path), broken=f"{path} cannot be read: {error}")
+    return _spec(name, path, told if isinstance(told, dict) else {})
+
+
+def _spec(name: str, path: str, told: dict[str, Any]) -> Spec:
+    empty = Spec(name=name, folder=os.path.dirname(path))
     argv, env, metadata = told.get("argv", []), told.get("env") or {}, told.get("metadata") or {}
     provisioner = metadata.get("kernel_provisioner", {}) if isinstance(metadata, dict) else None
     words = isinstance(argv, list) and all(isinstance(word, str) for word in argv)
     if not words or not isinstance(env, dict) or not isinstance(provisioner, dict):
-        return Spec(
-            name=name,
-            folder=folder,
-            broken=f"{path} is no kernelspec: argv, env or metadata has the wrong type",
-        )
+        return replace(empty, broken=f"{path} is no kernelspec: argv, env or metadata has the wrong type")
     if not argv and "kernel_provisioner" not in metadata:
-        return Spec(name=name, folder=folder, broken=f"{path} names no command")
+        return replace(empty, broken=f"{path} names no command")
     if not provisioner and not any("{connection_file}" in word for word in argv):
-        return Spec(name=name, folder=folder, broken=f"the command in {path} takes no {{connection_file}}")
-    return Spec(
-        name=name,
-        folder=folder,
+        return replace(empty, broken=f"the command in {path} takes no {{connection_file}}")
+    return replace(
+        empty,
         argv=tuple(argv),
         display_name=str(told.get("display_name", "")),
         language=str(told.get("language", "")).lower(),

@@ -100,12 +100,10 @@ def _is_module(place: Path, name: str) -> bool:
 
 def _has(environment: Environment, module: str, where: Where) -> bool:
     beginnings = (module + ".py", module + ".abi3.so", module + ".cpython-")
-    for folder in packages_of(environment, where):
-        if os.path.isdir(os.path.join(folder, module)):
-            return True
-        if any(name.startswith(beginnings) for name in children(folder)):
-            return True
-    return False
+    return any(
+        os.path.isdir(os.path.join(folder, module)) or any(name.startswith(beginnings) for name in children(folder))
+        for folder in packages_of(environment, where)
+    )
 
 
 def _places(environments: Sequence[Environment]) -> str:

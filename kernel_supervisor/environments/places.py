@@ -39,7 +39,6 @@ def candidates(where: Where) -> Iterator[Candidate]:
     for prefix in conda_prefixes(where):
         yield Candidate(prefix=prefix, kind="conda")
     yield from _virtual_environments(where)
-    yield from _pyenv(where)
     yield from _poetry(where)
     yield from _hatch(where)
     yield from _tools(where)
@@ -71,18 +70,15 @@ def _active(where: Where) -> Iterator[Candidate]:
 
 
 def _virtual_environments(where: Where) -> Iterator[Candidate]:
-    """virtualenvwrapper's, pipenv's and plain folders of virtual environments."""
+    """virtualenvwrapper's, pipenv's, pyenv's and plain folders of virtual environments."""
     yield from _each(where.environ.get("WORKON_HOME") or where.home / ".virtualenvs", "venv")
     yield from _each(_data(where) / "virtualenvs", "venv")
+    yield from _each(Path(where.environ.get("PYENV_ROOT") or where.home / ".pyenv") / "versions", "pyenv")
 
 
 def pipenv_folder(where: Where) -> str:
     """Where pipenv keeps what it makes: https://pipenv.pypa.io/en/latest/virtualenv.html."""
     return where.environ.get("WORKON_HOME") or str(_data(where) / "virtualenvs")
-
-
-def _pyenv(where: Where) -> Iterator[Candidate]:
-    yield from _each(Path(where.environ.get("PYENV_ROOT") or where.home / ".pyenv") / "versions", "pyenv")
 
 
 def _poetry(where: Where) -> Iterator[Candidate]:
@@ -95,9 +91,9 @@ def _poetry(where: Where) -> Iterator[Candidate]:
 
 def poetry_folders(where: Where) -> Iterator[str]:
     """https://python-poetry.org/docs/configuration/#virtualenvspath."""
-    cache = where.environ.get("POETRY_CACHE_DIR") or _cache(where, "pypoetry")
+    cache = where.environ.get("POETRY_CACHE_DIR") or _folder(where, "Caches", "XDG_CACHE_HOME", ".cache") / "pypoetry"
     yield where.environ.get("POETRY_VIRTUALENVS_PATH") or os.path.join(cache, "virtualenvs")
-    settings = _settings(where, "pypoetry") / "config.toml"
+    settings = _folder(where, "Application Support", "XDG_CONFIG_HOME", ".config") / "pypoetry" / "config.toml"
     told = re.search(r"^\s*path\s*=\s*[\"'](/[^\"'\n]+)[\"']", read_text(settings), re.MULTILINE)
     if told:
         yield told.group(1)
@@ -153,14 +149,6 @@ def _data(where: Where) -> Path:
     return Path(where.environ.get("XDG_DATA_HOME") or where.home / ".local" / "share")
 
 
-def _cache(where: Where, name: str) -> str:
-    folder = (
-        where.home / "Library" / "Caches" if _MACOS else where.environ.get("XDG_CACHE_HOME") or where.home / ".cache"
-    )
-    return os.path.join(folder, name)
-
-
-def _settings(where: Where, name: str) -> Path:
-    if _MACOS:
-        return where.home / "Library" / "Application Support" / name
-    return Path(where.environ.get("XDG_CONFIG_HOME") or where.home / ".config") / name
+def _folder(where: Where, of_macos: str, variable: str, usual: str) -> Path:
+    """A folder for programs' files: on macOS in `~/Library`, else where XDG says."""
+    return where.home / "Library" / of_macos if _MACOS else Path(where.environ.get(variable) or where.home / usual)

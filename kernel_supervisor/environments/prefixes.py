@@ -17,7 +17,7 @@ from kernel_supervisor.paths import open_regular
 _LIBRARY = re.compile(r"(?:python|pypy)(\d+\.\d+)t?$")
 _CONDA_PYTHON = re.compile(r"python-(\d+\.\d+\.\d+)[^-]*-[^-]+\.json$")
 _IPYKERNEL = re.compile(r"ipykernel-([^-]+?)(?:-py\d.*)?\.(?:dist-info|egg-info)$")
-_PATCHLEVEL = re.compile(rb'#define\s+PY_VERSION\s+"([^"+]+)')
+_PATCHLEVEL = re.compile(r'#define\s+PY_VERSION\s+"([\w.]+)', re.ASCII)
 _MACH_O = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 _FOREIGN = (b"\x7fELF",) if sys.platform == "darwin" else _MACH_O
 _SETTLED_NS = 2_000_000_000
@@ -179,12 +179,8 @@ def _version(prefix: str, library: str, settings: dict[str, str], history: str) 
     if history:
         found = (_CONDA_PYTHON.match(name) for name in children(history))
         return next((match.group(1) for match in found if match), "")
-    try:
-        with os.fdopen(open_regular(os.path.join(prefix, "include", library, "patchlevel.h")), "rb") as header:
-            match = _PATCHLEVEL.search(header.read(8192))
-    except (OSError, ValueError):
-        return ""
-    return match.group(1).decode("ascii", "replace") if match else ""
+    match = _PATCHLEVEL.search(read_text(os.path.join(prefix, "include", library, "patchlevel.h")))
+    return match.group(1) if match else ""
 
 
 def _package_folders(prefix: str, library: str, settings: dict[str, str], user_base: str) -> list[str]:

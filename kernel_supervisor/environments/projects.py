@@ -74,17 +74,15 @@ def _in(folder: Path, where: Where) -> Iterator[tuple[str, str]]:
         yield str(folder / ".venv"), "the project's .venv"
     if os.path.isdir(folder / ".pixi" / "envs" / "default"):
         yield str(folder / ".pixi" / "envs" / "default"), "the project's pixi environment"
-    yield from ((prefix, "the project's pdm environment") for prefix in _pdm(folder))
-    yield from ((prefix, "the project's poetry environment") for prefix in _poetry(folder, where))
-    yield from ((prefix, "the project's pipenv environment") for prefix in _pipenv(folder, where))
-    yield from ((prefix, "the project's hatch environment") for prefix in _hatch(folder, where))
+    for tool, prefixes in (("pdm", _pdm), ("poetry", _poetry), ("pipenv", _pipenv), ("hatch", _hatch)):
+        yield from ((prefix, f"the project's {tool} environment") for prefix in prefixes(folder, where))
     for name in PROJECT_FOLDERS:
         if name != ".venv" and any(os.path.exists(folder / name / mark) for mark in ("pyvenv.cfg", "conda-meta")):
             yield str(folder / name), f"the project's environment {name}"
     yield from ((prefix, "the conda environment of the project's environment.yml") for prefix in _conda(folder, where))
 
 
-def _pdm(folder: Path) -> Iterator[str]:
+def _pdm(folder: Path, where: Where) -> Iterator[str]:
     """https://pdm-project.org/latest/usage/project/#working-with-a-virtual-environment: `.pdm-python` has its path."""
     python = read_text(folder / ".pdm-python").strip()
     if os.path.isabs(python) and python.isprintable() and os.path.basename(python).startswith(("python", "pypy")):
