@@ -11,7 +11,7 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.discovery import describe
-from kernel_supervisor.environments.kernelspecs import IPYKERNEL_MODULES, as_environment, specs_in
+from kernel_supervisor.environments.kernelspecs import IPYKERNEL_MODULES, resolved, specs_in
 from kernel_supervisor.environments.model import Environment, Where
 from kernel_supervisor.environments.prefixes import prefix_of
 
@@ -101,7 +101,7 @@ def _kernelspec(folder: str, environments: Sequence[Environment], where: Where) 
         if environment.resource_dir and os.path.realpath(environment.resource_dir) == os.path.realpath(folder):
             return environment
     spec = next(spec for spec in specs_in(os.path.dirname(folder)) if spec.name == os.path.basename(folder))
-    return as_environment(spec, where)
+    return resolved(spec, where)
 
 
 def _prefix(path: str, environments: Sequence[Environment], where: Where) -> Environment:

@@ -6,13 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from kernel_supervisor.environments.kernelspecs import (
-    Spec,
-    as_environment,
-    interpreter_of,
-    shared_specs,
-    specs_of,
-)
+from kernel_supervisor.environments import kernelspecs
 from kernel_supervisor.environments.model import Environment, EnvironmentKind, Where
 from kernel_supervisor.environments.places import PROJECT_FOLDERS, Candidate, candidates
 from kernel_supervisor.environments.prefixes import Contents, contents
@@ -131,25 +125,25 @@ def _with_kernelspecs(environments: list[Environment], where: Where) -> list[Env
     known = list(environments)
     specs: dict[str, Environment] = {}
     for spec, prefix in _specs(environments, where):
-        folder = os.path.realpath(spec.folder)
+        folder = os.path.realpath(spec.resource_dir)
         if folder in specs or spec.broken:
-            specs.setdefault(folder, as_environment(spec, where, prefix=prefix))
+            specs.setdefault(folder, kernelspecs.resolved(spec, where, prefix=prefix))
             continue
-        interpreter = interpreter_of(spec, where, prefix)
+        interpreter = kernelspecs.interpreter_of(spec, where, prefix)
         index = by_interpreter.get(interpreter, _owner(interpreter, by_folder))
-        if spec.only_names_an_interpreter and index is not None:
+        if kernelspecs.only_names_an_interpreter(spec) and index is not None:
             known[index] = _also_called(known[index], spec.name)
         else:
-            specs[folder] = _completed(as_environment(spec, where, prefix=prefix), where)
+            specs[folder] = _completed(kernelspecs.resolved(spec, where, prefix=prefix), where)
     return known + list(specs.values())
 
 
-def _specs(environments: Iterable[Environment], where: Where) -> Iterator[tuple[Spec, str]]:
-    for spec in shared_specs(where):
+def _specs(environments: Iterable[Environment], where: Where) -> Iterator[tuple[Environment, str]]:
+    for spec in kernelspecs.shared_specs(where):
         yield spec, ""
     for environment in environments:
-        for spec in specs_of(environment.prefix):
-            if not spec.only_names_an_interpreter:
+        for spec in kernelspecs.specs_of(environment.prefix):
+            if not kernelspecs.only_names_an_interpreter(spec):
                 yield spec, environment.prefix
 
 

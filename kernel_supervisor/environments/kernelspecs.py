@@ -7,9 +7,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 from kernel_supervisor.environments.model import Environment, Where
 from kernel_supervisor.environments.prefixes import children, prefix_of, remember
@@ -19,28 +18,13 @@ _BARE_PYTHON = re.compile(r"python(3(\.\d+)?)?$")
 IPYKERNEL_MODULES = ("ipykernel_launcher", "ipykernel")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
-    """One `kernel.json`: https://jupyter-client.readthedocs.io/en/stable/kernels.html#kernel-specs."""
-
-    name: str
-    folder: str
-    argv: tuple[str, ...] = ()
-    display_name: str = ""
-    language: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    interrupt_mode: str = "signal"
-    broken: str = ""
-
-    @property
-    def only_names_an_interpreter(self) -> bool:
-        """Whether it says nothing but which interpreter to start an ordinary ipykernel with."""
-        plain = len(self.argv) == 5 and self.argv[1] == "-m" and self.argv[2] in IPYKERNEL_MODULES
-        return plain and not self.env and "kernel_provisioner" not in self.metadata
+def only_names_an_interpreter(spec: Environment) -> bool:
+    """Whether it says nothing but which interpreter to start an ordinary ipykernel with."""
+    plain = len(spec.argv) == 5 and spec.argv[1] == "-m" and spec.argv[2] in IPYKERNEL_MODULES
+    return plain and not spec.env and not spec.provisioned
 
 
-def shared_specs(where: Where) -> Iterator[Spec]:
+def shared_specs(where: Where) -> Iterator[Environment]:
     """Kernelspecs that Jupyter itself would find for the client; of one name the first counts."""
     seen: set[str] = set()
     for folder in dict.fromkeys(_folders(where)):
@@ -50,45 +34,34 @@ def shared_specs(where: Where) -> Iterator[Spec]:
                 yield spec
 
 
-def specs_of(prefix: str) -> Iterator[Spec]:
+def specs_of(prefix: str) -> Iterator[Environment]:
     """Kernelspecs that the environment at `prefix` brings along."""
     yield from specs_in(os.path.join(prefix, "share", "jupyter", "kernels"))
 
 
-def specs_in(folder: str) -> Iterator[Spec]:
-    """Kernelspecs in `folder`, unreadable ones with the reason. Never raises."""
+def specs_in(folder: str) -> Iterator[Environment]:
+    """Kernelspecs in `folder` as they are written, unreadable ones with the reason. Never raises."""
     for name in children(folder):
         path = os.path.join(folder, name, "kernel.json")
         if os.path.isfile(path):
             yield remember(("kernelspec", path), lambda name=name, path=path: (_read(name, path), [path]))  # type: ignore[misc]  # mypy cannot infer a lambda's defaults
 
 
-def as_environment(spec: Spec, where: Where, *, prefix: str = "") -> Environment:
-    """`spec` as an environment; `prefix` is whose `share/jupyter` it stands in, empty if shared."""
+def resolved(spec: Environment, where: Where, *, prefix: str = "") -> Environment:
+    """`spec` with what it comes to here; `prefix` is whose `share/jupyter` it stands in, empty if shared."""
     argv = (interpreter_of(spec, where, prefix), *spec.argv[1:]) if spec.argv else ()
-    prefix = prefix or (prefix_of(argv[0]) if argv and os.path.isabs(argv[0]) and spec.language == "python" else "")
-    return Environment(
-        name=spec.name,
-        kind="kernelspec",
-        prefix=prefix,
-        python=argv[0] if argv and spec.language == "python" else "",
-        language=spec.language,
-        broken=spec.broken or _fault(spec, argv, prefix, where),
-        display_name=spec.display_name,
-        argv=argv,
-        env=spec.env,
-        metadata=spec.metadata,
-        resource_dir=spec.folder,
-        interrupt_mode=spec.interrupt_mode,
-    )
+    python = argv[0] if argv and spec.language == "python" else ""
+    prefix = prefix or (prefix_of(python) if os.path.isabs(python) else "")
+    broken = spec.broken or _fault(spec, argv, prefix, where)
+    return replace(spec, argv=argv, prefix=prefix, python=python, broken=broken)
 
 
-def interpreter_of(spec: Spec, where: Where, prefix: str = "") -> str:
+def interpreter_of(spec: Environment, where: Where, prefix: str = "") -> str:
     """The command that `spec` starts, a bare `python` resolved as jupyter_client does: the one beside it."""
     command = spec.argv[0] if spec.argv else ""
     if not _BARE_PYTHON.match(command):
         return command
-    beside = os.path.join(prefix or spec.folder.rpartition("/share/jupyter/")[0], "bin", command)
+    beside = os.path.join(prefix or spec.resource_dir.rpartition("/share/jupyter/")[0], "bin", command)
     return beside if os.path.exists(beside) else where.shim_python or command
 
 
@@ -107,17 +80,15 @@ def _folders(where: Where) -> Iterator[str]:
             yield os.path.join(prefix, "share", "jupyter", "kernels")
 
 
-def _read(name: str, path: str) -> Spec:
+def _read(name: str, path: str) -> Environment:
+    """https://jupyter-client.readthedocs.io/en/stable/kernels.html#kernel-specs."""
+    empty = Environment(name=name, kind="kernelspec", language="", resource_dir=os.path.dirname(path))
     try:
         with open(path, encoding="utf-8") as file:
             told = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
-        return Spec(name=name, folder=os.path.dirname(path), broken=f"{path} cannot be read: {error}")
-    return _spec(name, path, told if isinstance(told, dict) else {})
-
-
-def _spec(name: str, path: str, told: dict[str, Any]) -> Spec:
-    empty = Spec(name=name, folder=os.path.dirname(path))
+        return replace(empty, broken=f"{path} cannot be read: {error}")
+    told = told if isinstance(told, dict) else {}
     argv, env, metadata = told.get("argv", []), told.get("env") or {}, told.get("metadata") or {}
     provisioner = metadata.get("kernel_provisioner", {}) if isinstance(metadata, dict) else None
     words = isinstance(argv, list) and all(isinstance(word, str) for word in argv)
@@ -130,16 +101,14 @@ def _spec(name: str, path: str, told: dict[str, Any]) -> Spec:
     return replace(
         empty,
         argv=tuple(argv),
-        display_name=str(told.get("display_name", "")),
         language=str(told.get("language", "")).lower(),
         env={str(key): str(value) for key, value in env.items()},
-        metadata=metadata,
-        interrupt_mode="message" if told.get("interrupt_mode") == "message" else "signal",
+        provisioned="kernel_provisioner" in metadata,
     )
 
 
-def _fault(spec: Spec, argv: tuple[str, ...], prefix: str, where: Where) -> str:
-    if not argv or "kernel_provisioner" in spec.metadata:
+def _fault(spec: Environment, argv: tuple[str, ...], prefix: str, where: Where) -> str:
+    if not argv or spec.provisioned:
         return ""
     searched = os.pathsep.join(filter(None, (prefix and os.path.join(prefix, "bin"), where.environ.get("PATH", ""))))
     if "{" in argv[0] or shutil.which(argv[0], path=searched):

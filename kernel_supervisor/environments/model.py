@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 EnvironmentKind = Literal[
     "conda", "pixi", "venv", "uv", "pyenv", "poetry", "hatch", "pipx", "uv-tool", "python", "kernelspec"
@@ -50,23 +50,17 @@ class Environment:
     """Further names by which it is found."""
     broken: str = ""
     """Why it cannot be used, in words; empty where nothing speaks against it."""
-    display_name: str = ""
-    """A kernelspec's name for people; the fields below are empty for everything but kernelspecs, too."""
     argv: tuple[str, ...] = ()
-    """The kernel's whole command, with `{connection_file}` in it; a bare `python` is already resolved."""
+    """A kernel's whole command, with `{connection_file}` in it, a bare `python` resolved; this and the fields below are
+    empty for everything but kernelspecs."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables of the kernelspec, `${NAME}` in them not yet replaced."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    provisioned: bool = False
+    """Whether a kernel provisioner, not this machine, decides where the kernel runs."""
     resource_dir: str = ""
     """The kernelspec's folder: what `{resource_dir}` stands for."""
-    interrupt_mode: str = "signal"
 
     @property
     def bin(self) -> str:
         """The folder of the environment's commands, empty where it has no prefix."""
         return os.path.join(self.prefix, "bin") if self.prefix else ""
-
-    @property
-    def provisioned(self) -> bool:
-        """Whether a kernel provisioner, not this machine, decides where the kernel runs."""
-        return "kernel_provisioner" in self.metadata

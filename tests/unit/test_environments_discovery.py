@@ -255,12 +255,7 @@ def test_kernelspecs_of_other_languages_are_listed_with_their_command(where: Whe
     kernelspec(tmp_path / "jupyter" / "kernels" / "gone", argv=["/no/julia", "{connection_file}"], language="julia")
     seen = names(with_environ(where, JUPYTER_PATH=tmp_path / "jupyter"))
     ir = seen["ir"]
-    assert (ir.kind, ir.language, ir.display_name, ir.interrupt_mode) == (
-        "kernelspec",
-        "r",
-        "R 4.4",
-        "message",
-    )
+    assert (ir.kind, ir.language) == ("kernelspec", "r")
     assert ir.argv == (str(command), "--file", "{connection_file}")
     assert (ir.env, ir.resource_dir, ir.broken) == ({"R_LIBS": "${HOME}/R"}, str(folder), "")
     assert "/no/julia" in seen["gone"].broken
