@@ -329,15 +329,15 @@ def apply_client_limits(umask: int | None, limits: dict[str, list[int]]) -> None
         os.umask(umask)
 
 
-def load_beside(name: str) -> Any:
-    """The module in the file beside this one, without touching `sys.path` or `sys.modules`."""
+def install(name: str, *arguments: Any) -> Any:
+    """Install the module in the file beside this one, without touching `sys.path` or `sys.modules`."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
     spec = importlib.util.spec_from_file_location("_kernel_supervisor_" + name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    return module.install(*arguments)
 
 
 def complain(error: Exception) -> None:
@@ -403,13 +403,12 @@ def main() -> None:
     recorder = attempt(Recorder, options.log, options.limit, os.path.abspath(base) + BELL)
     if recorder is not None:
         attempt(recorder.attach, app.kernel, options.owner)
-    attempt(lambda: load_beside("coroutines").install(app.kernel))
-    attempt(lambda: load_beside("requests").install(app.kernel, options.owner))
-    attempt(lambda: load_beside("interrupts").install(app.kernel))
-    attempt(lambda: load_beside("questions").install(app.kernel))
-    attempt(lambda: load_beside("place").install(app.kernel))
-    summary = attempt(lambda: load_beside("formatter").install(app.kernel.shell))
-    attempt(lambda: load_beside("lookup").install(app.kernel, summary))
+    attempt(install, "coroutines", app.kernel)
+    attempt(install, "requests", app.kernel, options.owner)
+    for name in ("interrupts", "questions", "place"):
+        attempt(install, name, app.kernel)
+    summary = attempt(install, "formatter", app.kernel.shell)
+    attempt(install, "lookup", app.kernel, summary)
     if log is not None:
         attempt(dump_crashes, log)
     app.start()

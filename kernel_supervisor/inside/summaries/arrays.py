@@ -70,9 +70,9 @@ def _facts(array: Any) -> list[str]:
     if gone:
         lines.append(f"{mark}missing: {100.0 * gone / few.size:.3g}%")
     if array.dtype.kind == "f" and not sys.modules["numpy"].isfinite(few).all():
-        lines.append("{}infinite: {}".format(mark, int(sys.modules["numpy"].isinf(few).sum())))
+        lines.append(f"{mark}infinite: {int(sys.modules['numpy'].isinf(few).sum())}")
     if mark:
-        lines.append("~ from {} of {} elements, in {} blocks".format(f"{few.size:,}", f"{array.size:,}", _BLOCKS))
+        lines.append(f"~ from {few.size:,} of {array.size:,} elements, in {_BLOCKS} blocks")
     return lines
 
 
@@ -82,17 +82,12 @@ def _ends(array: Any) -> list[str]:
         return ["first 4 and last 2 rows:", *aligned([[clipped(name) for name in array.dtype.names[:8]], *rows])]
     if array.dtype.kind not in "biufcmMSU" or array.ndim == 0:
         return []
-    if array.ndim > 2:
-        first = ", ".join(short(value) for value in array.flat[:8].tolist())
-        return ["first: " + first, "last: " + ", ".join(short(value) for value in array.flat[-4:].tolist())]
-    if array.ndim == 1:
-        first = ", ".join(short(value) for value in array[:8].tolist())
-        return ["first: " + first, "last: " + ", ".join(short(value) for value in array[-4:].tolist())]
+    if array.ndim != 2:
+        first, last = (", ".join(map(short, part.tolist())) for part in (array.flat[:8], array.flat[-4:]))
+        return ["first: " + first, "last: " + last]
     rows = [[short(value) for value in row] for row in [*array[:4, :8].tolist(), *array[-2:, :8].tolist()]]
-    return [
-        "first 4 and last 2 rows, first 8 columns:" if array.shape[1] > 8 else "first 4 and last 2 rows:",
-        *aligned(rows),
-    ]
+    which = ", first 8 columns:" if array.shape[1] > 8 else ":"
+    return ["first 4 and last 2 rows" + which, *aligned(rows)]
 
 
 def shape_of(array: Any) -> str:
@@ -117,7 +112,7 @@ def torch_tensor(tensor: Any, plain: str) -> str | None:
     if tensor.numel() <= _VERBATIM:
         return None
     lines = [f"torch tensor: {shape_of(tensor)}, {tensor.dtype}, {size(tensor.numel() * tensor.element_size())}"]
-    lines[0] += ", on {}{}".format(tensor.device, ", requires grad" if tensor.requires_grad else "")
+    lines[0] += f", on {tensor.device}" + (", requires grad" if tensor.requires_grad else "")
     if tensor.device.type == "cpu" and str(tensor.layout) == "torch.strided":
         try:
             array = tensor.detach().numpy()
@@ -132,11 +127,8 @@ def jax_array(array: Any, plain: str) -> str | None:
     if array.size <= _VERBATIM or array.is_deleted():
         return None
     devices = list(array.devices())
-    lines = [
-        "jax array: {}, {}, {}, on {}".format(
-            shape_of(array), array.dtype, size(array.nbytes), ", ".join(map(str, devices[:4]))
-        )
-    ]
+    where = ", ".join(map(str, devices[:4]))
+    lines = [f"jax array: {shape_of(array)}, {array.dtype}, {size(array.nbytes)}, on {where}"]
     numpy = sys.modules.get("numpy")
     if numpy is not None and len(devices) == 1 and devices[0].platform == "cpu" and array.is_ready():
         values = numpy.asarray(array)
@@ -157,11 +149,8 @@ def dataarray(array: Any, plain: str) -> str | None:
 def dataset(value: Any, plain: str) -> str | None:
     """xarray's Dataset."""
     clock = Clock()
-    lines = [
-        "xarray Dataset: {} variables; {}".format(
-            len(value.data_vars), ", ".join(f"{short(k)} {n}" for k, n in list(value.sizes.items())[:12])
-        )
-    ]
+    sizes = ", ".join(f"{short(k)} {n}" for k, n in list(value.sizes.items())[:12])
+    lines = [f"xarray Dataset: {len(value.data_vars)} variables; {sizes}"]
     rows = []
     for name in list(value.data_vars)[:25]:
         variable = value.variables[name]
@@ -169,13 +158,13 @@ def dataset(value: Any, plain: str) -> str | None:
         rows.append((short(name), str(variable.dtype), f"({_dims(variable)})", told))
     lines += aligned(rows) if rows else []
     if len(value.data_vars) > 25:
-        lines.append("  … and %s more variables" % (len(value.data_vars) - 25))
+        lines.append(f"  … and {len(value.data_vars) - 25} more variables")
     return "\n".join([*lines, *_coordinates(value), *_attributes(value)])
 
 
 def _dims(array: Any) -> str:
     shape = tuple(array.shape)
-    return ", ".join("{} {}".format(clipped(str(name)), f"{shape[index]:,}") for index, name in enumerate(array.dims))
+    return ", ".join(f"{clipped(str(name))} {shape[index]:,}" for index, name in enumerate(array.dims))
 
 
 def _variable_lines(variable: Any) -> list[str]:

@@ -35,11 +35,9 @@ def _axes(axes: Any) -> str:
     names = [str(line.get_label()) for line in list(axes.lines)[:_MANY]]
     labels = ", ".join(clipped(name) for name in names if not name.startswith("_"))
     parts = [" ".join(drawn) if len(drawn) < 2 else ", ".join(drawn) or "nothing drawn"]
-    parts += [
-        f"x{_quoted(axes.get_xlabel())}" if axes.get_xlabel() else "",
-        f"y{_quoted(axes.get_ylabel())}" if axes.get_ylabel() else "",
-    ]
-    parts += ["labelled " + labels if labels else ""]
+    for axis, label in (("x", axes.get_xlabel()), ("y", axes.get_ylabel())):
+        parts.append(axis + _quoted(label) if label else "")
+    parts.append("labelled " + labels if labels else "")
     return "axes{} with {}".format(_quoted(axes.get_title()), ", ".join(filter(None, parts)) or "nothing drawn")
 
 
@@ -92,9 +90,8 @@ def _plotly(spec: dict[str, Any]) -> str:
     for axis in ("xaxis", "yaxis"):
         title = _title((layout.get(axis) or {}).get("title"))
         more += [axis[0] + _quoted(title)] if title else []
-    return "plotly figure{}: {}".format(
-        _quoted(_title(layout.get("title"))), ", ".join([*said, *more]) or "nothing drawn"
-    )
+    drawn = ", ".join([*said, *more]) or "nothing drawn"
+    return f"plotly figure{_quoted(_title(layout.get('title')))}: {drawn}"
 
 
 def _count(along: Any) -> int:
@@ -121,11 +118,8 @@ def _vega(spec: dict[str, Any]) -> str:
     name = mark.get("type", "") if type(mark) is dict else mark
     said = [f"{channel} {_channel(how)}" for channel, how in list((spec.get("encoding") or {}).items())[:_MANY]]
     rows = next((len(rows) for rows in (spec.get("datasets") or {}).values() if type(rows) is list), None)
-    return "{} of {}{}".format(
-        short(name).strip("'"),
-        ", ".join(said) or "nothing",
-        "" if rows is None else f", {rows} rows",
-    )
+    drawn = ", ".join(said) or "nothing"
+    return short(name).strip("'") + f" of {drawn}" + ("" if rows is None else f", {rows} rows")
 
 
 def _channel(how: Any) -> str:
@@ -143,9 +137,8 @@ def estimator(model: Any, plain: str) -> str | None:
         return None
     held = _fitted(model)
     if held:
-        state = "fitted: " + ", ".join(
-            f"{name} = {_learnt(value)}" for name, value in itertools.islice(held.items(), 20)
-        )
+        learnt = (f"{name} = {_learnt(value)}" for name, value in itertools.islice(held.items(), 20))
+        state = "fitted: " + ", ".join(learnt)
     elif _steps(model):
         done = [name for name, step in _steps(model) if _is_fitted(step)]
         state = "fitted: " + ", ".join(map(clipped, done[:20])) if done else "not fitted"

@@ -70,9 +70,7 @@ def is_plain(value: Any) -> bool:
 def short(value: Any, width: int = _CELL) -> str:
     """A plain value in at most `width` characters; the type of any other."""
     kind = type(value)
-    if kind is str:
-        return clipped(value[: width + 1].__repr__(), width)
-    if kind is bytes:
+    if kind is str or kind is bytes:
         return clipped(value[: width + 1].__repr__(), width)
     if kind is int:
         return str(value) if value.bit_length() < 256 else f"int of {value.bit_length()} bits"
@@ -181,9 +179,8 @@ def large_sequence(value: Any, plain: str) -> str | None:
     ordered = type(value) is list or type(value) is tuple
     sample = [value[at] for at in spread(len(value), _SAMPLE)] if ordered else list(itertools.islice(value, _SAMPLE))
     first = list(itertools.islice(value, 8))
-    lines = [
-        f"{type_name(type(value))} of {len(value):,} elements, {size(sys.getsizeof(value))} without their contents"
-    ]
+    weight = size(sys.getsizeof(value))
+    lines = [f"{type_name(type(value))} of {len(value):,} elements, {weight} without their contents"]
     lines.append("types: " + _types(sample, len(value), "sampled" if ordered else "first"))
     if all(map(is_plain, sample)):
         lines.append(("values: " if len(sample) == len(value) else "~ values: ") + told(sample))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from .arrays import EXACT, lacking, numbers
@@ -11,6 +12,7 @@ from .plain import Clock, aligned, cell, clipped, loaded, missing, short, size, 
 
 _VERBATIM_ROWS, _VERBATIM_COLUMNS = 30, 12
 _DESCRIBED, _SHOWN = 30, 8
+_OTHERS = slice(_DESCRIBED, 10_000 + _DESCRIBED)
 _HEAD, _TAIL = 5, 3
 _SAMPLE = 20_000
 
@@ -21,25 +23,17 @@ def pandas_frame(frame: Any, plain: str) -> str | None:
     if columns <= _max_columns() and rows <= _verbatim_rows():
         return None
     clock = Clock()
-    head = "pandas DataFrame: {} rows × {} columns".format(f"{rows:,}", f"{columns:,}")
+    head = f"pandas DataFrame: {rows:,} rows × {columns:,} columns"
     if columns <= 1000:
         head += f", {size(int(frame.memory_usage(deep=False).sum()))} without what objects hold"
     names = frame.columns[:_DESCRIBED].tolist()
     described = [_pandas_column(name, frame.iloc[:, at], clock) for at, name in enumerate(names)]
-    lines = [head, *_index(frame.index), *_columns(described, columns, rows)]
-    if columns > _DESCRIBED:
-        kinds = Counter(str(dtype) for dtype in frame.dtypes.iloc[_DESCRIBED : _DESCRIBED + 10_000])
-        lines.append(f"  … {columns - _DESCRIBED} more columns: {_kinds(kinds)}")
     shown = [frame.iloc[:, at] for at in range(min(columns, _SHOWN))]
-    lines += _ends(
-        [_name(name) for name in names[:_SHOWN]],
-        rows,
-        lambda start, stop: [
-            [_name(frame.index[at]), *[_pandas_cell(column, at) for column in shown]] for at in range(start, stop)
-        ],
-        columns,
-    )
-    return "\n".join(lines)
+
+    def row(at: int) -> list[str]:
+        return [_name(frame.index[at]), *[_pandas_cell(column, at) for column in shown]]
+
+    return _table([head, *_index(frame.index)], frame.shape, described, frame.dtypes.iloc[_OTHERS], names, row)
 
 
 def _max_columns() -> int:
@@ -58,10 +52,10 @@ def pandas_series(series: Any, plain: str) -> str | None:
     if rows <= _verbatim_rows():
         return None
     name, dtype, gone, values = _pandas_column(series.name, series, Clock())
-    lines = ["pandas Series {}: {} values, {}".format(name, f"{rows:,}", dtype), *_index(series.index)]
+    lines = [f"pandas Series {name}: {rows:,} values, {dtype}", *_index(series.index)]
     lines += [f"missing: {gone}", f"values: {values}", *_legend([values], rows)]
-    pick = lambda start, stop: [[_name(series.index[at]), _pandas_cell(series, at)] for at in range(start, stop)]  # noqa: E731 - beside its only use
-    return "\n".join([*lines, *_ends([name], rows, pick, 1)])
+    lines += _ends([name], rows, 1, lambda at: [_name(series.index[at]), _pandas_cell(series, at)])
+    return "\n".join(lines)
 
 
 def _pandas_known(dtype: Any) -> bool:
@@ -122,20 +116,14 @@ def polars_frame(frame: Any, plain: str) -> str | None:
     if rows <= 10 and columns <= 8:
         return None
     clock = Clock()
-    head = "polars DataFrame: {} rows × {} columns, {}".format(
-        f"{rows:,}", f"{columns:,}", size(frame.estimated_size())
-    )
-    names = frame.columns
+    head = f"polars DataFrame: {rows:,} rows × {columns:,} columns, {size(frame.estimated_size())}"
     described = [_polars_column(frame.to_series(at), clock) for at in range(min(columns, _DESCRIBED))]
-    lines = [head, *_columns(described, columns, rows)]
-    if columns > _DESCRIBED:
-        kinds = Counter(str(dtype) for dtype in frame.dtypes[_DESCRIBED : _DESCRIBED + 10_000])
-        lines.append(f"  … {columns - _DESCRIBED} more columns: {_kinds(kinds)}")
     shown = [frame.to_series(at) for at in range(min(columns, _SHOWN))]
-    pick = lambda start, stop: [  # noqa: E731 - beside its only use
-        [str(at), *[_polars_cell(series, at) for series in shown]] for at in range(start, stop)
-    ]
-    return "\n".join([*lines, *_ends([_name(name) for name in names[:_SHOWN]], rows, pick, columns)])
+
+    def row(at: int) -> list[str]:
+        return [str(at), *[_polars_cell(series, at) for series in shown]]
+
+    return _table([head], frame.shape, described, frame.dtypes[_OTHERS], frame.columns, row)
 
 
 def polars_series(series: Any, plain: str) -> str | None:
@@ -144,10 +132,9 @@ def polars_series(series: Any, plain: str) -> str | None:
     if rows <= 10:
         return None
     name, dtype, gone, values = _polars_column(series, Clock())
-    lines = ["polars Series {}: {} values, {}".format(name, f"{rows:,}", dtype), f"missing: {gone}"]
+    lines = [f"polars Series {name}: {rows:,} values, {dtype}", f"missing: {gone}"]
     lines += [f"values: {values}", *_legend([values], rows)] if values else []
-    pick = lambda start, stop: [[str(at), _polars_cell(series, at)] for at in range(start, stop)]  # noqa: E731 - beside its only use
-    return "\n".join([*lines, *_ends([name], rows, pick, 1)])
+    return "\n".join([*lines, *_ends([name], rows, 1, lambda at: [str(at), _polars_cell(series, at)])])
 
 
 def _polars_known(dtype: Any) -> bool:
@@ -163,12 +150,8 @@ def _polars_column(series: Any, clock: Clock) -> Any:
     if series.dtype.is_numeric() and not dtype.startswith("Decimal"):
         mark, some = ("", series) if rows <= EXACT else ("~ ", series.gather(spread(rows, _SAMPLE)))
         low, high, mean = some.min(), some.max(), some.mean()
-        return (
-            label,
-            dtype,
-            gone,
-            "" if low is None else f"{mark}{short(low)} … {short(high)}, mean {short(mean)}",
-        )
+        values = "" if low is None else f"{mark}{short(low)} … {short(high)}, mean {short(mean)}"
+        return label, dtype, gone, values
     if series.dtype.is_nested():
         return label, dtype, gone, ""
     mark, some = ("", series) if rows <= _SAMPLE else ("~ ", series.gather(spread(rows, _SAMPLE)))
@@ -188,18 +171,14 @@ def arrow_table(table: Any, plain: str) -> str | None:
     """pyarrow's Table and RecordBatch: a schema, missing values, the first and last rows."""
     rows, columns, kind = table.num_rows, table.num_columns, type_name(type(table)).rpartition(".")[2]
     clock = Clock()
-    lines = ["pyarrow {}: {} rows × {} columns, {}".format(kind, f"{rows:,}", f"{columns:,}", size(table.nbytes))]
-    described = []
-    for at in range(min(columns, _DESCRIBED)):
-        described.append(_arrow_column(table.schema.field(at), table.column(at), rows, clock))
-    lines += _columns(described, columns, rows)
-    if columns > _DESCRIBED:
-        lines.append("  … %s more columns" % (columns - _DESCRIBED))
-    shown = [table.column(at) for at in range(min(columns, _SHOWN))]
-    pick = lambda start, stop: [  # noqa: E731 - beside its only use
-        [str(at), *[_arrow_cell(column, at) for column in shown]] for at in range(start, stop)
-    ]
-    return "\n".join([*lines, *_ends([_name(name) for name in table.schema.names[:_SHOWN]], rows, pick, columns)])
+    head = f"pyarrow {kind}: {rows:,} rows × {columns:,} columns, {size(table.nbytes)}"
+    fields = [(table.schema.field(at), table.column(at)) for at in range(min(columns, _DESCRIBED))]
+    described = [_arrow_column(field, column, rows, clock) for field, column in fields]
+
+    def row(at: int) -> list[str]:
+        return [str(at), *[_arrow_cell(column, at) for _, column in fields[:_SHOWN]]]
+
+    return _table([head], (rows, columns), described, (), table.schema.names, row)
 
 
 def _arrow_known(kind: Any) -> bool:
@@ -223,30 +202,35 @@ def _arrow_cell(column: Any, at: int) -> str:
 
 
 def _share(count: int, whole: int) -> str:
-    return "0" if not count else "{} ({:.3g}%)".format(f"{count:,}", 100.0 * count / whole)
+    return "0" if not count else f"{count:,} ({100.0 * count / whole:.3g}%)"
 
 
-def _kinds(kinds: Counter[str]) -> str:
-    return ", ".join(f"{clipped(kind)} × {count}" for kind, count in kinds.most_common(6))
-
-
-def _columns(described: list[Any], columns: int, rows: int) -> list[str]:
-    if not described:
-        return []
-    lines = aligned([("column", "type", "missing", "values"), *described])
-    return [*lines, *_legend([values for _, _, _, values in described], rows)]
+def _table(
+    head: list[str], shape: tuple[int, int], described: list[Any], others: Any, names: Any, row: Callable[[int], Any]
+) -> str:
+    """All that is said of a table: its first columns as they are `described`, the types of `others`, some rows."""
+    (rows, columns), lines = shape, list(head)
+    if described:
+        lines += aligned([("column", "type", "missing", "values"), *described])
+        lines += _legend([values for _, _, _, values in described], rows)
+    if columns > _DESCRIBED:
+        kinds = Counter(map(str, others)).most_common(6)
+        told = ": " + ", ".join(f"{clipped(kind)} × {count}" for kind, count in kinds) if kinds else ""
+        lines.append(f"  … {columns - _DESCRIBED} more columns{told}")
+    return "\n".join([*lines, *_ends([_name(name) for name in names[:_SHOWN]], rows, columns, row)])
 
 
 def _legend(values: list[str], rows: int) -> list[str]:
     if not any(value.startswith("~") for value in values):
         return []
-    return ["~ from a sample of about {} of the {} rows".format(f"{_SAMPLE:,}", f"{rows:,}")]
+    return [f"~ from a sample of about {_SAMPLE:,} of the {rows:,} rows"]
 
 
-def _ends(names: list[str], rows: int, pick: Any, columns: int) -> list[str]:
+def _ends(names: list[str], rows: int, columns: int, row: Callable[[int], Any]) -> list[str]:
     """The first and the last rows."""
     head = min(rows, _HEAD)
     tail = min(rows - head, _TAIL)
-    body = [*pick(0, head), *([["…"]] if rows > head + tail else []), *pick(rows - tail, rows)]
+    gap = [["…"]] if rows > head + tail else []
+    body = [*map(row, range(head)), *gap, *map(row, range(rows - tail, rows))]
     what = "first and last rows" + (f", first {_SHOWN} columns:" if columns > _SHOWN else ":")
     return [what, *aligned([["", *names], *body])] if body else []
