@@ -85,12 +85,12 @@ class Paths(NamedTuple):
         return os.path.join(self.state, "cache")
 
 
-def open_regular(path: str) -> int:
-    """A descriptor for reading the regular file at `path`, links followed. Raises OSError, ValueError.
+def open_regular(path: str, how: int = os.O_RDONLY) -> int:
+    """A descriptor of the regular file at `path`, links followed, 0600 if it is new. Raises OSError, ValueError.
 
     Anything else that may stand there is refused: a named pipe would keep whoever opens it waiting for ever.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, how | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)

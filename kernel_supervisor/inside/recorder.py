@@ -33,7 +33,7 @@ UNRECORDED, UNRECORDED_TOPIC = "supervisor_unrecorded", b"kernel.unrecorded"
 """What a message that could not be written is sent in; of a type that Jupyter's clients do not know and pass over."""
 BELL = "-bell"
 """What the path of the bell has in the place of the connection file's `.json`."""
-_OUTPUTS = {
+OUTPUTS = {
     "stream",
     "display_data",
     "update_display_data",
@@ -43,7 +43,7 @@ _OUTPUTS = {
     "comm_msg",
     "comm_close",
 }
-_RECORDED = dict.fromkeys(_OUTPUTS | {"error", "execute_input", "status"}, "iopub")
+_RECORDED = dict.fromkeys(OUTPUTS | {"error", "execute_input", "status"}, "iopub")
 _RECORDED.update(execute_reply="shell", input_request="stdin", supervisor_input_over="stdin")
 _ROOM = {"error": 1 << 18, "execute_reply": 1 << 18, "input_request": 1 << 18, "execute_input": 1 << 20}
 """Characters that are recorded of each text in messages that are no outputs, which the limit does not count."""
@@ -188,7 +188,7 @@ class Recorder:
     def append(self, channel: str, msg_type: str, parent: Any, frames: list[bytes]) -> None:
         """Append a message, an output only within the limit."""
         parent_id = parent.get("msg_id", "")
-        if msg_type in _OUTPUTS and not self.within_limit(parent_id, sum(map(len, frames))):
+        if msg_type in OUTPUTS and not self.within_limit(parent_id, sum(map(len, frames))):
             return
         if not self.introduced:
             self.introduce()

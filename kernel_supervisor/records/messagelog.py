@@ -20,11 +20,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import errno
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -102,11 +100,7 @@ class MessageLogWriter:
 
     def __init__(self, path: Path) -> None:
         """Open `path` for appending, created 0600. Raises OSError, also for what is no regular file."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        self._fd = os.open(path, flags, 0o600)
-        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
-            os.close(self._fd)
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        self._fd = open_regular(str(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def append(self, record: bytes) -> None:
         """Write one record. Raises OSError where it could not be written whole."""
@@ -200,9 +194,8 @@ def _with_head(file: BinaryIO, head: re.Match[bytes], body: int, wanted: Wanted)
             return body if line_end else 0, None
     if msg_type == RECORDER:
         return end, None
-    if "?" not in (msg_type, parent) and not wanted(msg_type, parent):
-        return end, Passed(msg_type, parent)
-    return end, _if_wanted(_item(file, body, length, checksum), wanted)
+    named = Passed(msg_type, parent) if "?" not in (msg_type, parent) else None
+    return end, _item(file, body, length, checksum, named, wanted)
 
 
 def _closes(file: BinaryIO, position: int, checksum: bytes) -> bool:
@@ -226,13 +219,11 @@ def _bare(file: BinaryIO, line: bytes, position: int, wanted: Wanted) -> Found:
     if not end:
         return 0, None
     named = _named(line[_BARE_START:_BARE_HEAD].decode("utf-8", "replace"))
-    if named is not None and not wanted(*named):
-        return end, Passed(*named)
     length = end - position - _BARE_START - 1
-    return end, _if_wanted(_item(file, position + _BARE_START, length, line[:8]), wanted)
+    return end, _item(file, position + _BARE_START, length, line[:8], named, wanted)
 
 
-def _named(text: str) -> tuple[str, str] | None:
+def _named(text: str) -> Passed | None:
     """The type and the parent in the beginning of a payload; None where they stand further behind."""
     values: list[Any] = []
     at = 1
@@ -241,21 +232,21 @@ def _named(text: str) -> tuple[str, str] | None:
             value, at = _JSON.raw_decode(text, at + len(_BETWEEN.match(text, at)[0]))  # type: ignore[index]  # it may be empty
             values.append(value)
             if values[0] == MARK and len(values) == 2:
-                return MARK, str(value["parent_id"])
-        return str(values[1]["msg_type"]), str((values[2] or {}).get("msg_id", ""))
+                return Passed(MARK, str(value["parent_id"]))
+        return Passed(str(values[1]["msg_type"]), str((values[2] or {}).get("msg_id", "")))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
 
 
-def _if_wanted(item: Message | Mark | None, wanted: Wanted) -> Message | Mark | Passed | None:
-    if item is None:
-        return None
-    msg_type = MARK if isinstance(item, Mark) else item.msg_type
-    return item if wanted(msg_type, item.parent_id) else Passed(msg_type, item.parent_id)
+def _item(
+    file: BinaryIO, position: int, length: int, checksum: bytes, named: Passed | None, wanted: Wanted
+) -> Message | Mark | Passed | None:
+    """The payload at `position`, if it is wanted, by its name or else by itself; None if it is damaged.
 
-
-def _item(file: BinaryIO, position: int, length: int, checksum: bytes) -> Message | Mark | None:
-    """The payload at `position`, if it is whole; never more copies of it than are needed."""
+    Never more copies of it than are needed.
+    """
+    if named is not None and not wanted(*named):
+        return named
     file.seek(position)
     payload = file.read(length)
     if int(checksum, 16) != binascii.crc32(payload):
@@ -265,9 +256,11 @@ def _item(file: BinaryIO, position: int, length: int, checksum: bytes) -> Messag
     try:
         parts = json.loads(text)
         del text
-        return _mark(parts[1]) if parts[0] == MARK else _message(*parts)
+        item = _mark(parts[1]) if parts[0] == MARK else _message(*parts)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
+    named = Passed(MARK if isinstance(item, Mark) else item.msg_type, item.parent_id)
+    return item if wanted(*named) else named
 
 
 def _mark(fields: dict[str, Any]) -> Mark:

@@ -12,16 +12,12 @@ from collections import deque
 from typing import NamedTuple
 
 from kernel_supervisor.core.model import Mark, Message
-from kernel_supervisor.inside.recorder import UNRECORDED
+from kernel_supervisor.inside.recorder import OUTPUTS, UNRECORDED
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.bell import Bell
 from kernel_supervisor.records.messagelog import MARK, Entry, Passed, Wanted
 from kernel_supervisor.tasks import happens
 
-_OUTPUTS = frozenset(
-    {"stream", "display_data", "update_display_data", "execute_result", "clear_output"}
-    | {"comm_open", "comm_msg", "comm_close"}
-)
 _MOST, _MOST_BYTES = 1_000, 1 << 20
 """Of one reading; a single record may be larger."""
 _KEPT_BYTES, _KEPT_LOST = 8 << 20, 1_000
@@ -62,7 +58,7 @@ class Stream:
 
         Outputs are passed over, the rest is whole. Bounded in number and in size.
         """
-        return self._read(position, end, lambda msg_type, parent: msg_type not in _OUTPUTS)
+        return self._read(position, end, lambda msg_type, parent: msg_type not in OUTPUTS)
 
     def _read(self, position: int, end: int | None, wanted: Wanted, *, passed: bool = True) -> tuple[list[Entry], int]:
         """Up to `_MOST` entries; without those that were `passed`, which count for nothing then."""
