@@ -16,25 +16,19 @@ _MOST = 2000
 def held(lock: str) -> bool:
     """Whether a daemon lives that may still come up. Looked at as a reader: a daemon that finds us here tries again."""
     try:
-        fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with os.fdopen(open_regular(lock), "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
         return False
-    finally:
-        os.close(fd)
     return False
 
 
 def standard_error(paths: Paths) -> str:
     """Where a daemon's standard error goes: a file that can be added to, else where it keeps nobody from working."""
     try:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        os.close(os.open(_file(paths), flags, 0o600))
+        os.close(open_regular(_file(paths), os.O_WRONLY | os.O_APPEND | os.O_CREAT))
     except OSError:
         return "/dev/null"
     return _file(paths)

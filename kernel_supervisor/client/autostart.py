@@ -52,18 +52,13 @@ def fill_standard_streams() -> None:
 def listening(paths: Paths) -> bool:
     """Whether a daemon is bound to the socket. It may be busy; it is there."""
     try:
-        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    except OSError:  # no descriptor is left; nor is one to start a daemon with, and that is told
-        return False
-    try:
-        probe.setblocking(False)
-        probe.connect(paths.socket)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            probe.connect(paths.socket)
     except (BlockingIOError, InterruptedError):
         return True  # its backlog is full: alive, and busy
-    except OSError:
+    except OSError:  # or no descriptor is left; nor is one to start a daemon with, and that is told
         return False
-    finally:
-        probe.close()
     return True
 
 

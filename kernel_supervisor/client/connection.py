@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -225,12 +226,9 @@ class Connection:
 
 def ask(paths: Paths, method: str, params: dict[str, Any], *, deadline_s: float, start: bool) -> dict[str, Any]:
     """One request on a connection of its own. Raises NoDaemonError, CallError, TimeoutError."""
-    connection = Connection(paths)
-    try:
+    with contextlib.closing(Connection(paths)) as connection:
         connection.open(start=start, deadline_s=deadline_s)
         return connection.request(method, params, deadline_s=deadline_s, again=False)
-    finally:
-        connection.close()
 
 
 def not_running(paths: Paths) -> str:

@@ -16,12 +16,7 @@ _LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
 def hello(
-    kind: str,
-    *,
-    session: str | None = None,
-    python: str | None = None,
-    env: Mapping[str, str] | None = None,
-    cwd: str = "",
+    kind: str, *, session: str | None, python: str | None, env: Mapping[str, str] | None = None, cwd: str = ""
 ) -> dict[str, Any]:
     """A hello for this process, with a client id of its own.
 

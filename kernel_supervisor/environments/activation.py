@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from string import Template
 
 from kernel_supervisor.core.errors import UnavailableError
@@ -173,22 +173,21 @@ def _scripts(prefix: str, kind: str) -> list[str]:
     return [os.path.join(folder, name) for name in children(folder) if name.endswith(".sh")]
 
 
-def _sourced(scripts: Iterable[str], variables: Variables, deadline: float, doing: str) -> Variables:
+def _sourced(scripts: list[str], variables: Variables, deadline: float, doing: str) -> Variables:
     """`variables` as they stand after bash (or where there is none, sh) has read `scripts` in this order."""
-    given = list(scripts)
-    if not given:
+    if not scripts:
         return variables
     shell = shutil.which("bash", path=f"{variables.get('PATH', '')}:/usr/bin:/bin")
     command = (shell, "--noprofile", "--norc") if shell else ("/bin/sh",)
     inner = {name: value for name, value in variables.items() if name not in _OF_A_SHELL}
     try:
-        ended = capture([*command, "-c", _SOURCE, "activation", *given], inner, deadline=deadline)
+        ended = capture([*command, "-c", _SOURCE, "activation", *scripts], inner, deadline=deadline)
     except OSError as error:
         raise UnavailableError(f"Stage activation: {doing}: {command[0]} does not start: {error}") from error
     if ended.code != 0 or not ended.output:
         how = f"did not end within {deadline:g} s" if ended.code is None else f"ended the shell with code {ended.code}"
         raise UnavailableError(
-            f"Stage activation: {doing}: its scripts ({', '.join(given)}) {how}. {ended.tail}".rstrip()
+            f"Stage activation: {doing}: its scripts ({', '.join(scripts)}) {how}. {ended.tail}".rstrip()
         )
     pairs = (entry.partition(b"=") for entry in ended.output.split(b"\0") if entry)
     after = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}

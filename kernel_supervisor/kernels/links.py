@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +47,14 @@ def publish(record: KernelRecord, paths: Paths) -> None:
 
 def withdraw(paths: Paths) -> None:
     """Remove what leads nowhere any more: files of kernels that are gone, links that anybody left behind."""
-    for path in _entries(paths.shared):
-        if path.suffix == ".json" and not Path(paths.connections, path.name).exists():
-            with contextlib.suppress(OSError):
-                path.unlink()
-    for path in _entries(paths.links):
-        if not path.exists():
-            with contextlib.suppress(OSError):
-                path.unlink()
+    published = [path for path in _entries(paths.shared) if path.suffix == ".json"]
+    gone = [path for path in published if not Path(paths.connections, path.name).exists()]
+    for path in (*gone, *(path for path in _entries(paths.links) if not path.exists())):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
-def _entries(folder: str) -> Iterator[Path]:
-    try:
-        yield from list(Path(folder).iterdir())
-    except OSError:
-        return
+def _entries(folder: str) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return list(Path(folder).iterdir())
+    return []

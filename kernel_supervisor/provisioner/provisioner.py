@@ -9,6 +9,7 @@ jupyter_client's own restarter finds the process that took a restarted one's pla
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -168,14 +169,12 @@ class SupervisedProvisioner(KernelProvisionerBase):
 
     def _request(self, what: str, asked: _FACTS, limit_s: float, *, start: bool = True) -> _FACTS:
         """One request on a connection of its own. Raises RuntimeError."""
-        connection = Connection(find(), **self._place)
-        try:
-            connection.open(start=start, deadline_s=min(limit_s, _LOOK_S))
-            return connection.request(f"supervisor/{what}_kernel", asked, deadline_s=limit_s)
-        except (CallError, NoDaemonError, TimeoutError, OSError) as error:
-            raise RuntimeError(f"kernel-supervisor: {error}") from error
-        finally:
-            connection.close()
+        with contextlib.closing(Connection(find(), **self._place)) as connection:
+            try:
+                connection.open(start=start, deadline_s=min(limit_s, _LOOK_S))
+                return connection.request(f"supervisor/{what}_kernel", asked, deadline_s=limit_s)
+            except (CallError, NoDaemonError, TimeoutError, OSError) as error:
+                raise RuntimeError(f"kernel-supervisor: {error}") from error
 
 
 def _directory(given: str | None) -> str:
