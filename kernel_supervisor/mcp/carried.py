@@ -1,4 +1,4 @@
-"""How our own methods and tools are run: carried through, and refused in one way."""
+"""How tools and other methods are run: from where their client works, carried through, and refused in one way."""
 
 from __future__ import annotations
 
@@ -44,8 +44,20 @@ def method(run: _Run, *, waits: bool = False) -> Callable[[Context, Any], Awaita
     return answer
 
 
-def refused(call: Call, error: SupervisorError, about: str = "") -> MCPError:
+def placed(run: Callable[[Call, Any], Awaitable[_T]]) -> Callable[[Context, Any], Awaitable[_T]]:
+    """A method of MCP's own that is about sessions: since 2026-07-28 only tools may ask for roots."""
+
+    async def answer(ctx: Context, params: Any) -> _T:
+        call = Call.of(ctx)
+        await call.caller.ready.wait()
+        await whereabouts.settle(call)
+        return await run(call, params)
+
+    return answer
+
+
+def refused(call: Call, error: SupervisorError) -> MCPError:
     """The error of JSON-RPC that says why something was refused."""
     as_values = call.caller.asker.words
     text, then = begun(error.words) if as_values else (said(error.words), ())
-    return MCPError(types.INVALID_PARAMS, about + text, sent({"then": then}, as_values=True) if then else None)
+    return MCPError(types.INVALID_PARAMS, text, sent({"then": then}, as_values=True) if then else None)

@@ -91,8 +91,9 @@ def listed() -> list[types.Prompt]:
     ]
 
 
-async def get(call: Call, name: str, arguments: dict[str, str]) -> types.GetPromptResult:
+async def get(call: Call, params: types.GetPromptRequestParams) -> types.GetPromptResult:
     """A prompt, written. Raises MCPError where there is none of that name, or an argument makes no sense."""
+    name, arguments = params.name, params.arguments or {}
     prompt = _PROMPTS.get(name)
     unknown = sorted(set(arguments) - {"session"})
     if prompt is None or unknown:
@@ -103,6 +104,5 @@ async def get(call: Call, name: str, arguments: dict[str, str]) -> types.GetProm
         text = await prompt.write(call, arguments.get("session", ""))
     except SupervisorError as error:
         raise refused(call, error) from None
-    content = types.TextContent(type="text", text=text)
-    message = types.PromptMessage(role="user", content=content)
+    message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
     return types.GetPromptResult(description=prompt.description, messages=[message])

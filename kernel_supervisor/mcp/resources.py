@@ -11,15 +11,16 @@ from mcp.shared.exceptions import MCPError
 
 from kernel_supervisor.core import names
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
-from kernel_supervisor.core.model import Execution, SessionName, SessionRecord
+from kernel_supervisor.core.model import SessionName, SessionRecord
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
-from kernel_supervisor.mcp.call import Call
+from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.tables import first_line
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.sessions import saving
 
+_Contents = list[types.TextResourceContents | types.BlobResourceContents]
 _SCHEME = "kernel://"
 _URI = re.compile(r"kernel://(.+)/(notebook|variables|executions/[0-9]+)")
 _NOTEBOOK_TYPE, _TEXT = "application/x-ipynb+json", "text/plain"
@@ -58,48 +59,45 @@ def uri_of(session: SessionName, part: str) -> str:
     return f"{_SCHEME}{quote(session.removesuffix('/'), safe='')}/{part}"
 
 
-async def listed(call: Call) -> list[types.Resource]:
+async def listed(call: Call, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
     """Notebook and variables of every session, and the latest executions of the client's own."""
     supervisor = call.supervisor
     found: list[types.Resource] = []
     for name, session in supervisor.sessions.known.items():
         title = f"{session.title}.ipynb"
-        found += [
-            types.Resource(
-                uri=uri_of(name, "notebook"), name=f"{name}: notebook", title=title, mime_type=_NOTEBOOK_TYPE
-            ),
-            types.Resource(uri=uri_of(name, "variables"), name=f"{name}: variables", mime_type=_TEXT),
-        ]
+        found.append(_resource(name, "notebook", "notebook", title=title, mime_type=_NOTEBOOK_TYPE))
+        found.append(_resource(name, "variables", "variables"))
     own = await supervisor.sessions.of(call.caller.asker)
     for entry in reversed(await supervisor.records.history(own.name, last=_RECENT)):
         if entry.kind == "code":
-            found.append(_of_execution(own.name, entry))
-    return found
+            about = f"{entry.status}: {first_line(entry.source)}"
+            found.append(_resource(own.name, f"executions/{entry.id}", f"execution {entry.id}", description=about))
+    return types.ListResourcesResult(resources=found)
 
 
-def _of_execution(session: SessionName, entry: Execution) -> types.Resource:
-    return types.Resource(
-        uri=uri_of(session, f"executions/{entry.id}"),
-        name=f"{session}: execution {entry.id}",
-        description=f"{entry.status}: {first_line(entry.source)}",
-        mime_type=_TEXT,
-    )
+def _resource(session: SessionName, part: str, called: str, mime_type: str = _TEXT, **about: Any) -> types.Resource:
+    return types.Resource(uri=uri_of(session, part), name=f"{session}: {called}", mime_type=mime_type, **about)
 
 
-async def read(call: Call, uri: str) -> list[types.TextResourceContents | types.BlobResourceContents]:
+async def read(call: Call, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
     """What stands behind a URI. Raises MCPError, as the protocol has it for what is not there."""
+    uri = str(params.uri)
     try:
         named, part = _parsed(uri)
-        session = _known(call, named)
-        if part == "notebook":
-            text = await saving.document(call.supervisor, session, largest=_LARGEST)
-            return [types.TextResourceContents(uri=uri, mime_type=_NOTEBOOK_TYPE, text=text)]
-        if part == "variables":
-            found = await look.kernel_list_vars(call, a.ListVars(session=session))
-            return [types.TextResourceContents(uri=uri, mime_type=_TEXT, text=said(found.text))]
-        return await _execution(call, uri, session, part)
+        return types.ReadResourceResult(contents=await _contents(call, uri, _known(call, named), part))
     except SupervisorError as error:
         raise MCPError(types.INVALID_PARAMS, f"{uri}: {said(error.words)}", {"uri": uri}) from None
+
+
+async def _contents(call: Call, uri: str, session: SessionName, part: str) -> _Contents:
+    if part == "notebook":
+        text = await saving.document(call.supervisor, session, largest=_LARGEST)
+        return [types.TextResourceContents(uri=uri, mime_type=_NOTEBOOK_TYPE, text=text)]
+    if part == "variables":
+        shown = await look.kernel_list_vars(call, a.ListVars(session=session))
+    else:
+        shown = await _execution(call, session, int(part.partition("/")[2]))
+    return [_block(uri, block) for block in shown.result().content]
 
 
 def _parsed(uri: str) -> tuple[str, str]:
@@ -129,18 +127,14 @@ def uris_of(session: SessionRecord, part: str) -> set[str]:
     return {f"{_SCHEME}{quote(spelling, safe='')}/{part}" for spelling in spellings}
 
 
-async def _execution(
-    call: Call, uri: str, session: SessionName, part: str
-) -> list[types.TextResourceContents | types.BlobResourceContents]:
-    number = int(part.partition("/")[2])
+async def _execution(call: Call, session: SessionName, number: int) -> Answer:
     execution, _ = await call.supervisor.executions.find(number)
     if execution.session != session:
         raise RefusedError(f"execution {number} is in session {execution.session!r}")
-    shown = await work.kernel_output(call, a.Output(execution_id=number))
-    return [_contents(uri, block) for block in shown.result().content]
+    return await work.kernel_output(call, a.Output(execution_id=number))
 
 
-def _contents(uri: str, block: Any) -> types.TextResourceContents | types.BlobResourceContents:
+def _block(uri: str, block: Any) -> types.TextResourceContents | types.BlobResourceContents:
     if isinstance(block, types.ImageContent):
         return types.BlobResourceContents(uri=uri, mime_type=block.mime_type, blob=block.data)
     return types.TextResourceContents(uri=uri, mime_type=_TEXT, text=block.text)

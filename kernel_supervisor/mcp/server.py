@@ -19,7 +19,7 @@ from kernel_supervisor.mcp import jupyter, methods, prompts, resources, tasks, w
 from kernel_supervisor.mcp.arguments import parse
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.caller import Caller
-from kernel_supervisor.mcp.carried import Context, carried_through
+from kernel_supervisor.mcp.carried import Context, carried_through, placed
 from kernel_supervisor.mcp.changes import Changes
 from kernel_supervisor.mcp.registry import INSTRUCTIONS, TOOLS, listed
 from kernel_supervisor.mcp.ways import said
@@ -35,14 +35,14 @@ def build(changes: Changes) -> Server[Caller]:
         title="Kernel Supervisor",
         instructions=INSTRUCTIONS,
         on_list_tools=_list_tools,
-        on_list_resources=_list_resources,
+        on_list_resources=placed(resources.listed),
         on_list_resource_templates=_list_resource_templates,
-        on_read_resource=_read_resource,
+        on_read_resource=placed(resources.read),
         on_subscribe_resource=_subscribe,
         on_unsubscribe_resource=_unsubscribe,
         on_subscriptions_listen=ListenHandler(changes.bus),
         on_list_prompts=_list_prompts,
-        on_get_prompt=_get_prompt,
+        on_get_prompt=placed(prompts.get),
     )
     server.add_request_handler("tools/call", types.CallToolRequestParams, _call_tool)
     tasks.serve(server)
@@ -83,14 +83,6 @@ async def _call_tool(
     return answer.task or answer.required or answer.result(as_values=caller.asker.words)
 
 
-async def _placed(ctx: Context) -> Call:
-    """The call of what is no tool: since 2026-07-28 only tools ask for roots."""
-    await ctx.lifespan_context.ready.wait()
-    call = Call.of(ctx)
-    await whereabouts.settle(call)
-    return call
-
-
 def _unknown_tool(name: str) -> str:
     near = difflib.get_close_matches(name, TOOLS, 3)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -102,21 +94,10 @@ def _failed(ctx: Context, words: Words) -> types.CallToolResult:
     return answer.result(as_values=ctx.lifespan_context.asker.words)
 
 
-# Resources and prompts
-
-
-async def _list_resources(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
-    return types.ListResourcesResult(resources=await resources.listed(await _placed(ctx)))
-
-
 async def _list_resource_templates(
     ctx: Context, params: types.PaginatedRequestParams | None
 ) -> types.ListResourceTemplatesResult:
     return types.ListResourceTemplatesResult(resource_templates=resources.TEMPLATES)
-
-
-async def _read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-    return types.ReadResourceResult(contents=await resources.read(await _placed(ctx), str(params.uri)))
 
 
 async def _subscribe(ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
@@ -131,7 +112,3 @@ async def _unsubscribe(ctx: Context, params: types.UnsubscribeRequestParams) -> 
 
 async def _list_prompts(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
     return types.ListPromptsResult(prompts=prompts.listed())
-
-
-async def _get_prompt(ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
-    return await prompts.get(await _placed(ctx), params.name, params.arguments or {})

@@ -6,7 +6,6 @@ A client that declares the extension gets one where it would be told that its ce
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -15,12 +14,11 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.core.model import Execution
 from kernel_supervisor.mcp import asking
 from kernel_supervisor.mcp.call import Answer, Call, how_it_goes
 from kernel_supervisor.mcp.caller import Caller
-from kernel_supervisor.mcp.carried import refused
+from kernel_supervisor.mcp.carried import method
 from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
@@ -40,23 +38,8 @@ class TaskParams(types.InputResponseRequestParams):
 def serve(server: Server[Caller]) -> None:
     """Have a server serve the extension."""
     server.extensions[EXTENSION] = {}
-
-    def handle(work: Callable[[Call, TaskParams], Awaitable[dict[str, Any]]]) -> Callable[..., Any]:
-        async def handler(ctx: Any, params: TaskParams) -> dict[str, Any]:
-            call = Call.of(ctx)
-            await call.caller.ready.wait()
-            if not declared(call):
-                data: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
-                raise MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, f"{EXTENSION} was not declared", data)
-            try:
-                return await work(call, params)
-            except SupervisorError as error:
-                raise refused(call, error) from None
-
-        return handler
-
-    for method, work in (("tasks/get", _get), ("tasks/update", _update), ("tasks/cancel", _cancel)):
-        server.add_request_handler(method, TaskParams, handle(work))
+    for name, run in (("tasks/get", _get), ("tasks/update", _update), ("tasks/cancel", _cancel)):
+        server.add_request_handler(name, TaskParams, method(run, waits=True))
 
 
 def declared(call: Call) -> bool:
@@ -105,6 +88,9 @@ async def _cancel(call: Call, params: TaskParams) -> dict[str, Any]:
 
 
 async def _find(call: Call, task_id: str) -> tuple[Execution, Ticket | None, Reading]:
+    if not declared(call):
+        data: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+        raise MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, f"{EXTENSION} was not declared", data)
     number, _, chars = task_id.partition("-")
     if not (number.isdecimal() and chars.isdecimal() and len(task_id) < 40):
         raise MCPError(types.INVALID_PARAMS, f"there is no task {task_id[:40]!r}")
