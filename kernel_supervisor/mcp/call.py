@@ -14,13 +14,13 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
+from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.missing import missing_module, where_to_find
 from kernel_supervisor.mcp import notices
 from kernel_supervisor.mcp.caller import Caller
-from kernel_supervisor.mcp.content import META_KEY, machine
-from kernel_supervisor.mcp.drawing import drawn, drawn_elsewhere
+from kernel_supervisor.mcp.content import META_KEY, blocks, machine, render
+from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Reading, ResultView
 from kernel_supervisor.mcp.ways import begun, said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
@@ -186,22 +186,24 @@ class Call:
             told.append("the daemon was stopped on request; kernel and cell run on, the next call finds them")
         if self.supervisor.records.not_recorded:
             told.append(f"this is not being recorded: {self.supervisor.records.not_recorded}")
+        runner = self.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+        interpreter = runner.kernel.record.interpreter if runner is not None else None
         behind = self.supervisor.executions.behind(ticket) if ticket is not None else ()
         view = ResultView(
             execution=execution,
             folded=folded,
             duration_s=_duration(execution),
-            kernel=await self._unusual_kernel(execution),
+            kernel=interpreter.name if interpreter is not None and interpreter.kind != "default" else "",
             behind=behind,
             notices=tuple(told),
             question=question,
-            advice=(*await self._advice(execution, behind), *await self._where_to_find(execution, folded.outputs)),
+            advice=(*await self._advice(execution, behind), *await self._where_to_find(interpreter, folded.outputs)),
             cells=await self.supervisor.executions.cells_of(execution, _errors(folded.outputs)),
         )
         if giant:
-            rendered = await drawn_elsewhere(view, reading, self.supervisor.executions.unrecorded(execution))
+            rendered = await rendered_elsewhere(view, reading, self.supervisor.executions.unrecorded(execution))
         else:
-            rendered = await drawn(view, reading)
+            rendered = await asyncio.to_thread(render, view, reading) if blocks(folded) else render(view, reading)
         return Answer(content=rendered.content, text=rendered.then, facts=machine(view, rendered))
 
     async def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[Words, ...]:
@@ -215,15 +217,13 @@ class Call:
             return ((f"Execution {behind[0]}, before it, asks", *how_to_answer(behind[0], ticket.question)),)
         return ()
 
-    async def _where_to_find(self, execution: Execution, outputs: Sequence[dict[str, Any]]) -> tuple[Words, ...]:
+    async def _where_to_find(
+        self, interpreter: Interpreter | None, outputs: Sequence[dict[str, Any]]
+    ) -> tuple[Words, ...]:
         """Of a module that a cell could not import, where it is."""
         errors = _errors(outputs)
         module = missing_module(str(errors[-1].get("ename")), str(errors[-1].get("evalue"))) if errors else ""
-        runner = self.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
-        if not module or runner is None:
-            return ()
-        interpreter = runner.kernel.record.interpreter
-        if not interpreter.prefix or not interpreter.argv:
+        if not module or interpreter is None or not interpreter.prefix or not interpreter.argv:
             return ()
         where = self.caller.asker.where
         looking = asyncio.to_thread(where_to_find, module, interpreter.prefix, interpreter.argv[0], where)
@@ -232,15 +232,6 @@ class Call:
         except asyncio.TimeoutError:
             return ()
         return (line,) if line else ()
-
-    async def _unusual_kernel(self, execution: Execution) -> str:
-        """The kernel's name, if it is not the session's default one."""
-        if execution.kernel_id is None:
-            return ""
-        runner = self.supervisor.kernels.runners.get(execution.kernel_id)
-        if runner is None or runner.kernel.record.interpreter.kind == "default":
-            return ""
-        return runner.kernel.record.interpreter.name
 
 
 def how_it_goes(ticket: Ticket, last_line: str = "") -> str:

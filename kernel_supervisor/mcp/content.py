@@ -1,12 +1,4 @@
-"""An execution's result as an agent sees it: one status line, the outputs in order, what can be done next.
-
-Only preparing images blocks for long, so a caller on a loop does it in three steps::
-
-    draft = draw_up(view, reading)
-    images = await to_thread(prepare_all, draft.pictures) if draft.pictures else []
-    rendered = finish(draft, images)
-    CallToolResult(content=rendered.content, _meta={META_KEY: machine(view, rendered)})
-"""
+"""An execution's result as an agent sees it: one status line, the outputs in order, what can be done next."""
 
 from __future__ import annotations
 
@@ -18,56 +10,47 @@ from mcp_types import ImageContent, TextContent
 
 from kernel_supervisor.core.ways import parts
 from kernel_supervisor.mcp import arrangement
-from kernel_supervisor.mcp.images import Image, Note
-from kernel_supervisor.mcp.view import Content, Draft, Reading, Rendered, ResultView
+from kernel_supervisor.mcp.images import Image, Note, prepare_all
+from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.mcp.wording import execution_count, footer, header, status
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.limits import line_count
 from kernel_supervisor.outputs.terminal import plain
-from kernel_supervisor.outputs.transcript import Section, transcribe
+from kernel_supervisor.outputs.transcript import Picture, Section, transcribe
 
 META_KEY = "kernel-supervisor/result"
 _ERROR_CHARS = 600
+_LONG = 1_000_000
 
 
-def weight(view: ResultView) -> int:
-    """Characters that `draw_up` and `finish` have to read: from a million on, better in a thread."""
-    return sum(len(str(output.get("text", ""))) for output in view.folded.outputs)
+def blocks(folded: Folded) -> bool:
+    """Whether `render` takes long enough to be run in a thread: there are images, or there is much text."""
+    outputs = [*folded.outputs, *folded.display_updates]
+    pictured = any(mime.startswith("image/") for output in outputs for mime in output.get("data", ()))
+    return pictured or sum(len(str(output.get("text", ""))) for output in outputs) > _LONG
 
 
-def draw_up(view: ResultView, reading: Reading | None = None) -> Draft:
-    """Fold the outputs to text and choose the images."""
-    reading = reading or Reading()
-    sections = transcribe(view.folded, cells=view.cells, full_traceback=reading.full_traceback)
-    pictures = [found.picture for found in sections if found.picture and found.picture.number >= reading.from_image]
-    wanted = 0 if reading.of_lines else max(0, reading.max_images)
-    return Draft(
-        view=view,
-        reading=reading,
-        sections=tuple(sections),
-        pictures=tuple(pictures[:wanted]),
-        left_pictures=() if reading.of_lines else tuple(pictures[wanted:]),
-    )
-
-
-def finish(draft: Draft, images: Sequence[Image | Note] = ()) -> Rendered:
-    """The content blocks, with `images` for the draft's pictures.
+def render(view: ResultView, reading: Reading) -> Rendered:
+    """The content blocks: the outputs folded to text, the images chosen and prepared.
 
     All text together is within `reading.max_chars`. Raises RefusedError for lines that cannot be selected.
     """
-    reading, number = draft.reading, draft.view.execution.id
+    number = view.execution.id
     quoted = None if reading.as_values else number
-    prepared = {picture.number: image for picture, image in zip(draft.pictures, images, strict=True)}
-    sections = [_captioned(section, prepared) if section.picture else section for section in draft.sections]
-    top, below = header(draft, output=bool(sections)), list(footer(draft))
+    sections = transcribe(view.folded, cells=view.cells, full_traceback=reading.full_traceback)
+    shown, left = _chosen(sections, reading)
+    prepared = dict(zip((picture.number for picture in shown), prepare_all(shown), strict=True))
+    sections = [_captioned(section, prepared) if section.picture else section for section in sections]
+    top, below = header(view, reading, output=bool(sections)), list(footer(view, reading, left))
     bottom = "" if reading.as_values else "\n".join(map(said, below))
     room = reading.max_chars - len(top) - len(bottom) - 2
     if reading.of_lines:
         arranged = arrangement.lines(sections, reading, room, number)
     elif reading.from_image > 1:
         later = [section for section in sections if section.picture and section.picture.number >= reading.from_image]
-        arranged = replace(arrangement.whole(later, prepared, room, quoted), lines=sum(map(_lines, sections)))
+        total = sum(line_count(section.text) for section in sections)
+        arranged = replace(arrangement.whole(later, prepared, room, quoted), lines=total)
     else:
         arranged = arrangement.whole(sections, prepared, room, quoted)
     return Rendered(
@@ -77,6 +60,14 @@ def finish(draft: Draft, images: Sequence[Image | Note] = ()) -> Rendered:
         images=sum(section.picture is not None for section in sections),
         then=tuple(part for line in below for part in ("\n", *parts(line))) if reading.as_values else (),
     )
+
+
+def _chosen(sections: Sequence[Section], reading: Reading) -> tuple[list[Picture], list[Picture]]:
+    """The pictures that are to be shown inline, and those that would be were there not so many before them."""
+    if reading.of_lines:
+        return [], []
+    pictures = [found.picture for found in sections if found.picture and found.picture.number >= reading.from_image]
+    return pictures[: reading.max_images], pictures[reading.max_images :]
 
 
 def machine(view: ResultView, rendered: Rendered) -> dict[str, Any]:
@@ -123,10 +114,6 @@ def _captioned(section: Section, prepared: Mapping[int, Image | Note]) -> Sectio
         return replace(section, text=f"[image {number}: {found.text}]")
     remark = f", {found.remark}" if found.remark else ""
     return replace(section, text=f"[image {number}: {found.width}×{found.height}{remark}]")
-
-
-def _lines(section: Section) -> int:
-    return line_count(section.text)
 
 
 def _content(parts: Iterable[str | Image], max_chars: int) -> list[Content]:

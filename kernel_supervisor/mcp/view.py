@@ -10,7 +10,6 @@ from mcp_types import ImageContent, TextContent
 from kernel_supervisor.core.model import Execution, ExecutionId, Question
 from kernel_supervisor.core.ways import Words
 from kernel_supervisor.outputs.folding import Folded
-from kernel_supervisor.outputs.transcript import Picture, Section
 
 MAX_CHARS = 12_000
 """Codex cuts a longer text in its middle."""
@@ -59,19 +58,6 @@ class Reading:
     def of_lines(self) -> bool:
         """Whether certain lines are wanted, not the whole."""
         return self.from_line is not None or self.tail is not None or self.grep is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A result whose images are not prepared yet."""
-
-    view: ResultView
-    reading: Reading
-    sections: tuple[Section, ...]
-    pictures: tuple[Picture, ...]
-    """Those that are to be shown inline."""
-    left_pictures: tuple[Picture, ...] = ()
-    """Those that would be shown inline were there not so many before them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from kernel_supervisor.core.model import ExecutionId, Question
 from kernel_supervisor.core.ways import WayOn, Words, parts
-from kernel_supervisor.mcp.view import Draft, ResultView
+from kernel_supervisor.mcp.view import Reading, ResultView
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.outputs.markup import shorten_data
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.tracebacks import folds
+from kernel_supervisor.outputs.transcript import Picture
 
 BORROWED = (
     "That environment has no ipykernel: the kernel borrows one, and the environment itself is untouched "
@@ -31,9 +32,8 @@ _MARKS = {
 }
 
 
-def header(draft: Draft, *, output: bool) -> str:
+def header(view: ResultView, reading: Reading, *, output: bool) -> str:
     """The status line, and under it the reason and the notices."""
-    view = draft.view
     execution, count = view.execution, execution_count(view)
     parts = [status(view)]
     if count is not None:
@@ -52,19 +52,20 @@ def header(draft: Draft, *, output: bool) -> str:
     lines = [" · ".join(parts)]
     if execution.reason:
         lines.append(clipped(execution.reason, _REASON))
-    if not draft.reading.as_values:
+    if not reading.as_values:
         lines += [f"note: {clipped(said(notice))}" for notice in view.notices[:_NOTICES]]
     return "\n".join(lines)
 
 
-def footer(draft: Draft) -> Iterator[Words]:
-    """What is missing, and what can be done next; for a reader that words ways on itself the notices, too."""
-    advice = draft.view.advice[:_NOTICES]
-    if draft.reading.as_values:
-        yield from (("note: ", *parts(notice)) for notice in draft.view.notices[:_NOTICES])
-    yield from _missing(draft)
-    yield from _next_steps(draft.view)
-    yield from advice if draft.reading.as_values else (clipped(said(each)) for each in advice)
+def footer(view: ResultView, reading: Reading, left: Sequence[Picture]) -> Iterator[Words]:
+    """What is missing, as are the pictures that are `left` out, and what can be done next; for a reader that words ways
+    on itself the notices, too."""
+    advice = view.advice[:_NOTICES]
+    if reading.as_values:
+        yield from (("note: ", *parts(notice)) for notice in view.notices[:_NOTICES])
+    yield from _missing(view, reading, [picture.number for picture in left])
+    yield from _next_steps(view)
+    yield from advice if reading.as_values else (clipped(said(each)) for each in advice)
 
 
 def status(view: ResultView) -> str:
@@ -111,17 +112,15 @@ def _behind(behind: Sequence[ExecutionId]) -> str:
     return f"behind execution{'s' if len(behind) > 1 else ''} {named}"
 
 
-def _missing(draft: Draft) -> Iterator[Words]:
-    view, number = draft.view, draft.view.execution.id
+def _missing(view: ResultView, reading: Reading, left: Sequence[int]) -> Iterator[Words]:
+    number = view.execution.id
     for mark in view.folded.marks[:_MARKS_SHOWN]:
         yield f"note: {_MARKS.get(mark.kind, mark.kind)}" + (f" ({clipped(mark.detail)})" if mark.detail else "")
     if len(view.folded.marks) > _MARKS_SHOWN:
         yield f"note: {len(view.folded.marks) - _MARKS_SHOWN} more such marks"
-    left = [picture.number for picture in draft.left_pictures]
     if left:
         which = f"Image {left[0]} is" if len(left) == 1 else f"Images {left[0]} to {left[-1]} are"
         yield f"{which} not shown here", WayOn("see images", (number, left[0]))
-    reading = draft.reading
     if not reading.full_traceback and not reading.of_lines and any(map(_folds, view.folded.outputs)):
         yield "Library code in the traceback is folded", WayOn("unfold", (number,))
 

@@ -15,13 +15,8 @@ from PIL import Image as Pillow
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, Mark, Message, Question, SessionName
-from kernel_supervisor.mcp.content import (
-    draw_up,
-    finish,
-    machine,
-    weight,
-)
-from kernel_supervisor.mcp.images import prepare_all
+from kernel_supervisor.mcp import content
+from kernel_supervisor.mcp.content import machine
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
 from kernel_supervisor.outputs.folding import Folded, Folder, Output, fold
 
@@ -74,8 +69,7 @@ def view(*outputs: Output, marks: Sequence[Mark] = (), reply: dict[str, Any] | N
 
 
 def render(view: ResultView, reading: Reading | None = None) -> Rendered:
-    draft = draw_up(view, reading)
-    return finish(draft, prepare_all(draft.pictures))
+    return content.render(view, reading or Reading())
 
 
 def blocks(rendered: Rendered) -> list[str]:
@@ -382,11 +376,11 @@ def test_an_image_that_cannot_be_shown_is_named() -> None:
     assert "[image 1: image/png" in text_of(view(display({"image/png": "AAAA", "text/plain": "<Figure>"})))
 
 
-def test_images_can_be_prepared_apart() -> None:
-    draft = draw_up(view(display(FIGURE)))
-    assert [found.number for found in draft.pictures] == [1]
-    with pytest.raises(ValueError, match="zip"):
-        finish(draft, [])
+def test_images_and_long_texts_are_for_a_thread() -> None:
+    assert content.blocks(view(display(FIGURE)).folded)
+    assert content.blocks(Folded(display_updates=[display(FIGURE)]))
+    assert content.blocks(view(stream("line\n" * 300_000)).folded)
+    assert not content.blocks(view(stream("line\n"), result("2"), error()).folded)
 
 
 def test_updates_of_earlier_displays_and_suggested_input_are_shown() -> None:
@@ -468,7 +462,6 @@ def test_machine_readable_part_has_its_documented_keys() -> None:
 def test_truncation_is_told_to_machines() -> None:
     found = view(stream("x\n" * 50_000))
     assert machine(found, render(found))["truncated"] is True
-    assert weight(found) == 100_000
 
 
 # --- whatever comes --------------------------------------------------------------------------------------------
