@@ -10,7 +10,7 @@ import logging
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
@@ -29,6 +29,8 @@ _PIXELS = 60_000_000
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 _TAKEN = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp"}
 """What clients show as it is."""
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, MemoryError)
+"""What Pillow's readers raise for damaged files, by their own sources."""
 _SIMPLE_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 _QUALITIES = (85, 65, 45)
 _ORIENTATION = 0x0112
@@ -68,75 +70,57 @@ class Note:
     text: str
 
 
-def prepare_all(
-    pictures: Sequence[Picture], *, long_edge: int = LONG_EDGE, byte_budget: int = CALL_BUDGET
-) -> list[Image | Note]:
+def prepare_all(pictures: Sequence[Picture], *, byte_budget: int = CALL_BUDGET) -> list[Image | Note]:
     """Each of `pictures` as it can be sent, all of them within `byte_budget` bytes."""
     prepared: list[Image | Note] = []
     for index, picture in enumerate(pictures):
         share = min(IMAGE_BUDGET, byte_budget // (len(pictures) - index))
-        image = _from_kernel(picture, long_edge, share)
+        image = _from_kernel(picture, share)
         byte_budget -= len(image.data) if isinstance(image, Image) else 0
         prepared.append(image)
     return prepared
 
 
-def prepare(data: bytes, mime: str, *, long_edge: int = LONG_EDGE, byte_budget: int = IMAGE_BUDGET) -> Image | Note:
+def prepare(data: bytes, mime: str, *, byte_budget: int = IMAGE_BUDGET) -> Image | Note:
     """`data` as it can be sent, in at most `byte_budget` bytes; passed on as it is where that will do."""
     if mime == "image/svg+xml":
-        return _rasterised(data, long_edge, byte_budget)
+        return _rasterised(data, byte_budget)
     try:
         with Pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > _PIXELS:
                 return Note(text=f"{mime}, {image.width}×{image.height} pixels: too large to be decoded")
-            return _fitted(image, data, long_edge, byte_budget)
+            return _fitted(image, data, byte_budget)
     except UnidentifiedImageError:
         return Note(text=f"{mime}, {size(len(data))}: not an image that can be read")
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        TypeError,
-        OverflowError,
-        MemoryError,
-    ) as error:
-        # What Pillow's readers raise for damaged files, by their own sources.
+    except _DAMAGED as error:
         return Note(text=f"{mime}, {size(len(data))}: damaged ({str(error)[:100] or type(error).__name__})")
 
 
-def _from_kernel(picture: Picture, long_edge: int, byte_budget: int) -> Image | Note:
+def _from_kernel(picture: Picture, byte_budget: int) -> Image | Note:
     try:
         svg = picture.mime == "image/svg+xml"
         data = picture.data.encode("utf-8", "replace") if svg else base64.b64decode(picture.data)
     except (binascii.Error, ValueError):
         return Note(text=f"{picture.mime}: damaged (not base64)")
-    return prepare(data, picture.mime, long_edge=long_edge, byte_budget=byte_budget)
+    return prepare(data, picture.mime, byte_budget=byte_budget)
 
 
-def _fitted(image: Pillow.Image, data: bytes, long_edge: int, byte_budget: int) -> Image | Note:
+def _fitted(image: Pillow.Image, data: bytes, byte_budget: int) -> Image | Note:
     kind, width, height = image.format or "", image.width, image.height
-    image.draft("RGB", (long_edge, long_edge)) if kind == "JPEG" and image.mode == "RGB" else None
+    image.draft("RGB", (LONG_EDGE, LONG_EDGE)) if kind == "JPEG" and image.mode == "RGB" else None
     image.load()
     turned = kind == "JPEG" and image.getexif().get(_ORIENTATION, 1) != 1
-    fits = max(width, height) <= long_edge and len(data) <= byte_budget
+    fits = max(width, height) <= LONG_EDGE and len(data) <= byte_budget
     if kind in _TAKEN and fits and image.mode in _SIMPLE_MODES and not turned:
         return Image(data=data, mime=_TAKEN[kind], width=width, height=height)
     frames = getattr(image, "n_frames", 1)
-    pixels = _scaled(_simple(ImageOps.exif_transpose(image)), long_edge)
+    pixels = _scaled(_simple(ImageOps.exif_transpose(image)), LONG_EDGE)
     encoded = _encoded(pixels, kind, byte_budget)
     if encoded is None:
         return Note(text=f"{width}×{height} pixels, {size(len(data))}: does not fit into {size(byte_budget)}")
     remarks = [f"scaled from {width}×{height}"] if max(width, height) > max(encoded.width, encoded.height) else []
     remarks += [f"first of {frames} frames"] if frames > 1 else []
-    return Image(
-        data=encoded.data,
-        mime=encoded.mime,
-        width=encoded.width,
-        height=encoded.height,
-        remark=", ".join(remarks),
-    )
+    return replace(encoded, remark=", ".join(remarks))
 
 
 def _simple(image: Pillow.Image) -> Pillow.Image:
@@ -191,7 +175,7 @@ def _opaque(image: Pillow.Image) -> Pillow.Image:
     return white
 
 
-def _rasterised(data: bytes, long_edge: int, byte_budget: int) -> Image | Note:
+def _rasterised(data: bytes, byte_budget: int) -> Image | Note:
     """An SVG as PNG where cairosvg is installed, else a note."""
     width, height = _extent(data[:4000].decode("utf-8", "replace"))
     told = f"SVG, {width:.0f}×{height:.0f}, {size(len(data))}"
@@ -200,7 +184,7 @@ def _rasterised(data: bytes, long_edge: int, byte_budget: int) -> Image | Note:
     except (ImportError, OSError):
         # OSError: cairosvg is there, the cairo library is not.
         return Note(text=f"{told}: not shown, cairosvg is not installed beside the daemon")
-    factor = min(long_edge, max(width, height, 800)) / max(width, height)
+    factor = min(LONG_EDGE, max(width, height, 800)) / max(width, height)
     try:
         png = cairosvg.svg2png(
             bytestring=data,
@@ -210,7 +194,7 @@ def _rasterised(data: bytes, long_edge: int, byte_budget: int) -> Image | Note:
         )
     except Exception as error:  # noqa: BLE001  # what a drawing makes the rasteriser raise concerns the drawing alone
         return Note(text=f"{told}: could not be drawn ({str(error)[:100]})")
-    return prepare(png, "image/png", long_edge=long_edge, byte_budget=byte_budget)
+    return prepare(png, "image/png", byte_budget=byte_budget)
 
 
 def _extent(svg: str) -> tuple[float, float]:

@@ -62,7 +62,7 @@ def test_the_content_decides_not_the_declared_type() -> None:
 
 @pytest.mark.parametrize("size", [(3000, 1500), (100, 9000), (5000, 3)])
 def test_large_image_is_scaled_to_the_long_edge(size: tuple[int, int]) -> None:
-    image = prepare(encoded("PNG", size), "image/png", long_edge=1568)
+    image = prepare(encoded("PNG", size), "image/png")
     assert max(decoded(image).size) == 1568
     assert isinstance(image, Image)
     assert image.remark == f"scaled from {size[0]}×{size[1]}"
