@@ -9,10 +9,9 @@ import os
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName
@@ -32,6 +31,7 @@ from kernel_supervisor.servers.rest import KernelGoneError
 from kernel_supervisor.sessions.adopting import FIRST_TRY_S, Adoption, connected
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.placing import Furnished, furnished, no_place, place_of
+from kernel_supervisor.tasks import Tasks
 
 log = logging.getLogger(__name__)
 _TRIES_AFTER_RESTART = 12
@@ -61,7 +61,7 @@ class Kernels:
         """Held while a kernel is ended, restarted or buried: they share its record and its files."""
         self.had: dict[KernelId, Surroundings] = {}
         """What kernels were started with, also of some that are dead: in memory alone."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     async def start(
         self, session: SessionName, interpreter: Interpreter, asker: Asker, directory: str, tell: Progress = silent
@@ -117,7 +117,7 @@ class Kernels:
         """What our recorder starts needs no lessons."""
         if kernel.record.recorded or kernel.language != "python":
             return None
-        return self._hold(self._taught(kernel), f"what kernel {kernel.record.id} is taught")
+        return self._tasks.begin(self._taught(kernel), f"what kernel {kernel.record.id} is taught")
 
     async def _taught(self, kernel: Kernel) -> None:
         version = await lessons.teach(kernel.channels)
@@ -169,14 +169,14 @@ class Kernels:
         """A kernel ended on its own account: its record says why, its sockets go."""
         record = runner.kernel.record
         log.warning("session %s: kernel %s: %s", record.session, record.id, runner.dead_because.partition("\n")[0])
-        self._hold(self._bury(runner), f"burial of kernel {record.id}")
+        self._tasks.begin(self._bury(runner), f"burial of kernel {record.id}")
 
     def _restarted_there(self, runner: Runner) -> None:
         """Somebody else restarted a kernel: it is another generation, and has to be taught again."""
         kernel = runner.kernel
         kernel.note(generation=kernel.record.generation + 1)
         log.info("session %s: kernel %s was restarted by others", kernel.record.session, kernel.record.id)
-        self._hold(self._take_restart_in(kernel), f"restart of kernel {kernel.record.id}")
+        self._tasks.begin(self._take_restart_in(kernel), f"restart of kernel {kernel.record.id}")
 
     async def _take_restart_in(self, kernel: Kernel) -> None:
         await self._records.save_kernel(kernel.record)
@@ -185,12 +185,6 @@ class Kernels:
                 await kernel.channels.ask("shell", "kernel_info_request", {}, FIRST_TRY_S)
                 self._teach(kernel)
                 return
-
-    def _hold(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _bury(self, runner: Runner) -> None:
         await runner.close()
@@ -321,7 +315,5 @@ class Kernels:
     async def close(self) -> None:
         """Let go of all kernels; they run on."""
         await self.adoption.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         await asyncio.gather(*(runner.close() for runner in self.runners.values()))
