@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import ExecutionId
 from kernel_supervisor.mcp.view import MAX_CHARS
 
 _A = TypeVar("_A", bound="Arguments")
@@ -21,7 +22,7 @@ class Arguments(BaseModel):
 
 Session = Annotated[str, Field(description="another session of this project; folder/name: of any")]
 Code = Annotated[str, Field(description="Python code; the last expression's value is shown")]
-ExecutionNumber = Annotated[int, Field(ge=1, le=(1 << 53) - 1)]
+ExecutionNumber = Annotated[ExecutionId, Field(ge=1, le=(1 << 53) - 1)]
 """No more than JSON carries exactly, and the database takes."""
 OneExecution = Annotated[ExecutionNumber, Field(description="only this one; without it, whatever runs")]
 MaxChars = Annotated[int, Field(ge=500, le=400_000, description=f"text limit, {MAX_CHARS} by default")]

@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 
 from kernel_supervisor.core import names
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
-from kernel_supervisor.core.model import SessionName, SessionRecord
+from kernel_supervisor.core.model import ExecutionId, SessionName, SessionRecord
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
@@ -96,7 +96,7 @@ async def _contents(call: Call, uri: str, session: SessionName, part: str) -> _C
     if part == "variables":
         shown = await look.kernel_list_vars(call, a.ListVars(session=session))
     else:
-        shown = await _execution(call, session, int(part.partition("/")[2]))
+        shown = await _execution(call, session, ExecutionId(int(part.partition("/")[2])))
     return [_block(uri, block) for block in shown.result().content]
 
 
@@ -127,7 +127,7 @@ def uris_of(session: SessionRecord, part: str) -> set[str]:
     return {f"{_SCHEME}{quote(spelling, safe='')}/{part}" for spelling in spellings}
 
 
-async def _execution(call: Call, session: SessionName, number: int) -> Answer:
+async def _execution(call: Call, session: SessionName, number: ExecutionId) -> Answer:
     execution, _ = await call.supervisor.executions.find(number)
     if execution.session != session:
         raise RefusedError(f"execution {number} is in session {execution.session!r}")

@@ -11,7 +11,7 @@ from typing import Any
 import mcp_types as types
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Beside, ExecutionId, SessionRecord
+from kernel_supervisor.core.model import Beside, SessionRecord
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
@@ -28,10 +28,8 @@ async def kernel_add_markdown(call: Call, args: a.AddMarkdown) -> Answer:
     beside = await _beside(call, session, args)
     entry = await call.supervisor.executions.add_entry(session, "markdown", args.text, call.client, call.key, beside)
     where = f", {'before' if beside.before else 'after'} entry {beside.entry}" if beside else ""
-    return Answer(
-        text=f"added to the notebook of session {session.name} as entry {entry.id}{where}",
-        facts={"execution_id": entry.id},
-    )
+    text = f"added to the notebook of session {session.name} as entry {entry.id}{where}"
+    return Answer(text=text, facts={"execution_id": entry.id})
 
 
 async def _beside(call: Call, session: SessionRecord, args: a.AddMarkdown) -> Beside | None:
@@ -51,7 +49,7 @@ async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
     """Write the session (code, markdown, outputs, plots) as .ipynb, and as HTML or PDF if asked; once, or kept up to
     date."""
     session = await call.session(args.session)
-    choice = Choice(only=args.only, first=_entry_id(args.first), last=_entry_id(args.last))
+    choice = Choice(only=args.only, first=args.first, last=args.last)
     if args.autosave and choice != Choice():
         raise RefusedError("autosave keeps the whole session: leave out only, first and last")
     stem, suffix = os.path.splitext(args.path)
@@ -68,8 +66,7 @@ async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
     saved = await with_progress(
         call, "writing the notebook", lambda tell: saving.save(call.supervisor, session, wanted, tell)
     )
-    lines = [f"wrote {saved.notebook} ({saved.cells} cells)"]
-    lines += [f"wrote {path}" for path in saved.exports] + list(saved.failures)
+    lines = [f"wrote {path}" for path in (f"{saved.notebook} ({saved.cells} cells)", *saved.exports)] + saved.failures
     if args.autosave is not None:
         autosave = str(saved.notebook) if args.autosave else ""
         await call.supervisor.sessions.change(session.name, autosave=autosave)
@@ -78,15 +75,11 @@ async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
     facts = {
         "path": str(saved.notebook),
         "cells": saved.cells,
-        "exports": list(saved.exports),
-        "failures": list(saved.failures),
+        "exports": saved.exports,
+        "failures": saved.failures,
         "autosave": call.supervisor.sessions.known[session.name].autosave or None,
     }
     return Answer(text="\n".join(lines), facts=facts)
-
-
-def _entry_id(number: int | None) -> ExecutionId | None:
-    return ExecutionId(number) if number is not None else None
 
 
 async def kernel_load_notebook(call: Call, args: a.LoadNotebook) -> Answer:

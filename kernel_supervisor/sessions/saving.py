@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -32,9 +32,9 @@ class Saved:
 
     notebook: Path
     cells: int
-    exports: tuple[str, ...] = ()
+    exports: list[str] = field(default_factory=list)
     """Their paths, each with what made it where that matters."""
-    failures: tuple[str, ...] = ()
+    failures: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,27 +50,31 @@ class Wanted:
     """The formats to be made from it, each with its option as `export` has it."""
 
 
-async def save(
-    supervisor: Supervisor, session: SessionRecord, wanted: Wanted, progress: Progress | None = None
-) -> Saved:
+async def save(supervisor: Supervisor, session: SessionRecord, wanted: Wanted, progress: Progress) -> Saved:
     """Write a session's notebook and what is made from it. A failed export leaves the notebook as it is.
 
     Raises RefusedError and UnavailableError as `write_notebook` does.
     """
     session = await supervisor.sessions.keep(session)
     path = await asyncio.to_thread(_target, wanted, session)
-    umask = PRIVATE if wanted.umask is None else wanted.umask
     written = await write(
         supervisor,
         session.name,
         path,
         choice=wanted.choice,
         overwrite=wanted.overwrite,
-        umask=umask,
+        umask=PRIVATE if wanted.umask is None else wanted.umask,
         make_folder=bool(wanted.path.strip()),
     )
-    exports, failures = await _exports(written.path, wanted, progress)
-    return Saved(notebook=written.path, cells=written.cells, exports=exports, failures=failures)
+    saved = Saved(notebook=written.path, cells=written.cells)
+    for form, option in wanted.exports.items():
+        target = saved.notebook.with_suffix(f".{form}")
+        try:
+            made = await export(form, saved.notebook, target, option, deadline_s=EXPORT_DEADLINE_S, progress=progress)
+            saved.exports.append(made.words)
+        except SupervisorError as error:
+            saved.failures.append(f"no {form.upper()}: {error}")
+    return saved
 
 
 def _target(wanted: Wanted, session: SessionRecord) -> Path:
@@ -160,40 +164,16 @@ def _entry(supervisor: Supervisor, execution: Execution, replaced: dict[Executio
 async def _about(supervisor: Supervisor, session: SessionRecord, entries: list[Entry]) -> About:
     """What is true of the kernel that the last of the entries ran on, and of the notebook that was loaded."""
     kernels = [entry.execution.kernel_id for entry in entries if entry.execution.kernel_id is not None]
-    record = (
-        await supervisor.records.kernel(kernels[-1]) if kernels else await supervisor.sessions.kernel_record(session)
-    )
-    metadata = await asyncio.to_thread(loading.metadata_of, session.loaded)
+    sessions, records = supervisor.sessions, supervisor.records
+    record = await (records.kernel(kernels[-1]) if kernels else sessions.kernel_record(session))
+    about = About(session=session.name, metadata=await asyncio.to_thread(loading.metadata_of, session.loaded))
     if record is None:
-        return About(session=session.name, metadata=metadata)
-    return About(
-        session=session.name,
-        kernelspec=_kernelspec(record),
-        language_info=record.language_info,
-        metadata=metadata,
-    )
+        return about
+    return replace(about, kernelspec=_kernelspec(record), language_info=record.language_info)
 
 
 def _kernelspec(record: KernelRecord) -> dict[str, str]:
     language, name = record.interpreter.language, record.interpreter.name
-    is_python = language == "python"
-    return {
-        "name": "python3" if is_python else name,
-        "display_name": "Python 3" if is_python else name,
-        "language": language,
-    }
-
-
-async def _exports(
-    notebook: Path, wanted: Wanted, progress: Progress | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    exports: list[str] = []
-    failures: list[str] = []
-    for form, option in wanted.exports.items():
-        target = notebook.with_suffix(f".{form}")
-        try:
-            made = await export(form, notebook, target, option, deadline_s=EXPORT_DEADLINE_S, progress=progress)
-            exports.append(made.words)
-        except SupervisorError as error:
-            failures.append(f"no {form.upper()}: {error}")
-    return tuple(exports), tuple(failures)
+    if language == "python":
+        return {"name": "python3", "display_name": "Python 3", "language": language}
+    return {"name": name, "display_name": name, "language": language}
