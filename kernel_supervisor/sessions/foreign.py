@@ -6,7 +6,8 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,13 @@ async def find(env: Mapping[str, str], servers: Servers) -> Overview:
             troubles.append(answer)
             continue
         for kernel in answer:
-            here = found.get(kernel.id, kernel)
-            found[kernel.id] = replace(kernel, connection_file=here.connection_file, language=here.language)
+            found[kernel.id] = _as_one(kernel, found.get(kernel.id))
     return Overview(kernels=tuple(found.values()), troubles=tuple(filter(None, troubles)))
+
+
+def _as_one(there: Found, here: Found | None) -> Found:
+    """A server's kernel, with what its connection file says of it, if it has one here."""
+    return replace(there, connection_file=here.connection_file, language=here.language) if here is not None else there
 
 
 async def _by_file(env: Mapping[str, str]) -> list[Found]:
@@ -169,7 +174,8 @@ async def choose(wanted: str, env: Mapping[str, str], directory: str, servers: S
         kernel = await asyncio.to_thread(lambda: _living(Path(directory, os.path.expanduser(wanted))))
         if kernel is None:
             raise RefusedError(f"there is no living kernel behind the connection file {wanted}")
-        return await _with_server(kernel, env, servers)
+        same = [each for each in (await find(env, servers)).kernels if each.id == kernel.id and each.server is not None]
+        return _as_one(same[0], kernel) if same else kernel
     if "://" in wanted:
         server, rest = await servers.meant(wanted)
         kernel = await _by_page(server, rest, env)
@@ -185,21 +191,14 @@ async def choose(wanted: str, env: Mapping[str, str], directory: str, servers: S
     return _only(fitting, wanted, f"there is no kernel {wanted!r}", WayOn("see kernels"), *why)
 
 
-async def _with_server(kernel: Found, env: Mapping[str, str], servers: Servers) -> Found:
-    """A kernel of a connection file, with the server that has it, too."""
-    overview = await find(env, servers)
-    same = [each for each in overview.kernels if each.id == kernel.id and each.server is not None]
-    return replace(same[0], connection_file=kernel.connection_file, language=kernel.language) if same else kernel
-
-
 async def _by_page(server: Server, page: str, env: Mapping[str, str]) -> Found:
     """The kernel of a server's page: of its API, of a notebook, or the only one there is."""
     parts = page.split("/")
     if parts[:2] == ["api", "kernels"] and len(parts) > 2:
         return await _of_server(server, parts[2], env)
-    if "tree" in parts or "notebooks" in parts:
-        at = parts.index("tree") if "tree" in parts else parts.index("notebooks")
-        return await _of_server(server, "/".join(parts[at + 1 :]), env)
+    for mark in ("tree", "notebooks"):
+        if mark in parts:
+            return await _of_server(server, "/".join(parts[parts.index(mark) + 1 :]), env)
     return await _of_server(server, "", env)
 
 
@@ -213,31 +212,25 @@ async def _of_server(server: Server, wanted: str, env: Mapping[str, str]) -> Fou
         kernels = []  # a gateway lists its kernels only if it was told to, and knows each of them all the same
     fitting = _fitting(wanted, kernels, server.root)
     if not fitting and wanted and "/" not in wanted:
-        try:
+        with suppress(KernelGoneError):
             fitting = [_as_found(server, await find_kernel(server, wanted))]
-        except KernelGoneError:
-            fitting = []
     there = ", ".join(kernel.words for kernel in kernels) or "none"
     found = _only(fitting, wanted or server.name, f"{server.words} has no kernel {wanted!r}; its kernels: {there}")
     files = {kernel.id: kernel for kernel in await _by_file(env)}
-    here = files.get(found.id)
-    return replace(found, connection_file=here.connection_file, language=here.language) if here else found
+    return _as_one(found, files.get(found.id))
 
 
 def _fitting(wanted: str, kernels: Sequence[Found], directory: str) -> list[Found]:
     """Those that `wanted` fits best: the whole id, the beginning of one, or the notebook."""
-    exact = [kernel for kernel in kernels if kernel.id == wanted]
-    if exact:
-        return exact
-    beginning = [kernel for kernel in kernels if kernel.id.startswith(wanted)]
-    if beginning:
-        return beginning
     path = os.path.realpath(os.path.join(directory, os.path.expanduser(wanted)))
-    of_notebook = [kernel for kernel in kernels if kernel.path and os.path.realpath(kernel.path) == path]
-    if of_notebook:
-        return of_notebook
     tail = "/" + wanted.strip("/")
-    return [kernel for kernel in kernels if kernel.path and ("/" + kernel.path).endswith(tail)]
+    signs: tuple[Callable[[Found], bool], ...] = (
+        lambda kernel: kernel.id == wanted,
+        lambda kernel: kernel.id.startswith(wanted),
+        lambda kernel: kernel.path != "" and os.path.realpath(kernel.path) == path,
+        lambda kernel: kernel.path != "" and f"/{kernel.path}".endswith(tail),
+    )
+    return next(filter(None, ([*filter(sign, kernels)] for sign in signs)), [])
 
 
 def _only(fitting: Sequence[Found], wanted: str, *otherwise: str | WayOn) -> Found:
