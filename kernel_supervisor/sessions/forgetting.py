@@ -60,20 +60,15 @@ async def forget(supervisor: Supervisor, name: SessionName) -> int:
     """
     async with supervisor.sessions.locks[name]:
         files = await supervisor.records.files_of(name)
-        if why := _at_work(supervisor, _known(supervisor, name)):
+        if name not in supervisor.sessions.known:
+            raise RefusedError(f"there is no session {name!r}")
+        if why := _at_work(supervisor, supervisor.sessions.known[name]):
             raise RefusedError(f"session {name} cannot be forgotten: ", *parts(why))
         # From here to the deletion there is no await: an execution that comes now is committed behind it, and stays.
         doomed = [_doom(path) for path in files if Path(path).parent == Path(supervisor.paths.logs)]
         supervisor.sessions.forget(name)
         await supervisor.records.forget_session(name)
     return await asyncio.to_thread(_remove, list(filter(None, doomed)))
-
-
-def _known(supervisor: Supervisor, name: SessionName) -> SessionRecord:
-    session = supervisor.sessions.known.get(name)
-    if session is None:
-        raise RefusedError(f"there is no session {name!r}")
-    return session
 
 
 def _at_work(supervisor: Supervisor, session: SessionRecord) -> Words:
@@ -112,8 +107,5 @@ def _remove(paths: list[str]) -> int:
 
 async def sweep(supervisor: Supervisor) -> None:
     """Remove what a predecessor had begun to forget."""
-    await asyncio.to_thread(_sweep, Path(supervisor.paths.logs))
-
-
-def _sweep(logs: Path) -> None:
-    _remove([str(path) for path in logs.glob(f"*{_DOOMED}")])
+    logs = Path(supervisor.paths.logs)
+    await asyncio.to_thread(lambda: _remove(list(map(str, logs.glob(f"*{_DOOMED}")))))

@@ -133,8 +133,8 @@ class Sessions:
     async def living_runner(self, session: SessionRecord) -> Runner | None:
         """The session's current kernel; None where it has none yet. Raises RefusedError where it is dead."""
         runner = await self.present_runner(session)
-        if runner is None:
-            await self.refuse_dead(session)
+        if runner is None and session.kernel_id is not None:
+            await self._refuse_dead(session.kernel_id)
         return runner
 
     async def present_runner(self, session: SessionRecord) -> Runner | None:
@@ -191,19 +191,13 @@ class Sessions:
                 return runner
         return None
 
-    async def refuse_dead(self, session: SessionRecord) -> None:
-        """Raises RefusedError with what is known of the session's kernel, where it has one that cannot be used."""
-        if session.kernel_id is None:
-            return
-        sought = self._kernels.adoption.record(session.kernel_id)
+    async def _refuse_dead(self, kernel_id: KernelId) -> None:
+        """Raises RefusedError with what is known of a session's kernel that cannot be used."""
+        sought = self._kernels.adoption.record(kernel_id)
         if sought is not None:
-            tried = self._kernels.adoption.why(session.kernel_id)
-            raise RefusedError(
-                f"kernel {session.kernel_id} lives but does not answer: {tried} Try again in a moment; ",
-                sought.way_around,
-                ".",
-            )
-        record = await self._records.kernel(session.kernel_id)
+            silent = f"kernel {kernel_id} lives but does not answer: {self._kernels.adoption.why(kernel_id)}"
+            raise RefusedError(f"{silent} Try again in a moment; ", sought.way_around, ".")
+        record = await self._records.kernel(kernel_id)
         if record is not None and record.ended:
             why = record.end_reason.splitlines()[0].rstrip(".")
             raise RefusedError(f"{why}. Its variables are gone. ", record.way_on, WayOn("see what ran"))

@@ -10,16 +10,9 @@ from collections.abc import Callable
 
 from kernel_supervisor import keeping
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
-from kernel_supervisor.core.model import (
-    Interpreter,
-    KernelId,
-    KernelRecord,
-    SessionName,
-    SessionRecord,
-)
+from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.commands import Progress, silent
-from kernel_supervisor.keeping import FINISHED
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
@@ -71,7 +64,7 @@ class Supervisor:
             self._homes[name] = self._tasks.begin(self._find_home(name), f"what was left in session {name}")
 
     async def _take_up(self, runner: Runner) -> None:
-        over = await self.records.settled_on(runner.kernel.record, FINISHED)
+        over = await self.records.settled_on(runner.kernel.record, keeping.FINISHED)
         self.executions.take_up(runner, await runner.recall(over))
         await runner.attended()
 
@@ -209,11 +202,8 @@ class Supervisor:
 
     async def leave(self, session: SessionRecord, client: str) -> SessionRecord:
         """Return to the session's default kernel, or to none where it has none; the kernel left runs on."""
-        home = [
-            runner.kernel.record.id
-            for runner in self.kernels.runners.values()
-            if runner.kernel.record.session == session.name and runner.kernel.record.interpreter.kind == "default"
-        ]
+        records = [runner.kernel.record for runner in self.kernels.runners.values()]
+        home = [each.id for each in records if each.session == session.name and each.interpreter.kind == "default"]
         await self.executions.add_entry(session, "note", "Back in the default kernel.", client)
         kernel_id = home[0] if home else None
         return await self.sessions.change(session.name, kernel_id=kernel_id, previous_kernel_id=session.kernel_id)
