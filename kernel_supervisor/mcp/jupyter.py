@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import Any, TypeVar
+from typing import Any
 
 import mcp_types as types
 from mcp.server.lowlevel import Server
@@ -25,7 +25,6 @@ from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 CLIENT = "Jupyter"
-_P = TypeVar("_P", bound=types.RequestParams)
 
 
 class StartParams(types.RequestParams):
@@ -43,7 +42,7 @@ class StartParams(types.RequestParams):
 class KernelParams(types.RequestParams):
     """supervisor/interrupt_kernel, supervisor/end_kernel."""
 
-    kernel_id: str
+    kernel_id: KernelId
 
 
 class LinkedParams(KernelParams):
@@ -127,19 +126,23 @@ async def _facts(supervisor: Supervisor, runner: Runner, link: str) -> dict[str,
 async def _look_at(call: Call, params: LinkedParams) -> dict[str, Any]:
     """A kernel as it is now; only `ended`, with the reason, of one that is gone."""
     supervisor = call.supervisor
-    runner = supervisor.kernels.runners.get(KernelId(params.kernel_id))
+    runner = supervisor.kernels.runners.get(params.kernel_id)
     if runner is not None and runner.kernel.alive:
         return await _facts(supervisor, runner, params.link)
-    record = await supervisor.records.kernel(KernelId(params.kernel_id))
+    record = await supervisor.records.kernel(params.kernel_id)
     if record is None or record.ended:
         return {"ended": record.end_reason if record is not None else "there is no such kernel"}
     return {"waiting": "it is being started, or does not answer"}
 
 
+async def _found(supervisor: Supervisor, kernel_id: KernelId) -> Runner | None:
+    """A kernel, also where this daemon has just begun and looks for it."""
+    await supervisor.kernels.adoption.tried([kernel_id])
+    return supervisor.kernels.runners.get(kernel_id)
+
+
 async def _interrupt(call: Call, params: KernelParams) -> dict[str, Any]:
-    kernels = call.supervisor.kernels
-    await kernels.adoption.tried([KernelId(params.kernel_id)])
-    runner = kernels.runners.get(KernelId(params.kernel_id))
+    runner = await _found(call.supervisor, params.kernel_id)
     if runner is None:
         raise RefusedError(f"there is no living kernel {params.kernel_id}")
     if runner.running is not None and await runner.interrupt(runner.running, f"interrupted by {CLIENT}"):
@@ -155,20 +158,17 @@ async def _restart(call: Call, params: LinkedParams) -> dict[str, Any]:
     """A fresh process under the same id; a call that is sent again restarts it once."""
     caller = call.caller
     supervisor = caller.supervisor
-    record = await supervisor.records.kernel(KernelId(params.kernel_id))
+    record = await supervisor.records.kernel(params.kernel_id)
     if record is None:
         raise RefusedError(f"there is no kernel {params.kernel_id}")
     begun = (await call.once.begin("restart_kernel", at=time.time()))["at"]
-    await supervisor.kernels.adoption.tried([record.id])
-    runner = supervisor.kernels.runners.get(record.id)
+    runner = await _found(supervisor, record.id)
     if runner is None or runner.kernel.record.started_at < begun:
         runner = await supervisor.restart_kernel(record.id, caller.asker, CLIENT, params.key)
     return await _facts(supervisor, runner, params.link)
 
 
 async def _end(call: Call, params: KernelParams) -> dict[str, Any]:
-    supervisor = call.supervisor
-    await supervisor.kernels.adoption.tried([KernelId(params.kernel_id)])
-    if KernelId(params.kernel_id) in supervisor.kernels.runners:
-        await supervisor.shut_down(KernelId(params.kernel_id), f"the kernel was shut down by {CLIENT}")
+    if await _found(call.supervisor, params.kernel_id) is not None:
+        await call.supervisor.shut_down(params.kernel_id, f"the kernel was shut down by {CLIENT}")
     return {}

@@ -8,6 +8,9 @@ from typing import Any
 
 from tabulate import tabulate
 
+MARKS = {True: "→", False: ""}
+"""What begins a row: whether it is the session's own."""
+
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Aligned columns. Numbers stay as they are written."""

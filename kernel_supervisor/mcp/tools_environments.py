@@ -12,7 +12,7 @@ from kernel_supervisor.environments.installing import install
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
-from kernel_supervisor.mcp.tables import printable, table
+from kernel_supervisor.mcp.tables import MARKS, printable, table
 from kernel_supervisor.mcp.ways import sentence
 from kernel_supervisor.mcp.wording import BORROWED
 from kernel_supervisor.sessions import foreign
@@ -32,27 +32,18 @@ async def kernel_list_envs(call: Call, args: a.NoArguments) -> Answer:
     for each in found:
         here = current is not None and each.prefix == current and not each.argv
         ipykernel = each.ipykernel or ("own kernel" if each.argv else "no ipykernel")
-        about = [
-            each.name,
-            each.kind,
-            each.python_version or each.language,
-            f"broken: {each.broken}" if each.broken else ipykernel,
-            each.prefix or each.resource_dir,
-        ]
-        rows.append([_mark(here), *map(printable, about)])
+        runs, stands = each.python_version or each.language, f"broken: {each.broken}" if each.broken else ipykernel
+        about = (each.name, each.kind, runs, stands, each.prefix or each.resource_dir)
+        rows.append([MARKS[here], *map(printable, about)])
         facts.append({**{name: getattr(each, name) for name in _FACTS}, "current": here})
     for spec in there:
         here = record is not None and record.interpreter.argv == spec.argv
-        rows.append([_mark(here), spec.name, spec.kind, spec.language, "its own", spec.argv[0]])
+        rows.append([MARKS[here], spec.name, spec.kind, spec.language, "its own", spec.argv[0]])
         known = {"name": spec.name, "kind": spec.kind, "language": spec.language, "server": spec.argv[0]}
         facts.append({**dict.fromkeys(_FACTS, ""), **known, "current": here})
     text = table(["", "name", "kind", "python", "ipykernel", "where"], rows) if rows else "no environments were found"
     not_asked = [part for trouble in troubles for part in ("\nnot asked: ", *parts(trouble))]
     return Answer(text=(text, *not_asked), facts={"environments": facts, "troubles": troubles})
-
-
-def _mark(here: bool) -> str:
-    return "→" if here else ""
 
 
 async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:

@@ -51,7 +51,7 @@ async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
 
 async def _place(runner: Runner | None, deadline_s: float) -> _Place:
     """Where the cell is, as its kernel says; None where it cannot say."""
-    if runner is None or runner.kernel.info.get("language_info", {}).get("name") != "python":
+    if runner is None or runner.kernel.language != "python":
         return {}
     try:
         return await runner.kernel.place(deadline_s)
@@ -72,11 +72,9 @@ def _threads(place: _Place) -> str:
     count = place.get("threads", 0) if place else 0
     if not count:
         return ""
-    return (
-        f" {count} threads that run code of its cells go on."
-        if count > 1
-        else (" One thread that runs code of its cells goes on.")
-    )
+    if count == 1:
+        return " One thread that runs code of its cells goes on."
+    return f" {count} threads that run code of its cells go on."
 
 
 def _stopped(execution: Execution, before: _Place, after: _Place) -> str:

@@ -10,7 +10,7 @@ from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.advice import advice_on
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.tables import size, table, when
+from kernel_supervisor.mcp.tables import MARKS, size, table, when
 from kernel_supervisor.mcp.tools_kernels import NAME_A_KERNEL, facts_of, living_facts
 from kernel_supervisor.mcp.ways import under_each_other
 from kernel_supervisor.running.runner import Runner
@@ -73,9 +73,8 @@ def _foreign_facts(kernel: foreign.Found) -> dict[str, Any]:
 
 
 def _running_row(kernel: dict[str, Any]) -> list[Any]:
-    mark = "→" if kernel["current"] else ""
     about = [kernel[key] for key in ("kernel_id", "name", "session", "state")]
-    return [mark, *about, size(kernel["memory_bytes"]), when(kernel["last_used_at"])]
+    return [MARKS[kernel["current"]], *about, size(kernel["memory_bytes"]), when(kernel["last_used_at"])]
 
 
 async def kernel_attach(call: Call, args: a.Attach) -> Answer:

@@ -21,17 +21,18 @@ LOOKUP_S, BUSY_LOOKUP_S = 3.0, 5.0
 SIGN_S = 0.9
 """How soon one that runs a cell has to begin with it: it needs a turn or two for that. Else C code holds it."""
 _ROWS = 200
+_PYTHON = ("python", "")
+"""Languages of kernels that can be looked into; empty where one has not said yet what it runs."""
 
 
 async def kernel_inspect(call: Call, args: a.Inspect) -> Answer:
     """One variable, attribute or item: type, shape, value; signature and docstring of functions."""
-    expression = needed(
-        args.var_name, "var_name is empty: give a name such as df, df.columns or model.layers[0]"
-    ).strip()
+    empty = "var_name is empty: give a name such as df, df.columns or model.layers[0]"
+    expression = needed(args.var_name, empty).strip()
     runner = await _living(call, args.session)
     if runner is None:
         return _no_kernel()
-    if _speaks_another_language(runner):
+    if runner.kernel.language not in _PYTHON:
         return await _inspect_as_jupyter(call, runner, expression)
     try:
         found = await runner.kernel.inspect(expression, args.detail, *_patience(runner))
@@ -45,10 +46,6 @@ async def kernel_inspect(call: Call, args: a.Inspect) -> Answer:
         way_on = [WayOn("run it")] if found.get("to_be_run") else []
         raise RefusedError(f"{expression}: {found['ename']}: {found['evalue']}", *way_on)
     return Answer(text=plain(_described(found)), facts=found)
-
-
-def _speaks_another_language(runner: Runner) -> bool:
-    return runner.kernel.language not in ("", "python")
 
 
 async def _inspect_as_jupyter(call: Call, runner: Runner, expression: str) -> Answer:
@@ -85,8 +82,7 @@ async def kernel_list_vars(call: Call, args: a.ListVars) -> Answer:
     runner = await _living(call, args.session)
     if runner is None:
         return _no_kernel(variables=[])
-    if _speaks_another_language(runner):
-        language = runner.kernel.language
+    if (language := runner.kernel.language) not in _PYTHON:
         raise RefusedError(
             f"this kernel runs {language}: variables can be listed in Python only. kernel_inspect asks it about one "
             f"name, and kernel_exec can list them in {language} itself"
@@ -99,23 +95,17 @@ async def kernel_list_vars(call: Call, args: a.ListVars) -> Answer:
         raise RefusedError(f"{found['ename']}: {found['evalue']}")
     rows = [row for row in found["variables"] if _wanted(row, args)]
     nothing = "no variable matches; kernel_list_vars() lists all" if args.filter or args.type else "no variables yet"
-    return Answer(
-        text=_listed(rows, int(found.get("left_out", 0))) if rows else nothing,
-        facts={"variables": rows},
-    )
+    return Answer(text=_listed(rows, found) if rows else nothing, facts={"variables": rows})
 
 
 def _wanted(row: dict[str, Any], args: a.ListVars) -> bool:
     return args.filter.lower() in row["name"].lower() and args.type.lower() in row["type"].lower()
 
 
-def _listed(rows: list[dict[str, Any]], left_out: int) -> str:
-    text = table(
-        ["name", "type", "shape", "size", "value"],
-        [[row["name"], row["type"], row["shape"], size(row["bytes"]), row["value"]] for row in rows[:_ROWS]],
-    )
-    left_out += max(0, len(rows) - _ROWS)
-    if left_out:
+def _listed(rows: list[dict[str, Any]], found: dict[str, Any]) -> str:
+    shown = [[row["name"], row["type"], row["shape"], size(row["bytes"]), row["value"]] for row in rows[:_ROWS]]
+    text = table(["name", "type", "shape", "size", "value"], shown)
+    if left_out := int(found.get("left_out", 0)) + len(rows) - len(shown):
         text += f"\n… and {left_out} more: narrow it with filter= or type="
     return plain(text)
 
@@ -143,7 +133,7 @@ async def _cannot_look(
     """
     if not runner.kernel.alive:
         await call.supervisor.sessions.living_runner(await call.session(runner.kernel.record.session))
-    if runner.kernel.info.get("language_info", {}).get("name") != "python":
+    if not runner.kernel.language:
         raise RefusedError("this kernel is not Python: use kernel_exec to look at its variables") from None
     doing = _what_it_does(runner, error)
     if runner.kernel.last_variables is None:
@@ -152,7 +142,7 @@ async def _cannot_look(
     rows = [row for row in found["variables"] if wanted(row)]
     age_s = max(0.0, time.time() - at)
     text = f"{doing}\nWhat was there {span(age_s)} ago:\n"
-    text += _listed(rows, int(found.get("left_out", 0))) if rows else "nothing of that name"
+    text += _listed(rows, found) if rows else "nothing of that name"
     return Answer(text=text, facts={"busy": True, "age_s": round(age_s, 1), "variables": rows})
 
 

@@ -96,50 +96,32 @@ async def kernel_output(call: Call, args: a.Output) -> Answer:
     execution, ticket = await call.supervisor.executions.find(args.execution_id)
     if ticket is not None:
         await call.wait(ticket, args.wait, reader=True)
-    reading = Reading(
-        max_chars=args.max_chars,
-        from_line=args.from_line,
-        tail=args.tail,
-        grep=args.grep,
-        from_image=args.from_image,
-        full_traceback=args.full_traceback,
-    )
-    return await call.show(execution, ticket, reading)
+    return await call.show(execution, ticket, Reading(**args.model_dump(exclude={"execution_id", "wait"})))
 
 
 async def kernel_history(call: Call, args: a.History) -> Answer:
     """What was run in this session, by any client, with status and execution ids."""
     session = await call.session(args.session)
     entries = await call.supervisor.records.history(session.name, last=args.last, containing=args.filter)
-    rows = [
-        [
-            entry.id,
-            entry.kind if entry.kind != "code" else _standing(call, entry),
-            _cell(entry),
-            when(entry.queued_at),
-            entry.client,
-            first_line(entry.source),
-        ]
-        for entry in entries
-    ]
     facts = {"session": session.name, "entries": [_entry_facts(call, entry) for entry in entries]}
-    if not rows:
+    if not entries:
         nothing = f"Nothing that contains {args.filter!r}" if args.filter else "Nothing"
         return Answer(text=f"{nothing} was run in session {session.name} yet.", facts=facts)
-    text = table(["execution", "status", "cell", "when", "client", "code"], rows)
-    return Answer(
-        text=f"Session {session.name}. kernel_output(execution_id=…) shows what one printed.\n{plain(text)}",
-        facts=facts,
-    )
+    rows = [_row(call, entry) for entry in entries]
+    text = plain(table(["execution", "status", "cell", "when", "client", "code"], rows))
+    shows = f"Session {session.name}. kernel_output(execution_id=…) shows what one printed."
+    return Answer(text=f"{shows}\n{text}", facts=facts)
 
 
-def _cell(entry: Execution) -> str:
-    return f"In [{entry.execution_count}]" if entry.execution_count is not None else ""
+def _row(call: Call, entry: Execution) -> list[Any]:
+    standing = _standing(call, entry) if entry.kind == "code" else entry.kind
+    cell = f"In [{entry.execution_count}]" if entry.execution_count is not None else ""
+    return [entry.id, standing, cell, when(entry.queued_at), entry.client, first_line(entry.source)]
 
 
 def _standing(call: Call, entry: Execution) -> str:
-    asks = answering.waits_for_input(call.supervisor, entry.id) is not None
-    return "waiting for input" if asks else entry.status
+    ticket = call.supervisor.executions.tickets.get(entry.id)
+    return "waiting for input" if ticket is not None and ticket.question is not None else entry.status
 
 
 def _entry_facts(call: Call, entry: Execution) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import ExecutionId, Question, SessionRecord
+from kernel_supervisor.core.model import Question, SessionRecord
 from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.supervisor import Supervisor
@@ -59,9 +59,3 @@ async def who_asks(supervisor: Supervisor, session: SessionRecord, execution_id:
             raise RefusedError(f"nothing runs in session {session.name}, so nothing asks for input")
     await caught_up(ticket)
     return ticket
-
-
-def waits_for_input(supervisor: Supervisor, execution_id: ExecutionId) -> Question | None:
-    """What an execution asks for now, if it does."""
-    ticket = supervisor.executions.tickets.get(execution_id)
-    return ticket.question if ticket is not None else None
