@@ -53,9 +53,9 @@ class Folder:
         if item.msg_id in self._seen:
             return
         self._seen.add(item.msg_id)
-        take = _TAKERS.get(item.msg_type, Folder._pass_over)
         try:
-            take(self, item)
+            if take := _TAKERS.get(item.msg_type):
+                take(self, item)
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             detail = f"a message of type {item.msg_type} has not the form of one: {error}"
             self.folded.marks.append(Mark(kind="hole", parent_id=item.parent_id, detail=detail))
@@ -65,9 +65,6 @@ class Folder:
         for index, parts in self._stream_parts.items():
             self.folded.outputs[index]["text"] = "".join(parts)
         return self.folded
-
-    def _pass_over(self, message: Message) -> None:
-        """It shows nothing."""
 
     def _append(self, output: Output) -> None:
         if self._clear_pending:
@@ -126,8 +123,7 @@ class Folder:
 
     def _reply(self, message: Message) -> None:
         self.folded.reply = message.content
-        self._count(message)
-        self._show(message)
+        self._result(message)
 
     def _comm(self, message: Message) -> None:
         self.folded.widgets.take(message)

@@ -47,12 +47,9 @@ class Selection:
 
 def pieces(text: str) -> list[str]:
     """The lines of `text` with their newlines, over-long ones in pieces; joined they are `text` again."""
-    lines = text.split("\n")
-    last = lines.pop()
-    long = max(map(len, lines), default=0) > PIECE or len(last) > PIECE
-    lines = [line + "\n" for line in lines]
-    if last:
-        lines.append(last)
+    *lines, last = text.split("\n")
+    long = max(map(len, (*lines, last))) > PIECE
+    lines = [line + "\n" for line in lines] + ([last] if last else [])
     if not long:
         return lines
     return [piece for line in lines for piece in _split_long(line)]

@@ -10,34 +10,10 @@ READ_AT_MOST = 100_000
 
 _UNSEEN = frozenset({"script", "style", "head", "template", "svg", "math"})
 _BLOCKS = frozenset(
-    {
-        "p",
-        "div",
-        "table",
-        "tr",
-        "ul",
-        "ol",
-        "pre",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "blockquote",
-        "dt",
-        "dd",
-    }
-    | {"section", "article", "header", "footer", "details", "summary", "form", "figure", "figcaption", "hr"}
+    {"p", "div", "table", "tr", "ul", "ol", "pre", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "dt", "dd", "hr"}
+    | {"section", "article", "header", "footer", "details", "summary", "form", "figure", "figcaption"}
 )
-_MEDIA = {
-    "img": "image",
-    "video": "video",
-    "audio": "audio",
-    "iframe": "frame",
-    "embed": "object",
-    "source": "source",
-}
+_MEDIA = {"img": "image", "video": "video", "audio": "audio", "iframe": "frame", "embed": "object", "source": "source"}
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=-]+)*;base64,([A-Za-z0-9+/=\s]{120,})")
 _NAME = re.compile(r"<(/?)([A-Za-z][\w:-]*)")
 _ATTRIBUTE = re.compile(r"""(?<![\w:-])([\w:-]+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")

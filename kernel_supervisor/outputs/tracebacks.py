@@ -90,11 +90,7 @@ class Part:
 
 
 def explain(
-    error: Mapping[str, Any],
-    *,
-    current: int | None = None,
-    cells: Mapping[int, int] | None = None,
-    full: bool = False,
+    error: Mapping[str, Any], *, current: int | None = None, cells: Mapping[int, int] | None = None, full: bool = False
 ) -> str:
     """The text that tells an `error` output, and of `sys.exit()` what came of it.
 
@@ -106,8 +102,7 @@ def explain(
 
 
 def _explained(error: Mapping[str, Any], current: int | None, cells: Mapping[int, int], full: bool) -> str:
-    elements = [plain(str(element)).strip("\n") for element in error.get("traceback") or ()]
-    summary = _summary(error)
+    elements, summary = _elements(error), _summary(error)
     parts = _parse(elements)
     if not any(part.frames for part in parts):
         return _without_frames(elements, summary)
@@ -126,15 +121,20 @@ def without_exit_advice(text: str) -> str:
 
 def cell_counts(error: Mapping[str, Any]) -> frozenset[int]:
     """The execution counts of all cells that have a frame in an `error` output."""
-    parts = _parse([plain(str(element)).strip("\n") for element in error.get("traceback") or ()])
-    frames = (frame for part in parts for frame in part.frames if isinstance(frame, Frame))
-    return frozenset(frame.count for frame in frames if frame.count is not None)
+    return frozenset(frame.count for frame in _frames(error) if frame.count is not None)
 
 
 def folds(error: Mapping[str, Any]) -> bool:
     """Whether `explain` leaves something out that `full` would show."""
-    parts = _parse([plain(str(element)).strip("\n") for element in error.get("traceback") or ()])
-    return any(isinstance(frame, Frame) and frame.library for part in parts for frame in part.frames)
+    return any(frame.library for frame in _frames(error))
+
+
+def _frames(error: Mapping[str, Any]) -> Iterator[Frame]:
+    return (frame for part in _parse(_elements(error)) for frame in part.frames if isinstance(frame, Frame))
+
+
+def _elements(error: Mapping[str, Any]) -> list[str]:
+    return [plain(str(element)).strip("\n") for element in error.get("traceback") or ()]
 
 
 def _summary(error: Mapping[str, Any]) -> str:
@@ -253,9 +253,8 @@ def _own_frame(frame: Frame, current: int | None, cells: Mapping[int, int]) -> s
 
 def _library_line(frame: Frame) -> str:
     name = re.split(r"[(\[]", frame.where, maxsplit=1)[0] or "module level"
-    place = _LIBRARY.sub("", frame.path, count=1).removesuffix(">") + (
-        f":{frame.line}" if frame.line is not None else ""
-    )
+    place = _LIBRARY.sub("", frame.path, count=1).removesuffix(">")
+    place += f":{frame.line}" if frame.line is not None else ""
     code = frame.code if len(frame.code) <= _CODE_SHOWN else frame.code[:_CODE_SHOWN] + "…"
     return f"  {place} in {name}" + (f": {code}" if code else "")
 

@@ -21,16 +21,7 @@ from kernel_supervisor.outputs.widgets import VIEW, Widgets
 
 SectionKind = Literal["stdout", "stderr", "result", "display", "error", "picture"]
 
-_PICTURES = (
-    "image/png",
-    "image/jpeg",
-    "image/webp",
-    "image/gif",
-    "image/bmp",
-    "image/x-ms-bmp",
-    "image/tiff",
-    "image/svg+xml",
-)
+_PICTURES = tuple(f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "bmp", "x-ms-bmp", "tiff", "svg+xml"))
 """In the order of preference where an output has several."""
 _STUB = re.compile(r"<[\w.]+[^\n]*>\s*\Z")
 """A text such as `<Figure size 640x480 with 1 Axes>`, which says nothing beside the thing itself."""
@@ -61,10 +52,7 @@ class Section:
 
 
 def transcribe(
-    folded: Folded,
-    *,
-    cells: Mapping[int, int] | None = None,
-    full_traceback: bool = False,
+    folded: Folded, *, cells: Mapping[int, int] | None = None, full_traceback: bool = False
 ) -> list[Section]:
     """The sections of what an execution has shown. `cells` and `full_traceback`: see `tracebacks.explain`."""
     sections: list[Section] = []
@@ -126,9 +114,7 @@ def _streams_joined(outputs: Iterable[Output]) -> Iterator[Output]:
 
 
 def _joined(run: list[tuple[str, str]]) -> Iterator[Output]:
-    if len(run) > 1:
-        run = _redrawn_once(run)
-    for name, parts in groupby(run, key=lambda part: part[0]):
+    for name, parts in groupby(_redrawn_once(run), key=lambda part: part[0]):
         yield {"output_type": "stream", "name": name, "text": "".join(text for _name, text in parts)}
 
 
