@@ -17,18 +17,8 @@ from kernel_supervisor.cli.questions import WAITING
 from kernel_supervisor.cli.session import DONE, FAILED, INTERRUPTED, USAGE, Command, print_json, print_table
 
 _LONGEST = 400_000
-_OF_A_NOTEBOOK = (
-    "path",
-    "save_html",
-    "theme",
-    "save_pdf",
-    "pdf_engine",
-    "only",
-    "first",
-    "last",
-    "autosave",
-    "overwrite",
-)
+_EXPORTS, _CELLS = ("save_html", "theme", "save_pdf", "pdf_engine"), ("only", "first", "last")
+_OF_A_NOTEBOOK = ("path", *_EXPORTS, *_CELLS, "autosave", "overwrite")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
