@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from kernel_supervisor.core.model import ExecutionId
-from kernel_supervisor.mcp.images import Image, Note
+from kernel_supervisor.mcp.images import Image
 from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.outputs.limits import Selection, cut, line_count, select, share
 from kernel_supervisor.outputs.transcript import Section
@@ -29,43 +29,37 @@ class Arranged:
     """How many lines there are in all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Item:
-    """One section, or several neighbours taken together."""
-
-    text: str
-    lines: int
-    error: bool
-    stream: bool
-    image: Image | None
-
-
 def whole(
-    sections: Sequence[Section], images: Mapping[int, Image | Note], room: int, execution: ExecutionId | None
+    sections: Sequence[Section], images: Mapping[int, Image], room: int, execution: ExecutionId | None
 ) -> Arranged:
     """All sections in `room` characters, each cut in its middle where it is too long; `images` in place.
 
     The marks say how the rest of an `execution` is read; None where its reader cannot.
     """
     read_on = None if execution is None else lambda line: _call(execution, f"from_line={line}")
-    items = [_item(section, images) for section in sections]
-    total = sum(item.lines for item in items)
-    if sum(len(item.text) + 1 for item in items) <= room:
-        return Arranged(blocks=list(_blocks(items)), truncated=False, lines=total)
-    if len(items) > _SECTIONS:
-        items = _together(items)
-    room -= len(items)
-    reserved = sum(min(len(item.text), room // 3) for item in items[-1:] if item.error)
-    shares = share([0 if item.error and item is items[-1] else len(item.text) for item in items], room - reserved)
+    if sum(len(section.text) + 1 for section in sections) <= room:
+        return Arranged(blocks=list(_blocks(sections, images)), truncated=False, lines=line_count_of(sections))
+    if len(sections) > _SECTIONS:
+        sections = _together(sections, images)
+    room -= len(sections)
+    wants, reserved = [len(section.text) for section in sections], 0
+    if sections and sections[-1].kind == "error":
+        reserved, wants[-1] = min(wants[-1], room // 3), 0
+    shares = share(wants, room - reserved)
     if reserved:
         shares[-1] = room - sum(shares)
     first, fitted, truncated = 1, [], False
-    for item, allowed in zip(items, shares, strict=True):
-        piece = cut(item.text, allowed, first_line=first, read_on=read_on)
-        first += item.lines
+    for section, allowed in zip(sections, shares, strict=True):
+        piece = cut(section.text, allowed, first_line=first, read_on=read_on)
+        first += line_count(section.text)
         truncated = truncated or piece.next_line is not None
-        fitted.append(replace(item, text=piece.text))
-    return Arranged(blocks=list(_blocks(fitted)), truncated=truncated, lines=total)
+        fitted.append(replace(section, text=piece.text))
+    return Arranged(blocks=list(_blocks(fitted, images)), truncated=truncated, lines=first - 1)
+
+
+def line_count_of(sections: Sequence[Section]) -> int:
+    """How many lines all of their text has."""
+    return sum(line_count(section.text) for section in sections)
 
 
 def lines(sections: Sequence[Section], reading: Reading, room: int, execution: ExecutionId) -> Arranged:
@@ -89,45 +83,35 @@ def lines(sections: Sequence[Section], reading: Reading, room: int, execution: E
     return Arranged(blocks=["\n".join(parts)], truncated=count < found.found, lines=found.total)
 
 
-def _item(section: Section, images: Mapping[int, Image | Note]) -> _Item:
-    image = images.get(section.picture.number) if section.picture else None
-    return _Item(
-        text=section.text,
-        lines=line_count(section.text),
-        error=section.kind == "error",
-        stream=section.kind in ("stdout", "stderr"),
-        image=image if isinstance(image, Image) else None,
-    )
-
-
-def _blocks(items: Sequence[_Item]) -> Iterator[str | Image]:
+def _blocks(sections: Sequence[Section], images: Mapping[int, Image]) -> Iterator[str | Image]:
     texts: list[str] = []
-    for item in items:
-        texts.append(item.text)
-        if item.image is not None:
+    for section in sections:
+        texts.append(section.text)
+        if section.picture is not None and section.picture.number in images:
             yield "\n".join(texts)
-            yield item.image
+            yield images[section.picture.number]
             texts = []
     if texts:
         yield "\n".join(texts)
 
 
-def _together(items: Sequence[_Item]) -> list[_Item]:
-    """Fewer items: neighbouring streams as one; if need be all between two images but the ends."""
-    merged = [_merged(list(run)) if stream else list(run) for stream, run in groupby(items, lambda item: item.stream)]
-    fewer = [item for run in merged for item in run]
+def _together(sections: Sequence[Section], images: Mapping[int, Image]) -> list[Section]:
+    """Fewer sections: neighbouring streams as one; if need be all between two images but the ends."""
+    fewer: list[Section] = []
+    for stream, group in groupby(sections, lambda section: section.kind in ("stdout", "stderr")):
+        run = list(group)
+        fewer += [_merged(run)] if stream else run
     if len(fewer) <= _SECTIONS:
         return fewer
-    result: list[_Item] = []
-    for pictured, group in groupby(fewer, lambda item: item.image is not None):
+    result: list[Section] = []
+    for pictured, group in groupby(fewer, lambda each: each.picture is not None and each.picture.number in images):
         run = list(group)
-        result += run if pictured or len(run) <= 3 else [run[0], *_merged(run[1:-1]), run[-1]]
+        result += run if pictured or len(run) <= 3 else [run[0], _merged(run[1:-1]), run[-1]]
     return result
 
 
-def _merged(run: Sequence[_Item]) -> list[_Item]:
-    text, lines = "\n".join(item.text for item in run), sum(item.lines for item in run)
-    return [_Item(text=text, lines=lines, error=False, stream=True, image=None)]
+def _merged(run: Sequence[Section]) -> Section:
+    return Section(kind="stdout", text="\n".join(section.text for section in run))
 
 
 def _fitting(rows: Sequence[str], room: int) -> int:

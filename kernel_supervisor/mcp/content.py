@@ -10,12 +10,11 @@ from mcp_types import ImageContent, TextContent
 
 from kernel_supervisor.core.ways import parts
 from kernel_supervisor.mcp import arrangement
-from kernel_supervisor.mcp.images import Image, Note, prepare_all
+from kernel_supervisor.mcp.images import Image, prepare_all
 from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.mcp.wording import execution_count, footer, header, status
 from kernel_supervisor.outputs.folding import Folded
-from kernel_supervisor.outputs.limits import line_count
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.transcript import Picture, Section, transcribe
 
@@ -41,6 +40,7 @@ def render(view: ResultView, reading: Reading) -> Rendered:
     sections = transcribe(view.folded, cells=view.cells, full_traceback=reading.full_traceback)
     shown, left = _chosen(sections, reading)
     prepared = dict(zip((picture.number for picture in shown), prepare_all(shown), strict=True))
+    images = {at: image for at, image in prepared.items() if isinstance(image, Image)}
     sections = [_captioned(section, prepared) if section.picture else section for section in sections]
     top, below = header(view, reading, output=bool(sections)), list(footer(view, reading, left))
     bottom = "" if reading.as_values else "\n".join(map(said, below))
@@ -49,10 +49,10 @@ def render(view: ResultView, reading: Reading) -> Rendered:
         arranged = arrangement.lines(sections, reading, room, number)
     elif reading.from_image > 1:
         later = [section for section in sections if section.picture and section.picture.number >= reading.from_image]
-        total = sum(line_count(section.text) for section in sections)
-        arranged = replace(arrangement.whole(later, prepared, room, quoted), lines=total)
+        total = arrangement.line_count_of(sections)
+        arranged = replace(arrangement.whole(later, images, room, quoted), lines=total)
     else:
-        arranged = arrangement.whole(sections, prepared, room, quoted)
+        arranged = arrangement.whole(sections, images, room, quoted)
     return Rendered(
         content=_content([top, *arranged.blocks, bottom], reading.max_chars),
         truncated=arranged.truncated,
@@ -104,16 +104,13 @@ def _error(folded: Folded) -> Mapping[str, Any] | None:
     return reply if reply and reply.get("status") == "error" and "ename" in reply else None
 
 
-def _captioned(section: Section, prepared: Mapping[int, Image | Note]) -> Section:
+def _captioned(section: Section, prepared: Mapping[int, Image | str]) -> Section:
     """A picture's line, with what is known of it once it is prepared."""
     assert section.picture is not None
     number, found = section.picture.number, prepared.get(section.picture.number)
-    if found is None:
-        return replace(section, text=f"[image {number}: {section.picture.mime}, not shown here]")
-    if isinstance(found, Note):
-        return replace(section, text=f"[image {number}: {found.text}]")
-    remark = f", {found.remark}" if found.remark else ""
-    return replace(section, text=f"[image {number}: {found.width}×{found.height}{remark}]")
+    if isinstance(found, Image):
+        found = f"{found.width}×{found.height}" + (f", {found.remark}" if found.remark else "")
+    return replace(section, text=f"[image {number}: {found or f'{section.picture.mime}, not shown here'}]")
 
 
 def _content(parts: Iterable[str | Image], max_chars: int) -> list[Content]:

@@ -63,16 +63,9 @@ class Image:
         return base64.b64encode(self.data).decode("ascii")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """Why an image is not shown."""
-
-    text: str
-
-
-def prepare_all(pictures: Sequence[Picture], *, byte_budget: int = CALL_BUDGET) -> list[Image | Note]:
-    """Each of `pictures` as it can be sent, all of them within `byte_budget` bytes."""
-    prepared: list[Image | Note] = []
+def prepare_all(pictures: Sequence[Picture], *, byte_budget: int = CALL_BUDGET) -> list[Image | str]:
+    """Each of `pictures` as it can be sent, all of them within `byte_budget` bytes; or why one is not shown."""
+    prepared: list[Image | str] = []
     for index, picture in enumerate(pictures):
         share = min(IMAGE_BUDGET, byte_budget // (len(pictures) - index))
         image = _from_kernel(picture, share)
@@ -81,31 +74,31 @@ def prepare_all(pictures: Sequence[Picture], *, byte_budget: int = CALL_BUDGET) 
     return prepared
 
 
-def prepare(data: bytes, mime: str, *, byte_budget: int = IMAGE_BUDGET) -> Image | Note:
-    """`data` as it can be sent, in at most `byte_budget` bytes; passed on as it is where that will do."""
+def prepare(data: bytes, mime: str, *, byte_budget: int = IMAGE_BUDGET) -> Image | str:
+    """`data` in at most `byte_budget` bytes, as it is where that will do; else why it is not shown."""
     if mime == "image/svg+xml":
         return _rasterised(data, byte_budget)
     try:
         with Pillow.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > _PIXELS:
-                return Note(text=f"{mime}, {image.width}×{image.height} pixels: too large to be decoded")
+                return f"{mime}, {image.width}×{image.height} pixels: too large to be decoded"
             return _fitted(image, data, byte_budget)
     except UnidentifiedImageError:
-        return Note(text=f"{mime}, {size(len(data))}: not an image that can be read")
+        return f"{mime}, {size(len(data))}: not an image that can be read"
     except _DAMAGED as error:
-        return Note(text=f"{mime}, {size(len(data))}: damaged ({str(error)[:100] or type(error).__name__})")
+        return f"{mime}, {size(len(data))}: damaged ({str(error)[:100] or type(error).__name__})"
 
 
-def _from_kernel(picture: Picture, byte_budget: int) -> Image | Note:
+def _from_kernel(picture: Picture, byte_budget: int) -> Image | str:
     try:
         svg = picture.mime == "image/svg+xml"
         data = picture.data.encode("utf-8", "replace") if svg else base64.b64decode(picture.data)
     except (binascii.Error, ValueError):
-        return Note(text=f"{picture.mime}: damaged (not base64)")
+        return f"{picture.mime}: damaged (not base64)"
     return prepare(data, picture.mime, byte_budget=byte_budget)
 
 
-def _fitted(image: Pillow.Image, data: bytes, byte_budget: int) -> Image | Note:
+def _fitted(image: Pillow.Image, data: bytes, byte_budget: int) -> Image | str:
     kind, width, height = image.format or "", image.width, image.height
     image.draft("RGB", (LONG_EDGE, LONG_EDGE)) if kind == "JPEG" and image.mode == "RGB" else None
     image.load()
@@ -117,7 +110,7 @@ def _fitted(image: Pillow.Image, data: bytes, byte_budget: int) -> Image | Note:
     pixels = _scaled(_simple(ImageOps.exif_transpose(image)), LONG_EDGE)
     encoded = _encoded(pixels, kind, byte_budget)
     if encoded is None:
-        return Note(text=f"{width}×{height} pixels, {size(len(data))}: does not fit into {size(byte_budget)}")
+        return f"{width}×{height} pixels, {size(len(data))}: does not fit into {size(byte_budget)}"
     remarks = [f"scaled from {width}×{height}"] if max(width, height) > max(encoded.width, encoded.height) else []
     remarks += [f"first of {frames} frames"] if frames > 1 else []
     return replace(encoded, remark=", ".join(remarks))
@@ -175,7 +168,7 @@ def _opaque(image: Pillow.Image) -> Pillow.Image:
     return white
 
 
-def _rasterised(data: bytes, byte_budget: int) -> Image | Note:
+def _rasterised(data: bytes, byte_budget: int) -> Image | str:
     """An SVG as PNG where cairosvg is installed, else a note."""
     width, height = _extent(data[:4000].decode("utf-8", "replace"))
     told = f"SVG, {width:.0f}×{height:.0f}, {size(len(data))}"
@@ -183,7 +176,7 @@ def _rasterised(data: bytes, byte_budget: int) -> Image | Note:
         cairosvg = importlib.import_module("cairosvg")
     except (ImportError, OSError):
         # OSError: cairosvg is there, the cairo library is not.
-        return Note(text=f"{told}: not shown, cairosvg is not installed beside the daemon")
+        return f"{told}: not shown, cairosvg is not installed beside the daemon"
     factor = min(LONG_EDGE, max(width, height, 800)) / max(width, height)
     try:
         png = cairosvg.svg2png(
@@ -193,7 +186,7 @@ def _rasterised(data: bytes, byte_budget: int) -> Image | Note:
             url_fetcher=_nothing_fetched,
         )
     except Exception as error:  # noqa: BLE001  # what a drawing makes the rasteriser raise concerns the drawing alone
-        return Note(text=f"{told}: could not be drawn ({str(error)[:100]})")
+        return f"{told}: could not be drawn ({str(error)[:100]})"
     return prepare(png, "image/png", byte_budget=byte_budget)
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from kernel_supervisor.mcp.images import Image, Note, prepare, prepare_all
+from kernel_supervisor.mcp.images import Image, prepare, prepare_all
 from kernel_supervisor.outputs.transcript import Picture
 
 
@@ -30,7 +30,7 @@ def noise(size: tuple[int, int]) -> bytes:
     return out.getvalue()
 
 
-def decoded(image: Image | Note) -> Pillow.Image:
+def decoded(image: Image | str) -> Pillow.Image:
     assert isinstance(image, Image), image
     found = Pillow.open(io.BytesIO(image.data))
     found.load()
@@ -93,8 +93,8 @@ def test_image_far_over_its_budget_gets_smaller() -> None:
 
 def test_budget_that_nothing_fits_into_is_told() -> None:
     image = prepare(noise((100, 100)), "image/png", byte_budget=100)
-    assert isinstance(image, Note)
-    assert "does not fit" in image.text
+    assert isinstance(image, str)
+    assert "does not fit" in image
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "I;16", "I", "F"])
@@ -141,16 +141,16 @@ def test_decompression_bomb_is_not_decoded() -> None:
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     bomb += struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
     image = prepare(bomb, "image/png")
-    assert isinstance(image, Note)
-    assert "60000×60000" in image.text
+    assert isinstance(image, str)
+    assert "60000×60000" in image
 
 
 def test_damaged_image_is_a_note() -> None:
     whole = encoded("PNG", (200, 200))
     for data in (whole[: len(whole) // 2], b"", b"not an image", whole[:20]):
         image = prepare(data, "image/png")
-        assert isinstance(image, Note)
-        assert "image/png" in image.text
+        assert isinstance(image, str)
+        assert "image/png" in image
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow warns of damage; pytest's filters come before ours
@@ -161,7 +161,7 @@ def test_no_damage_raises(form: str, data: st.DataObject) -> None:
     for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=8)):
         damaged[place] = data.draw(st.integers(0, 255))
     image = prepare(bytes(damaged), Pillow.MIME[form], byte_budget=20_000)
-    assert isinstance(image, Note) or len(image.data) <= 20_000
+    assert isinstance(image, str) or len(image.data) <= 20_000
 
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="150"><rect width="9" height="9"/></svg>'
@@ -170,8 +170,8 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="150"><rect w
 def test_svg_is_named_with_its_size_where_nothing_draws_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cairosvg", None)
     image = prepare(SVG, "image/svg+xml")
-    assert isinstance(image, Note)
-    assert image.text.startswith(f"SVG, 300×150, {len(SVG)} bytes: not shown")
+    assert isinstance(image, str)
+    assert image.startswith(f"SVG, 300×150, {len(SVG)} bytes: not shown")
 
 
 def test_svg_is_drawn_where_something_can(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +192,8 @@ def test_svg_that_cannot_be_drawn_is_a_note(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setitem(sys.modules, "cairosvg", SimpleNamespace(svg2png=svg2png))
     image = prepare(b'<svg viewBox="0 0 20 10">', "image/svg+xml")
-    assert isinstance(image, Note)
-    assert image.text == "SVG, 20×10, 25 bytes: could not be drawn (no such element)"
+    assert isinstance(image, str)
+    assert image == "SVG, 20×10, 25 bytes: could not be drawn (no such element)"
 
 
 def test_all_images_of_a_call_share_its_budget() -> None:
@@ -206,4 +206,4 @@ def test_all_images_of_a_call_share_its_budget() -> None:
 
 def test_what_is_not_base64_is_a_note() -> None:
     (image,) = prepare_all([Picture(number=1, mime="image/png", data="Ä not base64")])
-    assert isinstance(image, Note)
+    assert isinstance(image, str)
