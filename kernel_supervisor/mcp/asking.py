@@ -92,8 +92,7 @@ class _State:
 
 def _can_be_asked(call: Call) -> bool:
     """Whether the client declared that it shows forms. (A client that declares nothing of them means these.)"""
-    capabilities = call.ctx.session.client_capabilities
-    declared = capabilities.elicitation if capabilities is not None else None
+    declared = call.capabilities.elicitation
     return declared is not None and (declared.form is not None or declared.url is None)
 
 

@@ -103,6 +103,11 @@ class Call:
         params = self.ctx.session.client_params
         return params.client_info.name if params is not None else self.caller.asker.kind
 
+    @property
+    def capabilities(self) -> types.ClientCapabilities:
+        """What the client declared that it can do."""
+        return self.ctx.session.client_capabilities or types.ClientCapabilities()
+
     async def session(self, wanted: str) -> SessionRecord:
         """The session this call is about; what the client has to know of it is noted for its next result."""
         session = await self.supervisor.sessions.of(self.caller.asker, wanted)
@@ -160,7 +165,7 @@ class Call:
         with anyio.move_on_after(longest_s) as patience:
             await ticket.attention.wait()
         if patience.cancelled_caught:
-            await self.progress(how_it_goes(ticket, await last_line(ticket)))
+            await self.progress(await how_it_goes(ticket))
 
     async def run_again(
         self, session: SessionRecord, cell: Execution, key: str, replaces: ExecutionId | None = None
@@ -234,14 +239,15 @@ class Call:
         return (line,) if line else ()
 
 
-def how_it_goes(ticket: Ticket, last_line: str = "") -> str:
+async def how_it_goes(ticket: Ticket) -> str:
     """An execution that is not over, in one line, with the last line that it printed."""
     execution = ticket.execution
     if execution.started_at is None:
         return f"execution {execution.id} is queued"
     if ticket.question is not None:
         return f"execution {execution.id} waits for input"
-    return f"execution {execution.id} runs for {time.time() - execution.started_at:.0f} s. {last_line}".rstrip()
+    line = await last_line(ticket)
+    return f"execution {execution.id} runs for {time.time() - execution.started_at:.0f} s. {line}".rstrip()
 
 
 def _duration(execution: Execution) -> float | None:

@@ -20,7 +20,6 @@ from kernel_supervisor.mcp.call import Answer, Call, how_it_goes
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.carried import method
 from kernel_supervisor.mcp.view import Reading
-from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering
 
@@ -44,9 +43,7 @@ def serve(server: Server[Caller]) -> None:
 
 def declared(call: Call) -> bool:
     """Whether this request's client can be given a task."""
-    capabilities = call.ctx.session.client_capabilities
-    extensions = (capabilities.extensions if capabilities is not None else None) or {}
-    return EXTENSION in extensions and call.ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+    return EXTENSION in (call.capabilities.extensions or {}) and call.ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
 
 
 def created(execution: Execution, reading: Reading) -> Answer:
@@ -60,7 +57,7 @@ async def _get(call: Call, params: TaskParams) -> dict[str, Any]:
     state = _state(params.task_id, execution)
     if ticket is not None and not ticket.settled.is_set():
         if ticket.question is None:
-            return {**state, "status": "working", "statusMessage": how_it_goes(ticket, await last_line(ticket))}
+            return {**state, "status": "working", "statusMessage": await how_it_goes(ticket)}
         form = types.ElicitRequest(params=asking.form(ticket.execution, ticket.question))
         requests = {ticket.question.id: form.model_dump(by_alias=True, mode="json", exclude_none=True)}
         return {**state, "status": "input_required", "inputRequests": requests}

@@ -35,7 +35,7 @@ async def settle(call: Call) -> types.InputRequiredResult | None:
     if caller.asker.kind == "cli":
         above(caller)
         return None
-    if caller.asker.told or not _offers_roots(call):
+    if caller.asker.told or call.capabilities.roots is None:
         return None
     async with caller.whereabouts.lock:
         caller.whereabouts.cwd = caller.whereabouts.cwd or caller.asker.cwd
@@ -73,11 +73,6 @@ def _upwards(directory: str) -> Iterator[str]:
     while (parent := os.path.dirname(directory)) != directory:
         directory = parent
         yield directory
-
-
-def _offers_roots(call: Call) -> bool:
-    capabilities = call.ctx.session.client_capabilities
-    return capabilities is not None and capabilities.roots is not None
 
 
 def _decision(call: Call) -> Once:
