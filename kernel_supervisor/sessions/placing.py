@@ -50,16 +50,14 @@ def furnished(
     if environment is None:
         return Furnished(interpreter=interpreter, surroundings=given)
     argv = tuple(part.replace("{resource_dir}", environment.resource_dir) for part in interpreter.argv)
-    overlay = overlay_of(interpreter, asker, cache, tell)
+    overlay = _overlay(environment, asker, cache, tell)
     surroundings = replace(given, env=activate(environment, given.env))
     return Furnished(interpreter=replace(interpreter, argv=argv), surroundings=surroundings, overlay=overlay)
 
 
-def overlay_of(interpreter: Interpreter, asker: Asker, cache: str, tell: Progress) -> str:
-    """The overlay that a kernel of this interpreter needs as things stand, empty for none. Blocks and raises as
-    `furnished`."""
-    environment = environment_of(interpreter, asker)
-    if environment is None or environment.argv or environment.language != "python" or environment.ipykernel:
+def _overlay(environment: Environment, asker: Asker, cache: str, tell: Progress) -> str:
+    """The overlay that a kernel of this environment needs, empty for none."""
+    if environment.argv or environment.language != "python" or environment.ipykernel:
         return ""
 
     def hear(line: str) -> None:
