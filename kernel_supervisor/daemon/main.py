@@ -135,15 +135,13 @@ class Daemon:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._started = time.time()
-        self._stop: asyncio.Event
-        self._stopping: asyncio.Event
+        self._stop, self._stopping = asyncio.Event(), asyncio.Event()
         self._end_kernels = False
         self._told = False
         self._parts: Parts | None = None
 
     async def run(self) -> int:
         """Bind, serve, adopt, drain. Returns the exit code."""
-        self._stop, self._stopping = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signum, self._stop.set)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import Any
 
 import zmq
@@ -83,26 +84,16 @@ class Router:
 
     async def _welcome(self, identity: bytes, asker: Asker, known: list[int]) -> None:
         self._supervisor.kernels.servers.learn(asker.surroundings.env)
-        welcome = {
-            "protocol": PROTOCOL,
-            "version": __version__,
-            "pid": self._identity.pid,
-            "start": self._identity.start,
-        }
-        self.send(identity, WELCOME, welcome)
+        pid, start = self._identity.pid, self._identity.start
+        self.send(identity, WELCOME, {"protocol": PROTOCOL, "version": __version__, "pid": pid, "start": start})
         if identity in self._connections:
             return  # a hello that was said again because the first answer took its time
         server, news = await self.server
         caller = Caller(asker=asker, supervisor=self._supervisor, ready=self.ready, admin=self._admin)
-        if known and known != [self._identity.pid, self._identity.start]:
+        if known and known != [pid, start]:
             caller.notices.append("the daemon was restarted meanwhile; kernels, variables and running cells were kept")
 
-        def send(kind: bytes, header: dict[str, Any], body: bytes) -> None:
-            self.send(identity, kind, header, body)
-
-        self._connections[identity] = Connection(
-            caller, server, news, send, f"{self._identity.pid}.{self._identity.start}"
-        )
+        self._connections[identity] = Connection(caller, server, news, partial(self.send, identity), f"{pid}.{start}")
         self._watches[identity] = self._tasks.begin(self._see_off(identity, asker.pid), "watch of a client")
 
     async def _see_off(self, identity: bytes, pid: int) -> None:
