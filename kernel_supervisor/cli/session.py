@@ -130,24 +130,23 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, cut: int = -1) -> None:
-    """For people: on a terminal, the column `cut` gives way where a row is wider than that."""
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """For people: on a terminal, the last column gives way where a row is wider than that."""
     import tabulate  # 12 ms, and only where there is a table
 
     tabulate.MIN_PADDING = 0
     texts = [[str(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        texts = _narrowed(headers, texts, cut, shutil.get_terminal_size().columns)
+        texts = _narrowed(headers, texts, shutil.get_terminal_size().columns)
     print(tabulate.tabulate(texts, headers, tablefmt="simple", disable_numparse=True))
 
 
-def _narrowed(headers: Sequence[str], rows: list[list[str]], cut: int, width: int) -> list[list[str]]:
-    widths = [max(len(row[at]) for row in [list(headers), *rows]) for at in range(len(headers))]
-    room = max(len(headers[cut]), width - sum(widths) - 2 * (len(headers) - 1) + widths[cut])
+def _narrowed(headers: Sequence[str], rows: list[list[str]], width: int) -> list[list[str]]:
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    room = max(len(headers[-1]), width - sum(widths[:-1]) - 2 * (len(headers) - 1))
     for row in rows:
-        if len(row[cut]) > room:  # of a path the end says most, of code the beginning
-            text = row[cut]
-            row[cut] = "…" + text[1 - room :] if text.startswith("/") else text[: room - 1] + "…"
+        if len(text := row[-1]) > room:  # of a path the end says most, of code the beginning
+            row[-1] = "…" + text[1 - room :] if text.startswith("/") else text[: room - 1] + "…"
     return rows
 
 
