@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from kernel_supervisor.mcp.call import PROGRESS_S, Call
+from kernel_supervisor.tasks import happens
 
 _Made = TypeVar("_Made")
 _APART_S = 0.2
@@ -28,10 +29,7 @@ async def with_progress(call: Call, words: str, work: Callable[[Callable[[str], 
             news.clear()
             await call.progress(said[-1])
             await asyncio.sleep(_APART_S)
-            try:
-                await asyncio.wait_for(news.wait(), PROGRESS_S)
-            except asyncio.TimeoutError:
-                continue
+            await happens(news, PROGRESS_S)
 
     telling = asyncio.create_task(tell(), name="progress")
     try:

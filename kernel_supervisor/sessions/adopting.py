@@ -22,6 +22,7 @@ from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.kernels.postmortem import last_words
 from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import KernelGoneError
+from kernel_supervisor.tasks import happens
 
 log = logging.getLogger(__name__)
 FIRST_TRY_S, LATER_TRY_S = 5.0, 60.0
@@ -105,8 +106,7 @@ class Adoption:
                 log.warning("kernel %s lives but cannot be reached: %s", sought.record.id, why)
             sought.why, deadline_s = why, LATER_TRY_S
             sought.tried.set()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._home.servers.news.wait(), pause_s)
+            await happens(self._home.servers.news, pause_s)
             if not kind_of(sought.record).here:
                 pause_s = min(2 * pause_s, _ASK_OTHERS_AGAIN_S)
         self._sought.pop(sought.record.id, None)

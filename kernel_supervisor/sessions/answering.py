@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Question, SessionRecord
 from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.tasks import happens
 
 _CATCH_UP_S = 20.0
 """How long a daemon that has just begun may take to find out what a running cell asks."""
@@ -39,11 +38,8 @@ async def give_once(supervisor: Supervisor, ticket: Ticket, question_id: str, te
 
 async def caught_up(ticket: Ticket) -> None:
     """Wait until it is known what a running execution asks: after a daemon's death its log has to be read for that."""
-    if ticket.execution.status == "running":
-        try:
-            await asyncio.wait_for(ticket.caught_up.wait(), _CATCH_UP_S)
-        except asyncio.TimeoutError:
-            raise RefusedError(f"it is not known yet what execution {ticket.execution.id} asks: try again") from None
+    if ticket.execution.status == "running" and not await happens(ticket.caught_up, _CATCH_UP_S):
+        raise RefusedError(f"it is not known yet what execution {ticket.execution.id} asks: try again")
 
 
 async def who_asks(supervisor: Supervisor, session: SessionRecord, execution_id: int | None) -> Ticket:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from kernel_supervisor.core.errors import SupervisorError
@@ -14,7 +13,7 @@ from kernel_supervisor.notebooks.document import ForeignFileError
 from kernel_supervisor.notebooks.files import beside, umask_of
 from kernel_supervisor.sessions.saving import write
 from kernel_supervisor.sessions.supervisor import Supervisor
-from kernel_supervisor.tasks import Tasks
+from kernel_supervisor.tasks import Tasks, happens
 
 log = logging.getLogger(__name__)
 _RESTS = 4.0
@@ -61,8 +60,7 @@ class Autosave:
                 self._changed.discard(name)
                 begun = time.monotonic()
                 await self._write(name)
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), (time.monotonic() - begun) * _RESTS)
+                await happens(self._closing, (time.monotonic() - begun) * _RESTS)
         finally:
             self._kept.discard(name)
 

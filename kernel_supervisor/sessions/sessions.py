@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -19,6 +18,7 @@ from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import moving, naming
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
+from kernel_supervisor.tasks import happens
 
 _BURIAL_S = 5.0
 """How long the explanation of a kernel's death may take."""
@@ -144,8 +144,7 @@ class Sessions:
         runner = self.runner_of(session)
         if runner is None or runner.kernel.alive:
             return runner
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(runner.gone.wait(), _BURIAL_S)
+        await happens(runner.gone, _BURIAL_S)
         return None
 
     async def _reached(self, kernel_id: KernelId) -> None:
