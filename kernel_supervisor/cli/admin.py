@@ -34,14 +34,11 @@ def status(command: Command) -> int:
 
 def _print_status(facts: dict[str, Any]) -> None:
     up = span(time.time() - facts["started_at"])
-    print(f"the daemon runs: version {facts['version']}, pid {facts['pid']}, up {up}, {_kernels(facts['kernels'])}")
+    kernels = f"{facts['kernels']} kernel" + "s" * (facts["kernels"] != 1)
+    print(f"the daemon runs: version {facts['version']}, pid {facts['pid']}, up {up}, {kernels}")
     print(f"state   {facts['state']}\nsocket  {facts['socket']}\nlog     {facts['log']}")
     for client in facts["clients"]:
         print(f"client  {client['kind']} pid {client['pid']} in {client['directory']}")
-
-
-def _kernels(count: int) -> str:
-    return f"{count} kernel" + "s" * (count != 1)
 
 
 def start(command: Command) -> int:

@@ -187,8 +187,6 @@ def _show(message: dict[str, Any]) -> None:
         case "error":
             text = "\n".join(content["traceback"]) or f"{content['ename']}: {content['evalue']}"
             print(text if _in_colour() else _COLOUR.sub("", text), file=sys.stderr)
-        case _:
-            pass
 
 
 def _in_colour() -> bool:

@@ -30,12 +30,8 @@ def _kept(command: Command) -> list[dict[str, Any]]:
 
 
 def _row(kept: dict[str, Any]) -> list[Any]:
-    state = "in use" if kept["at_work"] else ""
-    return [kept["name"], kept["entries"], size(kept["size_bytes"]), _ago(kept), state, kept["directory"]]
-
-
-def _ago(kept: dict[str, Any]) -> str:
-    return span(time.time() - kept["last_used"]) + " ago"
+    state, ago = "in use" if kept["at_work"] else "", span(time.time() - kept["last_used"]) + " ago"
+    return [kept["name"], kept["entries"], size(kept["size_bytes"]), ago, state, kept["directory"]]
 
 
 def forget(command: Command) -> int:
