@@ -30,24 +30,12 @@ _RECENT = 20
 """How many executions of the client's own session are listed; the template reaches all."""
 
 TEMPLATES = [
-    types.ResourceTemplate(
-        uri_template="kernel://{session}/notebook",
-        name="notebook",
-        description="A session as a Jupyter notebook",
-        mime_type=_NOTEBOOK_TYPE,
-    ),
-    types.ResourceTemplate(
-        uri_template="kernel://{session}/executions/{id}",
-        name="execution",
-        description="What one execution printed and showed",
-        mime_type=_TEXT,
-    ),
-    types.ResourceTemplate(
-        uri_template="kernel://{session}/variables",
-        name="variables",
-        description="The variables of a session's kernel",
-        mime_type=_TEXT,
-    ),
+    types.ResourceTemplate(uri_template=f"{_SCHEME}{{session}}/{part}", name=name, description=text, mime_type=kind)
+    for part, name, text, kind in (
+        ("notebook", "notebook", "A session as a Jupyter notebook", _NOTEBOOK_TYPE),
+        ("executions/{id}", "execution", "What one execution printed and showed", _TEXT),
+        ("variables", "variables", "The variables of a session's kernel", _TEXT),
+    )
 ]
 
 

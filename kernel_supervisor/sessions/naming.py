@@ -12,6 +12,7 @@ from kernel_supervisor.core.model import KernelId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn
 
 _LISTED = 8
+_ALLOWED = "use letters, digits, spaces and . _ - @ +, 80 at most"
 
 
 @dataclass(slots=True)
@@ -60,7 +61,7 @@ def resolve(
         return names.spelled(folder), directory
     word = names.word(wanted)
     if word is None:
-        raise RefusedError(f"{wanted!r} is no session name: use letters, digits, spaces and . _ - @ +, 80 at most")
+        raise RefusedError(f"{wanted!r} is no session name: {_ALLOWED}")
     name = names.spelled(folder, word)
     if name not in sessions:
         own = [each.name for each in sessions.values() if each.directory == directory and each.old_name == word]
@@ -76,8 +77,7 @@ def _spelled(wanted: str, directory: str, projects: Projects) -> tuple[SessionNa
         return names.spelled(folder, word), there
     own = projects.folder(directory)
     if there is not None:
-        behind = "behind the / use letters, digits, spaces and . _ - @ +, 80 at most"
-        raise RefusedError(f"{wanted!r} is no session name: {behind}")
+        raise RefusedError(f"{wanted!r} is no session name: behind the / {_ALLOWED}")
     raise RefusedError(
         f"{wanted!r} names no session: there is no project {folder!r}. A plain word is a session of this project, "
         f'"{own}/"',
