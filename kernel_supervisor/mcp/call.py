@@ -24,6 +24,7 @@ from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Reading, ResultView
 from kernel_supervisor.mcp.ways import begun, said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
+from kernel_supervisor.outputs.folding import errors_of
 from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
@@ -203,7 +204,7 @@ class Call:
             notices=tuple(told),
             question=question,
             advice=(*await self._advice(execution, behind), *await self._where_to_find(interpreter, folded.outputs)),
-            cells=await self.supervisor.executions.cells_of(execution, _errors(folded.outputs)),
+            cells=await self.supervisor.executions.cells_of(execution, errors_of(folded.outputs)),
         )
         if giant:
             rendered = await rendered_elsewhere(view, reading, self.supervisor.executions.unrecorded(execution))
@@ -226,7 +227,7 @@ class Call:
         self, interpreter: Interpreter | None, outputs: Sequence[dict[str, Any]]
     ) -> tuple[Words, ...]:
         """Of a module that a cell could not import, where it is."""
-        errors = _errors(outputs)
+        errors = errors_of(outputs)
         module = missing_module(str(errors[-1].get("ename")), str(errors[-1].get("evalue"))) if errors else ""
         if not module or interpreter is None or not interpreter.prefix or not interpreter.argv:
             return ()
@@ -254,10 +255,6 @@ def _duration(execution: Execution) -> float | None:
     if execution.started_at is None:
         return None
     return max(0.0, (execution.finished_at or time.time()) - execution.started_at)
-
-
-def _errors(outputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [output for output in outputs if output["output_type"] == "error"]
 
 
 def needed(text: str, *otherwise: str | WayOn) -> str:

@@ -14,7 +14,7 @@ from kernel_supervisor.mcp.images import Image, prepare_all
 from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.mcp.wording import execution_count, footer, header, status
-from kernel_supervisor.outputs.folding import Folded
+from kernel_supervisor.outputs.folding import Folded, errors_of
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.transcript import Picture, Section, transcribe
 
@@ -97,10 +97,9 @@ def machine(view: ResultView, rendered: Rendered) -> dict[str, Any]:
 
 def _error(folded: Folded) -> Mapping[str, Any] | None:
     """The last error of an execution: from its outputs, else from its reply."""
-    for output in reversed(folded.outputs):
-        if output["output_type"] == "error":
-            return output
-    reply = folded.reply
+    errors, reply = errors_of(folded.outputs), folded.reply
+    if errors:
+        return errors[-1]
     return reply if reply and reply.get("status") == "error" and "ename" in reply else None
 
 

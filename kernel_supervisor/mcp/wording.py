@@ -8,6 +8,7 @@ from kernel_supervisor.core.model import ExecutionId, Question
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.mcp.view import Reading, ResultView
 from kernel_supervisor.mcp.ways import said
+from kernel_supervisor.outputs.folding import errors_of
 from kernel_supervisor.outputs.markup import shorten_data
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.tracebacks import folds
@@ -45,7 +46,7 @@ def header(view: ResultView, reading: Reading, *, output: bool) -> str:
         parts.append(seconds(view.duration_s) + ("" if execution.settled else " so far"))
     if view.kernel:
         parts.append(f"kernel {clipped(view.kernel)}")
-    if execution.status == "ok" and any(shown["output_type"] == "error" for shown in view.folded.outputs):
+    if execution.status == "ok" and errors_of(view.folded.outputs):
         parts.append("an error was shown")
     if not output and execution.status in ("ok", "running"):
         parts.append("no output" if execution.settled else "no output yet")
@@ -121,12 +122,8 @@ def _missing(view: ResultView, reading: Reading, left: Sequence[int]) -> Iterato
     if left:
         which = f"Image {left[0]} is" if len(left) == 1 else f"Images {left[0]} to {left[-1]} are"
         yield f"{which} not shown here", WayOn("see images", (number, left[0]))
-    if not reading.full_traceback and not reading.of_lines and any(map(_folds, view.folded.outputs)):
+    if not reading.full_traceback and not reading.of_lines and any(map(folds, errors_of(view.folded.outputs))):
         yield "Library code in the traceback is folded", WayOn("unfold", (number,))
-
-
-def _folds(output: dict[str, object]) -> bool:
-    return output["output_type"] == "error" and folds(output)
 
 
 def _next_steps(view: ResultView) -> Iterator[Words]:

@@ -176,6 +176,11 @@ def outputs_of(message: Message) -> list[Output]:
     return []
 
 
+def errors_of(outputs: Iterable[Output]) -> list[Output]:
+    """Those that are errors."""
+    return [output for output in outputs if output["output_type"] == "error"]
+
+
 def display_id_of(message: Message) -> str:
     """The display id that `message` shows or updates, empty where it has none."""
     return str((message.content.get("transient") or {}).get("display_id") or "")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-from kernel_supervisor.outputs.folding import Folded, Output
+from kernel_supervisor.outputs.folding import Folded, Output, errors_of
 from kernel_supervisor.outputs.markup import readable, shorten_data, size
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.tracebacks import explain, without_exit_advice
@@ -149,7 +149,7 @@ def _beside(folded: Folded) -> Iterator[Output]:
         if payload.get("source") == "set_next_input":
             text = f"(suggested as the next input)\n{payload.get('text', '')}"
             yield {"output_type": "display_data", "data": {"text/plain": text}}
-    if reply.get("status") == "error" and not any(output["output_type"] == "error" for output in folded.outputs):
+    if reply.get("status") == "error" and not errors_of(folded.outputs):
         yield {**reply, "output_type": "error"}
 
 
