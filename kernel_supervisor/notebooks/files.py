@@ -54,19 +54,15 @@ def check_target(path: Path, *, suffix: str) -> Path:
     Raises RefusedError where no file can stand there: a relative path, a folder, too long a name.
     """
     with _explained(path):
-        return _checked_target(path, suffix)
-
-
-def _checked_target(path: Path, suffix: str) -> Path:
-    if not path.is_absolute():
-        raise RefusedError(f"path: {path} is relative, and a document needs a place; give the whole path")
-    if path.is_dir():
-        raise RefusedError(f"path: {path} is a folder; name a file in it, such as {path / ('notebook' + suffix)}")
-    if path.suffix != suffix:
-        path = path.with_name(path.name + suffix)
+        if not path.is_absolute():
+            raise RefusedError(f"path: {path} is relative, and a document needs a place; give the whole path")
         if path.is_dir():
-            raise RefusedError(f"path: {path} is a folder; choose another name")
-    return Path(os.path.realpath(path))
+            raise RefusedError(f"path: {path} is a folder; name a file in it, such as {path / ('notebook' + suffix)}")
+        if path.suffix != suffix:
+            path = path.with_name(path.name + suffix)
+            if path.is_dir():
+                raise RefusedError(f"path: {path} is a folder; choose another name")
+        return Path(os.path.realpath(path))
 
 
 def check_folder(folder: Path) -> None:

@@ -86,7 +86,8 @@ def _loaded(cell: dict[str, Any]) -> LoadedCell:
 
 
 def _message(msg_type: str, content: dict[str, Any], msg_id: str, number: int) -> dict[str, Any]:
-    header = {"msg_id": f"{msg_id}-loaded-{number}", "msg_type": msg_type, "date": _now()}
+    now = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+    header = {"msg_id": f"{msg_id}-loaded-{number}", "msg_type": msg_type, "date": now}
     return {
         "header": header,
         "parent_header": {"msg_id": msg_id, "username": ""},
@@ -94,7 +95,3 @@ def _message(msg_type: str, content: dict[str, Any], msg_id: str, number: int) -
         "content": content,
         "buffers": [],
     }
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")

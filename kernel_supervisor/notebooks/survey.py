@@ -165,10 +165,11 @@ class _Widgets:
 
     def take(self, message: Message) -> None:
         data = message.content.get("data")
-        if message.msg_type not in ("comm_open", "comm_msg") or not isinstance(data, Mapping) or "state" not in data:
+        state = data.get("state") if isinstance(data, Mapping) else None
+        if message.msg_type not in ("comm_open", "comm_msg") or data is None or not isinstance(state, Mapping):
             return
         model = str(message.content.get("comm_id"))
-        self._states.setdefault(model, {}).update(data["state"])
+        self._states.setdefault(model, {}).update(state)
         for path, buffer in zip(data.get("buffer_paths") or (), message.buffers, strict=False):
             encoded = {"data": base64.b64encode(buffer).decode("ascii"), "encoding": "base64", "path": path}
             self._buffers.setdefault(model, {})[tuple(path)] = encoded

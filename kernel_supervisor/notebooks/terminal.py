@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 _MOVE = re.compile(r"(\r|\x08|\x1b\[\d*[A-DGK]|\x1b\[0?J)")
-_INVISIBLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+INVISIBLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+"""Escape sequences that show nothing themselves: colours, titles."""
 _TORN = re.compile(r"\x1b(?:\[[0-?]{0,20})?\Z")
 _SLICE = 1 << 20
 
@@ -101,7 +102,7 @@ class Terminal:
 
     def _measured_column(self) -> int:
         if self._column is None:
-            return len(_INVISIBLE.sub("", "".join(self._rows[self._row])))
+            return len(INVISIBLE.sub("", "".join(self._rows[self._row])))
         return self._column
 
     def _erase(self, kind: str, argument: int, column: int) -> None:
@@ -135,7 +136,7 @@ def _cells(text: str) -> list[tuple[str, str]]:
     """The characters of `text`, each with the escape sequences that colour it."""
     cells: list[tuple[str, str]] = []
     style, position = "", 0
-    for sequence in _INVISIBLE.finditer(text):
+    for sequence in INVISIBLE.finditer(text):
         cells += [(style, character) for character in text[position : sequence.start()]]
         style = "" if sequence[0] in ("\x1b[0m", "\x1b[m") else style + sequence[0]
         position = sequence.end()

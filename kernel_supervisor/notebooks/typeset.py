@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.notebooks.contents import IMAGES, Contents, is_html_only, with_readable_json
 from kernel_supervisor.notebooks.glyphs import in_a_font
+from kernel_supervisor.notebooks.terminal import INVISIBLE
 
-_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _FILTER = """
 function RawBlock(block)
   if block.format ~= "html" and block.format ~= "markdown" then return nil end
@@ -85,9 +84,9 @@ def _reduced(notebook: Any) -> Any:
             if "data" in output:
                 output["data"] = _best(output.data)
             if "text" in output:
-                output["text"] = _ANSI.sub("", output.text)
+                output["text"] = INVISIBLE.sub("", output.text)
             if "traceback" in output:
-                output["traceback"] = [_ANSI.sub("", line) for line in output.traceback]
+                output["traceback"] = [INVISIBLE.sub("", line) for line in output.traceback]
     return notebook
 
 
@@ -101,5 +100,5 @@ def _best(data: Any) -> dict[str, Any]:
     if "<table" in data.get("text/html", "") or is_html_only(data):
         return {"text/html": data["text/html"]}
     if "text/plain" in data:
-        return {"text/plain": _ANSI.sub("", data["text/plain"])}
+        return {"text/plain": INVISIBLE.sub("", data["text/plain"])}
     return {"text/plain": "\n".join(json.dumps(value) for value in data.values())}

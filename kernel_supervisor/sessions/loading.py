@@ -13,6 +13,7 @@ from kernel_supervisor.core.model import Execution, ExecutionId, Message, Region
 from kernel_supervisor.notebooks.document import WIDGET_STATE
 from kernel_supervisor.notebooks.history import LOADED_CELL
 from kernel_supervisor.notebooks.loading import Loaded, LoadedCell, load_notebook, messages_of
+from kernel_supervisor.outputs.folding import errors_of
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter, encode_message
 from kernel_supervisor.records.recording import new_msg_id
@@ -60,13 +61,12 @@ def _entry(session: SessionRecord, cell: LoadedCell, writer: MessageLogWriter, l
     msg_id, start = new_msg_id(), os.path.getsize(log)
     for message in messages_of(cell, msg_id=msg_id):
         writer.append(encode_message("iopub", message))
-    failed = any(output["output_type"] == "error" for output in cell.outputs)
     return Execution(
         id=ExecutionId(0),
         session=session.name,
         kind=cell.kind,
         source=cell.source,
-        status="error" if failed else "ok",
+        status="error" if errors_of(cell.outputs) else "ok",
         msg_id=msg_id,
         execution_count=cell.execution_count,
         client=client,

@@ -244,6 +244,11 @@ def test_widget_state_is_kept_with_its_buffers() -> None:
     }
 
 
+def test_a_widget_message_that_is_none_does_not_keep_a_notebook_from_being_written() -> None:
+    odd = [message("comm_msg", {"comm_id": "w", "data": {"method": "update", "state": state}}) for state in (None, [1])]
+    assert "widgets" not in written([code(1, odd)]).metadata
+
+
 def test_only_the_kernelspecs_public_part_is_written() -> None:
     kernelspec = {
         "name": "n",
