@@ -15,6 +15,7 @@ from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import HOME_VARIABLE
 
 _MAC = sys.platform == "darwin"
+_UNIT, _AGENT = autostart.SYSTEMD_UNIT, f"gui/{os.getuid()}/{autostart.LAUNCHD_LABEL}"
 
 
 def install(command: Command) -> int:
@@ -44,8 +45,8 @@ def install(command: Command) -> int:
 
 
 def _start_on_linux() -> int:
-    for verb in (["daemon-reload"], ["enable", autostart.SYSTEMD_UNIT], ["restart", autostart.SYSTEMD_UNIT]):
-        if _run(["systemctl", "--user", *verb]) != DONE:
+    for verb in (["daemon-reload"], ["enable", _UNIT], ["restart", _UNIT]):
+        if _run("systemctl", "--user", *verb) != DONE:
             return FAILED
     print("To keep it running after you log out: loginctl enable-linger")
     return DONE
@@ -53,8 +54,8 @@ def _start_on_linux() -> int:
 
 def _start_on_mac(target: Path, *, again: bool) -> int:
     if again:
-        _run(["launchctl", "bootout", f"gui/{os.getuid()}/{autostart.LAUNCHD_LABEL}"])
-    return _run(["launchctl", "bootstrap", f"gui/{os.getuid()}", str(target)])
+        _run("launchctl", "bootout", _AGENT)
+    return _run("launchctl", "bootstrap", os.path.dirname(_AGENT), str(target))
 
 
 def uninstall(command: Command) -> int:
@@ -63,13 +64,10 @@ def uninstall(command: Command) -> int:
     if not target.exists():
         print("the service is not installed")
         return DONE
-    if _MAC:
-        code = _run(["launchctl", "bootout", f"gui/{os.getuid()}/{autostart.LAUNCHD_LABEL}"])
-    else:
-        code = _run(["systemctl", "--user", "disable", "--now", autostart.SYSTEMD_UNIT])
+    code = _run("launchctl", "bootout", _AGENT) if _MAC else _run("systemctl", "--user", "disable", "--now", _UNIT)
     target.unlink()
     if not _MAC:
-        _run(["systemctl", "--user", "daemon-reload"])
+        _run("systemctl", "--user", "daemon-reload")
     print(f"removed {target}; kernels run on")
     return code
 
@@ -81,8 +79,8 @@ def status(command: Command) -> int:
         print("the service is not installed; clients start the daemon when they need it")
         return FAILED
     if _MAC:
-        return _run(["launchctl", "print", f"gui/{os.getuid()}/{autostart.LAUNCHD_LABEL}"])
-    return _run(["systemctl", "--user", "--no-pager", "status", autostart.SYSTEMD_UNIT])
+        return _run("launchctl", "print", _AGENT)
+    return _run("systemctl", "--user", "--no-pager", "status", _UNIT)
 
 
 def _target() -> str:
@@ -91,7 +89,7 @@ def _target() -> str:
 
 def filled(*, mac: bool, python: str) -> str:
     """The plist or the unit as it is installed, for the interpreter `python`."""
-    name = f"launchd/{autostart.LAUNCHD_LABEL}.plist" if mac else f"systemd/{autostart.SYSTEMD_UNIT}"
+    name = f"launchd/{autostart.LAUNCHD_LABEL}.plist" if mac else f"systemd/{_UNIT}"
     program, *words = isolated("kernel_supervisor.daemon", "--service", python=python)
     if mac:
         command = "\n    ".join(map(_escaped, (program, *words)))
@@ -125,11 +123,10 @@ def _quoted_if_odd(word: str) -> str:
     return word if shlex.quote(word) == word else _quoted(word)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(*arguments: str) -> int:
     try:
         return DONE if subprocess.run(arguments, check=False).returncode == 0 else FAILED
     except FileNotFoundError:
-        print(
-            f"kernel-supervisor: there is no {arguments[0]}: this machine has no such service manager", file=sys.stderr
-        )
+        there_is_none = f"there is no {arguments[0]}: this machine has no such service manager"
+        print(f"kernel-supervisor: {there_is_none}", file=sys.stderr)
         return FAILED
