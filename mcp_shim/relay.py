@@ -200,10 +200,8 @@ class Relay:
             self._refuse(PARSE_ERROR, f"Parse error: this line is not JSON ({error})")
             return
         if not _is_message(message):
-            self._refuse(
-                INVALID_REQUEST,
-                "Invalid Request: each line is one JSON-RPC 2.0 message (an object, no batch)",
-            )
+            wanted = "each line is one JSON-RPC 2.0 message (an object, no batch)"
+            self._refuse(INVALID_REQUEST, f"Invalid Request: {wanted}")
             return
         if "method" not in message:
             if self._welcomed and self._wire is not None:  # an answer to a daemon that is gone has no reader
