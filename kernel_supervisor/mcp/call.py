@@ -32,6 +32,8 @@ from kernel_supervisor.sessions.supervisor import Supervisor
 
 PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
+_PATIENCE = ("timed out", "timeout", "time-out")
+"""In the reasons of clients that cancel because their own time was up."""
 _LOOK_S = 2.0
 """How long a result waits for a look at the environments of this machine."""
 
@@ -90,8 +92,8 @@ class Call:
 
     @property
     def key(self) -> str:
-        """The call key."""
-        return self.caller.call_key(self.number)
+        """The call key: what makes a call the same call when it is sent again."""
+        return f"{self.caller.asker.client_id}:{self.number}"
 
     @property
     def once(self) -> Once:
@@ -160,7 +162,9 @@ class Call:
 
     def cancelled_because(self) -> str:
         """Why the client wants nothing of this call any more; empty where it does, is gone or only lost patience."""
-        return "the client cancelled the call" if self.caller.cancelled_on_purpose(self.number) else ""
+        reason = self.caller.cancels.get(self.number)
+        lost_patience = reason is None or any(word in reason.lower() for word in _PATIENCE)
+        return "" if lost_patience else "the client cancelled the call"
 
     async def _wait_once(self, ticket: Ticket, longest_s: float) -> None:
         with anyio.move_on_after(longest_s) as patience:

@@ -12,8 +12,6 @@ from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import Tasks
 
-_PATIENCE = ("timed out", "timeout", "time-out")
-
 
 @dataclass(kw_only=True)
 class Whereabouts:
@@ -64,15 +62,6 @@ class Caller:
     """What is known of where it works."""
     tasks: Tasks = field(default_factory=Tasks)
     """What goes on as long as its connection does."""
-
-    def call_key(self, call: int) -> str:
-        """What makes a call the same call when it is sent again."""
-        return f"{self.asker.client_id}:{call}"
-
-    def cancelled_on_purpose(self, call: int) -> bool:
-        """Whether the client wants the work stopped: it cancelled, and not because its own time was up."""
-        reason = self.cancels.get(call)
-        return reason is not None and not any(word in reason.lower() for word in _PATIENCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

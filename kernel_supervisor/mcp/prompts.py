@@ -95,11 +95,10 @@ async def get(call: Call, params: types.GetPromptRequestParams) -> types.GetProm
     """A prompt, written. Raises MCPError where there is none of that name, or an argument makes no sense."""
     name, arguments = params.name, params.arguments or {}
     prompt = _PROMPTS.get(name)
-    unknown = sorted(set(arguments) - {"session"})
-    if prompt is None or unknown:
-        there_are = "the prompts are " + ", ".join(_PROMPTS) if prompt is None else "its one argument is session"
-        what = f"there is no prompt {name!r}" if prompt is None else f"{name} has no argument {', '.join(unknown)}"
-        raise MCPError(types.INVALID_PARAMS, f"{what}; {there_are}")
+    if prompt is None:
+        raise MCPError(types.INVALID_PARAMS, f"there is no prompt {name!r}; the prompts are {', '.join(_PROMPTS)}")
+    if unknown := ", ".join(sorted(set(arguments) - {"session"})):
+        raise MCPError(types.INVALID_PARAMS, f"{name} has no argument {unknown}; its one argument is session")
     try:
         text = await prompt.write(call, arguments.get("session", ""))
     except SupervisorError as error:

@@ -48,10 +48,7 @@ class Tool:
     """Whether it mostly waits for a cell, and is let go of when its client goes. All others are carried through."""
 
 
-def _reads() -> types.ToolAnnotations:
-    return types.ToolAnnotations(
-        read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-    )
+_READS = types.ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 
 def _changes(*, destructive: bool = False, idempotent: bool = False, open_world: bool = False) -> types.ToolAnnotations:
@@ -64,12 +61,12 @@ TOOLS: dict[str, Tool] = {
     "kernel_exec": Tool(
         "Run Python", a.Exec, work.kernel_exec, _changes(destructive=True, open_world=True), core=True, waits=True
     ),
-    "kernel_output": Tool("Read output", a.Output, work.kernel_output, _reads(), core=True, waits=True),
+    "kernel_output": Tool("Read output", a.Output, work.kernel_output, _READS, core=True, waits=True),
     "kernel_reply": Tool("Answer input()", a.Reply, work.kernel_reply, _changes(open_world=True), waits=True),
-    "kernel_list_vars": Tool("List variables", a.ListVars, look.kernel_list_vars, _reads(), core=True),
-    "kernel_inspect": Tool("Inspect a variable", a.Inspect, look.kernel_inspect, _reads(), core=True),
-    "kernel_status": Tool("Kernel status", a.NoArguments, kernels.kernel_status, _reads()),
-    "kernel_history": Tool("History", a.History, work.kernel_history, _reads()),
+    "kernel_list_vars": Tool("List variables", a.ListVars, look.kernel_list_vars, _READS, core=True),
+    "kernel_inspect": Tool("Inspect a variable", a.Inspect, look.kernel_inspect, _READS, core=True),
+    "kernel_status": Tool("Kernel status", a.NoArguments, kernels.kernel_status, _READS),
+    "kernel_history": Tool("History", a.History, work.kernel_history, _READS),
     "kernel_interrupt": Tool(
         "Interrupt", a.Interrupt, interrupt.kernel_interrupt, _changes(destructive=True, idempotent=True)
     ),
@@ -84,9 +81,9 @@ TOOLS: dict[str, Tool] = {
     "kernel_load_notebook": Tool(
         "Load a notebook", a.LoadNotebook, notebook.kernel_load_notebook, _changes(destructive=True, open_world=True)
     ),
-    "kernel_list_envs": Tool("List environments", a.NoArguments, environments.kernel_list_envs, _reads()),
+    "kernel_list_envs": Tool("List environments", a.NoArguments, environments.kernel_list_envs, _READS),
     "kernel_use_env": Tool("Use an environment", a.UseEnv, environments.kernel_use_env, _changes(idempotent=True)),
-    "kernel_list_running": Tool("List running kernels", a.NoArguments, joining.kernel_list_running, _reads()),
+    "kernel_list_running": Tool("List running kernels", a.NoArguments, joining.kernel_list_running, _READS),
     "kernel_attach": Tool("Attach to a kernel", a.Attach, joining.kernel_attach, _changes(idempotent=True)),
     "kernel_detach": Tool("Detach", a.NoArguments, joining.kernel_detach, _changes(idempotent=True)),
 }

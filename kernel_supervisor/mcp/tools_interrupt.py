@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernel_supervisor.core.model import Execution
+from kernel_supervisor.core.model import ExecutionId
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.mcp import arguments as a
@@ -25,15 +25,14 @@ async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
     if args.execution_id is not None:
         execution, ticket = await call.supervisor.executions.find(args.execution_id)
         if ticket is None:
-            return Answer(
-                text=f"execution {execution.id} is over already ({execution.status})", facts={"stopped": True}
-            )
+            text = f"execution {execution.id} is over already ({execution.status})"
+            return Answer(text=text, facts={"stopped": True})
     else:
         runner = await call.supervisor.sessions.present_runner(session)
         current = runner.running if runner is not None else None
         # sent again after a daemon's death, it must not hit another execution than the first time
-        number = current.execution.id if current is not None else None
-        intent = await call.once.begin("kernel_interrupt", execution_id=number)
+        now = current.execution.id if current is not None else None
+        intent = await call.once.begin("kernel_interrupt", execution_id=now)
         if current is None or intent["execution_id"] != current.execution.id:
             return Answer(text="nothing is running", facts={"stopped": False})
         ticket = current
@@ -45,8 +44,9 @@ async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
         return Answer(text=f"execution {number} did not run any more ({ticket.execution.status})", facts=facts)
     after = await _place(runner, _SIGN_S)
     if stopped:
-        return Answer(text=_stopped(ticket.execution, before, after), facts=facts)
-    return Answer(text=_not_stopped(ticket.execution, after or before), facts={**facts, "place": after})
+        text = f"execution {number} stopped ({ticket.execution.status}){_at(before)}.{_threads(after)}"
+        return Answer(text=text, facts=facts)
+    return Answer(text=_not_stopped(number, after or before), facts={**facts, "place": after})
 
 
 async def _place(runner: Runner | None, deadline_s: float) -> _Place:
@@ -77,12 +77,7 @@ def _threads(place: _Place) -> str:
     return f" {count} threads that run code of its cells go on."
 
 
-def _stopped(execution: Execution, before: _Place, after: _Place) -> str:
-    return f"execution {execution.id} stopped ({execution.status}){_at(before)}.{_threads(after)}"
-
-
-def _not_stopped(execution: Execution, place: _Place) -> Words:
-    number = execution.id
+def _not_stopped(number: ExecutionId, place: _Place) -> Words:
     if place is None:
         why = (
             "C code holds the interpreter, so that none of its Python code runs: the interrupt takes effect when that "
@@ -90,7 +85,5 @@ def _not_stopped(execution: Execution, place: _Place) -> Words:
         )
     else:
         why = f"it catches KeyboardInterrupt, or is in C code that does not look{_at(place)}"
-    return (
-        f"execution {number} was interrupted twice and still runs: {why}.{_threads(place)} ",
-        WayOn("wait or restart", (number,)),
-    )
+    text = f"execution {number} was interrupted twice and still runs: {why}.{_threads(place)} "
+    return text, WayOn("wait or restart", (number,))

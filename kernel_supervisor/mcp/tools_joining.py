@@ -43,7 +43,7 @@ async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
         facts = await facts_of(record) | {"state": "unreachable", "trouble": supervisor.adoption.why(record.id)}
         kernels.append({**facts, **place(record), "notebook": ""})
     rows = [_running_row(each) for each in kernels]
-    rows += [["", each.id, each.path or each.spec, _where(each), each.state, "", ""] for each in found.values()]
+    rows += [_foreign_row(each) for each in found.values()]
     head = ["", "kernel", "name", "session", "state", "memory", "last used"]
     lines: list[Words] = [table(head, rows) if rows else "no kernels are running"]
     lines += [("not asked: ", *parts(trouble)) for trouble in overview.troubles]
@@ -57,8 +57,9 @@ def _behind(connection_file: str, found: dict[str, foreign.Found]) -> foreign.Fo
     return found.pop(same[0].id) if same else None
 
 
-def _where(kernel: foreign.Found) -> str:
-    return f"(Jupyter's, {kernel.server.name})" if kernel.server is not None else "(Jupyter's)"
+def _foreign_row(kernel: foreign.Found) -> list[Any]:
+    where = f"(Jupyter's, {kernel.server.name})" if kernel.server is not None else "(Jupyter's)"
+    return ["", kernel.id, kernel.path or kernel.spec, where, kernel.state, "", ""]
 
 
 def _foreign_facts(kernel: foreign.Found) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -61,18 +62,11 @@ def above(caller: Caller) -> None:
     place.settled = True
     used = {session.directory for session in caller.supervisor.sessions.known.values()}
     passed_over = {"/", os.path.realpath(asker.where.home)}
-    for directory in _upwards(asker.directory):
+    for directory in (asker.directory, *map(str, Path(asker.directory).parents)):
         if directory in used and (directory == asker.directory or directory not in passed_over):
             place.above = directory != asker.directory
             caller.asker = replace(asker, directory=directory)
             return
-
-
-def _upwards(directory: str) -> Iterator[str]:
-    yield directory
-    while (parent := os.path.dirname(directory)) != directory:
-        directory = parent
-        yield directory
 
 
 def _decision(call: Call) -> Once:
@@ -85,8 +79,7 @@ def _decision(call: Call) -> Once:
 
 async def _ask_with_a_retry(call: Call) -> types.InputRequiredResult | None:
     """The question, or None where there is (or can be) nothing to ask any more: the call goes on."""
-    is_retry = call.params.request_state == _STATE
-    given = (call.params.input_responses or {}).get(_FIELD) if is_retry else None
+    is_retry, given = call.params.request_state == _STATE, (call.params.input_responses or {}).get(_FIELD)
     if is_retry:
         call.params = call.params.model_copy(update={"request_state": None, "input_responses": None})
     if call.caller.whereabouts.settled:
@@ -95,14 +88,10 @@ async def _ask_with_a_retry(call: Call) -> types.InputRequiredResult | None:
         roots = [str(root.uri) for root in given.roots] if isinstance(given, types.ListRootsResult) else []
         await _decide(call, roots)
         return None
-    if await _was_begun(call):  # by a predecessor: asked now, its client would make it again as another call
-        return None
-    return types.InputRequiredResult(input_requests={_FIELD: types.ListRootsRequest()}, request_state=_STATE)
-
-
-async def _was_begun(call: Call) -> bool:
     entry = await call.supervisor.records.execution_of_call(call.key)
-    return entry is not None or await call.once.known() is not None
+    if entry is not None or await call.once.known() is not None:
+        return None  # a predecessor began with it: asked now, its client would make it again as another call
+    return types.InputRequiredResult(input_requests={_FIELD: types.ListRootsRequest()}, request_state=_STATE)
 
 
 # Where there was a handshake
