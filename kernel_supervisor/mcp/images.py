@@ -153,19 +153,12 @@ def _encoded(image: Pillow.Image, kind: str, byte_budget: int) -> Image | None:
 
 def _saved(image: Pillow.Image, form: str, quality: int) -> bytes:
     out = io.BytesIO()
-    if form == "PNG":
-        image.save(out, "PNG")
-    else:
-        _opaque(image).save(out, "JPEG", quality=quality)
+    if form == "JPEG" and image.mode == "RGBA":
+        white = Pillow.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
+    image.save(out, form, quality=quality)
     return out.getvalue()
-
-
-def _opaque(image: Pillow.Image) -> Pillow.Image:
-    if image.mode != "RGBA":
-        return image
-    white = Pillow.new("RGB", image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
-    return white
 
 
 def _rasterised(data: bytes, byte_budget: int) -> Image | str:
