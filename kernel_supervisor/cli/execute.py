@@ -14,7 +14,7 @@ from typing import Any
 
 from kernel_supervisor.cli import questions
 from kernel_supervisor.cli.questions import WAITING
-from kernel_supervisor.cli.session import DONE, FAILED, INTERRUPTED, USAGE, Command, print_json, print_table
+from kernel_supervisor.cli.session import DONE, FAILED, INTERRUPTED, USAGE, Command, failed, print_json, print_table
 
 _LONGEST = 400_000
 _EXPORTS, _CELLS = ("save_html", "theme", "save_pdf", "pdf_engine"), ("only", "first", "last")
@@ -26,8 +26,7 @@ def execute(command: Command) -> int:
     """Run code; its output appears as it comes. Ctrl-C interrupts the code, not this command."""
     code = _code(command)
     if code is None:
-        print("kernel-supervisor exec: give code, --file FILE, or code on standard input", file=sys.stderr)
-        return USAGE
+        return failed("kernel-supervisor exec: give code, --file FILE, or code on standard input", USAGE)
     facts, pressed = _submit(command, code)
     number = facts["execution_id"]
     if command.options.no_wait:
@@ -103,8 +102,7 @@ def reply(command: Command) -> int:
     number, text = command.options.execution, command.options.text
     facts = command.tool("kernel_output", execution_id=number)[1]
     if facts["status"] != WAITING:
-        print(f"kernel-supervisor: execution {number} does not ask for input ({facts['status']})", file=sys.stderr)
-        return FAILED
+        return failed(f"kernel-supervisor: execution {number} does not ask for input ({facts['status']})")
     if text is None and not sys.stdin.isatty():
         text = sys.stdin.readline().rstrip("\n")
     if text is not None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
-from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, print_json, print_table, size, span
+from kernel_supervisor.cli.session import DONE, USAGE, Command, failed, print_json, print_table, size, span
 from kernel_supervisor.client.connection import CallError
 
 _DAY_S = 86_400.0
@@ -38,21 +37,19 @@ def forget(command: Command) -> int:
     """Forget some sessions, or those that nobody used for long."""
     options = command.options
     if bool(options.session) == (options.older_than is not None):
-        print("kernel-supervisor forget: name sessions, or --older-than DAYS", file=sys.stderr)
-        return USAGE
+        return failed("kernel-supervisor forget: name sessions, or --older-than DAYS", USAGE)
     if options.older_than is None:
         wanted = options.session
     else:
         before = time.time() - options.older_than * _DAY_S
         wanted = [each["name"] for each in _kept(command) if not each["at_work"] and each["last_used"] < before]
-    failed = False
+    code = DONE
     for name in wanted:
         try:
             done = command.connection().request("supervisor/forget", {"session": name})
             print(f"session {done.get('session', name)} is forgotten ({size(done['size_bytes'])})")
         except CallError as error:
-            failed = True
-            print(f"kernel-supervisor: {error}", file=sys.stderr)
+            code = failed(f"kernel-supervisor: {error}")
     if not wanted:
         print("no session is as old as that and out of use")
-    return FAILED if failed else DONE
+    return code

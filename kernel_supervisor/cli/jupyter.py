@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from kernel_supervisor.cli.session import DONE, FAILED, Command
+from kernel_supervisor.cli.session import DONE, FAILED, Command, failed
 from kernel_supervisor.client.connection import CallError
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import HOME_VARIABLE, prepare
@@ -41,14 +41,12 @@ def jupyterlab(command: Command) -> int:
         print(shlex.join(["env", *(f"{name}={value}" for name, value in variables.items()), *line]))
         return DONE
     if importlib.util.find_spec("jupyterlab") is None:
-        print(
+        return failed(
             "kernel-supervisor jupyterlab needs JupyterLab. Install it beside kernel-supervisor:\n"
             f"    {sys.executable} -m pip install jupyterlab\n"
             "A JupyterLab of another environment shows the kernels that run already with the last two options of\n"
-            "    kernel-supervisor jupyterlab --print",
-            file=sys.stderr,
+            "    kernel-supervisor jupyterlab --print"
         )
-        return FAILED
     command.close()
     os.environ["JUPYTER_PATH"] = paths
     os.execv(line[0], line)
@@ -96,8 +94,7 @@ def uninstall(command: Command) -> int:
     found = _installed(_users_folder())
     for name in command.options.name or found:
         if name not in found:
-            print(f"kernel-supervisor: {name} is no kernelspec of ours in {_users_folder()}", file=sys.stderr)
-            return FAILED
+            return failed(f"kernel-supervisor: {name} is no kernelspec of ours in {_users_folder()}")
         shutil.rmtree(_users_folder() / name)
         print(f"kernelspec {name} is gone")
     return DONE

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, print_json, print_table, size, span
+from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed, print_json, print_table, size, span
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 from kernel_supervisor.isolation import isolated
 
@@ -51,8 +51,7 @@ def kill(command: Command) -> int:
     """End some kernels, or all of ours."""
     options = command.options
     if bool(options.kernel) == options.all:
-        print("kernel-supervisor kill: name kernels, or --all", file=sys.stderr)
-        return USAGE
+        return failed("kernel-supervisor kill: name kernels, or --all", USAGE)
     if options.all:
         kernels = [each for each in command.tool("kernel_list_running")[1]["kernels"] if each["owned"]]
     else:
@@ -89,24 +88,20 @@ def _session_of(command: Command) -> str:
 def console(command: Command) -> int:
     """Become a Jupyter console: where it can, this process is replaced by it."""
     if importlib.util.find_spec("jupyter_console") is None:
-        print(
+        return failed(
             "kernel-supervisor console needs jupyter_console. Install it beside kernel-supervisor:\n"
-            f"    {sys.executable} -m pip install jupyter_console",
-            file=sys.stderr,
+            f"    {sys.executable} -m pip install jupyter_console"
         )
-        return FAILED
     if command.options.kernel:
         connection_file = command.find_kernel(command.options.kernel)["connection_file"]
     else:
         command.say_where()
         facts = command.tool("kernel_status")[1]
         if "connection_file" not in facts:
-            print("this directory's session has no kernel yet; `kernel-supervisor exec` starts one", file=sys.stderr)
-            return FAILED
+            return failed("this directory's session has no kernel yet; `kernel-supervisor exec` starts one")
         connection_file = facts["connection_file"]
     if not connection_file:
-        print("that kernel is on a server: a console needs a connection file on this machine", file=sys.stderr)
-        return FAILED
+        return failed("that kernel is on a server: a console needs a connection file on this machine")
     command.close()
     print("Ctrl-D leaves the kernel running; quit and exit end it, with its variables.", file=sys.stderr, flush=True)
     os.execv(sys.executable, isolated("jupyter_console", "--existing", connection_file))

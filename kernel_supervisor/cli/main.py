@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from kernel_supervisor import __version__
 from kernel_supervisor.cli import admin, execute, forgetting, jupyter, kernels, registration, service
-from kernel_supervisor.cli.session import FAILED, INTERRUPTED, NO_DAEMON, USAGE, Command
+from kernel_supervisor.cli.session import FAILED, INTERRUPTED, NO_DAEMON, USAGE, Command, failed
 from kernel_supervisor.client.autostart import fill_standard_streams
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 
@@ -33,8 +33,7 @@ _Run = Callable[[Command], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     if os.name != "posix":
-        print("kernel-supervisor runs on Linux and macOS; on Windows use it inside WSL", file=sys.stderr)
-        return FAILED
+        return failed("kernel-supervisor runs on Linux and macOS; on Windows use it inside WSL")
     fill_standard_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -46,14 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(command)
     except NoDaemonError as error:
-        print(f"kernel-supervisor: {error}", file=sys.stderr)
-        return NO_DAEMON
+        return failed(f"kernel-supervisor: {error}", NO_DAEMON)
     except BrokenPipeError:  # whoever read our output has what they wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (CallError, OSError, TimeoutError) as error:
-        print(f"kernel-supervisor: {_said(error)}", file=sys.stderr)
-        return FAILED
+        return failed(f"kernel-supervisor: {_said(error)}")
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:

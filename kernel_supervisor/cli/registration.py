@@ -7,9 +7,8 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 
-from kernel_supervisor.cli.session import DONE, FAILED, Command
+from kernel_supervisor.cli.session import DONE, Command, failed
 from kernel_supervisor.isolation import isolated
 
 NAME = "kernel-supervisor"
@@ -38,8 +37,7 @@ def register(command: Command) -> int:
 def _run(command: list[str], scope: str) -> int:
     if subprocess.run(command, check=False).returncode == 0:
         return DONE
-    print(f"If it is there already, first: claude mcp remove --scope {scope} {NAME}", file=sys.stderr)
-    return FAILED
+    return failed(f"If it is there already, first: claude mcp remove --scope {scope} {NAME}")
 
 
 def _server(python: str, session: str) -> list[str]:

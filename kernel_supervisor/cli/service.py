@@ -9,7 +9,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command
+from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed
 from kernel_supervisor.client import autostart
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import HOME_VARIABLE
@@ -24,12 +24,8 @@ def install(command: Command) -> int:
     Where the service manager does not take it, nothing is left behind.
     """
     if os.environ.get(HOME_VARIABLE):
-        print(
-            f"kernel-supervisor service install: {HOME_VARIABLE} is set, and the service is for the usual place. "
-            "Unset it and try again.",
-            file=sys.stderr,
-        )
-        return USAGE
+        set_aside = f"{HOME_VARIABLE} is set, and the service is for the usual place. Unset it and try again."
+        return failed(f"kernel-supervisor service install: {set_aside}", USAGE)
     target = Path(_target())
     installed = target.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,5 +124,4 @@ def _run(*arguments: str) -> int:
         return DONE if subprocess.run(arguments, check=False).returncode == 0 else FAILED
     except FileNotFoundError:
         there_is_none = f"there is no {arguments[0]}: this machine has no such service manager"
-        print(f"kernel-supervisor: {there_is_none}", file=sys.stderr)
-        return FAILED
+        return failed(f"kernel-supervisor: {there_is_none}")

@@ -125,6 +125,12 @@ class Command:
             self._connection.close()
 
 
+def failed(words: str, code: int = FAILED) -> int:
+    """Say on standard error why it was not done; the exit code."""
+    print(words, file=sys.stderr)
+    return code
+
+
 def print_json(value: Any) -> None:
     """For programs: one document, sorted by nothing, indented for the person who looks at it anyway."""
     print(json.dumps(value, indent=2, default=str))
