@@ -34,7 +34,7 @@ from kernel_supervisor.kernels.process import Process, identify
 from kernel_supervisor.mcp.caller import Admin, Caller
 from kernel_supervisor.sessions.asker import Asker, from_hello
 from kernel_supervisor.sessions.supervisor import Supervisor
-from kernel_supervisor.tasks import Tasks
+from kernel_supervisor.tasks import Tasks, happens
 
 log = logging.getLogger(__name__)
 _FLUSH_S = 1.0
@@ -135,11 +135,7 @@ class Router:
 
     async def answered(self, deadline_s: float) -> None:
         """Wait until no call is open, `deadline_s` at most."""
-        waits = [asyncio.create_task(each.answered.wait()) for each in self._connections.values()]
-        if waits:
-            await asyncio.wait(waits, timeout=deadline_s)
-        for task in waits:
-            task.cancel()
+        await asyncio.gather(*(happens(each.answered, deadline_s) for each in self._connections.values()))
 
     async def close(self, *, told: bool) -> None:
         """Let go of all clients. `told`: they are to start a daemon again only when asked for something."""

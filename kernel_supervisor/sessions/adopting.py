@@ -145,12 +145,8 @@ class Adoption:
 
     async def tried(self, kernel_ids: Iterable[KernelId] | None = None, patience_s: float = PATIENCE_S) -> None:
         """Return once each of these, or all, were reached, are gone, or were tried in vain; or when that takes long."""
-        wanted = list(self._sought if kernel_ids is None else kernel_ids)
-        waits = [asyncio.create_task(self._sought[each].tried.wait()) for each in wanted if each in self._sought]
-        if waits:
-            await asyncio.wait(waits, timeout=patience_s)
-        for wait in waits:
-            wait.cancel()
+        wanted = [each for each in (self._sought if kernel_ids is None else kernel_ids) if each in self._sought]
+        await asyncio.gather(*(happens(self._sought[each].tried, patience_s) for each in wanted))
 
     async def give_up(self, kernel_id: KernelId) -> None:
         """Seek a kernel no longer."""
