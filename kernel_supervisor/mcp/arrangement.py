@@ -9,7 +9,7 @@ from itertools import groupby
 from kernel_supervisor.core.model import ExecutionId
 from kernel_supervisor.mcp.images import Image
 from kernel_supervisor.mcp.view import Reading
-from kernel_supervisor.outputs.limits import Selection, cut, line_count, select, share
+from kernel_supervisor.outputs.limits import Selection, cut, fill, line_count, select, share
 from kernel_supervisor.outputs.transcript import Section
 
 _SECTIONS = 24
@@ -74,7 +74,7 @@ def lines(sections: Sequence[Section], reading: Reading, room: int, execution: E
         return Arranged(blocks=[_nothing(found, reading)], truncated=False, lines=found.total)
     rows = [f"{number}: {line}" if reading.grep is not None else line for number, line in found.lines]
     from_end = reading.tail is not None
-    count = _fitting(rows[::-1] if from_end else rows, room)
+    count, _chars = fill([row + "\n" for row in (rows[::-1] if from_end else rows)], room)
     chosen = slice(len(rows) - count, None) if from_end else slice(0, count)
     numbers = [number for number, _line in found.lines[chosen]]
     parts = [_title(found, numbers, reading), *rows[chosen]]
@@ -112,14 +112,6 @@ def _together(sections: Sequence[Section], images: Mapping[int, Image]) -> list[
 
 def _merged(run: Sequence[Section]) -> Section:
     return Section(kind="stdout", text="\n".join(section.text for section in run))
-
-
-def _fitting(rows: Sequence[str], room: int) -> int:
-    for count, row in enumerate(rows):
-        room -= len(row) + 1
-        if room < 0:
-            return count
-    return len(rows)
 
 
 def _nothing(found: Selection, reading: Reading) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from mcp_types import ImageContent, TextContent
@@ -115,22 +116,12 @@ def _captioned(section: Section, prepared: Mapping[int, Image | str]) -> Section
 def _content(parts: Iterable[str | Image], max_chars: int) -> list[Content]:
     """`parts` as blocks: neighbouring texts as one, all texts together within `max_chars` characters."""
     content: list[Content] = []
-    texts: list[str] = []
-    left = max_chars
-
-    def flush() -> None:
-        nonlocal left
-        text = "\n".join(filter(None, texts))[: max(0, left)]
-        texts.clear()
-        left -= len(text)
-        if text:
+    for kind, group in groupby(parts, type):
+        run = list(group)
+        if kind is Image:
+            images = [part for part in run if isinstance(part, Image)]
+            content += [ImageContent(type="image", data=image.base64, mime_type=image.mime) for image in images]
+        elif text := "\n".join(part for part in run if part and isinstance(part, str))[:max_chars]:
+            max_chars -= len(text)
             content.append(TextContent(type="text", text=text))
-
-    for part in parts:
-        if isinstance(part, str):
-            texts.append(part)
-            continue
-        flush()
-        content.append(ImageContent(type="image", data=part.base64, mime_type=part.mime))
-    flush()
     return content

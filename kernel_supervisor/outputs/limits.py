@@ -74,10 +74,10 @@ def cut(text: str, max_chars: int, *, first_line: int = 1, read_on: Callable[[in
         return Cut(text=text)
     total = line_count(text)
     room = max_chars - len(_mark(total, len(text), first_line + total, read_on)) - 2
-    head, head_chars = _fill(_beginning(text, room // 2), room // 2)
+    head, head_chars = fill(_beginning(text, room // 2), room // 2)
     if not head and room > 0:  # a line that is longer than that: its beginning says most
         head_chars = room // 2
-    tail, tail_chars = _fill(_end(text, head_chars, room - head_chars), room - head_chars)
+    tail, tail_chars = fill(_end(text, head_chars, room - head_chars), room - head_chars)
     if not tail and not head and room > 0:
         tail_chars = room - head_chars
     omitted, chars = total - head - tail, len(text) - head_chars - tail_chars
@@ -136,6 +136,16 @@ def select(
     return Selection(lines=chosen, total=len(lines), found=len(numbers), first=first)
 
 
+def fill(lines: Sequence[str], room: int) -> tuple[int, int]:
+    """How many of the first `lines` fit into `room` characters, and their length."""
+    chars = 0
+    for count, line in enumerate(lines):
+        if chars + len(line) > room:
+            return count, chars
+        chars += len(line)
+    return len(lines), chars
+
+
 def _split_long(line: str) -> list[str]:
     body = line.removesuffix("\n")
     if len(body) <= PIECE:
@@ -160,16 +170,6 @@ def _end(text: str, after: int, room: int) -> list[str]:
     if boundary >= line_end and boundary > start:
         boundary = line_end + 1
     return pieces(text[boundary:])[::-1]
-
-
-def _fill(lines: Sequence[str], room: int) -> tuple[int, int]:
-    """How many of the first `lines` fit into `room` characters, and their length."""
-    chars = 0
-    for count, line in enumerate(lines):
-        if chars + len(line) > room:
-            return count, chars
-        chars += len(line)
-    return len(lines), chars
 
 
 def _mark(lines: int, chars: int, next_line: int, read_on: Callable[[int], str] | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from kernel_supervisor.outputs.terminal import plain
@@ -196,17 +197,14 @@ def _frame(element: str, head: str) -> Frame | None:
 
 def _tell(part: Part, current: int | None, cells: Mapping[int, int], full: bool) -> str:
     frames: list[str] = []
-    run: list[str] = []
-    for frame in part.frames:
-        if isinstance(frame, Frame) and frame.library and not full:
-            run.append(_library_line(frame))
-            continue
-        frames += _folded_run(run)
-        run = []
-        frames.append(frame if isinstance(frame, str) else _own_frame(frame, current, cells))
-    frames = [*_without_repetition([*frames, *_folded_run(run)], full)]
+    for library, group in groupby(part.frames, lambda frame: isinstance(frame, Frame) and frame.library and not full):
+        run = list(group)
+        if library:
+            frames.append(_folded_run([_library_line(frame) for frame in run if isinstance(frame, Frame)]))
+        else:
+            frames += [frame if isinstance(frame, str) else _own_frame(frame, current, cells) for frame in run]
     message = "\n".join(part.message).strip().removesuffix(":") if part.message else part.name
-    return "\n\n".join([message, *frames])
+    return "\n\n".join([message, *_without_repetition(frames, full)])
 
 
 def _without_repetition(frames: Sequence[str], full: bool) -> Iterator[str]:
@@ -227,13 +225,12 @@ def _without_repetition(frames: Sequence[str], full: bool) -> Iterator[str]:
             yield f"  … the same frame {times - 1} more times …"
 
 
-def _folded_run(run: Sequence[str]) -> Iterator[str]:
+def _folded_run(run: Sequence[str]) -> str:
     """Neighbouring library frames as one block, the middle of a long one counted only."""
     if len(run) > _LIBRARY_FRAMES_SHOWN:
         half = _LIBRARY_FRAMES_SHOWN // 2
         run = [*run[:half], f"  … {len(run) - 2 * half} more library frames …", *run[-half:]]
-    if run:
-        yield "\n".join(run)
+    return "\n".join(run)
 
 
 def _own_frame(frame: Frame, current: int | None, cells: Mapping[int, int]) -> str:

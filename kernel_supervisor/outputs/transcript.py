@@ -102,15 +102,9 @@ def _text(value: Any) -> str:
 
 def _streams_joined(outputs: Iterable[Output]) -> Iterator[Output]:
     """Outputs, with a bar that one stream draws again and again while the other one prints drawn once."""
-    run: list[tuple[str, str]] = []
-    for output in outputs:
-        if output["output_type"] == "stream":
-            run.append((output["name"], _text(output["text"])))
-            continue
-        yield from _joined(run)
-        run = []
-        yield output
-    yield from _joined(run)
+    for of_streams, group in groupby(outputs, lambda output: output["output_type"] == "stream"):
+        run = list(group)
+        yield from _joined([(output["name"], _text(output["text"])) for output in run]) if of_streams else run
 
 
 def _joined(run: list[tuple[str, str]]) -> Iterator[Output]:
