@@ -31,8 +31,8 @@ async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
 
     await supervisor.adoption.tried(patience_s=_LIST_S)
     runners = list(supervisor.runners.values())
-    overview = await foreign.find(call.caller.asker.surroundings.env, supervisor.servers)
-    found = {each.id: each for each in overview.kernels}
+    others, troubles = await foreign.find(call.caller.asker.surroundings.env, supervisor.servers)
+    found = {each.id: each for each in others}
     kernels = []
     for runner in runners:
         record = runner.kernel.record
@@ -46,9 +46,9 @@ async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
     rows += [_foreign_row(each) for each in found.values()]
     head = ["", "kernel", "name", "session", "state", "memory", "last used"]
     lines: list[Words] = [table(head, rows) if rows else "no kernels are running"]
-    lines += [("not asked: ", *parts(trouble)) for trouble in overview.troubles]
+    lines += [("not asked: ", *parts(trouble)) for trouble in troubles]
     facts = {"kernels": kernels, "others": [_foreign_facts(each) for each in found.values()]}
-    return Answer(text=under_each_other(lines), facts={**facts, "troubles": list(overview.troubles)})
+    return Answer(text=under_each_other(lines), facts={**facts, "troubles": troubles})
 
 
 def _behind(connection_file: str, found: dict[str, foreign.Found]) -> foreign.Found | None:

@@ -56,31 +56,16 @@ class Found:
         return f"{self.id} ({', '.join(part for part in about if part)})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """What there is, and which servers could not be asked."""
-
-    kernels: tuple[Found, ...]
-    troubles: tuple[Words, ...]
-    """For each such server its name and the reason."""
-
-
-async def find(env: Mapping[str, str], servers: Servers) -> Overview:
-    """Every kernel in the client's Jupyter runtime folder that something answers for, and on every server.
-
-    All are asked at the same time, each with a short limit.
+async def find(env: Mapping[str, str], servers: Servers) -> tuple[list[Found], list[Words]]:
+    """Every kernel in the client's Jupyter runtime folder that something answers for, and on every server; and the
+    reasons of those that did not tell. All are asked at the same time, each with a short limit.
     """
     asked = await servers.all()
     by_file, by_server = await asyncio.gather(_by_file(env), asyncio.gather(*map(_on_server, asked)))
     found = {kernel.id: kernel for kernel in by_file}
-    troubles = []
-    for answer in by_server:
-        if not isinstance(answer, list):
-            troubles.append(answer)
-            continue
-        for kernel in answer:
-            found[kernel.id] = _as_one(kernel, found.get(kernel.id))
-    return Overview(kernels=tuple(found.values()), troubles=tuple(filter(None, troubles)))
+    for kernel in [each for answer in by_server if isinstance(answer, list) for each in answer]:
+        found[kernel.id] = _as_one(kernel, found.get(kernel.id))
+    return list(found.values()), [answer for answer in by_server if answer and not isinstance(answer, list)]
 
 
 def _as_one(there: Found, here: Found | None) -> Found:
@@ -174,7 +159,8 @@ async def choose(wanted: str, env: Mapping[str, str], directory: str, servers: S
         kernel = await asyncio.to_thread(lambda: _living(Path(directory, os.path.expanduser(wanted))))
         if kernel is None:
             raise RefusedError(f"there is no living kernel behind the connection file {wanted}")
-        same = [each for each in (await find(env, servers)).kernels if each.id == kernel.id and each.server is not None]
+        there, _ = await find(env, servers)
+        same = [each for each in there if each.id == kernel.id and each.server is not None]
         return _as_one(same[0], kernel) if same else kernel
     if "://" in wanted:
         server, rest = await servers.meant(wanted)
@@ -185,9 +171,9 @@ async def choose(wanted: str, env: Mapping[str, str], directory: str, servers: S
     named = await servers.named(name) if colon else None
     if named is not None:
         return await _of_server(named, rest, env)
-    overview = await find(env, servers)
-    fitting = _fitting(wanted, overview.kernels, directory)
-    why = [part for trouble in overview.troubles for part in ("; ", *parts(trouble))]
+    kernels, troubles = await find(env, servers)
+    fitting = _fitting(wanted, kernels, directory)
+    why = [part for trouble in troubles for part in ("; ", *parts(trouble))]
     return _only(fitting, wanted, f"there is no kernel {wanted!r}", WayOn("see kernels"), *why)
 
 
