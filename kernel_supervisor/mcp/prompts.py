@@ -20,7 +20,7 @@ from kernel_supervisor.mcp.ways import said
 _LAST = 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Prompt:
     title: str
     description: str
@@ -69,15 +69,9 @@ async def _done(call: Call, session: str) -> str:
 
 _PROMPTS = {
     "resume": _Prompt(
-        title="Resume the session",
-        description="What is in this kernel and what was done last, to go on from there",
-        write=_resume,
+        "Resume the session", "What is in this kernel and what was done last, to go on from there", _resume
     ),
-    "report": _Prompt(
-        title="Write the session up",
-        description="Turn the session into a notebook that explains itself",
-        write=_report,
-    ),
+    "report": _Prompt("Write the session up", "Turn the session into a notebook that explains itself", _report),
 }
 
 

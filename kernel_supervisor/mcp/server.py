@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import mcp_types as types
 from mcp.server.lowlevel import Server
@@ -25,6 +26,7 @@ from kernel_supervisor.mcp.registry import INSTRUCTIONS, TOOLS, listed
 from kernel_supervisor.mcp.ways import said
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 def build(changes: Changes) -> Server[Caller]:
@@ -34,14 +36,16 @@ def build(changes: Changes) -> Server[Caller]:
         version=__version__,
         title="Kernel Supervisor",
         instructions=INSTRUCTIONS,
-        on_list_tools=_list_tools,
+        on_list_tools=_always(lambda: types.ListToolsResult(tools=listed())),
         on_list_resources=placed(resources.listed),
-        on_list_resource_templates=_list_resource_templates,
+        on_list_resource_templates=_always(
+            lambda: types.ListResourceTemplatesResult(resource_templates=resources.TEMPLATES)
+        ),
         on_read_resource=placed(resources.read),
         on_subscribe_resource=_subscribe,
         on_unsubscribe_resource=_unsubscribe,
         on_subscriptions_listen=ListenHandler(changes.bus),
-        on_list_prompts=_list_prompts,
+        on_list_prompts=_always(lambda: types.ListPromptsResult(prompts=prompts.listed())),
         on_get_prompt=placed(prompts.get),
     )
     server.add_request_handler("tools/call", types.CallToolRequestParams, _call_tool)
@@ -52,8 +56,13 @@ def build(changes: Changes) -> Server[Caller]:
     return server
 
 
-async def _list_tools(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-    return types.ListToolsResult(tools=listed())
+def _always(result: Callable[[], _T]) -> Callable[[Context, Any], Awaitable[_T]]:
+    """A list that is the same for everybody."""
+
+    async def answer(ctx: Context, params: Any) -> _T:
+        return result()
+
+    return answer
 
 
 async def _call_tool(
@@ -94,12 +103,6 @@ def _failed(ctx: Context, words: Words) -> types.CallToolResult:
     return answer.result(as_values=ctx.lifespan_context.asker.words)
 
 
-async def _list_resource_templates(
-    ctx: Context, params: types.PaginatedRequestParams | None
-) -> types.ListResourceTemplatesResult:
-    return types.ListResourceTemplatesResult(resource_templates=resources.TEMPLATES)
-
-
 async def _subscribe(ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
     ctx.lifespan_context.subscribed.add(str(params.uri))
     return types.EmptyResult()
@@ -108,7 +111,3 @@ async def _subscribe(ctx: Context, params: types.SubscribeRequestParams) -> type
 async def _unsubscribe(ctx: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
     ctx.lifespan_context.subscribed.discard(str(params.uri))
     return types.EmptyResult()
-
-
-async def _list_prompts(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
-    return types.ListPromptsResult(prompts=prompts.listed())
