@@ -45,9 +45,9 @@ def choose(entries: Iterable[Entry], choice: Choice) -> list[Entry]:
 
 
 def _position(history: Sequence[Entry], wanted: ExecutionId, argument: str) -> int:
-    for position, entry in enumerate(history):
-        if entry.execution.id == wanted:
-            return position
+    found = [position for position, entry in enumerate(history) if entry.execution.id == wanted]
+    if found:
+        return found[0]
     raise RefusedError(f"{argument}: this session's history has no execution {wanted}", WayOn("see history"))
 
 
