@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import types
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 globals()["__builtins__"] = dict(vars(builtins))  # what user code puts into `builtins` does not reach what follows
 
@@ -41,11 +41,12 @@ _ARRAYS = ("numpy:ndarray", "numpy:memmap")
 _SHAPED = (*_FRAMES, *_ARRAYS, "pandas:Series", "polars:Series", "torch:Tensor")
 _FETCHING = ("duckdb", "_duckdb", "ibis", "pyspark")
 """Libraries whose `repr` runs a query."""
+_Summary = Optional[Callable[[Any, str], Optional[str]]]
 _STUCK_LIMIT = 8
 _stuck: list[threading.Thread] = []
 
 
-def install(kernel: Any, summary: Callable[[Any, str], str | None] | None = None) -> None:
+def install(kernel: Any, summary: _Summary = None) -> None:
     """Add the two requests to the control channel of `kernel`. Their replies end in `_reply`.
 
     `summary` says more than `repr` of what is large, as `formatter.install` returns it.
@@ -160,9 +161,7 @@ def variables(shell: Any, content: dict[str, Any]) -> dict[str, Any]:
     return {"status": "ok", "variables": rows, "left_out": len(wanted) - len(rows)}
 
 
-def look(
-    shell: Any, content: dict[str, Any], summary: Callable[[Any, str], str | None] | None = None
-) -> dict[str, Any]:
+def look(shell: Any, content: dict[str, Any], summary: _Summary = None) -> dict[str, Any]:
     """What `content["expression"]` is; where a name in it does not exist, the names that are near."""
     expression = str(content.get("expression", "")).strip()
     try:
@@ -353,9 +352,7 @@ def _call(function: types.FunctionType) -> str:
     return f"{code.co_name}({', '.join(names)})"
 
 
-def _describe(
-    expression: str, value: Any, detail: str, summary: Callable[[Any, str], str | None] | None
-) -> dict[str, Any]:
+def _describe(expression: str, value: Any, detail: str, summary: _Summary) -> dict[str, Any]:
     described: dict[str, Any] = {
         "expression": expression,
         "type": _type_name(type(value)),
@@ -374,7 +371,7 @@ def _describe(
     return described
 
 
-def _full(value: Any, summary: Callable[[Any, str], str | None] | None) -> str:
+def _full(value: Any, summary: _Summary) -> str:
     kind = type(value)
     if _type_name(kind).partition(".")[0] in _FETCHING:
         return f"{_type_name(kind)}: not looked into, since that could run a query"

@@ -93,15 +93,13 @@ class Local(Keeper):
 
     async def watch(self, on_state: Told) -> str:
         """Return once the process has ended."""
-        await asyncio.to_thread(self.sample, system=True)
+        await asyncio.to_thread(self.sample)
         await self._process.ended()
         return str(self._process.exit())
 
-    def sample(self, *, system: bool = False) -> None:
-        """Note the counters of out-of-memory kills; the `system`'s is slow, and read once."""
-        before = self._memory.system_killed if self._memory is not None else 0
-        now = postmortem.watch_memory(self._process.identity.pid, system=system)
-        self._memory = now if system else replace(now, system_killed=before)
+    def sample(self) -> None:
+        """Note the counters of out-of-memory kills."""
+        self._memory = postmortem.watch_memory(self._process.identity.pid, self._memory)
 
     async def interrupt(self) -> None:
         """SIGINT to the kernel and what it started, as a terminal does. Raises ProcessLookupError."""

@@ -29,13 +29,13 @@ class MemoryWatch:
     """How many the whole system has."""
 
 
-def watch_memory(pid: int, *, system: bool = False) -> MemoryWatch:
-    """The counters now, while the process lives. `system` reads the slower system-wide one too. Blocks on /proc."""
+def watch_memory(pid: int, before: MemoryWatch | None) -> MemoryWatch:
+    """The counters now, while the process lives; the system-wide one, which is slow, is read once. Blocks on /proc."""
     folder = _memory_cgroup(pid)
     return MemoryWatch(
         cgroup=str(folder) if folder else "",
         killed=_killed_in(folder) if folder else 0,
-        system_killed=_killed_by_system() if system else 0,
+        system_killed=before.system_killed if before is not None else _killed_by_system(),
     )
 
 
@@ -106,9 +106,9 @@ def _memory_cgroup(pid: int) -> Path | None:
         return None
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        root = _CGROUPS / "memory" if "memory" in controllers.split(",") else _CGROUPS
-        if controllers in ("", "memory") or "memory" in controllers.split(","):
-            folder = root / path.lstrip("/")
+        by_itself = "memory" in controllers.split(",")
+        if by_itself or not controllers:
+            folder = (_CGROUPS / "memory" if by_itself else _CGROUPS) / path.lstrip("/")
             if (folder / "memory.events").exists() or (folder / "memory.oom_control").exists():
                 return folder
     return None

@@ -151,12 +151,9 @@ class Servers:
 
     def _running(self) -> Iterator[Server]:
         """Those that said in a runtime folder that they run, and whose process does. Blocks on files."""
-        for folder in [*self._runtimes] or [jupyter_runtime_dir()]:
-            for pattern in ("jpserver-*.json", "nbserver-*.json"):
-                for path in sorted(Path(folder).glob(pattern)):
-                    server = _announced(path)
-                    if server is not None:
-                        yield server
+        folders, names = [*self._runtimes] or [jupyter_runtime_dir()], ("jpserver-*.json", "nbserver-*.json")
+        files = (path for folder in folders for name in names for path in sorted(Path(folder).glob(name)))
+        yield from filter(None, map(_announced, files))
 
 
 def _announced(path: Path) -> Server | None:
