@@ -10,20 +10,11 @@ from string import Template
 from kernel_supervisor.environments.model import Where
 from kernel_supervisor.environments.prefixes import children, read_text
 
-_INSTALLATIONS = (
-    "miniconda3",
-    "anaconda3",
-    "miniforge3",
-    "mambaforge",
-    "miniconda",
-    "anaconda",
-    "micromamba",
-    "mamba",
-)
+_BASES = ("miniconda3", "anaconda3", "miniforge3", "mambaforge", "miniconda")
+_AT_HOME = (*_BASES, "anaconda", "micromamba", "mamba", ".local/share/mamba", ".conda")
 _SYSTEM = (
     "/opt/conda",
-    "/usr/local",
-    *(f"{folder}/{name}" for folder in ("/opt", "/usr/local") for name in _INSTALLATIONS[:5]),
+    *(f"{folder}/{name}" for folder in ("/opt", "/usr/local") for name in _BASES),
     "/opt/homebrew/Caskroom/miniconda/base",
     "/opt/homebrew/Caskroom/miniforge/base",
 )
@@ -45,14 +36,12 @@ def conda_prefixes(where: Where) -> Iterator[str]:
 
 def _roots(where: Where) -> Iterator[str]:
     """Installations: https://docs.conda.io/projects/conda/en/stable/dev-guide/deep-dives/activation.html."""
-    for name in ("CONDA_EXE", "MAMBA_EXE", "CONDA_PYTHON_EXE"):
-        if where.environ.get(name, "").startswith("/"):
-            yield os.path.dirname(os.path.dirname(where.environ[name]))
-    for name in ("CONDA_ROOT", "MAMBA_ROOT_PREFIX", "CONDA_ROOT_PREFIX"):
-        if where.environ.get(name, "").startswith("/"):
-            yield where.environ[name]
-    yield from (str(where.home / name) for name in (*_INSTALLATIONS, ".local/share/mamba", ".conda"))
-    yield from (root for root in _SYSTEM if root != "/usr/local")
+    programs = (where.environ.get(name, "") for name in ("CONDA_EXE", "MAMBA_EXE", "CONDA_PYTHON_EXE"))
+    yield from (os.path.dirname(os.path.dirname(path)) for path in programs if path.startswith("/"))
+    folders = (where.environ.get(name, "") for name in ("CONDA_ROOT", "MAMBA_ROOT_PREFIX", "CONDA_ROOT_PREFIX"))
+    yield from (path for path in folders if path.startswith("/"))
+    yield from (str(where.home / name) for name in _AT_HOME)
+    yield from _SYSTEM
 
 
 def _folders(where: Where, roots: list[str]) -> Iterator[str]:

@@ -33,16 +33,8 @@ UNRECORDED, UNRECORDED_TOPIC = "supervisor_unrecorded", b"kernel.unrecorded"
 """What a message that could not be written is sent in; of a type that Jupyter's clients do not know and pass over."""
 BELL = "-bell"
 """What the path of the bell has in the place of the connection file's `.json`."""
-OUTPUTS = {
-    "stream",
-    "display_data",
-    "update_display_data",
-    "execute_result",
-    "clear_output",
-    "comm_open",
-    "comm_msg",
-    "comm_close",
-}
+OUTPUTS = {"stream", "display_data", "update_display_data", "execute_result", "clear_output"}
+OUTPUTS |= {"comm_open", "comm_msg", "comm_close"}
 _RECORDED = dict.fromkeys(OUTPUTS | {"error", "execute_input", "status"}, "iopub")
 _RECORDED.update(execute_reply="shell", input_request="stdin", supervisor_input_over="stdin")
 _ROOM = {"error": 1 << 18, "execute_reply": 1 << 18, "input_request": 1 << 18, "execute_input": 1 << 20}

@@ -25,12 +25,7 @@ from kernel_supervisor.tasks import happens
 
 log = logging.getLogger(__name__)
 
-_SOCKETS: dict[Channel, int] = {
-    "shell": zmq.DEALER,
-    "control": zmq.DEALER,
-    "stdin": zmq.DEALER,
-    "iopub": zmq.SUB,
-}
+_SOCKETS: dict[Channel, int] = {"shell": zmq.DEALER, "control": zmq.DEALER, "stdin": zmq.DEALER, "iopub": zmq.SUB}
 _HEAR_AGAIN_S = 0.5
 
 

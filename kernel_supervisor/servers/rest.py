@@ -280,16 +280,8 @@ async def _fetch(server: Server, request: HTTPRequest, deadline_s: float) -> HTT
         client.close()
 
 
-FAULTS = (
-    OSError,
-    ValueError,
-    HTTPClientError,
-    HTTPInputError,
-    HTTPOutputError,
-    HTTPStreamClosedError,
-    StreamClosedError,
-    UnsatisfiableReadError,
-)
+_OF_STREAMS = (HTTPStreamClosedError, StreamClosedError, UnsatisfiableReadError)
+FAULTS = (OSError, ValueError, HTTPClientError, HTTPInputError, HTTPOutputError, *_OF_STREAMS)
 """What tornado raises where the other side is not there, or does not speak HTTP."""
 
 
