@@ -130,10 +130,7 @@ class Connection:
         """Wait for a frame, half a second at most; False when the time is up."""
         assert self._wire is not None
         left = 0.5 if end is None else min(0.5, end - time.monotonic())
-        poller = zmq.Poller()
-        poller.register(self._wire.socket, zmq.POLLIN)
-        poller.register(self._wire.monitor, zmq.POLLIN)
-        poller.poll(max(0, round(left * 1000)))
+        zmq.select([self._wire.socket, self._wire.monitor], [], [], max(0.0, left))
         return end is None or time.monotonic() < end
 
     def _take(self, line: bytes, on_progress: OnProgress | None, again: bool) -> dict[str, Any] | None:

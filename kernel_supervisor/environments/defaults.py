@@ -72,8 +72,6 @@ def _configured(configured: str, where: Where) -> Environment:
 
 
 def _own(where: Where) -> Environment | None:
-    if not where.shim_python:
-        return None
     prefix = prefix_of(where.shim_python)
     return describe(prefix, where, python=where.shim_python) if prefix else None
 

@@ -135,14 +135,9 @@ def _conda(prefix: str, environ: Mapping[str, str], package: str) -> list[str]:
     """The one of conda's family that made the prefix if it is at hand, else another one that is."""
     made = _CREATOR.search(read_text(os.path.join(prefix, "conda-meta", "history")))
     first = made.group(2) if made else "conda"
-    for name in dict.fromkeys((first, "conda", "mamba", "micromamba")):
-        path = _conda_tool(name, prefix, environ)
-        if path:
-            return _conda_words(name, path, prefix, package)
-    return _conda_words(first, first, prefix, package)
-
-
-def _conda_words(name: str, path: str, prefix: str, package: str) -> list[str]:
+    known = dict.fromkeys((first, "conda", "mamba", "micromamba"))
+    at_hand = ((name, path) for name in known if (path := _conda_tool(name, prefix, environ)))
+    name, path = next(at_hand, (first, first))
     channel = ["--channel", "conda-forge"] if name == "micromamba" else []  # which has no channel of its own
     return [path, "install", "--yes", "--prefix", prefix, *channel, package]
 

@@ -68,16 +68,13 @@ def interpreter_of(spec: Environment, where: Where, prefix: str = "") -> str:
 def _folders(where: Where) -> Iterator[str]:
     """`jupyter --paths`: https://docs.jupyter.org/en/latest/use/jupyter-directories.html, for the client."""
     environ, home = where.environ, where.home
-    for path in environ.get("JUPYTER_PATH", "").split(os.pathsep):
-        if path:
-            yield os.path.join(path, "kernels")
+    for path in filter(None, environ.get("JUPYTER_PATH", "").split(os.pathsep)):
+        yield os.path.join(path, "kernels")
     support = home / "Library" / "Jupyter"
     data = os.path.join(environ.get("XDG_DATA_HOME") or home / ".local" / "share", "jupyter")
     yield os.path.join(environ.get("JUPYTER_DATA_DIR") or (support if sys.platform == "darwin" else data), "kernels")
-    own = prefix_of(where.shim_python) if where.shim_python else ""
-    for prefix in (own, *_SHARED):
-        if prefix:
-            yield os.path.join(prefix, "share", "jupyter", "kernels")
+    for prefix in filter(None, (prefix_of(where.shim_python), *_SHARED)):
+        yield os.path.join(prefix, "share", "jupyter", "kernels")
 
 
 def _read(name: str, path: str) -> Environment:

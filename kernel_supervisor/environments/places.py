@@ -63,10 +63,9 @@ def _project(where: Where) -> Iterator[Candidate]:
 
 
 def _active(where: Where) -> Iterator[Candidate]:
-    own = prefix_of(where.shim_python) if where.shim_python else ""
-    for prefix in (where.environ.get("UV_PROJECT_ENVIRONMENT"), where.environ.get("VIRTUAL_ENV"), own):
-        if prefix:
-            yield Candidate(prefix=os.path.join(where.directory, prefix), kind="python")
+    named = (where.environ.get("UV_PROJECT_ENVIRONMENT"), where.environ.get("VIRTUAL_ENV"))
+    for prefix in filter(None, (*named, prefix_of(where.shim_python))):
+        yield Candidate(prefix=os.path.join(where.directory, prefix), kind="python")
 
 
 def _virtual_environments(where: Where) -> Iterator[Candidate]:

@@ -23,6 +23,7 @@ _FOREIGN = (b"\x7fELF",) if sys.platform == "darwin" else _MACH_O
 _SETTLED_NS = 2_000_000_000
 _REMEMBERED = 4096
 
+_Form = Literal["conda", "venv", "plain"]
 _Stamp = tuple[int, int, int] | None
 _T = TypeVar("_T")
 
@@ -31,7 +32,7 @@ _T = TypeVar("_T")
 class Contents:
     """What stands in a prefix."""
 
-    form: Literal["conda", "venv", "plain"]
+    form: _Form
     python: str
     python_version: str
     ipykernel: str
@@ -92,6 +93,8 @@ def prefix_of(python: str) -> str:
 
     A virtual or conda environment is recognised by where the path stands, others by where its links lead.
     """
+    if not python:
+        return ""
     outer = os.path.dirname(os.path.dirname(os.path.abspath(python)))
     if os.path.isfile(os.path.join(outer, "pyvenv.cfg")) or os.path.isdir(os.path.join(outer, "conda-meta")):
         return outer
@@ -126,11 +129,7 @@ def _read(prefix: str, python: str, user_base: str) -> tuple[Contents | None, li
         python += "3"
     watched = [prefix, config, history, python, os.path.join(prefix, "lib")]
     settings = _settings(config)
-    form: Literal["conda", "venv", "plain"] = "plain"
-    if os.path.isdir(history):
-        form = "conda"
-    elif os.path.isfile(config):
-        form = "venv"
+    form: _Form = "conda" if os.path.isdir(history) else "venv" if os.path.isfile(config) else "plain"
     library = _library(prefix, python, whole=form == "plain")
     if form == "plain" and not library:
         return None, watched

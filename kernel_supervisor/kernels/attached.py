@@ -56,14 +56,10 @@ def listens(info: dict[str, Any]) -> bool:
 
     Raises OSError or ValueError where there cannot be such a socket.
     """
-    if info["transport"] == "ipc":
-        address: Any = f"{info['ip']}-{info['shell_port']}"
-        family = socket.AF_UNIX
-    else:
-        address, family = (info["ip"], int(info["shell_port"])), socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    is_file, ip, port = info["transport"] == "ipc", info["ip"], info["shell_port"]
+    with socket.socket(socket.AF_UNIX if is_file else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.settimeout(_PROBE_S)
-        return probe.connect_ex(address) == 0
+        return probe.connect_ex(f"{ip}-{port}" if is_file else (ip, port)) == 0
 
 
 def _somebody(connection_file: Path) -> bool:

@@ -188,11 +188,9 @@ class ServerChannels:
             return await asyncio.wait_for(asyncio.ensure_future(opening), _OPEN_S + 1)
         except asyncio.TimeoutError:
             raise ServerError(f"{server.words} did not open a WebSocket within {_OPEN_S:g} s") from None
-        except HTTPClientError as error:
-            if error.response is None:
-                raise ServerError(f"{server.words} did not open a WebSocket: {rest.fault(server, error)}") from None
-            raise rest.why_refused(server, error.code, error.response.headers, str(error.message)) from None
         except (*rest.FAULTS, WebSocketError) as error:
+            if isinstance(error, HTTPClientError) and error.response is not None:
+                raise rest.why_refused(server, error.code, error.response.headers, str(error.message)) from None
             raise ServerError(f"{server.words} did not open a WebSocket: {rest.fault(server, error)}") from None
 
     async def _read(self, connection: WebSocketClientConnection) -> None:
