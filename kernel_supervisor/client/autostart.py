@@ -179,13 +179,11 @@ def _start_by_service_manager() -> bool:
     if os.environ.get(HOME_VARIABLE):  # a second instance: the service is not about it
         return False
     if sys.platform == "darwin":
-        command = ["launchctl", "kickstart", f"gui/{os.getuid()}/{LAUNCHD_LABEL}"]
-        installed = os.path.exists(launch_agent())
+        command, unit = ["launchctl", "kickstart", f"gui/{os.getuid()}/{LAUNCHD_LABEL}"], launch_agent()
     else:
-        command = ["systemctl", "--user", "start", "--no-block", SYSTEMD_UNIT]
-        installed = os.path.exists(unit_file())
+        command, unit = ["systemctl", "--user", "start", "--no-block", SYSTEMD_UNIT], unit_file()
     try:
-        return installed and _run(command, _ANSWERED_S) == 0
+        return os.path.exists(unit) and _run(command, _ANSWERED_S) == 0
     except OSError:
         return False
 

@@ -254,10 +254,10 @@ def _known(value: Any, *names: str) -> bool:
     for name in names:
         module, _, attribute = name.partition(":")
         loaded = sys.modules.get(module)
-        if loaded is not None and issubclass(type(loaded), types.ModuleType):
-            found = _namespace(loaded).get(attribute)
-            if found is type(value):
-                return True
+        if loaded is None or not issubclass(type(loaded), types.ModuleType):
+            continue
+        if _namespace(loaded).get(attribute) is type(value):
+            return True
     return False
 
 

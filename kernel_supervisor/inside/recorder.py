@@ -332,17 +332,12 @@ def install(name: str, *arguments: Any) -> Any:
     return module.install(*arguments)
 
 
-def complain(error: Exception) -> None:
-    """Into the kernel's own log, where the daemon finds it."""
-    print("recorder: %s: %s" % (type(error).__name__, error), file=sys.__stderr__, flush=True)
-
-
 def attempt(step: Callable[..., Any], *arguments: Any) -> Any:
-    """Fail open: a step that does not work is named in the kernel's log and left out."""
+    """Fail open: a step that does not work is named in the own log, where the daemon finds it, and left out."""
     try:
         return step(*arguments)
     except Exception as error:  # noqa: BLE001 - whatever it is, the kernel goes on
-        complain(error)
+        print("recorder: %s: %s" % (type(error).__name__, error), file=sys.__stderr__, flush=True)
         return None
 
 

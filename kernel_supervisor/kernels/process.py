@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -34,7 +35,8 @@ def identify(pid: int) -> ProcessIdentity | None:
     fields = _stat(pid)
     if not fields or fields[0] in (b"Z", b"X"):
         return None
-    return ProcessIdentity(pid=pid, start=int(fields[19]), boot=_boot())
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ProcessIdentity(pid=pid, start=int(fields[19]), boot=boot)
 
 
 def _stat(pid: int) -> list[bytes]:
@@ -60,11 +62,6 @@ def _identify_by_psutil(pid: int) -> ProcessIdentity | None:
         return ProcessIdentity(pid=pid, start=int(process.create_time() * 1e6), boot="")
     except psutil.Error:
         return None
-
-
-def _boot() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
