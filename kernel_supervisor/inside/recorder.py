@@ -186,10 +186,8 @@ class Recorder:
             self.introduce()
         if self.missed:
             self.confess()
-        buffers = getattr(self.pending, "buffers", None)
-        tail = b",[]]"
-        if buffers:
-            tail = b",%s]" % json.dumps([base64.b64encode(part).decode("ascii") for part in buffers]).encode()
+        buffers = getattr(self.pending, "buffers", None) or ()
+        tail = b",%s]" % json.dumps([base64.b64encode(part).decode("ascii") for part in buffers]).encode()
         header, parent_header, metadata, content = frames
         start = b'["%s",' % channel.encode()
         who = b"%s %s" % (msg_type.encode(), plain(parent_id))

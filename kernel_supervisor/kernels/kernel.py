@@ -206,8 +206,7 @@ class Kernel:
 
     async def hear_again(self) -> None:
         """Wait until what it publishes arrives, after somebody else restarted it; not for ever."""
-        with contextlib.suppress(TimeoutError):
-            await self.channels.hear(_HEAR_S)
+        await self.channels.hear(_HEAR_S)
 
     async def pass_through_shell(self) -> None:
         """Return when everything that was sent on the shell channel so far is done; no deadline but its owner's."""

@@ -99,9 +99,9 @@ class SupervisedProvisioner(KernelProvisionerBase):
         return facts
 
     def _take(self, facts: _FACTS) -> None:
-        self._facts = facts
-        self._process = _process(facts["pid"])
-        self._holds = True
+        self._facts, self._holds, self._process = facts, True, None
+        with contextlib.suppress(psutil.Error):
+            self._process = psutil.Process(facts["pid"]) if facts["pid"] is not None else None
 
     async def poll(self) -> int | None:
         """None while it lives. One whose process is gone may have been restarted by others: it lives, too."""
@@ -195,13 +195,6 @@ def _person_asks(method: str, path_end: str) -> bool:
     if handler is None or getattr(handler, "_finished", False):  # timers inherit the request that began them
         return False
     return bool(handler.request.method == method and handler.request.path.endswith(path_end))
-
-
-def _process(pid: int | None) -> psutil.Process | None:
-    try:
-        return psutil.Process(pid) if pid is not None else None
-    except psutil.Error:
-        return None
 
 
 def _runs(process: psutil.Process | None) -> bool:
