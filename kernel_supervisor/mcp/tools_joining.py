@@ -40,7 +40,7 @@ async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
         facts = await living_facts(runner)
         kernels.append({**facts, **place(record), "notebook": theirs.path if theirs is not None else ""})
     for record in supervisor.adoption.records:
-        facts = await facts_of(record) | {"state": "unreachable", "trouble": supervisor.adoption.why(record.id)}
+        facts = await facts_of(record) | {"state": "unreachable", "trouble": supervisor.adoption.why(record)}
         kernels.append({**facts, **place(record), "notebook": ""})
     rows = [_running_row(each) for each in kernels]
     rows += [_foreign_row(each) for each in found.values()]

@@ -70,8 +70,7 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
 async def _status_without_kernel(
     call: Call, session: SessionRecord, record: KernelRecord | None, facts: dict[str, Any]
 ) -> Answer:
-    why = call.supervisor.kernels.adoption.why(record.id) if record is not None else ""
-    if record is not None and why:
+    if record is not None and (why := call.supervisor.kernels.adoption.why(record)):
         facts |= {"state": "unreachable", "trouble": why}
         lives = f"session {session.name}: kernel {_called(record)} ({record.id}) lives but does not answer: {why} Its "
         return Answer(text=(lives, "variables may be there. ", record.way_around, "."), facts=facts)

@@ -81,26 +81,22 @@ class Adoption:
         """Whether a kernel is sought."""
         return kernel_id in self._sought
 
-    def why(self, kernel_id: KernelId | None) -> str:
+    def why(self, record: KernelRecord) -> str:
         """What was tried to reach it, in words; empty for one that is not sought."""
-        return self._sought[kernel_id].why if kernel_id in self._sought else ""
-
-    def record(self, kernel_id: KernelId) -> KernelRecord | None:
-        """What is on record of a kernel that is sought."""
-        return self._sought[kernel_id].record if kernel_id in self._sought else None
+        return self._sought[record.id].why if record.id in self._sought else ""
 
     @property
     def records(self) -> list[KernelRecord]:
         """What is on record of those that are sought."""
         return [each.record for each in self._sought.values()]
 
-    def seek(self, record: KernelRecord, first_try_s: float = FIRST_TRY_S) -> None:
+    def seek(self, record: KernelRecord) -> None:
         """Try to reach a kernel from now on."""
         sought = self._sought[record.id] = _Sought(record=record)
-        sought.task = asyncio.create_task(self._keep_trying(sought, first_try_s), name=f"adoption of {record.id}")
+        sought.task = asyncio.create_task(self._keep_trying(sought), name=f"adoption of {record.id}")
 
-    async def _keep_trying(self, sought: _Sought, deadline_s: float) -> None:
-        pause_s = _ASK_AGAIN_S
+    async def _keep_trying(self, sought: _Sought) -> None:
+        deadline_s, pause_s = FIRST_TRY_S, _ASK_AGAIN_S
         while why := await self._try(sought.record, deadline_s):
             if why != sought.why:
                 log.warning("kernel %s lives but cannot be reached: %s", sought.record.id, why)
@@ -161,21 +157,20 @@ class Adoption:
 
         Raises UnavailableError for one that is not a process on this machine.
         """
-        record = self.record(kernel_id)
-        if record is None:
+        sought = self._sought.get(kernel_id)
+        if sought is None:
             return
-        kind = kind_of(record)
+        kind = kind_of(sought.record)
         if not kind.here:
-            why = self.why(kernel_id)
-            raise UnavailableError(f"kernel {kernel_id} cannot be ended while it is out of reach: {why}")
+            raise UnavailableError(f"kernel {kernel_id} cannot be ended while it is out of reach: {sought.why}")
         await self.give_up(kernel_id)
         with contextlib.suppress(ProcessLookupError):
-            keeper = await kind.adopt(record, self._home.servers)
+            keeper = await kind.adopt(sought.record, self._home.servers)
             try:
                 await keeper.terminate()
             finally:
                 await keeper.close()
-        await self._home.settle_gone(record, reason)
+        await self._home.settle_gone(sought.record, reason)
 
     async def end_all(self, reason: str) -> None:
         """End those on this machine."""

@@ -192,11 +192,10 @@ class Sessions:
 
     async def _refuse_dead(self, kernel_id: KernelId) -> None:
         """Raises RefusedError with what is known of a session's kernel that cannot be used."""
-        sought = self._kernels.adoption.record(kernel_id)
-        if sought is not None:
-            silent = f"kernel {kernel_id} lives but does not answer: {self._kernels.adoption.why(kernel_id)}"
-            raise RefusedError(f"{silent} Try again in a moment; ", sought.way_around, ".")
         record = await self._records.kernel(kernel_id)
+        if record is not None and (why := self._kernels.adoption.why(record)):
+            silent = f"kernel {kernel_id} lives but does not answer: {why}"
+            raise RefusedError(f"{silent} Try again in a moment; ", record.way_around, ".")
         if record is not None and record.ended:
             why = record.end_reason.splitlines()[0].rstrip(".")
             raise RefusedError(f"{why}. Its variables are gone. ", record.way_on, WayOn("see what ran"))
