@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Any
 
 from kernel_supervisor.daemon.notify import notify
 from kernel_supervisor.daemon.router import Router
-from kernel_supervisor.kernels.process import identify
 from kernel_supervisor.mcp.caller import Admin
 from kernel_supervisor.mcp.changes import Changes
 from kernel_supervisor.mcp.server import build
@@ -23,14 +21,11 @@ class Parts:
 
     def __init__(self, paths: Paths, socket: Any, admin: Admin) -> None:
         """Connect them; nothing is opened before `serve`."""
-        identity = identify(os.getpid())
-        assert identity is not None
         self.supervisor = Supervisor(paths)
-        self.router = Router(socket, self.supervisor, admin, identity)
         self._autosave = Autosave(self.supervisor)
         changes = Changes(self.supervisor.sessions)
         self.supervisor.records.watchers.append(changes.take)
-        self.router.server.set_result((build(changes), changes.bus))
+        self.router = Router(socket, self.supervisor, admin, build(changes), changes.bus)
 
     async def serve(self) -> None:
         """Open the records and serve, until cancelled."""

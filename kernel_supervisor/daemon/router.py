@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,6 @@ from mcp.server.subscriptions import SubscriptionBus
 
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import ProcessIdentity
 from kernel_supervisor.daemon.connection import Connection
 from kernel_supervisor.envelope import (
     BYE,
@@ -43,8 +43,12 @@ _FLUSH_S = 1.0
 class Router:
     """Every connected client of one daemon."""
 
-    def __init__(self, socket: Any, supervisor: Supervisor, admin: Admin, identity: ProcessIdentity) -> None:
-        self._socket, self._supervisor, self._admin = socket, supervisor, admin
+    def __init__(
+        self, socket: Any, supervisor: Supervisor, admin: Admin, server: Server[Caller], news: SubscriptionBus
+    ) -> None:
+        self._socket, self._supervisor, self._admin, self._server, self._news = socket, supervisor, admin, server, news
+        identity = identify(os.getpid())
+        assert identity is not None
         self._identity = identity
         self._connections: dict[bytes, Connection] = {}
         self._watches: dict[bytes, asyncio.Task[None]] = {}
@@ -52,8 +56,6 @@ class Router:
         self._outgoing: asyncio.Queue[tuple[bytes, list[bytes]]] = asyncio.Queue()
         self.ready = asyncio.Event()
         """Set when calls may be served."""
-        self.server: asyncio.Future[tuple[Server[Caller], SubscriptionBus]] = asyncio.get_running_loop().create_future()
-        """The MCP server and its news, once its modules are imported; frames wait in the socket until then."""
 
     @property
     def clients(self) -> list[Asker]:
@@ -72,7 +74,7 @@ class Router:
 
     async def _take(self, identity: bytes, frame: Frame) -> None:
         if frame.kind == HELLO:
-            await self._welcome(identity, from_hello(frame.header), frame.header.get("known") or [])
+            self._welcome(identity, from_hello(frame.header), frame.header.get("known") or [])
         elif frame.kind == BYE:
             await self._drop(identity)
         elif frame.kind == RPC:
@@ -82,18 +84,18 @@ class Router:
             else:
                 connection.take(frame.header.get("call"), frame.body)
 
-    async def _welcome(self, identity: bytes, asker: Asker, known: list[int]) -> None:
+    def _welcome(self, identity: bytes, asker: Asker, known: list[int]) -> None:
         self._supervisor.kernels.servers.learn(asker.surroundings.env)
         pid, start = self._identity.pid, self._identity.start
         self.send(identity, WELCOME, {"protocol": PROTOCOL, "version": __version__, "pid": pid, "start": start})
         if identity in self._connections:
             return  # a hello that was said again because the first answer took its time
-        server, news = await self.server
         caller = Caller(asker=asker, supervisor=self._supervisor, ready=self.ready, admin=self._admin)
         if known and known != [pid, start]:
             caller.notices.append("the daemon was restarted meanwhile; kernels, variables and running cells were kept")
 
-        self._connections[identity] = Connection(caller, server, news, partial(self.send, identity), f"{pid}.{start}")
+        send, incarnation = partial(self.send, identity), f"{pid}.{start}"
+        self._connections[identity] = Connection(caller, self._server, self._news, send, incarnation)
         self._watches[identity] = self._tasks.begin(self._see_off(identity, asker.pid), "watch of a client")
 
     async def _see_off(self, identity: bytes, pid: int) -> None:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import anyio
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 
@@ -29,6 +28,7 @@ from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.tasks import happens
 
 PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
@@ -142,10 +142,13 @@ class Call:
         """
         end = time.monotonic() + patience_s
         async with self.stopping_what_is_cancelled(ticket, reader=reader):
-            while not ticket.settled.is_set() and time.monotonic() < end and not self.caller.admin.stopping.is_set():
-                if ticket.question is not None:
-                    return
-                await self._wait_once(ticket, min(PROGRESS_S, max(0.0, end - time.monotonic())))
+            while self._goes_on(ticket) and (left := end - time.monotonic()) > 0:
+                if not await happens(ticket.attention, min(PROGRESS_S, left)):
+                    await self.progress(await how_it_goes(ticket))
+
+    def _goes_on(self, ticket: Ticket) -> bool:
+        """Whether it is worth waiting: it is not over, asks for nothing, and the daemon is not about to stop."""
+        return not (ticket.settled.is_set() or ticket.question or self.caller.admin.stopping.is_set())
 
     @asynccontextmanager
     async def stopping_what_is_cancelled(self, ticket: Ticket, *, reader: bool = False) -> AsyncIterator[None]:
@@ -166,12 +169,6 @@ class Call:
         lost_patience = reason is None or any(word in reason.lower() for word in _PATIENCE)
         return "" if lost_patience else "the client cancelled the call"
 
-    async def _wait_once(self, ticket: Ticket, longest_s: float) -> None:
-        with anyio.move_on_after(longest_s) as patience:
-            await ticket.attention.wait()
-        if patience.cancelled_caught:
-            await self.progress(await how_it_goes(ticket))
-
     async def run_again(
         self, session: SessionRecord, cell: Execution, key: str, replaces: ExecutionId | None = None
     ) -> Ticket:
@@ -180,7 +177,7 @@ class Call:
         ticket = await self.supervisor.executions.execute(
             session, cell.source, self.caller.asker, self.client, f"{self.key}:{key}", replaces
         )
-        while not (ticket.settled.is_set() or ticket.question or self.caller.admin.stopping.is_set()):
+        while self._goes_on(ticket):
             await self.wait(ticket, PROGRESS_S)
         return ticket
 

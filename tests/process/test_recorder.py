@@ -49,8 +49,8 @@ class Recorded:
         while time.monotonic() < end:
             if not iopub.poll(1000):
                 continue
-            (topic, *_), message = self.client.session.recv(iopub, mode=0)
-            self.published.append((topic, message))
+            topics, message = self.client.session.recv(iopub, mode=0)
+            self.published.append((b"".join(topics[:1]), message))
             is_ours = message["parent_header"].get("msg_id") == msg_id
             if is_ours and message["content"].get("execution_state") == "idle":
                 return str(msg_id)
