@@ -24,12 +24,6 @@ class Lock:
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         return True
 
-    def release(self) -> None:
-        """Let another have it."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
     def holder(self) -> int | None:
         """The pid that the holder wrote, for a person to read; never for a signal."""
         try:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import zmq
 
-from kernel_supervisor.daemon.lock import Lock
 from kernel_supervisor.envelope import HELLO, RPC, SETTLED, STOPPING, WELCOME, WHO, Frame, pack, unpack
 from tests.support import Home
 
@@ -89,17 +89,16 @@ def notification(method: str, **params: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def lock(home: Home) -> Iterator[Lock]:
+def lock(home: Home) -> Iterator[IO[str]]:
     """The daemon's lock, held by the test: a real daemon that the shim starts meanwhile ends at once."""
     (home.path / "run").mkdir(parents=True, mode=0o700)
-    lock = Lock(str(home.path / "run/daemon.lock"))
-    assert lock.acquire()
-    yield lock
-    lock.release()
+    with (home.path / "run/daemon.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield lock
 
 
 @pytest.fixture
-def daemon(home: Home, lock: Lock) -> Iterator[PlayedDaemon]:
+def daemon(home: Home, lock: IO[str]) -> Iterator[PlayedDaemon]:
     played = PlayedDaemon(home)
     yield played
     played.die()
@@ -230,7 +229,7 @@ def test_a_daemon_that_does_not_know_the_client_gets_a_hello_and_everything_agai
 
 
 def test_after_a_stop_on_purpose_no_daemon_is_started_before_the_client_asks(
-    home: Home, daemon: PlayedDaemon, shim: Shim, lock: Lock
+    home: Home, daemon: PlayedDaemon, shim: Shim, lock: IO[str]
 ) -> None:
     daemon.welcome()
     shim.write(request(1))
@@ -239,7 +238,7 @@ def test_after_a_stop_on_purpose_no_daemon_is_started_before_the_client_asks(
     shim.read()
     daemon.send(STOPPING, {})
     daemon.die(linger_ms=5000)
-    lock.release()
+    lock.close()
     shim.write(b"not json")
     assert shim.read()["error"]["code"] == -32700
     assert not home.daemons()
