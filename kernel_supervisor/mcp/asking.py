@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as types
@@ -42,9 +42,9 @@ async def see_through(call: Call, ticket: Ticket, patience_s: float, reading: Re
         if question is None or call.caller.admin.stopping.is_set() or not _can_be_asked(call):
             break
         if not call.ctx.session.can_send_request:
-            state = _State.of(call)
-            if state.rounds < _ROUNDS:
-                return Answer(required=_required(ticket.execution, question, state.rounds + 1))
+            _, _, rounds = _state(call)
+            if rounds < _ROUNDS:
+                return Answer(required=_required(ticket.execution, question, rounds + 1))
             break
         async with call.stopping_what_is_cancelled(ticket):
             text = await _elicited(call, ticket, question, end)
@@ -60,34 +60,25 @@ async def joined(call: Call, code: str) -> tuple[Execution, Ticket | None]:
 
     The state needs no seal: it names nothing that its client could not name in kernel_reply.
     """
-    state = _State.of(call)
-    execution, ticket = await call.supervisor.executions.find(state.execution_id)
+    number, question, _ = _state(call)
+    execution, ticket = await call.supervisor.executions.find(number)
     if execution.source != code:
         raise RefusedError(_FOREIGN_STATE)
     given = (call.params.input_responses or {}).get(_FIELD)
     if ticket is not None and isinstance(given, types.ElicitResult):
-        await answering.give_once(call.supervisor, ticket, state.question, text_of(given), call.once)
+        await answering.give_once(call.supervisor, ticket, question, text_of(given), call.once)
     return execution, ticket
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _State:
-    """What a `request_state` of ours says."""
-
-    execution_id: int = 0
-    question: str = ""
-    rounds: int = 0
-
-    @classmethod
-    def of(cls, call: Call) -> _State:
-        given = call.params.request_state
-        if given is None:
-            return cls()
-        number, _, rest = given.partition("/")
-        question, _, rounds = rest.partition("/")
-        if not (number.isdecimal() and rounds.isdecimal() and len(given) < 200):
-            raise RefusedError(_FOREIGN_STATE)
-        return cls(execution_id=int(number), question=question, rounds=int(rounds))
+def _state(call: Call) -> tuple[int, str, int]:
+    """The execution, the question and the rounds of a `request_state` of ours. Raises RefusedError for another."""
+    given = call.params.request_state
+    if given is None:
+        return 0, "", 0
+    found = re.fullmatch(r"(\d+)/([^/]*)/(\d+)", given)
+    if found is None or len(given) >= 200:
+        raise RefusedError(_FOREIGN_STATE)
+    return int(found[1]), found[2], int(found[3])
 
 
 def _can_be_asked(call: Call) -> bool:
