@@ -58,7 +58,9 @@ class Bell:
         self.on_ring()
 
     def close(self) -> None:
-        """Stop listening, and leave the path to the next one."""
+        """Stop listening, and leave the path to the next one; a death and a restart that meet close it twice."""
+        if self._socket.fileno() < 0:
+            return
         if self._rest is not None:
             self._rest.cancel()
         self._loop.remove_reader(self._socket)

@@ -101,6 +101,13 @@ async def test_one_that_is_late_to_close_leaves_its_successors_bell(
     second.close()
 
 
+async def test_one_that_is_closed_twice_is_closed(connection_file: str) -> None:
+    bell = Bell(bell_path(connection_file))
+    bell.close()
+    bell.close()
+    assert not os.path.exists(bell_path(connection_file))
+
+
 async def test_where_there_can_be_no_bell_there_is_none(folder: Path) -> None:
     assert hang(str(folder / ("x" * 200) / "k.json")) is None
     assert hang(str(folder / "nowhere" / "k.json")) is None
