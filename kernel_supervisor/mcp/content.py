@@ -27,8 +27,9 @@ _LONG = 1_000_000
 def blocks(folded: Folded) -> bool:
     """Whether `render` takes long enough to be run in a thread: there are images, or there is much text."""
     outputs = [*folded.outputs, *folded.display_updates]
-    pictured = any(mime.startswith("image/") for output in outputs for mime in output.get("data", ()))
-    return pictured or sum(len(str(output.get("text", ""))) for output in outputs) > _LONG
+    shown = [(mime, text) for output in outputs for mime, text in {**output, **output.get("data", {})}.items()]
+    pictured = any(mime.startswith("image/") for mime, _ in shown)
+    return pictured or sum(len(text) for _, text in shown if isinstance(text, str)) > _LONG
 
 
 def render(view: ResultView, reading: Reading) -> Rendered:

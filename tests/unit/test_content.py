@@ -380,6 +380,7 @@ def test_images_and_long_texts_are_for_a_thread() -> None:
     assert content.blocks(view(display(FIGURE)).folded)
     assert content.blocks(Folded(display_updates=[display(FIGURE)]))
     assert content.blocks(view(stream("line\n" * 300_000)).folded)
+    assert content.blocks(view(result("x" * 1_100_000)).folded)
     assert not content.blocks(view(stream("line\n"), result("2"), error()).folded)
 
 
