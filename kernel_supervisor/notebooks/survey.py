@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.core.model import Mark, Message, count_of
 from kernel_supervisor.notebooks.history import LOADED_CELL, Entry
 from kernel_supervisor.outputs.folding import display_id_of, outputs_of
 
@@ -21,6 +21,7 @@ Bundle = tuple[dict[str, Any], dict[str, Any]]
 
 _ROOM_FOR_DISPLAYS = 16 << 20
 _COUNTING = ("execute_input", "execute_reply", LOADED_CELL)
+_TIMED = {"execute_input": "iopub.execute_input", "execute_reply": "shell.execute_reply"}
 _CLEARABLE = ("stream", "display_data", "execute_result", "error", "execute_reply")
 
 
@@ -123,24 +124,19 @@ class Survey:
 
 
 def _note(cell: CellSurvey, message: Message) -> None:
-    content, date = message.content, message.date.replace(" ", "T").replace("+00:00", "Z")
-    count = content.get("execution_count")
-    if isinstance(count, int) and message.msg_type in _COUNTING:
+    kind, content, date = message.msg_type, message.content, message.date.replace(" ", "T").replace("+00:00", "Z")
+    if kind in _COUNTING and (count := count_of(content)) is not None:
         cell.execution_count = count
-    if message.msg_type == LOADED_CELL:
+    if kind == LOADED_CELL:
         cell.loaded = content
-    elif message.msg_type == "error":
-        cell.error = str(content.get("ename", ""))
-    elif message.msg_type == "status" and content.get("execution_state") in ("busy", "idle"):
+    elif kind == "status" and content.get("execution_state") in ("busy", "idle"):
         cell.timing[f"iopub.status.{content['execution_state']}"] = date
-    elif message.msg_type == "execute_input":
-        cell.timing["iopub.execute_input"] = date
-    elif message.msg_type == "execute_reply":
-        cell.timing["shell.execute_reply"] = date
-        if isinstance(message.metadata.get("started"), str):
-            cell.timing["shell.execute_reply.started"] = message.metadata["started"]
-        if content.get("status") == "error":
-            cell.error = str(content.get("ename", ""))
+    elif kind in _TIMED:
+        cell.timing[_TIMED[kind]] = date
+    if kind == "execute_reply" and isinstance(message.metadata.get("started"), str):
+        cell.timing["shell.execute_reply.started"] = message.metadata["started"]
+    if kind == "error" or (kind == "execute_reply" and content.get("status") == "error"):
+        cell.error = str(content.get("ename", ""))
 
 
 def _bundle(message: Message) -> Bundle:

@@ -23,9 +23,8 @@ def moved_to(
         found = [each for each in sessions if each.directory in gone and sign(directory, each, pids.get(each.name))]
         if found:
             home = max(found, key=lambda each: each.created_at).directory
-            return sorted(
-                (each for each in sessions if each.directory == home), key=lambda each: each.created_at, reverse=True
-            )
+            there = [each for each in sessions if each.directory == home]
+            return sorted(there, key=lambda each: each.created_at, reverse=True)
     return []
 
 
