@@ -7,11 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from tests.support import Home, until_now
+if TYPE_CHECKING:
+    from tests.support import Home
 
 # No deadline: a machine may be busy, times are for the benchmarks. What CI tries is the same each time: what a new
 # example shows is found by whoever looks for it, and never stops somebody else's change.
@@ -28,6 +30,8 @@ def anyio_backend() -> str:
 @pytest.fixture
 def home() -> Iterator[Home]:
     """A supervisor's home that nobody else uses, on a path that is short enough for sockets."""
+    from tests.support import Home, until_now  # 0.8 s, for an MCP client that the fast layers do not have
+
     root = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
     project = root / "project"
     project.mkdir()
