@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 # No deadline: a machine may be busy, times are for the benchmarks. What CI tries is the same each time: what a new
 # example shows is found by whoever looks for it, and never stops somebody else's change.
-settings.register_profile("unhurried", deadline=None, derandomize=bool(os.environ.get("CI")))
+# `--hypothesis-profile=searching` looks for longer.
+settings.register_profile("unhurried", max_examples=40, deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("searching", max_examples=2_000, deadline=None)
 settings.load_profile("unhurried")
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.records import messagelog
+from tests.unit.test_messagelog_heads import lay
 
 _TEXT = st.text(max_size=40) | st.just("\n00000000 []\n") | st.just('\n{"a": 1}\n')
 
@@ -42,7 +43,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_message_comes_back_as_it_was_sent(path: Path) -> None:
-    path.write_bytes(messagelog.encode_message("iopub", a_message(1, "é\udc80\x00\n", (b"\x00\xff", b""))))
+    lay(path, messagelog.encode_message("iopub", a_message(1, "é\udc80\x00\n", (b"\x00\xff", b""))))
     (item,) = read(path)
     assert isinstance(item, Message)
     assert item.content == {"name": "stdout", "text": "é\udc80\x00\n"}
@@ -52,7 +53,7 @@ def test_a_message_comes_back_as_it_was_sent(path: Path) -> None:
 
 def test_a_mark_comes_back(path: Path) -> None:
     mark = Mark(kind="gap", parent_id="", detail="nobody listened")
-    path.write_bytes(messagelog.encode_mark(mark))
+    lay(path, messagelog.encode_mark(mark))
     assert read(path) == [mark]
 
 
@@ -61,13 +62,13 @@ def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
 
 
 @given(texts=st.lists(_TEXT, min_size=1, max_size=8), data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 def test_a_torn_tail_loses_only_itself(path: Path, texts: list[str], data: st.DataObject) -> None:
     records = [messagelog.encode_message("iopub", a_message(number, text)) for number, text in enumerate(texts)]
     torn = data.draw(st.integers(0, len(records) - 1))
     cut = data.draw(st.integers(0, len(records[torn]) - 1))
     whole = [f"m{number}" for number in range(len(records)) if number != torn]
-    path.write_bytes(b"".join((*records[:torn], records[torn][:cut], *records[torn + 1 :])))
+    lay(path, b"".join((*records[:torn], records[torn][:cut], *records[torn + 1 :])))
     found = ids(read(path))
     nearly = cut == len(records[torn]) - 1  # all but its last newline: the next record's first one completes it
     assert found == whole or (nearly and found == sorted([*whole, f"m{torn}"], key=lambda name: int(name[1:])))
@@ -78,7 +79,7 @@ def test_a_torn_tail_loses_only_itself(path: Path, texts: list[str], data: st.Da
     damage=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=12)), max_size=6),
     start=st.floats(0, 1),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 def test_corruption_never_raises_and_never_invents(
     path: Path, texts: list[str], damage: list[tuple[float, bytes]], start: float
 ) -> None:
@@ -86,7 +87,7 @@ def test_corruption_never_raises_and_never_invents(
     for place, junk in damage:
         at = int(place * len(log))
         log[at : at + len(junk)] = junk
-    path.write_bytes(log)
+    lay(path, log)
     for item in read(path, int(start * len(log))):
         assert isinstance(item, Message)
         assert item.content == {"name": "stdout", "text": texts[int(item.msg_id[1:])]}
@@ -94,15 +95,15 @@ def test_corruption_never_raises_and_never_invents(
 
 def test_reading_goes_on_where_it_stopped(path: Path) -> None:
     records = [messagelog.encode_message("iopub", a_message(number, "x")) for number in range(4)]
-    path.write_bytes(b"".join(records[:2]) + records[2][:20])
+    lay(path, b"".join(records[:2]) + records[2][:20])
     *_, (position, _) = messagelog.read(path)
-    path.write_bytes(b"".join(records))
+    lay(path, b"".join(records))
     assert ids(read(path, position)) == ["m2", "m3"]
 
 
 def test_the_end_is_exclusive(path: Path) -> None:
     records = [messagelog.encode_message("iopub", a_message(number, "x")) for number in range(4)]
-    path.write_bytes(b"".join(records))
+    lay(path, b"".join(records))
     first = len(records[0])
     assert ids(read(path, first, first + len(records[1]))) == ["m1"]
 
@@ -131,7 +132,7 @@ def test_a_log_that_was_cut_off_is_read_from_its_beginning(tmp_path: Path) -> No
 
 def test_a_hole_of_any_length_is_passed_over_and_never_held(path: Path) -> None:
     record = messagelog.encode_message("iopub", a_message(1, "x" * (2 << 20)))
-    path.write_bytes(record)
+    lay(path, record)
     os.truncate(path, 64 << 20)
     with path.open("ab") as log:
         log.write(messagelog.encode_message("iopub", a_message(2, "behind it")))

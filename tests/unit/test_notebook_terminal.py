@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyte
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel_supervisor.notebooks.terminal import Terminal
@@ -61,7 +61,6 @@ def test_terminal_leaves_plain_text_alone(text: str, height: int) -> None:
     assert terminal(text, height=height) == text
 
 
-@settings(max_examples=50)  # the emulator is slow
 @given(_WRITTEN)
 def test_terminal_shows_what_a_terminal_emulator_shows(written: str) -> None:
     screen = pyte.Screen(200, 60)

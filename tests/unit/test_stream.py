@@ -239,7 +239,7 @@ async def test_of_what_could_not_be_recorded_the_oldest_goes_and_that_is_said(lo
 
 
 async def test_readers_and_a_writer_meet_in_any_order(log: Path) -> None:
-    count, stream = 3_000, Stream(str(log))
+    count, stream = 1_500, Stream(str(log))
 
     def write() -> None:
         writer = MessageLogWriter(log)
