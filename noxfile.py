@@ -15,7 +15,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 SYSTEM = {"chromium": "chromium", "pdftoppm": "poppler-utils", "pdftotext": "poppler-utils", "sshd": "openssh-server"}
 FAST = ("tests/unit", "tests/wire")
-PARALLEL = ("--numprocesses", "3", "--dist", "loadfile")
+PARALLEL = ("--numprocesses", "3", "--dist", "loadfile", "--durations", "30")
 NEWER_THAN = (3, 10)
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests import ipykernels
+
 if TYPE_CHECKING:
     from tests.support import Home
 
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 settings.register_profile("unhurried", max_examples=40, deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.register_profile("searching", max_examples=2_000, deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Whoever begins a run ends it: all its processes share what takes long to build."""
+    if ipykernels.name_folder():
+        config.add_cleanup(ipykernels.remove_all)
 
 
 @pytest.fixture

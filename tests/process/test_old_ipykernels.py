@@ -12,6 +12,8 @@ import pytest
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
+from tests.ipykernels import built
+from tests.process.test_recorder import pairs
 from tests.support import Home, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -23,21 +25,19 @@ WEDGES = "7.0.1"
 OLD = {"5.5.6": "answers nothing while a cell runs", "6.0.3": "has no subshells", "6.31.0": "has no subshells"}
 
 
-def with_ipykernel(place: Path, version: str) -> Path:
-    """An environment with that ipykernel."""
-    uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(place)], check=True)
-    python, wanted = str(place / "bin/python"), [f"ipykernel=={version}"]
+def with_ipykernel(version: str) -> Path:
+    """An environment with that ipykernel: the one that others test with, where they do."""
+    wanted = [f"ipykernel=={version}"]
     if version < "6.2":
         wanted += ["jupyter_client<8", "ipython<9", "setuptools<81", "ipython_genutils"]  # as they were then
-    subprocess.run([*uv, "pip", "install", "-q", "--python", python, *wanted], check=True)
-    return place
+    pythons = {requirement: python for python, requirement in pairs()}
+    return built(pythons.get(wanted[0], sys.executable), *wanted)
 
 
 @pytest.fixture(scope="module")
-def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prefix() -> Path:
     """An environment with the one that wedges."""
-    return with_ipykernel(tmp_path_factory.mktemp("old") / "wedging", WEDGES)
+    return with_ipykernel(WEDGES)
 
 
 @contextmanager
@@ -70,8 +70,8 @@ async def test_a_kernel_of_ours_says_that_two_clients_can_wedge_it(home: Home, p
 
 
 @pytest.mark.parametrize("version", OLD)
-async def test_older_ones_work_and_what_they_lack_is_said(home: Home, tmp_path: Path, version: str) -> None:
-    prefix = with_ipykernel(tmp_path / "old", version)
+async def test_older_ones_work_and_what_they_lack_is_said(home: Home, version: str) -> None:
+    prefix = with_ipykernel(version)
     started = home.project / "started"
     async with home.client() as session:
         used = await session.call("kernel_use_env", env_name=str(prefix))
@@ -89,8 +89,8 @@ async def test_older_ones_work_and_what_they_lack_is_said(home: Home, tmp_path: 
         assert (await session.run("print('printed'); x + 1")).text.endswith("printed\nOut[3]: 42")
 
 
-async def test_an_older_kernel_of_somebodys_is_worked_in_and_looked_into(home: Home, tmp_path: Path) -> None:
-    prefix = with_ipykernel(tmp_path / "old", "5.5.6")
+async def test_an_older_kernel_of_somebodys_is_worked_in_and_looked_into(home: Home) -> None:
+    prefix = with_ipykernel("5.5.6")
     with somebodys(prefix, home.project / "runtime") as file:
         async with home.client(env={"JUPYTER_RUNTIME_DIR": str(file.parent)}) as session:
             attached = await session.call("kernel_attach", kernel_id="0a1b2c3d")

@@ -24,6 +24,7 @@ from kernel_supervisor.outputs.folding import fold
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter
 from kernel_supervisor.records.stream import Stream
+from tests.ipykernels import built
 from tests.support import until_now
 
 pytestmark = pytest.mark.timeout(300)
@@ -123,24 +124,6 @@ def pairs() -> list[tuple[str, str]]:
     return [*chosen, *((each, "ipykernel>=6.29") for each in left.values())]
 
 
-@pytest.fixture(scope="module")
-def environment(short: Callable[[str], Path]) -> Callable[[str, str], str]:
-    """Makes environments with some ipykernel, each once; their interpreters."""
-    made: dict[tuple[str, str], str] = {}
-
-    def make(python: str, requirement: str) -> str:
-        if (python, requirement) not in made:
-            folder = short(f"env{len(made)}")
-            uv = [sys.executable, "-m", "uv"]
-            subprocess.run([*uv, "venv", "-q", "--python", python, str(folder)], check=True)
-            target = ["--python", str(folder / "bin/python")]
-            subprocess.run([*uv, "pip", "install", "-q", "--compile-bytecode", *target, requirement], check=True)
-            made[python, requirement] = str(folder / "bin/python")
-        return made[python, requirement]
-
-    return make
-
-
 each_kernel = pytest.mark.parametrize(
     ("python", "requirement"), pairs(), ids=lambda each: each.split("/")[-3] if "/" in each else each
 )
@@ -197,10 +180,10 @@ def assert_everything_is_recorded(kernel: Recorded) -> None:
 
 @each_kernel
 def test_each_ipykernel_and_each_python_at_hand_is_recorded(
-    short: Callable[[str], Path], environment: Callable[[str, str], str], python: str, requirement: str
+    short: Callable[[str], Path], python: str, requirement: str
 ) -> None:
-    interpreter = environment(python, requirement)
-    with recorded(short("of-" + Path(interpreter).parts[-3]), interpreter) as kernel:
+    prefix = built(python, requirement)
+    with recorded(short("of-" + prefix.name), str(prefix / "bin/python")) as kernel:
         assert_everything_is_recorded(kernel)
 
 
@@ -314,13 +297,13 @@ create_comm(target_name="test", buffers=[b"\\x00\\xff"])
 
 @each_kernel
 def test_what_cannot_be_written_is_sent_to_the_supervisor_in_what_others_pass_over(
-    short: Callable[[str], Path], environment: Callable[[str, str], str], python: str, requirement: str
+    short: Callable[[str], Path], python: str, requirement: str
 ) -> None:
-    interpreter = environment(python, requirement)
-    folder = short("full-" + Path(interpreter).parts[-3])
+    prefix = built(python, requirement)
+    folder = short("full-" + prefix.name)
     folder.mkdir()
     (folder / "k.messages").symlink_to("/dev/full")
-    with recorded(folder, interpreter) as kernel:
+    with recorded(folder, str(prefix / "bin/python")) as kernel:
         assert messagelog.begins(kernel.log) is None
         cell = kernel.run(FULL)
         published = kernel.published
