@@ -293,25 +293,39 @@ class Database:
         """The entry that a call made, if it made one."""
         return next(iter(await self._entries("call_key = ?", call_key)), None)
 
-    async def history(self, session: SessionName, *, last: int | None = None, containing: str = "") -> list[Execution]:
+    async def history(
+        self,
+        session: SessionName,
+        *,
+        last: int | None = None,
+        containing: str = "",
+        begin: ExecutionId | None = None,
+        end: ExecutionId | None = None,
+    ) -> list[Execution]:
         """A session's entries in order, without those that were replaced; the `last` of them if given.
 
-        `containing` leaves those whose source contains it, whatever the case of its letters.
+        `containing` leaves those whose source contains it, whatever the case of its letters; `begin` and `end` leave
+        those from one entry's place on, and up to another's.
         """
         key, limit, wanted = self._names.key(session), -1 if last is None else last, containing.lower()
+        bounds = {sign: each for sign, each in ((">=", begin), ("<=", end)) if each is not None}
+        between = "".join(f"AND (place, id) {sign} ({rows.STANDS}) " for sign in bounds)
         those = (
-            f"session = ? AND id NOT IN ({rows.REPLACED}) AND (? = '' OR contains(source, ?)) "
+            f"session = ? AND id NOT IN ({rows.REPLACED}) AND (? = '' OR contains(source, ?)) {between}"
             "ORDER BY place DESC, id DESC LIMIT ?"
         )
-        return (await self._entries(those, key, key, wanted, wanted, limit))[::-1]
+        return (await self._entries(those, key, key, wanted, wanted, *bounds.values(), limit))[::-1]
 
     async def cells(
         self, session: SessionName, kernel_id: KernelId, generation: int, counts: Iterable[int]
     ) -> dict[int, int]:
-        """Which entries had these execution counts on one generation of a kernel; the latest, where several had one."""
+        """Which entries had these execution counts on one generation of a kernel; the latest, where several had one.
+
+        `+session`: SQLite would read the whole session in order, rather than look up the counts and sort.
+        """
         key, known = self._names.key(session), list(counts)
         query = (
-            "SELECT execution_count, id FROM executions WHERE kernel_id = ? AND generation = ? AND session = ? "
+            "SELECT execution_count, id FROM executions WHERE kernel_id = ? AND generation = ? AND +session = ? "
             f"AND execution_count IN ({', '.join('?' * len(known))}) AND id NOT IN ({rows.REPLACED}) ORDER BY place, id"
         )
         return dict(await self.select(query, (kernel_id, generation, key, *known, key)))

@@ -34,8 +34,9 @@ MIGRATIONS = [
 ]
 """What brings a database from each version to the next."""
 _ADDED = (("kernels", "missing", "TEXT NOT NULL DEFAULT ''"),)
-_INDEX_OF_CELLS = """
-    CREATE INDEX IF NOT EXISTS executions_by_count ON executions (kernel_id, generation, execution_count)"""
+_INDEXES = """
+    CREATE INDEX IF NOT EXISTS executions_by_count ON executions (kernel_id, generation, execution_count);
+    CREATE INDEX IF NOT EXISTS executions_of_kernel ON executions (kernel_id, generation);"""
 
 
 def complete(db: sqlite3.Connection) -> None:
@@ -43,4 +44,4 @@ def complete(db: sqlite3.Connection) -> None:
     for table, column, kind in _ADDED:
         if column not in [row[1] for row in db.execute(f"PRAGMA table_info({table})")]:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-    db.execute(_INDEX_OF_CELLS)
+    db.executescript(_INDEXES)

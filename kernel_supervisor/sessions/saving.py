@@ -99,13 +99,16 @@ async def write(
 
     It is written to its end even if the one who asked is gone, before another writer may begin.
     """
+    choice = choice or Choice()
     how = partial(write_notebook, path, choice=choice, overwrite=overwrite, umask=umask, make_folder=make_folder)
-    return await asyncio.shield(_write(supervisor, name, path, how))
+    return await asyncio.shield(_write(supervisor, name, path, choice, how))
 
 
-async def _write(supervisor: Supervisor, name: SessionName, path: Path, how: Callable[..., Written]) -> Written:
+async def _write(
+    supervisor: Supervisor, name: SessionName, path: Path, choice: Choice, how: Callable[..., Written]
+) -> Written:
     async with supervisor.writing[name]:
-        entries = await _entries(supervisor, name)
+        entries = await _entries(supervisor, name, choice)
         about = await _about(supervisor, supervisor.sessions.known[name], entries)
         known = supervisor.sessions.known[name].notebooks.get(str(path))
         loop = asyncio.get_running_loop()
@@ -126,7 +129,7 @@ async def _write(supervisor: Supervisor, name: SessionName, path: Path, how: Cal
 
 async def document(supervisor: Supervisor, name: SessionName, *, largest: int) -> str:
     """A session's notebook as text, written nowhere. Raises RefusedError where it has more than `largest` bytes."""
-    entries = await _entries(supervisor, name)
+    entries = await _entries(supervisor, name, Choice())
     about = await _about(supervisor, supervisor.sessions.known[name], entries)
     pieces = bytearray()
 
@@ -145,15 +148,18 @@ async def _note(supervisor: Supervisor, name: SessionName, path: Path, fingerpri
         await supervisor.sessions.change(name, notebooks={**notebooks, str(path): fingerprints})
 
 
-async def _entries(supervisor: Supervisor, name: SessionName) -> list[Entry]:
+async def _entries(supervisor: Supervisor, name: SessionName, choice: Choice) -> list[Entry]:
+    """Those between the bounds of `choice`; all where there are none, and something may be wrong with it."""
+    history = await supervisor.records.history(name, begin=choice.first, end=choice.last)
     replaced = await supervisor.records.replaced(name)
-    return [_entry(supervisor, execution, replaced) for execution in await supervisor.records.history(name)]
+    return [_entry(supervisor, each, replaced) for each in history or await supervisor.records.history(name)]
 
 
 def _entry(supervisor: Supervisor, execution: Execution, replaced: dict[ExecutionId, Execution]) -> Entry:
     ticket = supervisor.executions.tickets.get(execution.id)
     execution = ticket.execution if ticket is not None else execution
-    end = reading.log_size(execution.region.log) if execution.region is not None else 0
+    region = execution.region
+    end = reading.log_size(region.log) if region is not None and not execution.settled else None
     messages = partial(reading.messages_of, execution, end, supervisor.executions.unrecorded(execution))
     before = replaced.get(execution.replaces) if execution.replaces is not None else None
     if before is None:

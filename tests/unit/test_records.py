@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, SessionName, SessionRecord
+from kernel_supervisor.core.model import Beside, Execution, ExecutionId, KernelId, SessionName, SessionRecord
 from kernel_supervisor.records.database import Database
+from tests.fake_kernel import record
 
 OURS, OTHER = "work", "other"
 NUMBERS = itertools.count()
+KERNEL = record(Path("/nowhere"))
 ENTRIES = st.lists(
     st.builds(
         Execution,
@@ -82,3 +86,67 @@ def test_execution_counts_lead_to_their_executions_and_the_last_good_ones_are_of
         assert await records.last_good(session) == [e for e in good if [(e.kernel_id, e.generation)] == latest]
 
     asyncio.run(check())
+
+
+@given(ENTRIES, st.integers(0, 14), st.integers(0, 14), st.integers(0, 11), st.booleans())
+def test_a_part_of_a_history_is_what_stands_from_one_of_its_entries_to_another(
+    records: Database, entries: list[Execution], begin: int, end: int, at: int, before: bool
+) -> None:
+    async def check() -> None:
+        session = await _session(records, entries)
+        for entry in (await records.history(session))[at : at + 1]:  # places and ids do not always rise together
+            await records.add_execution(replace(entry, kind="note"), None, Beside(entry=entry.id, before=before))
+            await records.add_execution(replace(entry, replaces=entry.id), None, None)
+        history = await records.history(session)
+        first, last = ((history[each].id if each < len(history) else None) for each in (begin, end))
+        expected = history[begin if first is not None else 0 : end + 1 if last is not None else None]
+        assert await records.history(session, begin=first, end=last) == expected
+        assert await records.history(session, begin=ExecutionId(10**9)) == []
+
+    asyncio.run(check())
+
+
+ASKED: dict[str, Callable[[Database, SessionName, int], Awaitable[Any]]] = {
+    "the last": lambda records, name, count: records.history(name, last=20),
+    "the last that contain": lambda records, name, count: records.history(name, last=20, containing="cell"),
+    "a part": lambda records, name, count: records.history(name, begin=ExecutionId(count - 9)),
+    "cells": lambda records, name, count: records.cells(name, KERNEL.id, 1, {count - 1, count}),
+    "over": lambda records, name, count: records.settled_on(KERNEL, 20),
+    "unsettled": lambda records, name, count: records.unsettled(),
+    "replaced": lambda records, name, count: records.replaced(name),
+    "of a call": lambda records, name, count: records.entries_of_call("other:"),
+    "one": lambda records, name, count: records.execution(count),
+    "one more": lambda records, name, count: records.add_execution(_cell(name, count), "more", None),
+}
+
+
+def _cell(session: SessionName, number: int) -> Execution:
+    cell = Execution(id=ExecutionId(0), session=session, kind="code", source=f"cell {number}", status="ok")
+    return replace(cell, kernel_id=KERNEL.id, generation=1, execution_count=number)
+
+
+async def _steps(path: Path, count: int) -> dict[str, int]:
+    """How many instructions SQLite takes for what is asked of a session with so many entries."""
+    records, name = Database(str(path)), SessionName("work/")
+    await records.open()
+    await records.save_session(SessionRecord(name=name, directory="/work"))
+    numbers = range(1, count + 1)
+    await records.add_executions([_cell(name, number) for number in numbers], [f"call:{number}" for number in numbers])
+    steps = dict.fromkeys(ASKED, 0)
+    for title, ask in ASKED.items():
+
+        def step(title: str = title) -> None:
+            steps[title] += 1
+
+        records._db.set_progress_handler(step, 1)
+        await ask(records, name, count)
+    records._db.set_progress_handler(None, 0)
+    await records.close()
+    return steps
+
+
+def test_what_is_asked_of_a_long_history_costs_what_it_costs_of_a_short_one(tmp_path: Path) -> None:
+    short = asyncio.run(_steps(tmp_path / "short.sqlite", 100))
+    long = asyncio.run(_steps(tmp_path / "long.sqlite", 2_000))
+    assert all(short.values())
+    assert {title: steps for title, steps in long.items() if steps > 1.3 * short[title]} == {}
