@@ -188,7 +188,7 @@ def check(bench: Bench) -> None:
 
 
 @given(order=orders("say_unheard", "say_unheard", "kill_the_daemon"))
-@settings(max_examples=3 * settings().max_examples)
+@settings(max_examples=4 * settings().max_examples)
 def test_a_kernel_that_records_itself_loses_nothing(order: list[str]) -> None:
     bench = lived(order)
     check(bench)
