@@ -9,15 +9,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kernel_supervisor.outputs.folding import fold
-from tests.process.test_recorder import VERSIONS, Recorded, environment, recorded, short
+from tests.ipykernels import built
+from tests.process.test_recorder import VERSIONS, Recorded, recorded, short
 from tests.support import DEADLINE_S, until_now
 
-__all__ = ["environment", "short"]
+__all__ = ["short"]
 pytestmark = pytest.mark.timeout(300)
 CELL_S = 0.02
 CELLS = (
@@ -48,12 +48,10 @@ def _begun(kernel: Recorded, request: str) -> None:
 
 
 @pytest.mark.parametrize("requirement", VERSIONS)
-def test_a_cell_has_its_reply_whenever_the_interrupt_comes(
-    requirement: str, short: Callable[[str], Path], environment: Any
-) -> None:
+def test_a_cell_has_its_reply_whenever_the_interrupt_comes(requirement: str, short: Callable[[str], Path]) -> None:
     """ipykernel by itself sends none where it comes between the end of the cell's code and the reply."""
     moments = random.Random(requirement)
-    with recorded(short("at" + requirement[-5:]), environment(sys.executable, requirement)) as kernel:
+    with recorded(short("at" + requirement[-5:]), str(built(sys.executable, requirement) / "bin/python")) as kernel:
         statuses = set()
         for turn in range(120):
             request = kernel.client.execute(CELLS[turn % len(CELLS)], stop_on_error=False)
@@ -120,11 +118,11 @@ kernel._publish_execute_input = interrupted
 
 @pytest.mark.parametrize("requirement", VERSIONS)
 def test_a_cell_that_is_interrupted_before_its_code_is_not_begun(
-    requirement: str, short: Callable[[str], Path], environment: Any
+    requirement: str, short: Callable[[str], Path]
 ) -> None:
     """Everybody was told that it runs; the next one is another cell."""
     folder = short("early" + requirement[-5:])
-    with recorded(folder, environment(sys.executable, requirement)) as kernel:
+    with recorded(folder, str(built(sys.executable, requirement) / "bin/python")) as kernel:
         kernel.run(EARLY)
         cell = kernel.run("open('ran', 'w').close()")
         reply, ename = kernel.reply["content"], fold(kernel.items(cell)).outputs[0].get("ename")

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from kernel_supervisor.kernels.channels import Channels, NoSignError
-from tests.process.test_recorder import Recorded, environment, recorded, short
+from tests.ipykernels import built
+from tests.process.test_recorder import Recorded, recorded, short
 from tests.support import DEADLINE_S, Home, until, until_now
 
-__all__ = ["environment", "short"]
+__all__ = ["short"]
 pytestmark = pytest.mark.timeout(300)
 LIST, LOOK = "supervisor_variables_request", "supervisor_inspect_request"
 
@@ -114,11 +115,9 @@ def listed(kernel: Recorded, **content: Any) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("busy", BUSY)
 @pytest.mark.parametrize("requirement", ["ipykernel==6.29.5", "ipykernel==7.4.0"])
-def test_a_busy_kernel_answers_before_its_cell_ends(
-    short: Callable[[str], Path], environment: Any, requirement: str, busy: str
-) -> None:
+def test_a_busy_kernel_answers_before_its_cell_ends(short: Callable[[str], Path], requirement: str, busy: str) -> None:
     folder = short(busy + requirement[-5:])
-    with recorded(folder, environment(sys.executable, requirement)) as kernel:
+    with recorded(folder, str(built(sys.executable, requirement) / "bin/python")) as kernel:
         kernel.run(_MARKS)
         cell = kernel.client.execute(BUSY[busy])
         until_now((folder / "started").exists, "the cell runs")
@@ -161,11 +160,9 @@ def test_inspecting_answers_whatever_an_object_does(kernel: Recorded) -> None:
 
 
 @pytest.mark.parametrize("requirement", ["ipykernel==6.29.5", "ipykernel==7.4.0"])
-def test_what_a_repr_prints_is_in_nobodys_cell(
-    short: Callable[[str], Path], environment: Any, requirement: str
-) -> None:
+def test_what_a_repr_prints_is_in_nobodys_cell(short: Callable[[str], Path], requirement: str) -> None:
     folder = short("print" + requirement[-5:])
-    with recorded(folder, environment(sys.executable, requirement)) as kernel:
+    with recorded(folder, str(built(sys.executable, requirement) / "bin/python")) as kernel:
         kernel.run(_MARKS + HOSTILE)
         cell = kernel.client.execute(BUSY["sleeping"] + "\nprint('end')")
         until_now((folder / "started").exists, "the cell runs")
@@ -274,10 +271,10 @@ async def test_while_c_code_holds_the_kernel_the_last_known_variables_are_given_
 @pytest.mark.anyio
 @pytest.mark.parametrize("requirement", ["ipykernel==6.29.5", "ipykernel==7.4.0"])
 async def test_a_looping_kernel_gives_a_sign_that_one_held_by_c_code_does_not_give(
-    short: Callable[[str], Path], environment: Any, requirement: str
+    short: Callable[[str], Path], requirement: str
 ) -> None:
     folder = short("sign" + requirement[-5:])
-    with recorded(folder, environment(sys.executable, requirement)) as kernel:
+    with recorded(folder, str(built(sys.executable, requirement) / "bin/python")) as kernel:
         kernel.run(_MARKS)
         channels = Channels(folder / "k.json", "somebody", lambda message: None)
         try:

@@ -10,16 +10,19 @@ from typing import Any
 
 import pytest
 
-from tests.process.test_recorder import Recorded, environment, recorded, short
+from tests.ipykernels import built
+from tests.process.test_recorder import Recorded, recorded, short
 from tests.support import DEADLINE_S, until_now
 
-__all__ = ["environment", "short"]
+__all__ = ["short"]
 pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(params=["ipykernel==6.29.5", "ipykernel==7.4.0"])
-def kernel(short: Callable[[str], Path], environment: Any, request: pytest.FixtureRequest) -> Iterator[Recorded]:
-    with recorded(short("asks" + request.param[-5:]), environment(sys.executable, request.param)) as running:
+def kernel(short: Callable[[str], Path], request: pytest.FixtureRequest) -> Iterator[Recorded]:
+    with recorded(
+        short("asks" + request.param[-5:]), str(built(sys.executable, request.param) / "bin/python")
+    ) as running:
         yield running
 
 
