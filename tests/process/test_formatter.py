@@ -205,10 +205,8 @@ def test_user_code_does_not_see_it(kernel: Recorded) -> None:
 
 def test_it_works_with_the_oldest_python_and_ipython(short: Callable[[str], Path]) -> None:
     folder = short("oldest")
-    uv = [sys.executable, "-m", "uv"]
-    subprocess.run(
-        [*uv, "venv", "-q", "--python", next(iter(interpreters().values())), str(folder / "env")], check=True
-    )
+    uv, oldest = [sys.executable, "-m", "uv"], next(iter(interpreters().values()))
+    subprocess.run([*uv, "venv", "-q", "--python", oldest, str(folder / "env")], check=True)
     python = str(folder / "env/bin/python")
     old = ["ipykernel==6.29.5", "ipython==7.34.0", "pandas==1.5.3", "numpy<1.25"]
     subprocess.run([*uv, "pip", "install", "-q", "--python", python, *old], check=True)
