@@ -25,8 +25,14 @@ def remove_all() -> None:
     shutil.rmtree(os.environ.pop(_FOLDER), ignore_errors=True)
 
 
+def python_with(requirement: str) -> str:
+    """An interpreter of the tests' own Python with that ipykernel."""
+    return str(built(sys.executable, requirement) / "bin/python")
+
+
 def built(python: str, *wanted: str) -> Path:
     """The prefix of an environment of that Python with those packages."""
+    python = os.path.realpath(python)
     name = hashlib.sha256(repr((python, wanted)).encode()).hexdigest()[:12]
     folder = Path(os.environ[_FOLDER])
     folder.mkdir(exist_ok=True)

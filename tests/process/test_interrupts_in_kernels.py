@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kernel_supervisor.outputs.folding import fold
-from tests.ipykernels import built
+from tests.ipykernels import python_with
 from tests.process.test_recorder import VERSIONS, Recorded, recorded, short
 from tests.support import DEADLINE_S, until_now
 
@@ -51,7 +50,7 @@ def _begun(kernel: Recorded, request: str) -> None:
 def test_a_cell_has_its_reply_whenever_the_interrupt_comes(requirement: str, short: Callable[[str], Path]) -> None:
     """ipykernel by itself sends none where it comes between the end of the cell's code and the reply."""
     moments = random.Random(requirement)
-    with recorded(short("at" + requirement[-5:]), str(built(sys.executable, requirement) / "bin/python")) as kernel:
+    with recorded(short("at" + requirement[-5:]), python_with(requirement)) as kernel:
         statuses = set()
         for turn in range(120):
             request = kernel.client.execute(CELLS[turn % len(CELLS)], stop_on_error=False)
@@ -122,7 +121,7 @@ def test_a_cell_that_is_interrupted_before_its_code_is_not_begun(
 ) -> None:
     """Everybody was told that it runs; the next one is another cell."""
     folder = short("early" + requirement[-5:])
-    with recorded(folder, str(built(sys.executable, requirement) / "bin/python")) as kernel:
+    with recorded(folder, python_with(requirement)) as kernel:
         kernel.run(EARLY)
         cell = kernel.run("open('ran', 'w').close()")
         reply, ename = kernel.reply["content"], fold(kernel.items(cell)).outputs[0].get("ename")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from kernel_supervisor.kernels.channels import Channels, NoSignError
-from tests.ipykernels import built
+from tests.ipykernels import python_with
 from tests.process.test_recorder import Recorded, recorded, short
 from tests.support import DEADLINE_S, Home, until, until_now
 
@@ -117,7 +116,7 @@ def listed(kernel: Recorded, **content: Any) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("requirement", ["ipykernel==6.29.5", "ipykernel==7.4.0"])
 def test_a_busy_kernel_answers_before_its_cell_ends(short: Callable[[str], Path], requirement: str, busy: str) -> None:
     folder = short(busy + requirement[-5:])
-    with recorded(folder, str(built(sys.executable, requirement) / "bin/python")) as kernel:
+    with recorded(folder, python_with(requirement)) as kernel:
         kernel.run(_MARKS)
         cell = kernel.client.execute(BUSY[busy])
         until_now((folder / "started").exists, "the cell runs")
@@ -162,7 +161,7 @@ def test_inspecting_answers_whatever_an_object_does(kernel: Recorded) -> None:
 @pytest.mark.parametrize("requirement", ["ipykernel==6.29.5", "ipykernel==7.4.0"])
 def test_what_a_repr_prints_is_in_nobodys_cell(short: Callable[[str], Path], requirement: str) -> None:
     folder = short("print" + requirement[-5:])
-    with recorded(folder, str(built(sys.executable, requirement) / "bin/python")) as kernel:
+    with recorded(folder, python_with(requirement)) as kernel:
         kernel.run(_MARKS + HOSTILE)
         cell = kernel.client.execute(BUSY["sleeping"] + "\nprint('end')")
         until_now((folder / "started").exists, "the cell runs")
@@ -274,7 +273,7 @@ async def test_a_looping_kernel_gives_a_sign_that_one_held_by_c_code_does_not_gi
     short: Callable[[str], Path], requirement: str
 ) -> None:
     folder = short("sign" + requirement[-5:])
-    with recorded(folder, str(built(sys.executable, requirement) / "bin/python")) as kernel:
+    with recorded(folder, python_with(requirement)) as kernel:
         kernel.run(_MARKS)
         channels = Channels(folder / "k.json", "somebody", lambda message: None)
         try:

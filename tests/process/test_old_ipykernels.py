@@ -13,7 +13,6 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from tests.ipykernels import built
-from tests.process.test_recorder import pairs
 from tests.support import Home, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -30,8 +29,7 @@ def with_ipykernel(version: str) -> Path:
     wanted = [f"ipykernel=={version}"]
     if version < "6.2":
         wanted += ["jupyter_client<8", "ipython<9", "setuptools<81", "ipython_genutils"]  # as they were then
-    pythons = {requirement: python for python, requirement in pairs()}
-    return built(pythons.get(wanted[0], sys.executable), *wanted)
+    return built(sys.executable, *wanted)
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import queue
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.ipykernels import built
+from tests.ipykernels import python_with
 from tests.process.test_recorder import Recorded, recorded, short
 from tests.support import DEADLINE_S, until_now
 
@@ -20,9 +19,7 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest.fixture(params=["ipykernel==6.29.5", "ipykernel==7.4.0"])
 def kernel(short: Callable[[str], Path], request: pytest.FixtureRequest) -> Iterator[Recorded]:
-    with recorded(
-        short("asks" + request.param[-5:]), str(built(sys.executable, request.param) / "bin/python")
-    ) as running:
+    with recorded(short("asks" + request.param[-5:]), python_with(request.param)) as running:
         yield running
 
 
