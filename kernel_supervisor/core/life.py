@@ -15,9 +15,6 @@ Phase = Literal[
 so. `replied`: its idle status is missing yet; `idle`: its reply. `doubted`: its reply may have been lost, so a request
 behind it is to tell; `unanswered`: likewise, and its kernel is done with it."""
 
-Doubt = Literal["", "nobody listened", "log gone", "broken off"]
-"""Why a reply may be lost: it came to nobody and is recorded nowhere, or a connection broke."""
-
 Step = Literal["begin", "send", "doubt", "ask", "wait", "settle"]
 """What is to be done: commit it as running, send it, put it in doubt, put a request behind it, wait, or settle it."""
 
@@ -31,124 +28,41 @@ class IllegalEventError(Exception):
     """Something happened to an execution that cannot happen in its phase: a fault of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """It was committed as running on this kernel."""
+Event = Literal[
+    "begun", "moved", "left", "sent", "started", "replied", "went idle", "waited", "doubted", "passed", "cancelled",
+    "gone", "refused", "failed",
+]  # fmt: skip
+"""`begun`: committed as running on this kernel; `moved`: on one that was replaced before it was sent. `left`: found
+running. `sent`: or about to be. `started`: its kernel said that it runs, or it showed something. `waited`: the grace
+for what is missing is over. `doubted`: its reply may have been lost. `passed`: a request behind it was answered, and
+all is read that came before that. `cancelled`: taken out of the queue, or interrupted. `gone`: the process that it was
+for, or ran in. `refused`: it could not be sent, and certainly was not. `failed`: we did; nobody knows what became of it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """It was committed as running on a kernel that was replaced before it was sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """It was found as running: a predecessor sent it, or was about to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """It is sent, or is about to be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """Its kernel said that it runs, or it showed something."""
-
-
-@dataclass(frozen=True, slots=True)
-class Replied:
-    """Its kernel replied."""
-
-    status: ExecutionStatus
-    execution_count: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WentIdle:
-    """Its kernel is done with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waited:
-    """The grace for what is missing is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Doubted:
-    """Its reply may have been lost."""
-
-    why: Doubt
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """A request behind it was answered, and everything is read that came before that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """It is not wanted any more: taken out of the queue, or interrupted."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The process that it was for, or ran in, is gone."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """It could not be sent, and certainly was not."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """We failed; what became of it nobody knows."""
-
-    reason: str
-
-
-Event = (
-    Begun | Moved | Left | Sent | Started | Replied | WentIdle | Waited | Doubted | Passed | Cancelled | Gone
-    | Refused | Failed
-)  # fmt: skip
-
-_ENDS: dict[type[Event], Phase] = {Gone: "over", Failed: "over", Refused: "over"}
-_SENT: dict[type[Event], Phase] = {
-    **_ENDS,
-    Cancelled: "sent",
-    Started: "running",
-    Replied: "replied",
-    WentIdle: "idle",
-    Doubted: "doubted",
-}
-STEPS: dict[Phase, dict[type[Event], Phase]] = {
-    "queued": {**_ENDS, Begun: "begun", Left: "left", Cancelled: "over"},
-    "begun": {**_ENDS, Moved: "queued", Sent: "sent", Cancelled: "over"},
-    "left": {**_SENT, Cancelled: "left", Sent: "sent"},
-    "sent": _SENT,
-    "running": {**_SENT, Cancelled: "running"},
+_ENDS: dict[Event, Phase] = {"gone": "over", "failed": "over", "refused": "over"}
+_SENT: dict[Event, Phase] = {
+    **_ENDS, "started": "running", "replied": "replied", "went idle": "idle", "doubted": "doubted",
+}  # fmt: skip
+STEPS: dict[Phase, dict[Event, Phase]] = {
+    "queued": {**_ENDS, "begun": "begun", "left": "left", "cancelled": "over"},
+    "begun": {**_ENDS, "moved": "queued", "sent": "sent", "cancelled": "over"},
+    "left": {**_SENT, "cancelled": "left", "sent": "sent"},
+    "sent": {**_SENT, "cancelled": "sent"},
+    "running": {**_SENT, "cancelled": "running"},
     "replied": {
-        **_ENDS, Cancelled: "replied", Started: "replied", Replied: "replied", Doubted: "replied", Passed: "replied",
-        WentIdle: "over", Waited: "over",
+        **_ENDS, **dict.fromkeys(("cancelled", "started", "replied", "doubted", "passed"), "replied"),
+        "went idle": "over", "waited": "over",
     },
     "idle": {
-        **_ENDS, Cancelled: "idle", Started: "idle", WentIdle: "idle", Replied: "over", Doubted: "unanswered",
-        Waited: "unanswered",
+        **_ENDS, **dict.fromkeys(("cancelled", "started", "went idle"), "idle"),
+        "replied": "over", "doubted": "unanswered", "waited": "unanswered",
     },
     "doubted": {
-        **_ENDS, Cancelled: "doubted", Started: "doubted", Doubted: "doubted", Replied: "replied",
-        WentIdle: "unanswered", Passed: "over",
+        **_ENDS, **dict.fromkeys(("cancelled", "started", "doubted"), "doubted"),
+        "replied": "replied", "went idle": "unanswered", "passed": "over",
     },
     "unanswered": {
-        **_ENDS, Cancelled: "unanswered", Started: "unanswered", Doubted: "unanswered", WentIdle: "unanswered",
-        Replied: "over", Passed: "over",
+        **_ENDS, **dict.fromkeys(("cancelled", "started", "doubted", "went idle"), "unanswered"),
+        "replied": "over", "passed": "over",
     },
     "over": {},
 }  # fmt: skip
@@ -167,13 +81,15 @@ class Life:
     reply: ExecutionStatus | None = None
     """What its kernel replied."""
     execution_count: int | None = None
-    doubt: Doubt = ""
+    doubt: str = ""
+    """Why its reply may be lost: `nobody listened`, `log gone` or `broken off`."""
     unanswered: bool = False
     """Whether its kernel was done with it before it replied."""
     cancelled: str = ""
     """Why it is not wanted any more."""
     end: Event | None = None
-    """What ended it."""
+    """What ended it, and `why`."""
+    why: str = ""
 
     @property
     def over(self) -> bool:
@@ -190,26 +106,31 @@ LEFT = Life(phase="left", sent=True, left=True)
 """What a predecessor left running."""
 
 
-def step(life: Life, event: Event) -> Life:
-    """The life after `event`. Raises IllegalEventError for what cannot happen now."""
+def step(
+    life: Life, event: Event, why: str = "", *, reply: ExecutionStatus | None = None, count: int | None = None
+) -> Life:
+    """The life after `event`, with `why` it is cancelled, doubted or over, or with what its kernel replied.
+
+    Raises IllegalEventError for what cannot happen now.
+    """
     if life.over:
         return life
-    phase = STEPS[life.phase].get(type(event))
+    phase = STEPS[life.phase].get(event)
     if phase is None:
-        raise IllegalEventError(f"{type(event).__name__} in phase {life.phase}")
-    unanswered = life.unanswered or phase == "unanswered"
-    life = replace(life, phase=phase, unanswered=unanswered, end=event if phase == "over" else None)
-    match event:
-        case Sent() | Left():
-            return replace(life, sent=True, left=life.left or isinstance(event, Left))
-        case Replied(status, count):
-            return replace(life, reply=status, execution_count=count)
-        case Doubted(why):
-            return replace(life, doubt=life.doubt or why)
-        case Cancelled(reason):
-            return replace(life, cancelled=reason)
-        case _:
-            return life
+        raise IllegalEventError(f"{event} in phase {life.phase}")
+    return replace(
+        life,
+        phase=phase,
+        sent=life.sent or event in ("sent", "left"),
+        left=life.left or event == "left",
+        reply=reply or life.reply,
+        execution_count=life.execution_count if count is None else count,
+        doubt=life.doubt or (why if event == "doubted" else ""),
+        unanswered=life.unanswered or phase == "unanswered",
+        cancelled=why if event == "cancelled" else life.cancelled,
+        end=event if phase == "over" else None,
+        why=why if phase == "over" else "",
+    )
 
 
 def wants(life: Life, *, sending_again_is_safe: bool) -> Step:
@@ -235,7 +156,7 @@ def grace_s(life: Life) -> float | None:
 
 
 _NOT_AGAIN = "so nobody knows how it ended. It was not run again"
-_DOUBTS: dict[Doubt, str] = {
+_DOUBTS: dict[str, str] = {
     "nobody listened": "it was sent, or about to be sent, when the daemon died, and was over before another listened; "
     f"this kernel does not record itself, {_NOT_AGAIN}",
     "log gone": "it was over before another daemon listened, and its kernel's message log is gone or could not take "
@@ -256,18 +177,17 @@ def ending(life: Life) -> tuple[ExecutionStatus, str]:
 
 
 def _ended(life: Life) -> tuple[ExecutionStatus, str]:
+    if life.reply is not None:
+        return life.reply, ""
     match life.end:
-        case _ if life.reply is not None:
-            return life.reply, ""
-        case Passed():
-            in_doubt = "" if life.unanswered and life.doubt == "broken off" else life.doubt
-            return "lost", _DOUBTS[in_doubt]
-        case Failed(reason):
-            return "lost", reason
-        case Gone(reason) if life.sent:
-            return "dead", reason
-        case Gone(reason) | Refused(reason):
-            return "aborted", f"it was not run: {reason}"
+        case "passed":
+            return "lost", _DOUBTS["" if life.unanswered and life.doubt == "broken off" else life.doubt]
+        case "failed":
+            return "lost", life.why
+        case "gone" if life.sent:
+            return "dead", life.why
+        case "gone" | "refused":
+            return "aborted", f"it was not run: {life.why}"
         case _:
             return "aborted", ""
 

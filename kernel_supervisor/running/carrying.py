@@ -60,7 +60,7 @@ class Carrier:
                 elif wanted == "send" and not self.ended:
                     await self._send(ticket)
                 elif wanted == "doubt":
-                    ticket.step(life.Doubted("log gone" if self._kernel.record.recorded else "nobody listened"))
+                    ticket.step("doubted", "log gone" if self._kernel.record.recorded else "nobody listened")
                 elif wanted == "ask" and behind is None:
                     behind = asyncio.create_task(self._ask_behind(ticket), name="a request behind ours")
                 else:
@@ -75,7 +75,7 @@ class Carrier:
         execution, record = ticket.execution, self._kernel.record
         is_here = (execution.kernel_id, execution.generation) == (record.id, record.generation)
         if ticket.life.phase == "begun" and not is_here:
-            ticket.step(life.Moved())
+            ticket.step("moved")
         if ticket.life.phase != "left" or execution.region is None:
             return True
         for message in await asyncio.to_thread(control_of, execution):
@@ -85,7 +85,7 @@ class Carrier:
     async def _begin(self, ticket: Ticket) -> None:
         ticket.execution = self.begun(ticket.execution)
         await self._ledger.save(ticket.execution)
-        ticket.step(life.Begun())
+        ticket.step("begun")
 
     async def _send(self, ticket: Ticket) -> None:
         """Send it; again where a predecessor may have sent it: the recorder begins each msg_id only once."""
@@ -93,7 +93,7 @@ class Carrier:
             self.deaf = False
             await self._kernel.hear_again()
         assert ticket.execution.msg_id is not None
-        ticket.step(life.Sent())
+        ticket.step("sent")
         await self._kernel.execute(ticket.execution.msg_id, ticket.execution.source)
 
     async def _ask_behind(self, ticket: Ticket) -> None:
@@ -102,16 +102,16 @@ class Carrier:
         try:
             await self._kernel.pass_through_shell()
         except SupervisorError as error:
-            ticket.step(life.Failed(str(error)))
+            ticket.step("failed", str(error))
         await self._reader.to_end()
-        ticket.step(life.Passed())
+        ticket.step("passed")
 
     async def _learn_of_its_end(self, ticket: Ticket) -> None:
         """Learn of what a predecessor left running, and was just sent again, that it is over, also without a record."""
         await ticket.until(has_started, BEGIN_S)
         await self.pass_what_runs()
-        ticket.step(life.Doubted("log gone"))
-        ticket.step(life.Passed())
+        ticket.step("doubted", "log gone")
+        ticket.step("passed")
 
     async def pass_what_runs(self) -> None:
         """Return once the kernel is done with what it ran, and all is read that it said of that.
@@ -135,7 +135,7 @@ async def _next_step(ticket: Ticket) -> None:
     """Wait for the next step of its life, or until the grace for what is missing is over."""
     before = ticket.life
     if not await happens(ticket.changed, life.grace_s(before)) and ticket.life == before:
-        ticket.step(life.Waited())
+        ticket.step("waited")
 
 
 async def _is_in_a_cell(kernel: Kernel) -> bool:

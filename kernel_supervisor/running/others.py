@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from kernel_supervisor.core import life
+from kernel_supervisor.core.life import Event
 from kernel_supervisor.core.model import (
     Execution,
     ExecutionId,
@@ -124,15 +124,15 @@ class Others:
 
     def _begin(self, execution: Execution) -> None:
         ticket = self._ledger.expect(execution)
-        ticket.step(life.Started())
+        ticket.step("started")
         self._running[str(execution.msg_id)] = _Theirs(ticket=ticket)
 
     async def _settle(self, theirs: _Theirs, end: int) -> None:
         """Commit an end, the reply of which may be recorded nowhere."""
         ticket = theirs.ticket
         if ticket.life.reply is None:
-            ticket.step(life.Replied("error" if theirs.failed else "ok", ticket.execution.execution_count))
-        ticket.step(life.WentIdle())
+            ticket.step("replied", reply="error" if theirs.failed else "ok")
+        ticket.step("went idle")
         execution = ticket.ended(time.time(), end)
         try:
             await self._ledger.save(execution)
@@ -142,11 +142,11 @@ class Others:
             ticket.committed.set()
             ticket.settle(execution)
 
-    async def abandon(self, event: life.Event, end: int, only: frozenset[ExecutionId] | None = None) -> None:
+    async def abandon(self, event: Event, why: str, end: int, only: frozenset[ExecutionId] | None = None) -> None:
         """Have done with what runs, or of that with `only` these: nothing of its end is known."""
         for theirs in [each for each in self._running.values() if each is not None]:
             if only is None or theirs.ticket.execution.id in only:
-                theirs.ticket.step(event)
+                theirs.ticket.step(event, why)
                 await self._settle(theirs, end)
 
 

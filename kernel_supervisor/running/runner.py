@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from kernel_supervisor.core import life, model
+from kernel_supervisor.core import model
 from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.core.model import Execution, ExecutionId, Message, Question, count_of
 from kernel_supervisor.inside.questions import OVER
@@ -149,7 +149,7 @@ class Runner:
         if ticket not in self._queue or ticket.life.sent:
             return False
         self._queue.remove(ticket)
-        ticket.step(life.Cancelled(reason))
+        ticket.step("cancelled", reason)
         self._settle(ticket)
         return True
 
@@ -158,7 +158,7 @@ class Runner:
         async with self._between:
             if not self.runs(ticket) or ticket.settled.is_set():
                 return False
-            ticket.step(life.Cancelled(reason))
+            ticket.step("cancelled", reason)
             if ticket.life.sent:
                 await ticket.until(has_started, BEGIN_S)  # an interrupt before it runs would reach nothing
                 with suppress(ProcessLookupError):
@@ -181,7 +181,7 @@ class Runner:
         if self.others is None:
             return frozenset()
         if self.others and not self.kernel.record.recorded:
-            await self.others.abandon(life.Failed(_UNHEARD), self.reader.position)
+            await self.others.abandon("failed", _UNHEARD, self.reader.position)
         if self.others:
             running = frozenset(each.execution.id for each in self.others.tickets)
             name = f"a request behind theirs on kernel {self.kernel.record.id}"
@@ -192,7 +192,7 @@ class Runner:
         """Learn of what others ran when we began to listen that it is over, also where its end was not recorded."""
         await self._carrier.pass_what_runs()
         if self.others is not None:
-            await self.others.abandon(life.Failed(_NO_END), self.reader.position, running)
+            await self.others.abandon("failed", _NO_END, self.reader.position, running)
             self._wake.set()
 
     async def attended(self) -> None:
@@ -219,12 +219,12 @@ class Runner:
             try:
                 await self._carrier.see_through(ticket)
             except NotSentError as error:
-                ticket.step(life.Refused(str(error)))
+                ticket.step("refused", str(error))
             except SupervisorError as error:
-                ticket.step(life.Failed(str(error)))
+                ticket.step("failed", str(error))
             except Exception as error:  # a fault of ours must not stop the queue
                 log.exception("execution %s failed inside the supervisor", ticket.execution.id)
-                ticket.step(life.Failed(f"the supervisor failed: {type(error).__name__}: {error}"))
+                ticket.step("failed", f"the supervisor failed: {type(error).__name__}: {error}")
             self.current = None
             self._settle(ticket)
 
@@ -309,7 +309,7 @@ class Runner:
 
     def _doubt(self) -> None:
         if self.current is not None and self.current.life.sent and self.current.life.reply is None:
-            self.current.step(life.Doubted("broken off"))
+            self.current.step("doubted", "broken off")
 
     def told_state(self, state: str) -> None:
         """What the kernel's server says: where that is idle for long, the execution we wait for is over."""
@@ -355,7 +355,7 @@ class Runner:
         current = self.current
         await self._end_all(self.dead_because, self._taken_out())
         if self.others is not None:
-            await self.others.abandon(life.Gone(self.dead_because), self.reader.position)
+            await self.others.abandon("gone", self.dead_because, self.reader.position)
         if current is not None:
             await current.settled.wait()
 
@@ -370,9 +370,9 @@ class Runner:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.reader.to_end(), _READ_S)
         if current is not None:
-            current.step(life.Gone(reason))
+            current.step("gone", reason)
         for ticket in waiting:
-            ticket.step(life.Gone(reason))
+            ticket.step("gone", reason)
             self._settle(ticket)
 
     async def close(self) -> None:

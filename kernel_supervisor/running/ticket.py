@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from kernel_supervisor.core import life
 from kernel_supervisor.core.life import Event, Life
-from kernel_supervisor.core.model import Execution, Message, Question, count_of
+from kernel_supervisor.core.model import Execution, ExecutionStatus, Message, Question, count_of
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.records.messagelog import Entry, Passed
 from kernel_supervisor.tasks import happens
@@ -39,9 +39,11 @@ class Ticket:
     printed: Entry | None = None
     """Where the text stands that it printed last."""
 
-    def step(self, event: Event) -> None:
-        """Something happened to it."""
-        before, self.life = self.life, life.step(self.life, event)
+    def step(
+        self, event: Event, why: str = "", *, reply: ExecutionStatus | None = None, count: int | None = None
+    ) -> None:
+        """Something happened to it, as `life.step` has it."""
+        before, self.life = self.life, life.step(self.life, event, why, reply=reply, count=count)
         if self.life != before:
             self._news()
 
@@ -71,16 +73,16 @@ class Ticket:
     def hear(self, item: Message | Passed) -> None:
         """Take what its kernel said of it, which may come twice: also where what a predecessor left is taken up."""
         if isinstance(item, Passed):
-            self.step(life.Started())
+            self.step("started")
         elif item.msg_type == "execute_reply":
-            self.step(life.Replied(life.status_of(item.content), count_of(item.content)))
+            self.step("replied", reply=life.status_of(item.content), count=count_of(item.content))
         elif item.msg_type == "status":
             if item.content.get("execution_state") == "idle":
-                self.step(life.WentIdle())
+                self.step("went idle")
         elif item.channel == "stdin":
             self._hear_question(item)
         else:
-            self.step(life.Started())
+            self.step("started")
 
     def _hear_question(self, message: Message) -> None:
         if message.msg_type == OVER:

@@ -101,7 +101,7 @@ class Executions:
             return self.tickets.get(ticket.execution.id, ticket), False
         ticket = self._unclaimed.pop(ticket.execution.id, ticket)
         if ticket.execution.status == "running":
-            ticket.step(life.Begun() if fresh else life.Left())
+            ticket.step("begun" if fresh else "left")
         self.tickets[ticket.execution.id] = ticket
         return ticket, True
 
