@@ -36,7 +36,7 @@ Event = Literal[
 running. `sent`: or about to be. `started`: its kernel said that it runs, or it showed something. `waited`: the grace
 for what is missing is over. `doubted`: its reply may have been lost. `passed`: a request behind it was answered, and
 all is read that came before that. `cancelled`: taken out of the queue, or interrupted. `gone`: the process that it was
-for, or ran in. `refused`: it could not be sent, and certainly was not. `failed`: we did, and nobody knows how it ended."""
+for, or ran in. `refused`: it could not be sent, and was not. `failed`: we did, and nobody knows how it ended."""
 
 _ENDS: dict[Event, Phase] = {"gone": "over", "failed": "over", "refused": "over"}
 _SENT: dict[Event, Phase] = {

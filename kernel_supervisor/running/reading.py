@@ -82,6 +82,9 @@ async def read_on(
         end = execution.region.end if execution.settled and execution.region is not None else None
         found, place = await stream.more(execution.msg_id or "", place, end)
         messages = [each for each in found if isinstance(each, Message) and await _is_shown(each, ticket)]
+        if messages and end is not None and place.position >= end:
+            rest, _ = await stream.more(execution.msg_id or "", place, end)
+            return messages, place if rest else None  # who follows need not ask once more
         if messages:
             return messages, place
         if not found and end is not None:
