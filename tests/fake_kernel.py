@@ -59,6 +59,9 @@ class FakeKernel:
         self.begun: list[str] = []
         """Of those that it began: a kernel that records itself begins each once."""
         self.interrupts = 0
+        self.audible = asyncio.Event()
+        """Set while what it publishes arrives."""
+        self.audible.set()
         self.full = False
         """Whether its disk is full: what it says is in no log."""
         self.listeners: list[Any] = []
@@ -96,7 +99,7 @@ class FakeKernel:
         """Nothing asks."""
 
     async def hear_again(self) -> None:
-        """It is heard."""
+        await self.audible.wait()
 
     def post_mortem(self) -> str:
         return "the kernel was killed"

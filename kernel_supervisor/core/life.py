@@ -182,11 +182,11 @@ def _ended(life: Life) -> tuple[ExecutionStatus, str]:
     match life.end:
         case "passed":
             return "lost", _DOUBTS["" if life.unanswered and life.doubt == "broken off" else life.doubt]
-        case "failed":
+        case "failed" if life.sent:
             return "lost", life.why
         case "gone" if life.sent:
             return "dead", life.why
-        case "gone" | "refused":
+        case "gone" | "refused" | "failed":
             return "aborted", f"it was not run: {life.why}"
         case _:
             return "aborted", ""

@@ -171,9 +171,12 @@ class Recorder:
             return
         if msg_type == "stream" and len(frames[3]) > PIECE:
             for header, content in pieces(msg):
-                self.append(
-                    channel, msg_type, parent, [self.session.pack(header), *frames[1:3], self.session.pack(content)]
-                )
+                piece = [self.session.pack(header), *frames[1:3], self.session.pack(content)]
+                try:
+                    self.append(channel, msg_type, parent, piece)
+                except Exception as error:  # noqa: BLE001 - the other pieces are recorded
+                    self.miss(error)
+                    attempt(self.send_unrecorded, msg, piece)
         else:
             self.append(channel, msg_type, parent, frames)
 
@@ -202,17 +205,16 @@ class Recorder:
 
     def within_limit(self, parent_id: str, size: int) -> bool:
         """Count `size` bytes for an execution; at its limit, mark the place once and refuse from there on."""
-        before = self.written.get(parent_id, 0)
+        before = self.written.pop(parent_id, 0)
+        self.written[parent_id] = before  # it is the latest of those that are remembered
         if before > self.limit:
             return False
         if len(self.written) > 64:
-            self.written.clear()
+            del self.written[next(iter(self.written))]
+        if before + size > self.limit:
+            self.mark("limit", parent_id, "not recorded beyond %d bytes" % self.limit)
         self.written[parent_id] = before + size
-        if before + size <= self.limit:
-            return True
-        self.written[parent_id] = self.limit + 1
-        self.mark("limit", parent_id, "not recorded beyond %d bytes" % self.limit)
-        return False
+        return before + size <= self.limit
 
     def miss(self, error: Exception) -> None:
         """A record could not be written: remember it for the log, as soon as the log can be written again."""

@@ -24,6 +24,8 @@ KERNELSPEC = "supervised"
 def link(record: KernelRecord, paths: Paths, name: str = "") -> dict[str, Any]:
     """Connection information with links of its own, called `name` if given. Raises OSError, ValueError."""
     connection = read_connection(Path(record.connection_file))
+    if connection["transport"] != "ipc":  # nobody removes, or takes, what is no file
+        return {**connection, "kernel_name": KERNELSPEC}
     alias = os.path.join(paths.links, f"{name or secrets.token_hex(6)}-ipc")
     for port in PORTS:
         number = connection[port]

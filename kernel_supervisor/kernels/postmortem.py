@@ -101,16 +101,15 @@ def _memory_evidence(before: MemoryWatch) -> str:
 def _memory_cgroup(pid: int) -> Path | None:
     """https://docs.kernel.org/admin-guide/cgroup-v2.html, and memory.txt of cgroup-v1."""
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    except OSError:
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            by_itself = "memory" in controllers.split(",")
+            if by_itself or not controllers:
+                folder = (_CGROUPS / "memory" if by_itself else _CGROUPS) / path.lstrip("/")
+                if (folder / "memory.events").exists() or (folder / "memory.oom_control").exists():
+                    return folder
+    except (OSError, ValueError):  # it is gone, or may not be looked into
         return None
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        by_itself = "memory" in controllers.split(",")
-        if by_itself or not controllers:
-            folder = (_CGROUPS / "memory" if by_itself else _CGROUPS) / path.lstrip("/")
-            if (folder / "memory.events").exists() or (folder / "memory.oom_control").exists():
-                return folder
     return None
 
 

@@ -88,8 +88,8 @@ class Served(Keeper):
         """Return once the server has it no more. A server that does not answer says nothing about the kernel."""
         while True:
             await asyncio.sleep(_WATCH_S)
-            server = await self._server()
             try:
+                server = await self._server()
                 kernel = await rest.find_kernel(server, self.record.server_kernel, rest.ACT_S)
             except KernelGoneError as error:
                 return str(error)

@@ -20,6 +20,7 @@ class Recording:
     def __init__(self, record: KernelRecord) -> None:
         """Open the log. Raises OSError."""
         self._kernel = record.id
+        self._missed = 0
         self._writer = None if record.recorded else MessageLogWriter(Path(record.message_log))
 
     def hear(self, message: Message) -> bool:
@@ -52,8 +53,13 @@ class Recording:
 
     def _append(self, writer: MessageLogWriter, record: bytes) -> bool:
         try:
+            if self._missed:
+                detail = f"{self._missed} messages could not be recorded"
+                writer.append(messagelog.encode_mark(Mark(kind="hole", parent_id="", detail=detail)))
+                self._missed = 0
             writer.append(record)
         except OSError as error:
+            self._missed += 1
             log.error("kernel %s: a message could not be recorded: %s", self._kernel, error)
             return False
         return True

@@ -95,6 +95,7 @@ class Stream:
 
     def unrecorded(self, since: int = 0) -> tuple[list[Message | Mark], int]:
         """What was kept behind `since`, in order, and where to go on; of what had to go, a mark for each execution."""
+        since = since if since <= self._times else 0  # of another daemon's stream
         lost = [parent for parent, number in self._lost.items() if number > since]
         marks = [Mark(kind="hole", parent_id=parent, detail=_LOST) for parent in lost]
         return [*marks, *(message for number, _, message in self._kept if number > since)], self._times

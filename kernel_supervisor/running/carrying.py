@@ -76,8 +76,10 @@ class Carrier:
         is_here = (execution.kernel_id, execution.generation) == (record.id, record.generation)
         if ticket.life.phase == "begun" and not is_here:
             ticket.step("moved")
-        if ticket.life.phase != "left" or execution.region is None:
+        if ticket.life.phase != "left":
             return True
+        if execution.region is None:
+            return record.recorded
         for message in await asyncio.to_thread(control_of, execution):
             ticket.hear(message)
         return record.recorded and await asyncio.to_thread(reaches, record.message_log, execution.region.start)
@@ -89,9 +91,11 @@ class Carrier:
 
     async def _send(self, ticket: Ticket) -> None:
         """Send it; again where a predecessor may have sent it: the recorder begins each msg_id only once."""
-        if self.deaf:
+        while self.deaf:  # it may be restarted once more meanwhile, and whatever ends an execution may come
             self.deaf = False
             await self._kernel.hear_again()
+        if ticket.life.over or self.ended:
+            return
         assert ticket.execution.msg_id is not None
         ticket.step("sent")
         await self._kernel.execute(ticket.execution.msg_id, ticket.execution.source)

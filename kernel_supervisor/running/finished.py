@@ -62,6 +62,12 @@ class Finished:
         while len(self._went_on) > FINISHED:
             self._went_on.popitem(last=False)
 
+    def flush(self) -> None:
+        """Commit at once what was printed last: its kernel is gone."""
+        for msg_id, timer in list(self._late.items()):
+            timer.cancel()
+            self._extend(msg_id)
+
     def close(self) -> None:
         """Wait for no more."""
         for timer in self._late.values():

@@ -130,6 +130,8 @@ class Others:
     async def _settle(self, theirs: _Theirs, end: int) -> None:
         """Commit an end, the reply of which may be recorded nowhere."""
         ticket = theirs.ticket
+        if self._running.pop(str(ticket.execution.msg_id), None) is None:
+            return  # somebody else has done with it
         if ticket.life.reply is None:
             ticket.step("replied", reply="error" if theirs.failed else "ok")
         ticket.step("went idle")
@@ -137,7 +139,6 @@ class Others:
         try:
             await self._ledger.save(execution)
         finally:
-            del self._running[str(execution.msg_id)]
             self._finished.add(execution)
             ticket.committed.set()
             ticket.settle(execution)

@@ -65,9 +65,11 @@ class Reader:
         while True:
             rung = self._stream.rung
             waiting, self._waiting = self._waiting, []
-            await self._guarded(self._read())
-            for taken in (self.caught_up, *waiting):
-                taken.set()
+            try:
+                await self._guarded(self._read())
+            finally:
+                for taken in (self.caught_up, *waiting):
+                    taken.set()
             await happens(rung, _LOOK_S if self._busy() else _LOOK_IDLE_S)
 
     async def _read(self) -> None:

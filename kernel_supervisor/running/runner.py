@@ -150,7 +150,7 @@ class Runner:
             return False
         self._queue.remove(ticket)
         ticket.step("cancelled", reason)
-        self._settle(ticket)
+        await self._settle(ticket)
         return True
 
     async def interrupt(self, ticket: Ticket, reason: str) -> bool:
@@ -183,10 +183,14 @@ class Runner:
         if self.others and not self.kernel.record.recorded:
             await self.others.abandon("failed", _UNHEARD, self.reader.position)
         if self.others:
-            running = frozenset(each.execution.id for each in self.others.tickets)
-            name = f"a request behind theirs on kernel {self.kernel.record.id}"
-            self._looks.begin(self._learn_of_their_end(running), name)
+            self._learn_of_theirs()
         return self.others.left
+
+    def _learn_of_theirs(self) -> None:
+        running = (
+            frozenset(each.execution.id for each in self.others.tickets) if self.others is not None else frozenset()
+        )
+        self._looks.begin(self._learn_of_their_end(running), f"a request behind theirs on {self.kernel.record.id}")
 
     async def _learn_of_their_end(self, running: frozenset[ExecutionId]) -> None:
         """Learn of what others ran when we began to listen that it is over, also where its end was not recorded."""
@@ -198,7 +202,7 @@ class Runner:
     async def attended(self) -> None:
         """Return once what a predecessor left running is looked after: before that nobody could say that it runs."""
         end = time.monotonic() + _ATTENDED_S
-        while self._queue and self._queue[0].life.sent and not (self._carrier.ended or self.others):
+        while self._queue and self._queue[0].life.sent and not (self.current or self._carrier.ended or self.others):
             if time.monotonic() > end:
                 return
             await asyncio.sleep(0)  # it is the next turn of the task that owns the queue
@@ -226,7 +230,7 @@ class Runner:
                 log.exception("execution %s failed inside the supervisor", ticket.execution.id)
                 ticket.step("failed", f"the supervisor failed: {type(error).__name__}: {error}")
             self.current = None
-            self._settle(ticket)
+            await self._settle(ticket)
 
     async def answer(self, ticket: Ticket, question: Question, text: str) -> bool:
         """Answer a question of a running execution; False where it is over already. The text is kept nowhere."""
@@ -238,14 +242,16 @@ class Runner:
         self.stream.ring()
         return True
 
-    def _settle(self, ticket: Ticket) -> None:
+    async def _settle(self, ticket: Ticket) -> None:
+        """Tell its end, and commit it; the other way round where the next daemon could not find it in the log."""
         region = ticket.execution.region
         execution = ticket.ended(time.time(), log_size(region.log) if region is not None else 0)
+        self.last_used = time.time()
+        committing = self._commits.begin(self._commit_end(ticket, execution), f"end of execution {execution.id}")
         if ticket.life.sent:
             self.finished.add(execution)
-        # The caller need not wait for this commit: were it lost, the next daemon would find the end in the log.
-        self._commits.begin(self._commit_end(ticket, execution), f"end of execution {execution.id}")
-        self.last_used = time.time()
+        else:
+            await asyncio.wait({committing})
         ticket.settle(execution)
         self.stream.ring()  # for those who follow it
 
@@ -310,10 +316,13 @@ class Runner:
     def _doubt(self) -> None:
         if self.current is not None and self.current.life.sent and self.current.life.reply is None:
             self.current.step("doubted", "broken off")
+        if self.others:
+            self._learn_of_theirs()
 
     def told_state(self, state: str) -> None:
         """What the kernel's server says: where that is idle for long, the execution we wait for is over."""
-        waiting = self.current is not None and self.current.life.sent and self.current.life.reply is None
+        ours = self.current is not None and self.current.life.sent and self.current.life.reply is None
+        waiting = ours or bool(self.others)
         self._idle_looks = self._idle_looks + 1 if waiting and state == "idle" else 0
         if self._idle_looks >= _IDLE_LOOKS:
             self._idle_looks = 0
@@ -325,7 +334,9 @@ class Runner:
             return
         self._carrier.deaf = True
         self._recording.mark_gap(_RESTARTED)
-        self._commits.begin(self._end_all(_RESTARTED, self._taken_out()), f"queue of kernel {self.kernel.record.id}")
+        self._commits.begin(
+            self._end_all(_RESTARTED, self._taken_out()), f"what a restart ended on {self.kernel.record.id}"
+        )
         self._on_restart(self)
 
     # The end
@@ -345,17 +356,22 @@ class Runner:
         self._carrier.ended, self._doomed = True, reason
 
     async def _mourn(self) -> None:
-        self.dead_because = await asyncio.to_thread(self.kernel.post_mortem)
-        await self.bury()
-        self._on_death(self)
+        try:
+            self.dead_because = await asyncio.to_thread(self.kernel.post_mortem)
+        except Exception:  # whatever cannot be found out, the kernel is gone
+            log.exception("kernel %s: its end cannot be explained", self.kernel.record.id)
+            self.dead_because = "the kernel died; why cannot be found out"
+        try:
+            await self.bury()
+        finally:
+            self._on_death(self)
 
     async def bury(self) -> None:
         """Settle what ran and what waited on a kernel that is gone, with the reason."""
         self.dead_because = self.dead_because or self._doomed
         current = self.current
         await self._end_all(self.dead_because, self._taken_out())
-        if self.others is not None:
-            await self.others.abandon("gone", self.dead_because, self.reader.position)
+        self.finished.flush()
         if current is not None:
             await current.settled.wait()
 
@@ -373,14 +389,17 @@ class Runner:
             current.step("gone", reason)
         for ticket in waiting:
             ticket.step("gone", reason)
-            self._settle(ticket)
+            await self._settle(ticket)
+        if self.others is not None:
+            await self.others.abandon("gone", reason, self.reader.position)
+            self._wake.set()
 
     async def close(self) -> None:
         """Let go of the kernel, which runs on, and of everything that waits here."""
         self._owner.cancel()
-        self.finished.close()
         await asyncio.gather(self._owner, return_exceptions=True)
         await self.reader.close()
+        self.finished.close()
         if self._bell is not None:
             self._bell.close()
         await self._looks.close()

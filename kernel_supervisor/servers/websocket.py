@@ -141,8 +141,8 @@ class ServerChannels:
         """Connect, read until it breaks, and again."""
         broken_at, pause_s = 0.0, _BACKOFF_S[0]
         while True:
-            server = await self._find_server()
             try:
+                server = await self._find_server()
                 connection = await self._open(server)
             except KernelGoneError as error:
                 self._gone = self.trouble = str(error)

@@ -282,12 +282,12 @@ class Executions:
             await self._call_off(ticket, "its kernel was gone before it could run, and its client did not ask again")
 
     async def _settle(self, ticket: Ticket, execution: Execution) -> None:
-        """Tell everybody who waits what became of an execution that no kernel has."""
-        ticket.settle(execution)
+        """Commit what became of an execution that no kernel has, then tell everybody who waits."""
         try:
             await self._records.save_execution(execution)
         finally:
             ticket.committed.set()
+            ticket.settle(execution)
 
     # What the owners of kernels commit
 

@@ -218,3 +218,58 @@ def test_the_death_of_a_kernel_ends_everything(order: list[str], then: bool) -> 
     bench = lived([*order, "kill_the_kernel"], recorded=then)
     check(bench)
     assert all(each.status in ("ok", "dead", "aborted", "lost") for each in bench.ledger.executions.values())
+
+
+@pytest.mark.anyio
+async def test_what_is_told_not_to_run_is_committed_before(tmp_path: Path) -> None:
+    """Else a daemon that is killed in between would leave it to the next one, which runs it."""
+    bench = Bench(tmp_path, recorded=True)
+    for _ in range(2):
+        await bench.submit()
+    await bench.rest()
+    (waiting,) = bench.runner.waiting
+    assert await bench.runner.withdraw(waiting, "not wanted")
+    assert bench.ledger.executions[waiting.execution.id].status == "aborted"
+    await bench.finish()
+
+
+@pytest.mark.anyio
+async def test_what_ended_while_a_kernel_could_not_be_heard_is_not_sent(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, recorded=False)
+    bench.kernel.audible.clear()
+    bench.runner.restarted()
+    await bench.rest()
+    await bench.submit()
+    await bench.rest()
+    assert bench.runner.current is not None
+    bench.runner.restarted()  # once more, by others
+    await bench.rest()
+    bench.kernel.audible.set()
+    await bench.finish()
+    assert bench.kernel.requests == []
+    assert [each.status for each in bench.ledger.executions.values()] == ["aborted"]
+
+
+@pytest.mark.anyio
+async def test_others_cells_end_with_a_restart_and_once_however_many_bury_them(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, recorded=True)
+    for _ in range(2):
+        await bench.others_submit()
+        await bench.say()
+        await bench.say()
+        await bench.rest()
+    await bench.submit()
+    bench.kernel.die()
+    await asyncio.gather(*(bench.runner.bury() for _ in range(3)))
+    assert {each.status for each in bench.ledger.executions.values()} == {"dead", "aborted"}
+    assert all(len(ends) == 1 for ends in bench.ledger.ends.values())
+    await bench.runner.close()
+
+
+@pytest.mark.anyio
+async def test_nobody_waits_for_a_reader_that_is_closed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, recorded=True)
+    waiting = [asyncio.ensure_future(bench.runner.reader.to_end()) for _ in range(3)]
+    await asyncio.sleep(0)
+    await bench.runner.close()
+    await asyncio.wait_for(asyncio.gather(*waiting, bench.runner.reader.to_end()), DEADLINE_S)

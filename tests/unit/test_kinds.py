@@ -228,3 +228,23 @@ async def test_a_kernel_that_its_server_did_not_restart_is_sought_again(tmp_path
     assert runner.gone.is_set()
     assert there.id in supervisor.kernels.adoption
     await supervisor.close()
+
+
+async def test_a_watch_that_fails_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A death that nobody notices is told to nobody: what fails here is logged, and is no death."""
+    monkeypatch.setattr("kernel_supervisor.kernels.kernel._WATCH_AGAIN_S", 0)
+    keeper, notes = Pretended(OURS), Notes()
+    kernel = Kernel(keeper)
+    await kernel.connect()
+    kernel.listen(notes)
+    first, keeper.end = keeper.end, asyncio.get_running_loop().create_future()
+    first.set_exception(RuntimeError("/proc says what nobody expects"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert kernel.alive
+    keeper.end.set_result("it ended")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not kernel.alive
+    assert notes.told[-1] == "died"
+    await kernel.close()

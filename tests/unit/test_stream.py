@@ -257,3 +257,11 @@ async def test_readers_and_a_writer_meet_in_any_order(log: Path) -> None:
     for follower in followers:
         assert await follower == [f"m{n}" for n in range(count)]
     await asyncio.to_thread(thread.join)
+
+
+async def test_a_place_in_what_another_daemon_kept_is_none_in_this_ones(log: Path) -> None:
+    log.write_bytes(record(1))
+    stream = Stream(str(log))
+    stream.keep(wrapped(2))
+    found, _ = await stream.more("p", Place(log.stat().st_size, kept=7), None)
+    assert [told(each) for each in found] == ["m2"]
