@@ -334,9 +334,8 @@ class Runner:
             return
         self._carrier.deaf = True
         self._recording.mark_gap(_RESTARTED)
-        self._commits.begin(
-            self._end_all(_RESTARTED, self._taken_out()), f"what a restart ended on {self.kernel.record.id}"
-        )
+        ended = self._end_all(_RESTARTED, *self._taken_out(_RESTARTED))
+        self._commits.begin(ended, f"what a restart ended on kernel {self.kernel.record.id}")
         self._on_restart(self)
 
     # The end
@@ -369,26 +368,28 @@ class Runner:
     async def bury(self) -> None:
         """Settle what ran and what waited on a kernel that is gone, with the reason."""
         self.dead_because = self.dead_because or self._doomed
-        current = self.current
-        await self._end_all(self.dead_because, self._taken_out())
+        running, waiting = self._taken_out(self.dead_because)
+        await self._end_all(self.dead_because, running, waiting)
         self.finished.flush()
-        if current is not None:
-            await current.settled.wait()
+        for ticket in running:
+            await ticket.settled.wait()
 
-    def _taken_out(self) -> list[Ticket]:
-        waiting = list(self._queue)
+    def _taken_out(self, reason: str) -> tuple[list[Ticket], list[Ticket]]:
+        """What runs, and what waited, which is out of the queue now; what was not sent yet will not be any more."""
+        running, waiting = [self.current] if self.current is not None else [], list(self._queue)
         self._queue.clear()
-        return waiting
+        for ticket in (*running, *waiting):
+            if not ticket.life.sent:
+                ticket.step("gone", reason)
+        return running, waiting
 
-    async def _end_all(self, reason: str, waiting: Sequence[Ticket]) -> None:
-        """End what waited, and what runs, by whatever it said before its process was gone."""
-        current = self.current
+    async def _end_all(self, reason: str, running: Sequence[Ticket], waiting: Sequence[Ticket]) -> None:
+        """End what ran by whatever it said before its process was gone, and what waited."""
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.reader.to_end(), _READ_S)
-        if current is not None:
-            current.step("gone", reason)
-        for ticket in waiting:
+        for ticket in (*running, *waiting):
             ticket.step("gone", reason)
+        for ticket in waiting:
             await self._settle(ticket)
         if self.others is not None:
             await self.others.abandon("gone", reason, self.reader.position)
