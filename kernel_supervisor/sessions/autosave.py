@@ -76,7 +76,8 @@ class Autosave:
             self._told.pop(name, None)
         except SupervisorError as error:
             log.error("session %s: its notebook could not be kept up to date: %s", name, error)
-            await self._tell_once(name, f"the notebook was not saved: {error} It is tried again with each execution.")
+            why = str(error).rstrip(".")
+            await self._tell_once(name, f"the notebook was not saved: {why}. It is tried again with each execution.")
         except Exception:
             log.exception("session %s: autosave failed", name)
             await self._tell_once(name, "the notebook was not saved: autosave failed; the daemon's log has more")
