@@ -33,6 +33,10 @@ class ShimDiedError(Exception):
     """The shim was killed while a call waited for its answer."""
 
 
+class NotServedError(Exception):
+    """A client was told that no daemon comes up: each was killed before it served."""
+
+
 class Shim:
     """A client that speaks JSON-RPC by hand, and whose process may be killed at any time."""
 
@@ -54,7 +58,11 @@ class Shim:
         )
         shim = cls(process)
         info = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "chaos", "version": "1"}}
-        await shim.request("initialize", info)
+        try:
+            await shim.request("initialize", info)
+        except NotServedError:
+            await shim.close()
+            raise
         shim.write({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return shim
 
@@ -79,7 +87,10 @@ class Shim:
                 continue  # news of resources
             answer = self._answers.pop(message.get("id"), None)
             assert answer is not None, f"answered twice, or never asked: {message}"
-            answer.set_result(message["result"])
+            if "error" in message:
+                answer.set_exception(NotServedError(message["error"]["message"]))
+            else:
+                answer.set_result(message["result"])
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(ShimDiedError())
@@ -113,7 +124,7 @@ class Figures:
 async def count(home: Home, client: int, figures: Figures, end: float) -> int:
     """Count until `end`; the number reached. Each increment is checked, whoever died meanwhile."""
     session = f"session-{client % SESSIONS}"
-    shim = figures.shims[client] = await Shim.start(home, session)
+    shim = figures.shims[client] = await restarted(home, session)
     value = 0
     while time.monotonic() < end or value == 0:
         token = f"# increment {client}.{value + 1}"
@@ -123,7 +134,7 @@ async def count(home: Home, client: int, figures: Figures, end: float) -> int:
         while result is None:
             try:
                 result = await shim.tool("kernel_exec", code=code, timeout=ANSWER_S)
-            except (ShimDiedError, ConnectionError):
+            except (ShimDiedError, ConnectionError, NotServedError):
                 await shim.close()
                 shim = figures.shims[client] = await restarted(home, session)
                 result, shim = await recovered(home, session, shim, token)
@@ -143,8 +154,8 @@ async def restarted(home: Home, session: str) -> Shim:
     while True:
         try:
             return await Shim.start(home, session)
-        except (ShimDiedError, ConnectionError):
-            continue  # killed again before it was up
+        except (ShimDiedError, ConnectionError, NotServedError):
+            continue  # killed again before it was up, or no daemon came up
 
 
 async def recovered(home: Home, session: str, shim: Shim, token: str) -> tuple[dict[str, Any] | None, Shim]:
@@ -163,7 +174,7 @@ async def recovered(home: Home, session: str, shim: Shim, token: str) -> tuple[d
             if result["_meta"][RESULT]["status"] not in ("running", "queued"):
                 return result, shim
             await asyncio.sleep(0.1)  # before asking again
-        except (ShimDiedError, ConnectionError):
+        except (ShimDiedError, ConnectionError, NotServedError):
             await shim.close()
             shim = await restarted(home, session)
 
