@@ -33,10 +33,13 @@ from kernel_supervisor.records import rows
 from kernel_supervisor.records.names import Names
 from kernel_supervisor.records.rows import Statement
 from kernel_supervisor.records.schema import MIGRATIONS, SCHEMA, complete
+from kernel_supervisor.records.trigrams import Trigrams
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _RETURN_S = 1.0
+_NEAR = 100
+"""How many of the newest entries are looked at before an index is asked, which knows nothing of their order."""
 _DAMAGED = ("malformed", "not a database", "encrypted")
 
 
@@ -49,6 +52,7 @@ class Database:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
         self._db = _connection(":memory:")  # until it is open
         self._names: Names
+        self._trigrams: Trigrams
         self._next_return = 0.0
         self.not_recorded = ""
         """Why the records are only in memory now; empty where they are on the disk."""
@@ -170,12 +174,15 @@ class Database:
 
     def _add_what_came_later(self) -> None:
         try:
-            complete(self._db)
-            self._names = Names(self._db)
+            self._complete()
         except sqlite3.OperationalError as error:  # a full disk, at the first start of this version
             self._go_to_memory(error)
-            complete(self._db)
-            self._names = Names(self._db)
+            self._complete()
+
+    def _complete(self) -> None:
+        complete(self._db)
+        self._names = Names(self._db)
+        self._trigrams = Trigrams(self._db)
 
     # Sessions
 
@@ -206,6 +213,7 @@ class Database:
         key = self._names.key(session)
         await self._write_all(
             [
+                *self._trigrams.forget(key),
                 ("DELETE FROM executions WHERE session = ?", (key,)),
                 (f"DELETE FROM kernels WHERE session = ? AND id NOT IN ({rows.USED_KERNELS})", (key,)),
                 ("DELETE FROM sessions WHERE name = ?", (key,)),
@@ -245,7 +253,7 @@ class Database:
         Returns the entry and True; or, where `call_key` is known already, the entry it made then and False.
         """
         try:
-            number = await self._write_all(rows.insertion(self._kept(execution), call_key, beside))
+            number = await self._write_all(self._insertion(execution, call_key, beside))
         except sqlite3.IntegrityError:
             found = await self.execution_of_call(call_key or "")
             assert found is not None
@@ -257,7 +265,7 @@ class Database:
     async def add_executions(self, executions: Sequence[Execution], call_keys: Sequence[str]) -> None:
         """Commit new entries, which stand last, all or none; none where the first call key is known already."""
         pairs = zip(executions, call_keys, strict=True)
-        statements = [statement for each, key in pairs for statement in rows.insertion(self._kept(each), key, None)]
+        statements = [statement for each, key in pairs for statement in self._insertion(each, key, None)]
         with suppress(sqlite3.IntegrityError):
             await self._write_all(statements)
         for execution in executions[-1:]:
@@ -269,6 +277,9 @@ class Database:
         assignments = ", ".join(f"{name} = ?" for name in values)
         await self.write(f"UPDATE executions SET {assignments} WHERE id = ?", (*values.values(), execution.id))
         self._tell(execution)
+
+    def _insertion(self, entry: Execution, call_key: str | None, beside: Beside | None) -> list[Statement]:
+        return rows.insertion(self._kept(entry), call_key, beside) + self._trigrams.take(entry.source)
 
     def _kept(self, entry: Execution) -> Execution:
         return replace(entry, session=self._names.key(entry.session))
@@ -307,14 +318,21 @@ class Database:
         `containing` leaves those whose source contains it, whatever the case of its letters; `begin` and `end` leave
         those from one entry's place on, and up to another's.
         """
-        key, limit, wanted = self._names.key(session), -1 if last is None else last, containing.lower()
+        key, limit, part = self._names.key(session), -1 if last is None else last, containing.lower()
         bounds = {sign: each for sign, each in ((">=", begin), ("<=", end)) if each is not None}
         between = "".join(f"AND (place, id) {sign} ({rows.STANDS}) " for sign in bounds)
-        those = (
-            f"session = ? AND id NOT IN ({rows.REPLACED}) AND (? = '' OR contains(source, ?)) {between}"
-            "ORDER BY place DESC, id DESC LIMIT ?"
-        )
-        return (await self._entries(those, key, key, wanted, wanted, *bounds.values(), limit))[::-1]
+        those, values = f"session = ? AND id NOT IN ({rows.REPLACED}) {between}", (key, key, *bounds.values())
+        newest = "ORDER BY place DESC, id DESC LIMIT ?"
+        if not part:
+            return (await self._entries(those + newest, *values, limit))[::-1]
+        near = f"{those} AND place >= ifnull(({rows.NEWEST_PLACE}), -1) AND contains(source, ?) {newest}"
+        found = await self._entries(near, *values, key, _NEAR, part, limit)
+        if len(found) != limit:
+            narrowed = self._trigrams.find(part)
+            if narrowed is not None:  # and `+session`, as below
+                those, values = f"+{those} AND id IN ({narrowed[0]})", (*values, *narrowed[1])
+            found = await self._entries(f"{those} AND contains(source, ?) {newest}", *values, part, limit)
+        return found[::-1]
 
     async def cells(
         self, session: SessionName, kernel_id: KernelId, generation: int, counts: Iterable[int]

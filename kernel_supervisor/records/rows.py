@@ -69,6 +69,7 @@ LAST_ENTRIES = """
         max(CASE WHEN finished_at BETWEEN {0} AND {1} THEN finished_at ELSE 0 END))
     FROM executions GROUP BY session""".format(*_MOMENTS)
 """By session, how many entries it has and when the last one was made, by those that tell."""
+NEWEST_PLACE = "SELECT place FROM executions WHERE session = ? ORDER BY place DESC LIMIT 1 OFFSET ?"
 STANDS = "SELECT place, id FROM executions WHERE id = ?"
 REPLACED = "SELECT replaces FROM executions WHERE session = ? AND replaces IS NOT NULL"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.fake_kernel import record
 
 OURS, OTHER = "work", "other"
 NUMBERS = itertools.count()
+LETTERS = 'aAÄäẞß1*" \n'
 KERNEL = record(Path("/nowhere"))
 ENTRIES = st.lists(
     st.builds(
@@ -26,7 +28,7 @@ ENTRIES = st.lists(
         id=st.just(ExecutionId(0)),
         session=st.sampled_from([SessionName(OURS), SessionName(OTHER)]),
         kind=st.sampled_from(["code", "note"]),
-        source=st.text(alphabet="aÄäẞß1 \n", max_size=4),
+        source=st.text(alphabet=LETTERS, max_size=12),
         status=st.sampled_from(["ok", "error", "aborted"]),
         kernel_id=st.sampled_from([None, KernelId("one"), KernelId("two")]),
         generation=st.integers(1, 2),
@@ -58,7 +60,7 @@ async def _session(records: Database, entries: list[Execution]) -> SessionName:
     return names[OURS]
 
 
-@given(ENTRIES, st.text(alphabet="AÄaß1\n", max_size=2), st.integers(1, 5))
+@given(ENTRIES, st.text(alphabet=LETTERS, max_size=4), st.integers(1, 5))
 def test_a_filter_finds_what_contains_it_whatever_the_case_and_the_last_of_that(
     records: Database, entries: list[Execution], part: str, last: int
 ) -> None:
@@ -109,6 +111,7 @@ def test_a_part_of_a_history_is_what_stands_from_one_of_its_entries_to_another(
 ASKED: dict[str, Callable[[Database, SessionName, int], Awaitable[Any]]] = {
     "the last": lambda records, name, count: records.history(name, last=20),
     "the last that contain": lambda records, name, count: records.history(name, last=20, containing="cell"),
+    "the one that contains": lambda records, name, count: records.history(name, last=20, containing="Cell 7!"),
     "a part": lambda records, name, count: records.history(name, begin=ExecutionId(count - 9)),
     "cells": lambda records, name, count: records.cells(name, KERNEL.id, 1, {count - 1, count}),
     "over": lambda records, name, count: records.settled_on(KERNEL, 20),
@@ -121,7 +124,7 @@ ASKED: dict[str, Callable[[Database, SessionName, int], Awaitable[Any]]] = {
 
 
 def _cell(session: SessionName, number: int) -> Execution:
-    cell = Execution(id=ExecutionId(0), session=session, kind="code", source=f"cell {number}", status="ok")
+    cell = Execution(id=ExecutionId(0), session=session, kind="code", source=f"cell {number}!", status="ok")
     return replace(cell, kernel_id=KERNEL.id, generation=1, execution_count=number)
 
 
@@ -150,3 +153,30 @@ def test_what_is_asked_of_a_long_history_costs_what_it_costs_of_a_short_one(tmp_
     long = asyncio.run(_steps(tmp_path / "long.sqlite", 2_000))
     assert all(short.values())
     assert {title: steps for title, steps in long.items() if steps > 1.3 * short[title]} == {}
+
+
+def test_a_rare_part_is_found_in_what_a_version_without_an_index_added_and_no_more_once_it_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    async def check() -> None:
+        path, names = tmp_path / "records.sqlite", [SessionName(f"work/{word}") for word in ("", "other")]
+        records = Database(str(path))
+        await records.open()
+        for name in names:
+            await records.save_session(SessionRecord(name=name, directory="/work"))
+            await records.add_execution(_cell(name, 1), None)
+        await records.close()
+        with sqlite3.connect(path) as older:
+            older.execute("INSERT INTO sources (sources) VALUES ('delete-all')")
+            older.execute("UPDATE executions SET source = 'the needle' WHERE id = 1")
+        older.close()
+        records = Database(str(path))
+        await records.open()
+        assert [each.id for each in await records.history(names[0], containing="Needle")] == [1]
+        await records.forget_session(names[0])
+        indexed = "SELECT rowid FROM sources WHERE sources MATCH ?"
+        assert await records.select(indexed, ["cel"]) == [(2,)]
+        assert await records.select(indexed, ["nee"]) == []
+        await records.close()
+
+    asyncio.run(check())
