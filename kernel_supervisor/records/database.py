@@ -1,25 +1,14 @@
-"""The records: sessions, kernels, executions and calls in SQLite, committed before anything takes effect.
-
-One thread owns the connection. WAL with `synchronous=NORMAL`: what is committed survives the death of this
-process at any line, which is what the promises need; a power cut may take the last few commits. Where the disk
-does not take a commit, everything goes on in a copy in memory, `not_recorded` says so, and the copy goes back to
-the disk as soon as there is room.
-"""
+"""The records: sessions, kernels, executions and calls in SQLite, committed before anything takes effect."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
-from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import (
     Beside,
     Execution,
@@ -32,157 +21,29 @@ from kernel_supervisor.core.model import (
 from kernel_supervisor.records import rows
 from kernel_supervisor.records.names import Names
 from kernel_supervisor.records.rows import Statement
-from kernel_supervisor.records.schema import MIGRATIONS, SCHEMA, complete
+from kernel_supervisor.records.schema import complete
+from kernel_supervisor.records.store import Store
 from kernel_supervisor.records.trigrams import Trigrams
 
-log = logging.getLogger(__name__)
-_T = TypeVar("_T")
-_RETURN_S = 1.0
 _NEAR = 100
 """How many of the newest entries are looked at before an index is asked, which knows nothing of their order."""
-_DAMAGED = ("malformed", "not a database", "encrypted")
 
 
-class Database:
-    """The records of one supervisor. Methods may be awaited by any task; they run in order."""
+class Database(Store):
+    """The records of one supervisor."""
 
     def __init__(self, path: str) -> None:
         """Name the file; nothing is opened before `open`."""
-        self._path = path
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
-        self._db = _connection(":memory:")  # until it is open
+        super().__init__(path)
         self._names: Names
         self._trigrams: Trigrams
-        self._next_return = 0.0
-        self.not_recorded = ""
-        """Why the records are only in memory now; empty where they are on the disk."""
         self.watchers: list[Callable[[Execution], None]] = []
         """Called on the loop with each entry that was committed, new or changed."""
-        self.set_aside = ""
-        """Where an unreadable or newer database was moved to, empty where there was none."""
 
-    async def open(self) -> None:
-        """Open or create the file and bring its schema up to date.
-
-        A file that is damaged or was written by a newer version is moved aside, named in `set_aside`, and
-        an empty one is started. Raises UnavailableError where not even that is possible.
-        """
-        await self._run(self._open)
-
-    async def close(self) -> None:
-        """Close the file."""
-        await self._run(self._close)
-        self._thread.shutdown()
-
-    async def _run(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    async def write(self, statement: str, values: Iterable[Any]) -> int:
-        """Run one statement and commit; the last row's number. Raises UnavailableError."""
-        return await self._write_all([(statement, values)])
-
-    async def _write_all(self, statements: Sequence[Statement]) -> int:
-        """Run statements and commit them together; the last row's number. Raises UnavailableError."""
-
-        def work() -> int:
-            if self.not_recorded:
-                self._return_to_disk()
-            try:
-                return self._commit(statements)
-            except sqlite3.IntegrityError:
-                raise
-            except sqlite3.Error as error:
-                self._go_to_memory(error)
-                return self._commit(statements)
-
-        return await self._run(work)
-
-    def _commit(self, statements: Sequence[Statement]) -> int:
-        number = 0
-        with self._db:
-            for statement, values in statements:
-                number = self._db.execute(statement, tuple(map(rows.stored, values))).lastrowid or 0
-        return number
-
-    def _go_to_memory(self, error: sqlite3.Error) -> None:
-        """Go on in memory, with all that was committed so far."""
-        log.error("the records cannot be written to %s: %s; they are kept in memory", self._path, error)
-        memory = _connection(":memory:")
-        self._db.backup(memory)
-        self._db.close()
-        self._db = memory
-        self.not_recorded = f"the records cannot be written to {self._path}: {error}"
-        self._next_return = time.monotonic() + _RETURN_S
-
-    def _return_to_disk(self) -> None:
-        """Write the copy back, in one transaction, if there is room again; looked at now and then."""
-        if time.monotonic() < self._next_return:
-            return
-        self._next_return = time.monotonic() + _RETURN_S
-        disk = _connection(self._path, timeout_s=1)
-        try:
-            self._db.backup(disk)
-            disk.execute("PRAGMA journal_mode = WAL")
-            disk.execute("PRAGMA synchronous = NORMAL")
-        except sqlite3.Error as error:
-            log.info("the records cannot be written yet: %s", error)
-            disk.close()
-            return
-        self._db.close()
-        self._db, self.not_recorded = disk, ""
-        log.info("the records are on the disk again")
-
-    def _close(self) -> None:
-        if self.not_recorded:
-            self._next_return = 0.0
-            self._return_to_disk()
-        self._db.close()
-
-    async def select(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows that a query finds."""
-        found = await self._run(lambda: self._db.execute(query, tuple(map(rows.stored, values))).fetchall())
-        return [tuple(map(rows.restored, row)) for row in found]
-
-    def _open(self) -> None:
-        try:
-            self._connect()
-        except (sqlite3.DatabaseError, _NewerSchemaError) as error:
-            if isinstance(error, sqlite3.DatabaseError) and not any(word in str(error) for word in _DAMAGED):
-                raise UnavailableError(f"the records at {self._path} cannot be opened: {error}") from error
-            self.set_aside = f"{self._path}.set-aside-{time.strftime('%Y%m%d-%H%M%S')}"
-            log.error("the records cannot be used (%s) and were moved to %s", error, self.set_aside)
-            for suffix in ("", "-wal", "-shm"):
-                if os.path.exists(self._path + suffix):
-                    os.replace(self._path + suffix, self.set_aside + suffix)
-            self._connect()
-
-    def _connect(self) -> None:
-        self._db.close()
-        self._db = _connection(self._path, timeout_s=10)
-        try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA:
-                raise _NewerSchemaError(f"they have schema {version}, this version knows {SCHEMA}")
-            for number in range(version, SCHEMA):
-                self._db.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
-            self._add_what_came_later()
-        except BaseException:
-            self._db.close()
-            raise
-
-    def _add_what_came_later(self) -> None:
-        try:
-            self._complete()
-        except sqlite3.OperationalError as error:  # a full disk, at the first start of this version
-            self._go_to_memory(error)
-            self._complete()
-
-    def _complete(self) -> None:
-        complete(self._db)
-        self._names = Names(self._db)
-        self._trigrams = Trigrams(self._db)
+    def _complete(self, db: sqlite3.Connection) -> None:
+        complete(db)
+        self._names = Names(db)
+        self._trigrams = Trigrams(db)
 
     # Sessions
 
@@ -190,7 +51,7 @@ class Database:
         """Insert or replace."""
         beside = self._names.keep(session)
         values = rows.session_values(replace(session, name=self._names.key(session.name)))
-        await self._write_all([rows.replacing("sessions", values), beside])
+        await self.write(rows.replacing("sessions", values), beside)
 
     async def sessions(self) -> list[SessionRecord]:
         """All of them, oldest first."""
@@ -211,14 +72,12 @@ class Database:
     async def forget_session(self, session: SessionName) -> None:
         """Delete a session with its entries, and its kernels that no other session's entries name."""
         key = self._names.key(session)
-        await self._write_all(
-            [
-                *self._trigrams.forget(key),
-                ("DELETE FROM executions WHERE session = ?", (key,)),
-                (f"DELETE FROM kernels WHERE session = ? AND id NOT IN ({rows.USED_KERNELS})", (key,)),
-                ("DELETE FROM sessions WHERE name = ?", (key,)),
-                self._names.forget(session),
-            ]
+        await self.write(
+            *self._trigrams.forget(key),
+            ("DELETE FROM executions WHERE session = ?", (key,)),
+            (f"DELETE FROM kernels WHERE session = ? AND id NOT IN ({rows.USED_KERNELS})", (key,)),
+            ("DELETE FROM sessions WHERE name = ?", (key,)),
+            self._names.forget(session),
         )
 
     # Kernels
@@ -226,7 +85,7 @@ class Database:
     async def save_kernel(self, kernel: KernelRecord) -> None:
         """Insert or replace."""
         values = rows.kernel_values(replace(kernel, session=self._names.key(kernel.session)))
-        await self._write_all([rows.replacing("kernels", values)])
+        await self.write(rows.replacing("kernels", values))
 
     async def living_kernels(self) -> list[KernelRecord]:
         """Those that were not recorded as ended."""
@@ -253,7 +112,7 @@ class Database:
         Returns the entry and True; or, where `call_key` is known already, the entry it made then and False.
         """
         try:
-            number = await self._write_all(self._insertion(execution, call_key, beside))
+            number = await self.write(*self._insertion(execution, call_key, beside))
         except sqlite3.IntegrityError:
             found = await self.execution_of_call(call_key or "")
             assert found is not None
@@ -267,7 +126,7 @@ class Database:
         pairs = zip(executions, call_keys, strict=True)
         statements = [statement for each, key in pairs for statement in self._insertion(each, key, None)]
         with suppress(sqlite3.IntegrityError):
-            await self._write_all(statements)
+            await self.write(*statements)
         for execution in executions[-1:]:
             self._tell(execution)
 
@@ -275,7 +134,7 @@ class Database:
         """Commit what has become of an entry."""
         values = rows.execution_values(self._kept(execution))
         assignments = ", ".join(f"{name} = ?" for name in values)
-        await self.write(f"UPDATE executions SET {assignments} WHERE id = ?", (*values.values(), execution.id))
+        await self.write((f"UPDATE executions SET {assignments} WHERE id = ?", (*values.values(), execution.id)))
         self._tell(execution)
 
     def _insertion(self, entry: Execution, call_key: str | None, beside: Beside | None) -> list[Statement]:
@@ -382,21 +241,4 @@ class Database:
 
     async def forget_calls(self, older_than_s: float) -> None:
         """Drop answers that nobody can ask for any more."""
-        await self.write("DELETE FROM calls WHERE at < ?", (time.time() - older_than_s,))
-
-
-class _NewerSchemaError(Exception):
-    pass
-
-
-def _connection(path: str, timeout_s: float = 5) -> sqlite3.Connection:
-    """A connection that reads text which is none: it would make a whole query fail."""
-    connection = sqlite3.connect(path, timeout=timeout_s, check_same_thread=False)
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    connection.create_function("contains", 2, _contains, deterministic=True)
-    return connection
-
-
-def _contains(source: Any, part: str) -> bool:
-    """As Python folds letters: SQLite's own functions know those of ASCII alone."""
-    return part in str(source).lower()
+        await self.write(("DELETE FROM calls WHERE at < ?", (time.time() - older_than_s,)))

@@ -45,4 +45,4 @@ class Once:
 
     async def _commit(self, how: str, what: str, intent: dict[str, Any]) -> None:
         values = (self.key, self.client_id, what, json.dumps(intent), time.time())
-        await self.records.write(f"{how} {_COLUMNS}", values)
+        await self.records.write((f"{how} {_COLUMNS}", values))

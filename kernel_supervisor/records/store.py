@@ -1,0 +1,251 @@
+"""The file that the records stand in, and their copy in memory for as long as nothing can be written to it.
+
+One thread owns the connection. WAL with `synchronous=NORMAL`: what is committed survives the death of this
+process at any line, which is what the promises need; a power cut may take the last few commits. Where the file does
+not take a commit (a full disk, another process that keeps it locked), everything goes on in a copy, `not_recorded`
+says so, and the copy goes back as soon as the file takes it: that is looked at beside all calls, and never waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kernel_supervisor.core.errors import UnavailableError
+from kernel_supervisor.records import rows
+from kernel_supervisor.records.rows import Statement
+from kernel_supervisor.records.schema import MIGRATIONS, SCHEMA
+from kernel_supervisor.tasks import Tasks, happens
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_LOCKED_S, _COPY_S = 2.0, 10.0
+"""How long another process may keep the file locked before we go on without it, and how long a copy may wait for it."""
+_RETURN_S, _PROBE_S = 1.0, 0.05
+"""How often it is looked whether the file can be written again, and how long that may take while it cannot."""
+_BUSY, _LOCKED = 5, 6  # sqlite3 names them from Python 3.11 on
+_DAMAGED = ("malformed", "not a database", "encrypted")
+
+
+class Store:
+    """A database. Methods may be awaited by any task; they run in order."""
+
+    def __init__(self, path: str) -> None:
+        """Name the file; nothing is opened before `open`."""
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
+        self._db = _connection(":memory:")  # until it is open
+        self._tasks, self._closing = Tasks(), asyncio.Event()
+        self._on_its_way: asyncio.Task[None] | None = None
+        self.not_recorded = ""
+        """Why the records are only in memory now; empty where they are on the disk."""
+        self.set_aside = ""
+        """Where an unreadable or newer database was moved to, empty where there was none."""
+
+    async def open(self) -> None:
+        """Open or create the file and bring its schema up to date; where it cannot be written, in memory.
+
+        A file that is damaged or was written by a newer version is moved aside, named in `set_aside`, and
+        an empty one is started. Raises UnavailableError where what is in it cannot even be read.
+        """
+        await self.run(self._open)
+        self._return_soon()
+
+    async def close(self) -> None:
+        """Close the file."""
+        self._closing.set()
+        await self._tasks.close(_COPY_S)
+        await self.run(self._close)
+        self._thread.shutdown()
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Do what needs the connection, in its thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def select(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a query finds."""
+        found = await self.run(lambda: self._db.execute(query, tuple(map(rows.stored, values))).fetchall())
+        return [tuple(map(rows.restored, row)) for row in found]
+
+    async def write(self, *statements: Statement) -> int:
+        """Run statements and commit them together; the last row's number. Raises UnavailableError."""
+
+        def work() -> int:
+            try:
+                return self._commit(statements)
+            except sqlite3.IntegrityError:
+                raise
+            except sqlite3.Error as error:
+                self._go_to_memory(error)
+                return self._commit(statements)
+
+        try:
+            return await self.run(work)
+        finally:
+            self._return_soon()
+
+    def _commit(self, statements: Sequence[Statement]) -> int:
+        number = 0
+        with self._db:
+            for statement, values in statements:
+                number = self._db.execute(statement, tuple(map(rows.stored, values))).lastrowid or 0
+        return number
+
+    # To memory, and back
+
+    def _go_to_memory(self, error: sqlite3.Error) -> None:
+        """Go on in memory, with all that was committed so far. Raises UnavailableError where that cannot be read."""
+        if self.not_recorded:
+            raise error
+        log.error("the records cannot be written to %s: %s; they are kept in memory", self._path, error)
+        memory = _connection(":memory:")
+        try:
+            _copy(self._db, memory)
+        except sqlite3.Error as unreadable:
+            memory.close()
+            raise UnavailableError(f"the records at {self._path} cannot be read: {unreadable}") from error
+        self._db.close()
+        self._db, self.not_recorded = memory, f"the records cannot be written to {self._path}: {error}"
+
+    def _return_soon(self) -> None:
+        if self.not_recorded and (self._on_its_way is None or self._on_its_way.done()):
+            self._on_its_way = self._tasks.begin(self._return(), "the way of the records back to the disk")
+
+    async def _return(self) -> None:
+        while self.not_recorded and not await happens(self._closing, _RETURN_S):
+            await self.run(self._return_to_disk)
+
+    def _return_to_disk(self) -> None:
+        """Write the copy back, in one transaction, if the file takes it."""
+        with closing(_connection(self._path, timeout_s=_PROBE_S)) as probe:
+            try:
+                probe.execute("BEGIN EXCLUSIVE")
+                probe.execute("CREATE TABLE IF NOT EXISTS probe (written)")
+                probe.rollback()
+            except sqlite3.Error as error:
+                log.debug("the records cannot be written yet: %s", error)
+                return
+        disk = _connection(self._path, timeout_s=_LOCKED_S)
+        try:
+            _copy(self._db, disk)
+            _prepare(disk)
+        except sqlite3.Error as error:
+            log.info("the records cannot be written yet: %s", error)
+            disk.close()
+            return
+        self._db.close()
+        self._db, self.not_recorded = disk, ""
+        log.info("the records are on the disk again")
+
+    def _close(self) -> None:
+        if self.not_recorded:
+            self._return_to_disk()
+        self._db.close()
+
+    # Opening
+
+    def _open(self) -> None:
+        try:
+            self._connect()
+        except (sqlite3.DatabaseError, _NewerSchemaError) as error:
+            if isinstance(error, _NewerSchemaError) or any(word in str(error) for word in _DAMAGED):
+                self._set_aside(error)
+                self._connect()
+            else:
+                self._open_in_memory(error)
+
+    def _set_aside(self, error: Exception) -> None:
+        self.set_aside = f"{self._path}.set-aside-{time.strftime('%Y%m%d-%H%M%S')}"
+        log.error("the records cannot be used (%s) and were moved to %s", error, self.set_aside)
+        for suffix in ("", "-wal", "-shm"):
+            if os.path.exists(self._path + suffix):
+                os.replace(self._path + suffix, self.set_aside + suffix)
+
+    def _connect(self) -> None:
+        self._db.close()
+        self._db = _connection(self._path, timeout_s=_LOCKED_S)
+        try:
+            _prepare(self._db)
+            self._bring_up_to_date()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _bring_up_to_date(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA:
+            raise _NewerSchemaError(f"they have schema {version}, this version knows {SCHEMA}")
+        for number in range(version, SCHEMA):
+            self._db.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+        try:
+            self._complete(self._db)
+        except sqlite3.OperationalError as error:  # a full disk, at the first start of this version
+            self._go_to_memory(error)
+            self._complete(self._db)
+
+    def _complete(self, db: sqlite3.Connection) -> None:
+        """Add to an open database what came later, and read what is always at hand."""
+        raise NotImplementedError
+
+    def _open_in_memory(self, error: sqlite3.DatabaseError) -> None:
+        """Begin with what stands in a file that cannot be written, if there is one. Raises UnavailableError."""
+        self._db = _connection(":memory:")
+        try:
+            if os.path.exists(self._path) and os.path.getsize(self._path):
+                with closing(_readable(self._path)) as disk:
+                    _copy(disk, self._db)
+            self._bring_up_to_date()
+        except (sqlite3.Error, _NewerSchemaError) as unreadable:
+            raise UnavailableError(f"the records at {self._path} cannot be opened: {error}") from unreadable
+        log.error("the records cannot be written to %s: %s; they are kept in memory", self._path, error)
+        self.not_recorded = f"the records cannot be written to {self._path}: {error}"
+
+
+class _NewerSchemaError(Exception):
+    pass
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+
+
+def _readable(path: str) -> sqlite3.Connection:
+    """A database that cannot be written: also without its index of the log, where nothing stands in that."""
+    try:
+        has_log = os.path.getsize(f"{path}-wal") > 0
+    except FileNotFoundError:
+        has_log = False
+    return _connection(f"{Path(path).as_uri()}?mode=ro{'' if has_log else '&immutable=1'}", _LOCKED_S, uri=True)
+
+
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """All pages, in one transaction. Raises sqlite3.Error where one stays locked, for which `backup` waits for ever."""
+    end = time.monotonic() + _COPY_S
+
+    def look(status: int, remaining: int, total: int) -> None:
+        if status in (_BUSY, _LOCKED) and time.monotonic() > end:
+            raise sqlite3.OperationalError("database is locked")
+
+    source.backup(target, progress=look)
+
+
+def _connection(path: str, timeout_s: float = 5, *, uri: bool = False) -> sqlite3.Connection:
+    """A connection that reads text which is none: it would make a whole query fail."""
+    connection = sqlite3.connect(path, timeout=timeout_s, check_same_thread=False, uri=uri)
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    connection.create_function("contains", 2, _contains, deterministic=True)
+    return connection
+
+
+def _contains(source: Any, part: str) -> bool:
+    """As Python folds letters: SQLite's own functions know those of ASCII alone."""
+    return part in str(source).lower()

@@ -1,0 +1,75 @@
+"""Promise: records that another process keeps locked hold up nobody; what cannot be recorded is said, and is later."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import anyio
+import pytest
+
+from tests.support import Home, Result, Session
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+LOCKS = {
+    "a writer": ("BEGIN IMMEDIATE",),
+    "one that excludes": ("BEGIN EXCLUSIVE",),
+    "one that changed something": ("BEGIN IMMEDIATE", "DELETE FROM calls"),
+}
+
+
+@contextmanager
+def locked(home: Home, how: tuple[str, ...]) -> Iterator[None]:
+    """Another process would do what this connection does: SQLite's locks do not tell them apart."""
+    with closing(sqlite3.connect(home.path / "run" / "records.sqlite", isolation_level=None, timeout=10)) as other:
+        for statement in how:
+            other.execute(statement)
+        yield
+        other.rollback()
+
+
+async def recorded_again(session: Session, result: Result) -> None:
+    """Return once nothing is said any more of what is not recorded."""
+    with anyio.fail_after(60):
+        number = result.facts["execution_id"]
+        while "not being recorded" in (await session.call("kernel_output", execution_id=number)).text:
+            pass
+
+
+@pytest.mark.parametrize("how", LOCKS.values(), ids=LOCKS)
+async def test_locked_records_hold_up_nobody_and_are_written_when_they_can_be(home: Home, how: tuple[str, ...]) -> None:
+    async with home.client() as session, home.client() as other:
+        await session.run("x = 41")
+        with locked(home, how):
+            first, theirs = await asyncio.gather(session.run("x += 1\nx"), other.call("kernel_history"))
+            assert first.text.endswith("42")
+            assert "x = 41" in theirs.text
+            assert "not being recorded" in first.text
+            assert (await other.run("x += 1\nx")).text.endswith("43")
+            assert [entry["code"] for entry in (await session.call("kernel_history")).facts["entries"]][
+                -1
+            ] == "x += 1\nx"
+
+        await recorded_again(session, first)
+        home.kill_daemon()
+        codes = [entry["code"] for entry in (await session.call("kernel_history")).facts["entries"]]
+        assert codes == ["x = 41", "x += 1\nx", "x += 1\nx"]
+        assert (await session.run("x")).text.endswith("43")
+
+
+async def test_a_daemon_starts_while_its_records_are_locked(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 41")
+        with locked(home, LOCKS["one that excludes"]):
+            home.kill_daemon()
+            again = await session.run("x += 1\nx")
+            assert again.text.endswith("42")
+            assert "not being recorded" in again.text
+
+        await recorded_again(session, again)
+        assert [each["code"] for each in (await session.call("kernel_history")).facts["entries"]] == [
+            "x = 41",
+            "x += 1\nx",
+        ]
