@@ -341,6 +341,17 @@ def attempt(step: Callable[..., Any], *arguments: Any) -> Any:
         return None
 
 
+def keep_history_in_memory() -> None:
+    """Code is on record here; IPython would write it to a file of its own, which all kernels lock in turn.
+
+    A person's own `HistoryManager.hist_file` or `enabled` wins: this is what it asks where neither is set.
+    """
+    from IPython.core import history
+
+    manager: Any = history.HistoryManager
+    manager._get_hist_file_name = lambda self, profile="": ":memory:"
+
+
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Our own options, and the rest, which is ipykernel's."""
     parser = argparse.ArgumentParser(add_help=False)
@@ -384,6 +395,7 @@ def main() -> None:
 
     base = os.path.splitext(options.connection_file)[0]
     attempt(pipe_through_folder, iostream, base)
+    attempt(keep_history_in_memory)
     app: Any = kernelapp.IPKernelApp.instance()
     app.log_connection_info = lambda: None  # advice to people at a terminal, which is not where it would go
     app.initialize(sys.argv[1:])

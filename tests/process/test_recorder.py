@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def recorded(
     # with PYTEST_CURRENT_TEST set, ipykernel does not capture file descriptors
     dropped = ("PYTHONDONTWRITEBYTECODE", "PYTEST_CURRENT_TEST")
     env = {name: value for name, value in os.environ.items() if name not in dropped}
+    env["IPYTHONDIR"] = str(folder / "ipython")
     command = [python, str(recorder), "--log", str(log), *options, "-f", str(connection_file)]
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(command, env=env, cwd=folder, stdout=stderr, stderr=stderr, start_new_session=True)
@@ -183,8 +185,23 @@ def test_each_ipykernel_and_each_python_at_hand_is_recorded(
     short: Callable[[str], Path], python: str, requirement: str
 ) -> None:
     prefix = built(python, requirement)
-    with recorded(short("of-" + prefix.name), str(prefix / "bin/python")) as kernel:
+    folder = short("of-" + prefix.name)
+    with recorded(folder, str(prefix / "bin/python")) as kernel:
         assert_everything_is_recorded(kernel)
+        assert "41 + 1" in kernel.text(kernel.run("%history"))
+    assert not list(folder.rglob("history.sqlite*")), "IPython's file of all code, which others may read"
+
+
+def test_who_wants_ipythons_own_history_has_it(short: Callable[[str], Path]) -> None:
+    folder = short("history")
+    profile = folder / "ipython/profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_config.py").write_text(f"c.HistoryManager.hist_file = {str(folder / 'mine.sqlite')!r}\n")
+    with recorded(folder) as kernel:
+        kernel.run("kept = 1")
+        kernel.run("get_ipython().history_manager.writeout_cache()")
+        with closing(sqlite3.connect(folder / "mine.sqlite")) as mine:
+            assert ("kept = 1",) in mine.execute("SELECT source FROM history").fetchall()
 
 
 def test_two_hundred_thousand_prints_are_recorded_whole(short: Callable[[str], Path]) -> None:
