@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.kernels.hindrances import in_the_way
-from kernel_supervisor.kernels.process import Exit
+from kernel_supervisor.kernels.process import Exit, restarted_since
 from kernel_supervisor.paths import open_regular
 
+UNWATCHED = "the kernel ended while no daemon watched it"
 _CGROUPS = Path("/sys/fs/cgroup")
 _SEARCHED, _WORDS = 32_768, 2_000
 
@@ -56,6 +58,15 @@ def explain(record: KernelRecord, ended: Exit, before: MemoryWatch | None) -> st
     if ended.peak_bytes:
         sentences.append(f"peak memory {ended.peak_bytes / 1e6:.0f} MB")
     return "; ".join(sentences) + (last_words(record) if ended.code != 0 else "")
+
+
+def explain_unwatched(record: KernelRecord) -> str:
+    """What is known of the end of a kernel that no daemon watched. Blocks on files."""
+    restarted = restarted_since(record.process) if record.process is not None else None
+    if restarted is not None:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(restarted))
+        return f"the kernel ended with the machine, which was restarted at {when}"
+    return f"{UNWATCHED}; how is not known{last_words(record)}"
 
 
 def stage(record: KernelRecord) -> str:

@@ -35,8 +35,16 @@ def identify(pid: int) -> ProcessIdentity | None:
     fields = _stat(pid)
     if not fields or fields[0] in (b"Z", b"X"):
         return None
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return ProcessIdentity(pid=pid, start=int(fields[19]), boot=boot)
+    return ProcessIdentity(pid=pid, start=int(fields[19]), boot=_boot())
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() if _LINUX else ""
+
+
+def restarted_since(identity: ProcessIdentity) -> float | None:
+    """When this machine was restarted that ran the process, in seconds since the epoch; None where it was not."""
+    return psutil.boot_time() if identity.boot and identity.boot != _boot() else None
 
 
 def _stat(pid: int) -> list[bytes]:

@@ -172,6 +172,8 @@ class Runner:
 
         The ids of what others ran, and what was not over when it died.
         """
+        self.last_used = max((each.finished_at or 0.0 for each in over), default=self.kernel.record.started_at)
+        self.execution_count = max((each.execution_count or 0 for each in over), default=0)
         for execution in over:
             self.finished.add(execution)
         began = await self.others.recall() if self.others is not None else None

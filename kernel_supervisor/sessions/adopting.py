@@ -19,7 +19,7 @@ from kernel_supervisor.core.model import KernelId, KernelRecord
 from kernel_supervisor.kernels.keeper import Keeper
 from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.kernels.kinds import kind_of
-from kernel_supervisor.kernels.postmortem import last_words
+from kernel_supervisor.kernels.postmortem import UNWATCHED, explain_unwatched
 from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import KernelGoneError
 from kernel_supervisor.tasks import happens
@@ -32,7 +32,6 @@ PATIENCE_S = FIRST_TRY_S + 3.0
 _ASK_AGAIN_S, _ASK_OTHERS_AGAIN_S = 1.0, 30.0
 """How long between two tries; for a kernel that is not here the longest, after growing ones."""
 _NOT_YET = "it has not been reached yet."
-_GONE = "the kernel ended while no daemon watched it"
 
 
 async def connected(keeper: Keeper, deadline_s: float) -> Kernel:
@@ -120,10 +119,9 @@ class Adoption:
         try:
             kernel = await connected(await kind_of(record).adopt(record, self._home.servers), deadline_s)
         except KernelGoneError as error:
-            await self._home.settle_gone(record, f"{_GONE}: {error}")
+            await self._home.settle_gone(record, f"{UNWATCHED}: {error}")
         except ProcessLookupError:
-            words = await asyncio.to_thread(last_words, record)
-            await self._home.settle_gone(record, f"{_GONE}; how is not known{words}")
+            await self._home.settle_gone(record, await asyncio.to_thread(explain_unwatched, record))
         except (UnavailableError, OSError, ValueError) as error:
             return str(error)
         else:

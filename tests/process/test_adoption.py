@@ -49,6 +49,33 @@ async def test_a_pid_that_another_process_has_now_is_never_signalled(home: Home)
         bystander.wait()
 
 
+async def test_a_kernel_that_ended_with_the_machine_is_said_to_have(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 1")
+        kernel_id = (await session.call("kernel_status")).facts["kernel_id"]
+    assert (await asyncio.to_thread(home.cli, "stop")).returncode == 0
+    for kernel in home.kernels():
+        kernel.kill()
+    await until(lambda: not home.kernels(), "the kernel is gone")
+    _rewrite(home, kernel_id, process={**_record(home, kernel_id)["process"], "boot": "that of another day"})
+    async with home.client() as session:
+        refused = await session.call("kernel_exec", code="x")
+    assert refused.is_error
+    booted = time.strftime("%Y-%m-%d %H:%M", time.localtime(psutil.boot_time()))
+    assert f"the kernel ended with the machine, which was restarted at {booted}" in refused.text
+
+
+async def test_what_is_listed_of_a_kernel_is_the_same_after_a_daemons_death(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 1")
+        await session.run("x")
+        (before,) = (await session.call("kernel_list_running")).facts["kernels"]
+        home.kill_daemon()
+        (after,) = (await session.call("kernel_list_running")).facts["kernels"]
+    assert after["execution_count"] == before["execution_count"] == 2
+    assert after["last_used_at"] == pytest.approx(before["last_used_at"], abs=0.01)
+
+
 def _record(home: Home, kernel_id: str) -> dict[str, Any]:
     with closing(sqlite3.connect(home.path / "run/records.sqlite")) as records:
         (text,) = records.execute("SELECT record FROM kernels WHERE id = ?", (kernel_id,)).fetchone()
