@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kernel_supervisor.mcp.caller import Admin
 
 log = logging.getLogger(__name__)
-_DESCRIPTORS = 8192
+_FEWEST, _DESCRIPTORS = 100, 8192
 _LOCK_DEADLINE_S, _HANDED_OVER_S = 20.0, 3.0
 _LOOK_S = 0.02
 _ANSWERS_S = 2.0
@@ -39,7 +39,11 @@ _ANSWERS_S = 2.0
 def main(*, service: bool) -> int:
     """Run until told to stop; 0 where another daemon is there already and nobody insists on this one."""
     os.umask(0o077)
-    _take_descriptors()
+    if (descriptors := _take_descriptors()) < _FEWEST:
+        few = (
+            f"only {descriptors} file descriptors are allowed (ulimit -Hn), and a daemon with a kernel takes {_FEWEST}"
+        )
+        return _end_with(few)
     paths = find()
     try:
         prepare(paths)
@@ -61,13 +65,15 @@ def main(*, service: bool) -> int:
         return _end_with(_said(error))
 
 
-def _take_descriptors() -> None:
-    """Have as many descriptors as are enough for hundreds of kernels; what a shell allows may be gone with a few."""
+def _take_descriptors() -> int:
+    """Have as many descriptors as are enough for hundreds of kernels, where a shell may allow a few; how many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < most:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return most
+    return most if soft == resource.RLIM_INFINITY else soft
 
 
 def _end_with(words: str) -> int:
@@ -163,7 +169,9 @@ class Daemon:
 
     def _bind(self) -> Any:
         """Early: clients that wait for a daemon find the socket, and their frames wait in it."""
-        socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
+        context = zmq.asyncio.Context.instance()
+        context.set(zmq.MAX_SOCKETS, _DESCRIPTORS)  # four for each kernel, of 1,023 otherwise
+        socket = context.socket(zmq.ROUTER)
         for option, value in ((zmq.ROUTER_MANDATORY, 1), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.LINGER, 0)):
             socket.setsockopt(option, value)
         with contextlib.suppress(FileNotFoundError):

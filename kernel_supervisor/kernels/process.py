@@ -10,6 +10,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -26,6 +27,11 @@ _POLL_S = 0.2
 _PIDFD_GET_INFO = 0xC040FF0B
 """`_IOWR(0xFF, 11, struct pidfd_info)` of 64 bytes; Linux 6.13, exit status since 6.15."""
 _PIDFD_INFO_EXIT = 1 << 3
+
+
+def descriptors_left() -> int:
+    """How many file descriptors this process may still open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - len(os.listdir("/dev/fd"))
 
 
 def identify(pid: int) -> ProcessIdentity | None:

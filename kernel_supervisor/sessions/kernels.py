@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName
+from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.kernels import lessons, links
 from kernel_supervisor.kernels.connection import read_connection, remove_connection
@@ -22,6 +23,7 @@ from kernel_supervisor.kernels.keeper import Surroundings
 from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.kernels.local import surroundings_of
+from kernel_supervisor.kernels.process import descriptors_left
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.others import Ledger
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 _TRIES_AFTER_RESTART = 12
 _LESSONS_S = 1.0
 """How long is waited for what a kernel is taught: an idle one has it in 30 ms, a busy one when its cell is over."""
+_ROOM = 40
+"""File descriptors that must be left for one more kernel, which takes 14: libzmq ends a process that has none."""
 _RESTARTED = "the kernel was restarted on request"
 
 
@@ -70,6 +74,7 @@ class Kernels:
 
         `tell` hears, from another thread, what takes its time.
         """
+        _check_room()
         kernel_id = KernelId(secrets.token_hex(6))
         place = await asyncio.to_thread(furnished, interpreter, asker, self._paths.cache, tell)
         return await self._launch(self._record(kernel_id, session, place, directory, generation=1), place.surroundings)
@@ -100,6 +105,7 @@ class Kernels:
         for runner in self.runners.values():
             if runner.kernel.alive and place_of(runner.kernel.record) == place_of(record):
                 return runner
+        _check_room()
         keeper = await kind_of(record).adopt(record, self.servers)
         return await self._take_in(await connected(keeper, FIRST_TRY_S))
 
@@ -317,3 +323,13 @@ class Kernels:
         await self.adoption.close()
         await self._tasks.close()
         await asyncio.gather(*(runner.close() for runner in self.runners.values()))
+
+
+def _check_room() -> None:
+    """Raises UnavailableError where the daemon cannot have one more kernel."""
+    left = descriptors_left()
+    if left < _ROOM:
+        few = (
+            f"the daemon has only {left} file descriptors left, too few for one more kernel: end one that nobody needs"
+        )
+        raise UnavailableError(f"{few}, or raise the limit (ulimit -Hn) and restart the daemon. ", WayOn("see kernels"))
