@@ -111,6 +111,10 @@ class Call:
         """What the client declared that it can do."""
         return self.ctx.session.client_capabilities or types.ClientCapabilities()
 
+    def before(self, execution: Execution) -> float:
+        """How long ago a call was first made that began this execution, and is sent again to the next daemon."""
+        return max(0.0, time.time() - execution.queued_at - (time.monotonic() - self.begun))
+
     async def session(self, wanted: str) -> SessionRecord:
         """The session this call is about; what the client has to know of it is noted for its next result."""
         session = await self.supervisor.sessions.of(self.caller.asker, wanted)

@@ -33,11 +33,11 @@ async def kernel_exec(call: Call, args: a.Exec) -> Answer:
         execution, joined = await asking.joined(call, args.code)
         if joined is None:
             return await call.show(execution, None, reading)
-        return await _see_through(call, joined, args.timeout, reading)
+        return await _see_through(call, joined, args, reading)
     ticket = await _begin(call, session, args.code)
     if not args.wait:
         return await call.show(ticket.execution, ticket, reading)
-    return await _see_through(call, ticket, args.timeout, reading)
+    return await _see_through(call, ticket, args, reading, spent_s=call.before(ticket.execution))
 
 
 async def _begin(call: Call, session: SessionRecord, code: str) -> Ticket:
@@ -58,8 +58,9 @@ async def _begin(call: Call, session: SessionRecord, code: str) -> Ticket:
     return ticket
 
 
-async def _see_through(call: Call, ticket: Ticket, timeout: float | None, reading: Reading) -> Answer:
-    answer = await asking.see_through(call, ticket, _exec_patience(call, timeout), reading)
+async def _see_through(call: Call, ticket: Ticket, args: a.Exec, reading: Reading, spent_s: float = 0.0) -> Answer:
+    timeout = args.timeout
+    answer = await asking.see_through(call, ticket, max(0.0, _exec_patience(call, timeout) - spent_s), reading)
     over = ticket.settled.is_set() or answer.required is not None or call.caller.admin.stopping.is_set()
     if over or timeout is not None or not tasks.declared(call):
         return answer

@@ -43,8 +43,9 @@ _T = TypeVar("_T")
 _GIANT = 8 << 20
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
-_CLAIM_S = 30.0
-"""How long a queued execution of a dead daemon waits for its client to ask again, where its kernel is gone."""
+_CLAIM_S, _CLAIM_AGAIN_S = 30.0, 3.0
+"""How long a queued execution of a dead daemon waits for its client to ask again, where its kernel is gone: since it
+was committed, and at least since this daemon began, which a client that lives finds at once."""
 
 
 class Executions:
@@ -277,7 +278,8 @@ class Executions:
         await self._settle(ticket, replace(settled, execution_count=found.execution_count))
 
     async def _give_up_unclaimed(self, ticket: Ticket) -> None:
-        await asyncio.sleep(_CLAIM_S)
+        left_s = ticket.execution.queued_at + _CLAIM_S - time.time()
+        await asyncio.sleep(min(max(left_s, _CLAIM_AGAIN_S), _CLAIM_S))
         if self._unclaimed.pop(ticket.execution.id, None) is not None:
             await self._call_off(ticket, "its kernel was gone before it could run, and its client did not ask again")
 

@@ -65,6 +65,25 @@ async def test_a_cell_outlives_the_daemon_that_was_killed_while_it_ran(home: Hom
         assert (await session.run("runs")).text.endswith("1")
 
 
+async def test_a_calls_patience_does_not_begin_anew_with_each_daemon(home: Home) -> None:
+    """It is answered, although none of the daemons lives as long as it would wait."""
+    patience_s, life_s = 16.0, 10.0
+    async with home.client() as session:
+        await session.run("import threading; over = threading.Event()")
+        call = asyncio.create_task(session.run("over.wait()", timeout=patience_s))
+        begun = time.monotonic()
+        for _ in range(30):
+            daemon = await until(home.daemon, "a daemon")
+            await asyncio.wait({call}, timeout=life_s)  # the rhythm of the deaths
+            if call.done():
+                break
+            home.kill_daemon()
+            await until(lambda killed=daemon.pid: _successor(home, killed), "another daemon")  # type: ignore[misc]
+        assert call.done(), f"no answer for {time.monotonic() - begun:.0f} s"
+        assert (await call).facts["status"] == "running"
+        await session.call("kernel_interrupt")
+
+
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_cell_that_finishes_while_no_daemon_lives_is_answered(home: Home, era: str) -> None:
     async with home.client(era) as session:
