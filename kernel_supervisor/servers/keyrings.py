@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import importlib
 import threading
 
@@ -30,20 +31,9 @@ class Keyring:
 
 def _begin(name: str) -> asyncio.Future[tuple[str, str]]:
     """The answer, one day. Its thread is its own: a stuck one holds up neither others nor the daemon's end."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[tuple[str, str]] = loop.create_future()
-
-    def settle(found: tuple[str, str]) -> None:
-        if not answer.done():
-            answer.set_result(found)
-
-    def ask() -> None:
-        found = _look_up(name)
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, found)
-
-    threading.Thread(target=ask, name="keyring", daemon=True).start()
-    return answer
+    answer: concurrent.futures.Future[tuple[str, str]] = concurrent.futures.Future()
+    threading.Thread(target=lambda: answer.set_result(_look_up(name)), name="keyring", daemon=True).start()
+    return asyncio.wrap_future(answer)
 
 
 def _look_up(name: str) -> tuple[str, str]:
