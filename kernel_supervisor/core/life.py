@@ -133,21 +133,16 @@ def step(
     )
 
 
+_WANTED: dict[Phase, Step] = {
+    "queued": "begin", "begun": "send", "left": "send", "doubted": "ask", "unanswered": "ask", "over": "settle",
+}  # fmt: skip
+
+
 def wants(life: Life, *, sending_again_is_safe: bool) -> Step:
     """What is to be done next. What a predecessor may have sent is sent again only where the kernel begins it once."""
     if life.left and not (life.doubt or sending_again_is_safe) and life.phase in ("left", "running", "idle"):
         return "doubt"
-    match life.phase:
-        case "queued":
-            return "begin"
-        case "begun" | "left":
-            return "send"
-        case "doubted" | "unanswered":
-            return "ask"
-        case "over":
-            return "settle"
-        case _:
-            return "wait"
+    return _WANTED.get(life.phase, "wait")
 
 
 def grace_s(life: Life) -> float | None:
@@ -194,10 +189,5 @@ def _ended(life: Life) -> tuple[ExecutionStatus, str]:
 
 def status_of(reply: Mapping[str, Any]) -> ExecutionStatus:
     """The status that the content of an execute_reply means."""
-    match reply.get("status"):
-        case "ok":
-            return "ok"
-        case "aborted" | "abort":
-            return "aborted"
-        case _:
-            return "error"
+    known: dict[str, ExecutionStatus] = {"ok": "ok", "aborted": "aborted", "abort": "aborted"}
+    return known.get(str(reply.get("status")), "error")
