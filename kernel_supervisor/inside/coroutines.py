@@ -9,26 +9,18 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import types
 from typing import Any
 
 
 def install(kernel: Any) -> None:
     """Replace the name `gen` in the module of ipykernel that serves requests; tornado itself stays as it is."""
     base: Any = importlib.import_module("ipykernel.kernelbase")
-    gen = getattr(base, "gen", None)
-    if gen is not None and not isinstance(gen, _Gen):
-        base.gen = _Gen(gen)
+    gen: Any = getattr(base, "gen", None)
+    if not inspect.ismodule(gen):  # there is none, or it is replaced already
+        return
 
+    def maybe_future(result: Any) -> Any:
+        return asyncio.ensure_future(result) if inspect.iscoroutine(result) else gen.maybe_future(result)
 
-class _Gen:
-    """tornado's `gen`, whose `maybe_future` runs coroutines, too."""
-
-    def __init__(self, gen: Any) -> None:
-        self._gen = gen
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._gen, name)
-
-    def maybe_future(self, result: Any) -> Any:
-        """A future for what a handler returned."""
-        return asyncio.ensure_future(result) if inspect.iscoroutine(result) else self._gen.maybe_future(result)
+    base.gen = types.SimpleNamespace(**{**vars(gen), "maybe_future": maybe_future})
