@@ -22,15 +22,11 @@ def install(kernel: Any) -> None:
     async def handle(stream: Any, ident: Any, parent: Any) -> None:
         # A cell that awaits hears of an interrupt when its loop wakes up, and ipykernel's own call from the signal's
         # handler does not wake it (https://github.com/ipython/ipykernel/issues/881): this call, from here, does.
-        kernel.io_loop.add_callback(_nothing)
+        kernel.io_loop.add_callback(lambda: None)
         content = {"status": "ok", **_place()}
         kernel.session.send(stream, "supervisor_place_reply", content, parent=parent, ident=ident)
 
     kernel.control_handlers[PLACE] = handle
-
-
-def _nothing() -> None:
-    """What a loop does that is only to wake up."""
 
 
 def _place() -> dict[str, Any]:
