@@ -4,7 +4,7 @@ Runs *inside* the target interpreter, by its path: stdlib and that interpreter's
 Python 3.8 and later. It fails open: whatever goes wrong in recording, the kernel goes on, and the log says
 that it has a hole. User code sees the `sys.argv`, `sys.path` and `__main__` of `python -m ipykernel_launcher`.
 
-    python recorder.py --log FILE [--limit BYTES] [--umask N] [--limits JSON] [--overlay DIR] [--owner SESSION]
+    python recorder.py --log FILE --limit BYTES [--umask N] [--limits JSON] [--overlay DIR] [--owner SESSION]
         -f CONNECTION_FILE
 
 The log's format is described in `records/messagelog.py`. Each record is written *before* its message is sent, and then
@@ -18,6 +18,7 @@ import base64
 import binascii
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -26,7 +27,6 @@ import sys
 import threading
 from typing import Any, Callable, Iterator
 
-DEFAULT_LIMIT = 64 << 20
 PIECE = 1 << 20
 """Characters of a printed text that are recorded together, at the most."""
 UNRECORDED, UNRECORDED_TOPIC = "supervisor_unrecorded", b"kernel.unrecorded"
@@ -78,11 +78,7 @@ def cut(number: int, what: str) -> str:
 
 def fitting(lines: list[str], room: int) -> int:
     """How many of the first `lines` have room."""
-    for number, line in enumerate(lines):
-        room -= len(line)
-        if room < 0:
-            return number
-    return len(lines)
+    return sum(length <= room for length in itertools.accumulate(map(len, lines)))
 
 
 def pieces(msg: Any) -> Iterator[tuple[Any, Any]]:
@@ -356,7 +352,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Our own options, and the rest, which is ipykernel's."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--log", required=True)
-    parser.add_argument("--limit", type=int, default=DEFAULT_LIMIT)
+    parser.add_argument("--limit", type=int, required=True)
     parser.add_argument("--umask", type=int)
     parser.add_argument("--limits", type=json.loads, default={})
     parser.add_argument("--overlay")

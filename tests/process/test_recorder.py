@@ -21,6 +21,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.inside.recorder import UNRECORDED
+from kernel_supervisor.keeping import RECORDED_BYTES
 from kernel_supervisor.outputs.folding import fold
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter
@@ -82,7 +83,8 @@ def recorded(
     dropped = ("PYTHONDONTWRITEBYTECODE", "PYTEST_CURRENT_TEST")
     env = {name: value for name, value in os.environ.items() if name not in dropped}
     env["IPYTHONDIR"] = str(folder / "ipython")
-    command = [python, str(recorder), "--log", str(log), *options, "-f", str(connection_file)]
+    limit = ["--limit", str(RECORDED_BYTES)]
+    command = [python, str(recorder), "--log", str(log), *limit, *options, "-f", str(connection_file)]
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(command, env=env, cwd=folder, stdout=stderr, stderr=stderr, start_new_session=True)
     client = BlockingKernelClient(connection_file=str(connection_file))
