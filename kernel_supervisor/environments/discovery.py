@@ -12,7 +12,6 @@ from kernel_supervisor.environments.places import PROJECT_FOLDERS, Candidate, ca
 from kernel_supervisor.environments.prefixes import Contents, contents
 
 _OWNED: tuple[EnvironmentKind, ...] = ("poetry", "hatch", "pipx", "uv-tool")
-_Found = tuple[Contents, list[Candidate]]
 
 
 def discover(where: Where) -> list[Environment]:
@@ -21,8 +20,13 @@ def discover(where: Where) -> list[Environment]:
     One prefix is listed once, by where its links lead. What is broken is listed with the reason, what has
     vanished or cannot be read is passed over. Blocks on files alone; what was read is kept while unchanged.
     """
-    found = [_named(seen, everywhere) for seen, everywhere in _found(where).values()]
-    environments = [environment for environment in found if environment.python or environment.kind != "pixi"]
+    found: dict[str, tuple[Contents, list[Candidate]]] = {}
+    for candidate in candidates(where):
+        seen = contents(candidate.prefix, python=candidate.python, user_base=_user_base(where))
+        if seen is not None:
+            found.setdefault(_identity(candidate, seen), (seen, []))[1].append(candidate)
+    named = [_named(seen, everywhere) for seen, everywhere in found.values()]
+    environments = [environment for environment in named if environment.python or environment.kind != "pixi"]
     return _with_kernelspecs(environments, where)
 
 
@@ -36,17 +40,6 @@ def packages_of(environment: Environment, where: Where) -> tuple[str, ...]:
     """The folders that an environment's interpreter imports packages from."""
     seen = contents(environment.prefix, python=environment.python, user_base=_user_base(where))
     return seen.packages if seen is not None else ()
-
-
-def _found(where: Where) -> dict[str, _Found]:
-    """Candidates that are environments, by what tells them apart."""
-    found: dict[str, _Found] = {}
-    user_base = _user_base(where)
-    for candidate in candidates(where):
-        seen = contents(candidate.prefix, python=candidate.python, user_base=user_base)
-        if seen is not None:
-            found.setdefault(_identity(candidate, seen), (seen, []))[1].append(candidate)
-    return found
 
 
 def _user_base(where: Where) -> str:
