@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from string import Template
 
 from kernel_supervisor.core.errors import UnavailableError
@@ -84,7 +84,10 @@ def left(environ: Mapping[str, str], deadline: float = 30.0) -> Variables:
             _put(variables, name, saved)
     variables = {name: value for name, value in variables.items() if not _OF_AN_ENVIRONMENT.match(name)}
     gone = {os.path.join(folder, "bin") for folder in (*active, *pyenv)}
-    _without(variables, lambda entry: entry.rstrip("/") in gone or _belongs_to_a_tool(entry))
+    if "PATH" in variables:
+        entries = variables["PATH"].split(os.pathsep)
+        kept = [entry for entry in entries if entry.rstrip("/") not in gone and not _belongs_to_a_tool(entry)]
+        variables["PATH"] = os.pathsep.join(kept)
     return variables
 
 
@@ -99,18 +102,12 @@ def _belongs_to_a_tool(entry: str) -> bool:
     return os.path.isfile(os.path.join(prefix, "pyvenv.cfg")) and bool(tool_of(prefix))
 
 
-def _without(variables: Variables, unwanted: Callable[[str], bool]) -> None:
-    if "PATH" in variables:
-        entries = variables["PATH"].split(os.pathsep)
-        variables["PATH"] = os.pathsep.join(entry for entry in entries if not unwanted(entry))
-
-
 def _entered(environment: Environment, variables: Variables, deadline: float) -> Variables:
     prefix = environment.prefix
     if prefix not in ("/usr", "/usr/local"):  # on PATH already, and in the order that their user gave them
-        before = variables.get("PATH", os.defpath)
-        _without(variables, lambda entry: entry.rstrip("/") == environment.bin)
-        variables["PATH"] = os.pathsep.join(filter(None, (environment.bin, variables.get("PATH", before))))
+        entries = variables.get("PATH", os.defpath).split(os.pathsep)
+        others = os.pathsep.join(entry for entry in entries if entry.rstrip("/") != environment.bin)
+        variables["PATH"] = os.pathsep.join(filter(None, (environment.bin, others)))
     if os.path.isdir(os.path.join(prefix, "conda-meta")):
         _name_conda(environment, variables)
         for name, value in _conda_variables(prefix).items():
