@@ -45,15 +45,9 @@ def candidates(where: Where) -> Iterator[Candidate]:
     yield from _interpreters(where)
 
 
-def upwards(directory: Path) -> Iterator[Path]:
-    """`directory` and the folders above it."""
-    yield directory
-    yield from directory.parents
-
-
 def _project(where: Where) -> Iterator[Candidate]:
     near: set[str] = set()
-    for folder in upwards(where.directory):
+    for folder in (where.directory, *where.directory.parents):
         for name in PROJECT_FOLDERS:
             if os.path.isfile(folder / name / "pyvenv.cfg"):
                 yield Candidate(prefix=str(folder / name), kind="venv", aliases=() if name in near else (name,))

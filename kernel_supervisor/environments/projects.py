@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kernel_supervisor.environments.conda import conda_prefixes
 from kernel_supervisor.environments.model import Where
-from kernel_supervisor.environments.places import PROJECT_FOLDERS, hatch_data, pipenv_folder, poetry_folders, upwards
+from kernel_supervisor.environments.places import PROJECT_FOLDERS, hatch_data, pipenv_folder, poetry_folders
 from kernel_supervisor.environments.prefixes import children, prefix_of, read_text
 
 _REPOSITORY = (".git", ".hg", ".jj", ".svn")
@@ -27,7 +27,7 @@ def project_folders(where: Where) -> Iterator[Path]:
     """
     root = _root(where.directory)
     home = os.path.realpath(where.home)
-    for folder in upwards(where.directory):
+    for folder in (where.directory, *where.directory.parents):
         if folder.parent == folder or os.path.realpath(folder) == home:
             return
         if folder != where.directory and not _counts(folder, where.directory, in_repository=root is not None):
@@ -46,7 +46,7 @@ def project_environments(where: Where) -> Iterator[tuple[str, str]]:
 
 def _root(directory: Path) -> Path | None:
     """The root of the repository that `directory` is in; of a submodule that of the repository around it."""
-    for folder in upwards(directory):
+    for folder in (directory, *directory.parents):
         if any(os.path.lexists(folder / mark) for mark in _REPOSITORY):
             inner = re.match(r"gitdir: .*/modules/", read_text(folder / ".git")) is not None
             return (_root(folder.parent) if inner else None) or folder
