@@ -110,16 +110,13 @@ def _prefix(path: str, environments: Sequence[Environment], where: Where) -> Env
     for environment in environments:
         if environment.kind != "kernelspec" and os.path.realpath(environment.prefix) == real:
             return environment
-    found = describe(path, where)
-    if found is None:
-        for inner in (".venv", os.path.join(".pixi", "envs", "default")):
-            found = found or describe(os.path.join(path, inner), where)
-    if found is None:
-        raise RefusedError(
-            f"{path} is a folder, but no environment: it has neither pyvenv.cfg nor conda-meta nor a Python "
-            "library. Name the environment's own folder, or its bin/python."
-        )
-    return found
+    for place in (path, os.path.join(path, ".venv"), os.path.join(path, ".pixi", "envs", "default")):
+        if found := describe(place, where):
+            return found
+    raise RefusedError(
+        f"{path} is a folder, but no environment: it has neither pyvenv.cfg nor conda-meta nor a Python "
+        "library. Name the environment's own folder, or its bin/python."
+    )
 
 
 def _interpreter(path: str, environments: Sequence[Environment], where: Where) -> Environment:
@@ -127,10 +124,8 @@ def _interpreter(path: str, environments: Sequence[Environment], where: Where) -
         raise RefusedError(f"{path} is a file that cannot be run, so no interpreter. Name a prefix or its bin/python.")
     prefix = prefix_of(path)
     if not prefix:
-        name = os.path.basename(path)
-        return Environment(name=name, kind="python", python=path)
-    listed = (e for e in environments if e.python and e.kind != "kernelspec")
-    for environment in listed:
+        return Environment(name=os.path.basename(path), kind="python", python=path)
+    for environment in (e for e in environments if e.python and e.kind != "kernelspec"):
         same = os.path.realpath(environment.prefix) == os.path.realpath(prefix)
         if same and os.path.realpath(environment.python) == os.path.realpath(path):
             return replace(environment, python=path)
