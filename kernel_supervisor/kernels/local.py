@@ -201,19 +201,11 @@ def surroundings_of(identity: ProcessIdentity | None) -> Surroundings | None:
         return None
     try:
         process = psutil.Process(identity.pid)
-        return Surroundings(env=process.environ(), umask=_umask_of(process.pid), limits=_limits_of(process))
+        umask = postmortem.field(Path(f"/proc/{process.pid}/status"), "Umask:")
+        env, limits = process.environ(), _limits_of(process)
+        return Surroundings(env=env, umask=int(umask, 8) if umask else None, limits=limits)
     except (psutil.Error, OSError):
         return None
-
-
-def _umask_of(pid: int) -> int | None:
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    except OSError:
-        return None
-    return None
 
 
 def _limits_of(process: psutil.Process) -> dict[str, tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -17,6 +18,7 @@ from kernel_supervisor.paths import open_regular
 UNWATCHED = "the kernel ended while no daemon watched it"
 _CGROUPS = Path("/sys/fs/cgroup")
 _SEARCHED, _WORDS = 32_768, 2_000
+_CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL, -signal.SIGABRT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +49,13 @@ def explain(record: KernelRecord, ended: Exit, before: MemoryWatch | None) -> st
     evidence = _memory_evidence(before) if before is not None else ""
     if evidence:
         sentences.append(f"it ran out of memory: {evidence}")
-    elif ended.signal == signal.SIGKILL:
+    elif ended.code == -signal.SIGKILL:
         sentences.append("somebody sent it; there is no sign that memory ran out")
-    elif ended.signal in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT):
+    elif ended.code in _CRASHES:
         sentences.append("a crash in compiled code, not a Python exception")
     elif ended.code == 0:
         sentences.append("it ended by itself, as exit() and quit() in a cell make it; sys.exit() does not")
-    elif ended.signal is None and ended.code is None:
+    elif ended.code is None:
         sentences.append("how cannot be known for a kernel that an earlier daemon started, on this system")
     if ended.peak_bytes:
         sentences.append(f"peak memory {ended.peak_bytes / 1e6:.0f} MB")
@@ -125,15 +127,19 @@ def _memory_cgroup(pid: int) -> Path | None:
 
 
 def _killed_in(folder: Path) -> int:
-    for name in ("memory.events", "memory.oom_control"):
-        counted = _field(folder / name, "oom_kill")
-        if counted is not None:
-            return counted
-    return 0
+    return int(field(folder / "memory.events", "oom_kill") or field(folder / "memory.oom_control", "oom_kill") or 0)
 
 
 def _killed_by_system() -> int:
-    return _field(Path("/proc/vmstat"), "oom_kill") or 0
+    return int(field(Path("/proc/vmstat"), "oom_kill") or 0)
+
+
+def field(path: Path, name: str) -> str:
+    """What stands behind `name` in a file of the system's; empty where it is not there. Blocks on the file."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = (line.split() for line in path.read_text().splitlines())
+        return next((words[1] for words in lines if len(words) > 1 and words[0] == name), "")
+    return ""
 
 
 def _limit(folder: Path) -> str:
@@ -143,14 +149,3 @@ def _limit(folder: Path) -> str:
         except (OSError, ValueError):
             continue
     return ""
-
-
-def _field(path: Path, name: str) -> int | None:
-    try:
-        for line in path.read_text().splitlines():
-            key, _, value = line.partition(" ")
-            if key == name:
-                return int(value)
-    except (OSError, ValueError):
-        return None
-    return None

@@ -80,26 +80,20 @@ def _identify_by_psutil(pid: int) -> ProcessIdentity | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """How a process ended. Both None: nobody can know any more."""
+    """How a process ended."""
 
     code: int | None = None
-    signal: int | None = None
+    """Its exit code, negative for a signal; None where nobody can know any more."""
     peak_bytes: int | None = None
     """Its largest resident memory, for a child of ours."""
 
     def __str__(self) -> str:
-        if self.signal is not None:
-            try:
-                return f"killed by {signal.Signals(self.signal).name}"
-            except ValueError:
-                return f"killed by signal {self.signal}"
-        return "ended" if self.code is None else f"exit code {self.code}"
-
-
-def _exit(code: int, peak_bytes: int | None) -> Exit:
-    if code < 0:
-        return Exit(signal=-code, peak_bytes=peak_bytes)
-    return Exit(code=code, peak_bytes=peak_bytes)
+        if self.code is None or self.code >= 0:
+            return "ended" if self.code is None else f"exit code {self.code}"
+        try:
+            return f"killed by {signal.Signals(-self.code).name}"
+        except ValueError:
+            return f"killed by signal {-self.code}"
 
 
 _NO_PROCESS = (errno.ESRCH, errno.ENOENT, errno.EINVAL)
@@ -167,14 +161,14 @@ class Process:
         """`wait4` instead of `Popen.wait`: it tells how much memory the child had at its peak."""
         assert self._child is not None
         if self._child.returncode is not None:
-            return _exit(self._child.returncode, None)
+            return Exit(code=self._child.returncode)
         try:
             _, status, usage = os.wait4(self.identity.pid, 0)
         except ChildProcessError:
             return Exit()
         self._child.returncode = os.waitstatus_to_exitcode(status)
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return _exit(self._child.returncode, peak)
+        return Exit(code=self._child.returncode, peak_bytes=peak)
 
     def _exit_of_other(self) -> Exit:
         """A zombie's status stands in /proc (proc(5), field 52); once it is reaped, Linux 6.15 and later keep
@@ -182,7 +176,7 @@ class Process:
         status = _status_of_zombie(self.identity)
         if status is None:
             status = self._status_by_pidfd()
-        return Exit() if status is None else _exit(os.waitstatus_to_exitcode(status), None)
+        return Exit(code=None if status is None else os.waitstatus_to_exitcode(status))
 
     def _status_by_pidfd(self) -> int | None:
         if self._fd < 0:
