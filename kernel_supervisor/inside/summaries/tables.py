@@ -22,18 +22,13 @@ def pandas_frame(frame: Any, plain: str) -> str | None:
     rows, columns = frame.shape
     if columns <= _max_columns() and rows <= _verbatim_rows():
         return None
-    clock = Clock()
     head = f"pandas DataFrame: {rows:,} rows × {columns:,} columns"
     if columns <= 1000:
         head += f", {size(int(frame.memory_usage(deep=False).sum()))} without what objects hold"
     names = frame.columns[:_DESCRIBED].tolist()
-    described = [_pandas_column(name, frame.iloc[:, at], clock) for at, name in enumerate(names)]
-    shown = [frame.iloc[:, at] for at in range(min(columns, _SHOWN))]
-
-    def row(at: int) -> list[str]:
-        return [_name(frame.index[at]), *[_pandas_cell(column, at) for column in shown]]
-
-    return _table([head, *_index(frame.index)], frame.shape, described, frame.dtypes.iloc[_OTHERS], names, row)
+    series = [frame.iloc[:, at] for at in range(len(names))]
+    lines = _table([head, *_index(frame.index)], frame.shape, names, series, _pandas_column, frame.dtypes.iloc[_OTHERS])
+    return "\n".join([*lines, *_ends(names, series, frame.shape, _pandas_cell, lambda at: _name(frame.index[at]))])
 
 
 def _max_columns() -> int:
@@ -51,10 +46,10 @@ def pandas_series(series: Any, plain: str) -> str | None:
     rows = len(series)
     if rows <= _verbatim_rows():
         return None
-    name, dtype, gone, values = _pandas_column(series.name, series, Clock())
-    lines = [f"pandas Series {name}: {rows:,} values, {dtype}", *_index(series.index)]
+    dtype, gone, values = _pandas_column(series, Clock())
+    lines = [f"pandas Series {_name(series.name)}: {rows:,} values, {dtype}", *_index(series.index)]
     lines += [f"missing: {gone}", f"values: {values}", *_legend([values], rows)]
-    lines += _ends([name], rows, 1, lambda at: [_name(series.index[at]), _pandas_cell(series, at)])
+    lines += _ends([series.name], [series], (rows, 1), _pandas_cell, lambda at: _name(series.index[at]))
     return "\n".join(lines)
 
 
@@ -64,20 +59,20 @@ def _pandas_known(dtype: Any) -> bool:
     return (numpy is not None and issubclass(type(dtype), numpy)) or name.startswith("pandas.")
 
 
-def _pandas_column(name: Any, series: Any, clock: Clock) -> Any:
+def _pandas_column(series: Any, clock: Clock) -> Any:
     dtype, rows = series.dtype, len(series)
-    label, kind = _name(name), clipped(str(dtype)) if _pandas_known(dtype) else type_name(type(dtype))
+    kind = clipped(str(dtype)) if _pandas_known(dtype) else type_name(type(dtype))
     if clock.is_over() or not _pandas_known(dtype):
-        return label, kind, "?", "not looked into"
+        return kind, "?", "not looked into"
     if hasattr(dtype, "kind") and dtype.kind in "biufcmM" and type_name(type(dtype)).startswith("numpy."):
         mark, values = "", series.to_numpy()
         if rows > EXACT:  # not by iloc: an old pandas writes a RangeIndex out for it
             mark, values = "~ ", values[spread(rows, _SAMPLE)]
-        return label, kind, mark + _share(lacking(values), len(values)), mark + numbers(values)
+        return kind, mark + _share(lacking(values), len(values)), mark + numbers(values)
     mark, listed = "", series.tolist() if rows <= _SAMPLE else []
     if rows > _SAMPLE:
         mark, listed = "~ ", list(series.array.take(spread(rows, _SAMPLE)))
-    return label, kind, mark + _share(sum(map(missing, listed)), len(listed)), mark + told(listed)
+    return kind, mark + _share(sum(map(missing, listed)), len(listed)), mark + told(listed)
 
 
 def _pandas_cell(series: Any, at: int) -> str:
@@ -115,15 +110,10 @@ def polars_frame(frame: Any, plain: str) -> str | None:
     rows, columns = frame.shape
     if rows <= 10 and columns <= 8:
         return None
-    clock = Clock()
     head = f"polars DataFrame: {rows:,} rows × {columns:,} columns, {size(frame.estimated_size())}"
-    described = [_polars_column(frame.to_series(at), clock) for at in range(min(columns, _DESCRIBED))]
-    shown = [frame.to_series(at) for at in range(min(columns, _SHOWN))]
-
-    def row(at: int) -> list[str]:
-        return [str(at), *[_polars_cell(series, at) for series in shown]]
-
-    return _table([head], frame.shape, described, frame.dtypes[_OTHERS], frame.columns, row)
+    series = [frame.to_series(at) for at in range(min(columns, _DESCRIBED))]
+    lines = _table([head], frame.shape, frame.columns, series, _polars_column, frame.dtypes[_OTHERS])
+    return "\n".join([*lines, *_ends(frame.columns, series, frame.shape, _polars_cell)])
 
 
 def polars_series(series: Any, plain: str) -> str | None:
@@ -131,10 +121,10 @@ def polars_series(series: Any, plain: str) -> str | None:
     rows = len(series)
     if rows <= 10:
         return None
-    name, dtype, gone, values = _polars_column(series, Clock())
-    lines = [f"polars Series {name}: {rows:,} values, {dtype}", f"missing: {gone}"]
+    dtype, gone, values = _polars_column(series, Clock())
+    lines = [f"polars Series {_name(series.name)}: {rows:,} values, {dtype}", f"missing: {gone}"]
     lines += [f"values: {values}", *_legend([values], rows)] if values else []
-    return "\n".join([*lines, *_ends([name], rows, 1, lambda at: [str(at), _polars_cell(series, at)])])
+    return "\n".join([*lines, *_ends([series.name], [series], (rows, 1), _polars_cell)])
 
 
 def _polars_known(dtype: Any) -> bool:
@@ -143,19 +133,18 @@ def _polars_known(dtype: Any) -> bool:
 
 def _polars_column(series: Any, clock: Clock) -> Any:
     rows, dtype = len(series), clipped(str(series.dtype), 40)
-    label = _name(series.name)
     if clock.is_over() or not _polars_known(series.dtype):
-        return label, dtype, "?", "not looked into"
+        return dtype, "?", "not looked into"
     gone = _share(series.null_count(), rows)
     if series.dtype.is_numeric() and not dtype.startswith("Decimal"):
         mark, some = ("", series) if rows <= EXACT else ("~ ", series.gather(spread(rows, _SAMPLE)))
         low, high, mean = some.min(), some.max(), some.mean()
         values = "" if low is None else f"{mark}{short(low)} … {short(high)}, mean {short(mean)}"
-        return label, dtype, gone, values
+        return dtype, gone, values
     if series.dtype.is_nested():
-        return label, dtype, gone, ""
+        return dtype, gone, ""
     mark, some = ("", series) if rows <= _SAMPLE else ("~ ", series.gather(spread(rows, _SAMPLE)))
-    return label, dtype, gone, mark + told(some.to_list())
+    return dtype, gone, mark + told(some.to_list())
 
 
 def _polars_cell(series: Any, at: int) -> str:
@@ -170,31 +159,26 @@ def _polars_cell(series: Any, at: int) -> str:
 def arrow_table(table: Any, plain: str) -> str | None:
     """pyarrow's Table and RecordBatch: a schema, missing values, the first and last rows."""
     rows, columns, kind = table.num_rows, table.num_columns, type_name(type(table)).rpartition(".")[2]
-    clock = Clock()
     head = f"pyarrow {kind}: {rows:,} rows × {columns:,} columns, {size(table.nbytes)}"
-    fields = [(table.schema.field(at), table.column(at)) for at in range(min(columns, _DESCRIBED))]
-    described = [_arrow_column(field, column, rows, clock) for field, column in fields]
-
-    def row(at: int) -> list[str]:
-        return [str(at), *[_arrow_cell(column, at) for _, column in fields[:_SHOWN]]]
-
-    return _table([head], (rows, columns), described, (), table.schema.names, row)
+    names, arrays = table.schema.names, [table.column(at) for at in range(min(columns, _DESCRIBED))]
+    lines = _table([head], (rows, columns), names, arrays, _arrow_column, ())
+    return "\n".join([*lines, *_ends(names, arrays, (rows, columns), _arrow_cell)])
 
 
 def _arrow_known(kind: Any) -> bool:
     return type_name(type(kind)).startswith("pyarrow.lib.") and "Extension" not in type_name(type(kind))
 
 
-def _arrow_column(field: Any, column: Any, rows: int, clock: Clock) -> Any:
-    kind = field.type
+def _arrow_column(column: Any, clock: Clock) -> Any:
+    kind, rows = column.type, len(column)
     if clock.is_over() or not _arrow_known(kind):
-        return _name(field.name), clipped(str(kind) if _arrow_known(kind) else "extension", 40), "?", "not looked into"
+        return clipped(str(kind) if _arrow_known(kind) else "extension", 40), "?", "not looked into"
     mark, blocks = "", [column]
     if rows > _SAMPLE:
         mark, blocks = "~ ", [column.slice(block * (rows // 20), 500) for block in range(20)]
     listed = [value for block in blocks for value in block.to_pylist()] if kind.num_fields == 0 else []
     values = mark + told(listed) if listed else ""
-    return _name(field.name), clipped(str(kind), 40), _share(column.null_count, rows), values
+    return clipped(str(kind), 40), _share(column.null_count, rows), values
 
 
 def _arrow_cell(column: Any, at: int) -> str:
@@ -206,10 +190,11 @@ def _share(count: int, whole: int) -> str:
 
 
 def _table(
-    head: list[str], shape: tuple[int, int], described: list[Any], others: Any, names: Any, row: Callable[[int], Any]
-) -> str:
-    """All that is said of a table: its first columns as they are `described`, the types of `others`, some rows."""
-    (rows, columns), lines = shape, list(head)
+    head: list[str], shape: tuple[int, int], names: Any, series: list[Any], describe: Callable[..., Any], others: Any
+) -> list[str]:
+    """What is said of a table beside its rows: its first columns, as `describe` says, and the types of `others`."""
+    (rows, columns), lines, clock = shape, list(head), Clock()
+    described = [(_name(names[at]), *describe(each, clock)) for at, each in enumerate(series)]
     if described:
         lines += aligned([("column", "type", "missing", "values"), *described])
         lines += _legend([values for _, _, _, values in described], rows)
@@ -217,7 +202,7 @@ def _table(
         kinds = Counter(map(str, others)).most_common(6)
         told = ": " + ", ".join(f"{clipped(kind)} × {count}" for kind, count in kinds) if kinds else ""
         lines.append(f"  … {columns - _DESCRIBED} more columns{told}")
-    return "\n".join([*lines, *_ends([_name(name) for name in names[:_SHOWN]], rows, columns, row)])
+    return lines
 
 
 def _legend(values: list[str], rows: int) -> list[str]:
@@ -226,11 +211,15 @@ def _legend(values: list[str], rows: int) -> list[str]:
     return [f"~ from a sample of about {_SAMPLE:,} of the {rows:,} rows"]
 
 
-def _ends(names: list[str], rows: int, columns: int, row: Callable[[int], Any]) -> list[str]:
-    """The first and the last rows."""
+def _ends(
+    names: Any, series: list[Any], shape: tuple[int, int], spell: Callable[..., str], label: Callable[[int], str] = str
+) -> list[str]:
+    """The first and the last rows, each behind its `label`."""
+    (rows, columns), shown = shape, series[:_SHOWN]
     head = min(rows, _HEAD)
     tail = min(rows - head, _TAIL)
     gap = [["…"]] if rows > head + tail else []
-    body = [*map(row, range(head)), *gap, *map(row, range(rows - tail, rows))]
+    body = [[label(at), *[spell(each, at) for each in shown]] for at in (*range(head), *range(rows - tail, rows))]
     what = "first and last rows" + (f", first {_SHOWN} columns:" if columns > _SHOWN else ":")
-    return [what, *aligned([["", *names], *body])] if body else []
+    titles = [_name(name) for name in names[:_SHOWN]]
+    return [what, *aligned([["", *titles], *body[:head], *gap, *body[head:]])] if body else []
