@@ -22,32 +22,21 @@ _COMMANDS = (
     "chrome",
     "chrome-headless-shell",
     "microsoft-edge",
+    *(f"/Applications/{name}.app/Contents/MacOS/{name}" for name in ("Google Chrome", "Chromium", "Microsoft Edge")),
 )
-_APPLICATIONS = ("Google Chrome", "Chromium", "Microsoft Edge")
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _SCRIPTS_MS = 10_000
+shows = in_a_font
 
 
 def found() -> str | None:
     """The path of a Chromium, a Chrome or an Edge, also of one that playwright has fetched."""
-    for command in _COMMANDS:
-        if path := shutil.which(command):
-            return path
-    if sys.platform == "darwin":
-        for name in _APPLICATIONS:
-            if (path_in_bundle := Path(f"/Applications/{name}.app/Contents/MacOS/{name}")).exists():
-                return str(path_in_bundle)
-    return _playwrights()
+    return next(filter(None, map(shutil.which, _COMMANDS)), None) or _playwrights()
 
 
 def losses(contents: Contents) -> tuple[int, int]:
     """What it may lose of `contents`, worst first."""
     return 0, contents.formulas
-
-
-def shows(character: str) -> bool:
-    """Whether `character` can be shown."""
-    return in_a_font(character)
 
 
 def write(notebook: Any, ipynb: Path, pdf: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -41,19 +42,12 @@ def in_a_font(character: str) -> bool:
 def _covered() -> frozenset[tuple[int, int]]:
     """The ranges of characters that the installed fonts have."""
     ranges: set[tuple[int, int]] = set()
-    for path in _font_files():
-        try:
-            ranges.update(_ranges(path.read_bytes()))
-        except (OSError, struct.error, IndexError):
-            continue  # a font that cannot be read shows nothing
+    files = (path for folder in _FOLDERS for path in Path(folder).expanduser().rglob("*"))
+    for path in files:
+        if path.suffix.lower() in (".ttf", ".otf", ".ttc", ".otc"):
+            with suppress(OSError, struct.error, IndexError):  # a font that cannot be read shows nothing
+                ranges.update(_ranges(path.read_bytes()))
     return frozenset(ranges)
-
-
-def _font_files() -> Iterator[Path]:
-    for folder in _FOLDERS:
-        for path in Path(folder).expanduser().rglob("*"):
-            if path.suffix.lower() in (".ttf", ".otf", ".ttc", ".otc"):
-                yield path
 
 
 def _ranges(font: bytes) -> Iterator[tuple[int, int]]:

@@ -31,6 +31,8 @@ _PREAMBLE = """
 }
 """
 """Words longer than a line may be broken, where Typst would let them run over the edge; code has a ground."""
+shows = in_a_font
+"""Typst brings fonts for the Latin, Greek and Cyrillic scripts."""
 
 
 def found() -> bool:
@@ -41,11 +43,6 @@ def found() -> bool:
 def losses(contents: Contents) -> tuple[int, int]:
     """What it may lose of `contents`, worst first."""
     return contents.html_only, contents.tables
-
-
-def shows(character: str) -> bool:
-    """Whether `character` can be shown: Typst brings fonts for the Latin, Greek and Cyrillic scripts."""
-    return in_a_font(character)
 
 
 def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
