@@ -21,7 +21,7 @@ from jupyter_client.session import DELIM, Session
 
 from kernel_supervisor.core.model import Channel, Message, OnMessage, message_of
 from kernel_supervisor.kernels.connection import read_connection
-from kernel_supervisor.tasks import happens
+from kernel_supervisor.tasks import Tasks, happens
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +66,9 @@ class Channels:
             raise ValueError(f"{connection_file} names sockets that cannot be: {error}") from error
         self._replies: dict[str, asyncio.Future[Message]] = {}
         self._signs: dict[str, asyncio.Event] = {}
-        self._readers = [
-            asyncio.create_task(self._read(name), name=f"read {name} of {connection_file.stem}") for name in _SOCKETS
-        ]
+        self._readers = Tasks()
+        for name in _SOCKETS:
+            self._readers.begin(self._read(name), f"read {name} of {connection_file.stem}")
 
     def _connect(self, name: Channel, info: dict[str, Any]) -> None:
         socket = self._sockets[name]
@@ -174,9 +174,7 @@ class Channels:
 
     async def close(self) -> None:
         """Stop reading and drop the sockets."""
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await self._readers.close()
         self._close_sockets()
 
     def _close_sockets(self) -> None:

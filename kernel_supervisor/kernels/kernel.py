@@ -24,7 +24,7 @@ from kernel_supervisor.kernels.connection import remove_connection
 from kernel_supervisor.kernels.keeper import Keeper, OpenChannels
 from kernel_supervisor.kernels.postmortem import stage
 from kernel_supervisor.records.messagelog import begins
-from kernel_supervisor.tasks import happens
+from kernel_supervisor.tasks import Tasks, happens
 
 log = logging.getLogger(__name__)
 READY_DEADLINE_S = 60.0
@@ -76,7 +76,7 @@ class Kernel:
         self._dead = asyncio.Event()
         self._gone_because = ""
         self._restarting = False
-        self._watch: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
 
     @property
     def record(self) -> KernelRecord:
@@ -94,7 +94,7 @@ class Kernel:
         stage and the end of its standard error, or with the server's reason; KernelGoneError where that has it
         no more.
         """
-        self._watch = asyncio.create_task(self._keep_watch(), name=f"watch of kernel {self.record.id}")
+        self._tasks.begin(self._keep_watch(), f"watch of kernel {self.record.id}")
         self.channels = self.keeper.open_channels(self._take, self._resumed, self._left)
         await self.channels.connected(deadline_s)
         end = asyncio.get_running_loop().time() + deadline_s
@@ -273,9 +273,7 @@ class Kernel:
 
     async def close(self) -> None:
         """Let go of it; it runs on."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        await self._tasks.close()
         await self.keeper.close()
 
 

@@ -23,7 +23,7 @@ from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Channel, Message, OnMessage
 from kernel_supervisor.servers import framing, rest
 from kernel_supervisor.servers.rest import FindServer, KernelGoneError, Server, ServerError
-from kernel_supervisor.tasks import happens
+from kernel_supervisor.tasks import Tasks, happens
 
 log = logging.getLogger(__name__)
 _OPEN_S = 70.0
@@ -70,7 +70,8 @@ class ServerChannels:
         self.trouble = "it is being connected to"
         """Why there is no connection; empty where there is one."""
         self._gone = ""
-        self._keeper = asyncio.create_task(self._keep(), name=f"connection to kernel {kernel_id}")
+        self._keeper = Tasks()
+        self._keeper.begin(self._keep(), f"connection to kernel {kernel_id}")
 
     async def connected(self, deadline_s: float) -> WebSocketClientConnection:
         """Wait for the connection. Raises KernelGoneError, NotSentError with the reason that there is none."""
@@ -218,8 +219,7 @@ class ServerChannels:
 
     async def close(self) -> None:
         """Stop reading and drop the connection; the kernel runs on."""
-        self._keeper.cancel()
-        await asyncio.gather(self._keeper, return_exceptions=True)
+        await self._keeper.close()
 
 
 def _span(since: float) -> str:
