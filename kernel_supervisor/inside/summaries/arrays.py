@@ -54,11 +54,6 @@ def sampled(array: Any) -> Any:
     return numpy.concatenate([array.flat[index * step : index * step + _BLOCK] for index in range(_BLOCKS)])
 
 
-def _base(array: Any) -> Any:
-    numpy: Any = sys.modules["numpy"]
-    return array if type(array) is numpy.ndarray else array.view(numpy.ndarray)
-
-
 def _facts(array: Any) -> list[str]:
     """Lines on the values of a numpy array."""
     if array.dtype.kind not in "biufcmM":
@@ -102,7 +97,7 @@ def numpy_array(array: Any, plain: str) -> str | None:
     if array.size <= _VERBATIM or (threshold > 1000 and array.size <= threshold):
         return None
     mapped = ", memory-mapped" if type(array) is not numpy.ndarray else ""
-    base = _base(array)
+    base = array.view(numpy.ndarray)
     lines = [f"numpy array: {shape_of(base)}, {clipped(str(base.dtype), 200)}, {size(base.nbytes)}{mapped}"]
     return "\n".join([*lines, *_facts(base), *_ends(base)])
 
