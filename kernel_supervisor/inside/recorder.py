@@ -304,15 +304,11 @@ def apply_client_limits(umask: int | None, limits: dict[str, list[int]]) -> None
     import resource
 
     for name, (soft, _) in limits.items():
-        number = getattr(resource, name, None)
-        if number is None:
-            continue
-        try:
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # this system has it not, or not so
+            number = getattr(resource, name)
             ceiling = resource.getrlimit(number)[1]
             fits = ceiling == resource.RLIM_INFINITY or (soft != resource.RLIM_INFINITY and soft <= ceiling)
             resource.setrlimit(number, (soft if fits else ceiling, ceiling))
-        except (OSError, ValueError):
-            continue
     if umask is not None:
         os.umask(umask)
 
