@@ -25,11 +25,11 @@ _CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL, -si
 class MemoryWatch:
     """The counters of out-of-memory kills at some moment, to be compared after a death."""
 
-    cgroup: str = ""
-    """The folder of the process's memory cgroup, empty where there is none that counts."""
-    killed: int = 0
+    cgroup: Path | None
+    """The folder of the process's memory cgroup, None where there is none that counts."""
+    killed: int
     """How many processes that cgroup has lost to its limit."""
-    system_killed: int = 0
+    system_killed: int
     """How many the whole system has."""
 
 
@@ -37,7 +37,7 @@ def watch_memory(pid: int, before: MemoryWatch | None) -> MemoryWatch:
     """The counters now, while the process lives; the system-wide one, which is slow, is read once. Blocks on /proc."""
     folder = _memory_cgroup(pid)
     return MemoryWatch(
-        cgroup=str(folder) if folder else "",
+        cgroup=folder,
         killed=_killed_in(folder) if folder else 0,
         system_killed=before.system_killed if before is not None else _killed_by_system(),
     )
@@ -102,10 +102,9 @@ def _end_of_standard_error(record: KernelRecord) -> str:
 
 
 def _memory_evidence(before: MemoryWatch) -> str:
-    if before.cgroup:
-        folder = Path(before.cgroup)
-        if _killed_in(folder) > before.killed:
-            return f"its control group ({folder.name}{_limit(folder)}) counted an out-of-memory kill"
+    folder = before.cgroup
+    if folder is not None and _killed_in(folder) > before.killed:
+        return f"its control group ({folder.name}{_limit(folder)}) counted an out-of-memory kill"
     if before.system_killed and _killed_by_system() > before.system_killed:
         return "the system killed a process for lack of memory at that time"
     return ""
@@ -144,8 +143,6 @@ def field(path: Path, name: str) -> str:
 
 def _limit(folder: Path) -> str:
     for name in ("memory.max", "memory.limit_in_bytes"):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             return f", limit {int((folder / name).read_text()) / 1e6:.0f} MB"
-        except (OSError, ValueError):
-            continue
     return ""
