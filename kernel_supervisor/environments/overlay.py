@@ -17,6 +17,7 @@ from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.environments.commands import Progress, capture, follow
 from kernel_supervisor.environments.installing import find_uv, has_pip, install_command, installer_environ
 from kernel_supervisor.environments.model import Environment
+from kernel_supervisor.environments.prefixes import remember
 
 WANTED = "ipykernel>=6.29,<8"
 _PROBE = f"""
@@ -60,7 +61,7 @@ def ensure_overlay(
             if not _whole(overlay):
                 progress(f"fetching ipykernel for {environment.name} (once for every {overlay.name})")
                 _build(environment, overlay, progress, environ, until)
-    except (OSError, _FailedError) as error:
+    except OSError as error:
         raise UnavailableError(
             f"{environment.name} has no ipykernel, and fetching one to lay over it failed: {error}\n"
             f"To install it there: {install_command(environment, environ)}"
@@ -68,27 +69,20 @@ def ensure_overlay(
     return overlay
 
 
-class _FailedError(Exception):
-    """A step towards an overlay did not succeed; the text says which."""
-
-
-_tags: dict[tuple[str, int, int], str] = {}
-
-
 def _tag(environment: Environment, environ: Mapping[str, str]) -> str:
     """What interpreters share that can share an overlay, as a file name: `cpython-312-x86_64-linux-gnu…`."""
+
+    def asked() -> tuple[str, list[str]]:
+        probe = [environment.python, "-I", "-c", _PROBE]
+        ended = capture(probe, installer_environ(environ), deadline=_PROBE_SECONDS)
+        said = heard(ended.output.splitlines())
+        if ended.code != 0 or not said:
+            how = f"it did not end in {_PROBE_SECONDS:g} s" if ended.code is None else "it does not say what it is"
+            raise UnavailableError(_dumb(environment, ended.tail or how))
+        return re.sub(r"[^\w.-]", "_", "-".join(map(str, said[-1]))), [environment.python]
+
     try:
-        seen = os.stat(environment.python)
-        key = (os.path.realpath(environment.python), seen.st_ino, seen.st_mtime_ns)
-        if key not in _tags:
-            probe = [environment.python, "-I", "-c", _PROBE]
-            ended = capture(probe, installer_environ(environ), deadline=_PROBE_SECONDS)
-            said = heard(ended.output.splitlines())
-            if ended.code != 0 or not said:
-                how = f"it did not end in {_PROBE_SECONDS:g} s" if ended.code is None else "it does not say what it is"
-                raise UnavailableError(_dumb(environment, ended.tail or how))
-            _tags[key] = re.sub(r"[^\w.-]", "_", "-".join(map(str, said[-1])))
-        return _tags[key]
+        return remember(("tag", environment.python), asked)
     except (OSError, ValueError) as error:
         raise UnavailableError(_dumb(environment, str(error))) from error
 
@@ -104,7 +98,7 @@ def _whole(overlay: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(path: Path, until: float) -> Iterator[None]:
-    """Hold the lock on `path`, which ends with its holder. Raises _FailedError when the time is up."""
+    """Hold the lock on `path`, which ends with its holder. Raises TimeoutError when the time is up."""
     with open(path, "ab") as file:
         while True:
             try:
@@ -112,7 +106,7 @@ def _locked(path: Path, until: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
-                    raise _FailedError("another process has been fetching it for too long") from None
+                    raise TimeoutError("another process has been fetching it for too long") from None
                 time.sleep(_AGAIN_SECONDS)
         yield
 
@@ -148,7 +142,7 @@ def _fetch(environment: Environment, aside: Path, progress: Progress, environ: M
         said = f"{os.path.basename(command[0])}: {ended.tail or 'its time was up'}"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o700)
-    raise _FailedError(said)
+    raise ChildProcessError(said)
 
 
 def _try(environment: Environment, aside: Path, environ: Mapping[str, str], until: float) -> None:
@@ -157,4 +151,4 @@ def _try(environment: Environment, aside: Path, environ: Mapping[str, str], unti
     seconds = max(1.0, until - time.monotonic())
     ended = capture(command, installer_environ(environ), deadline=seconds)
     if ended.code != 0:
-        raise _FailedError(f"what was fetched does not import: {ended.tail or 'its time was up'}")
+        raise ChildProcessError(f"what was fetched does not import: {ended.tail or 'its time was up'}")
