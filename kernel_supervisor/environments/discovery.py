@@ -119,8 +119,7 @@ def _with_kernelspecs(environments: list[Environment], where: Where) -> list[Env
     specs: dict[str, Environment] = {}
     for spec, prefix in _specs(environments, where):
         folder = os.path.realpath(spec.resource_dir)
-        if folder in specs or spec.broken:
-            specs.setdefault(folder, kernelspecs.resolved(spec, where, prefix=prefix))
+        if folder in specs:
             continue
         interpreter = kernelspecs.interpreter_of(spec, where, prefix)
         index = by_interpreter.get(interpreter, _owner(interpreter, by_folder))

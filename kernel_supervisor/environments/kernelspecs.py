@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from kernel_supervisor.environments.model import Environment, Where
@@ -24,14 +24,13 @@ def only_names_an_interpreter(spec: Environment) -> bool:
     return plain and not spec.env and not spec.provisioned
 
 
-def shared_specs(where: Where) -> Iterator[Environment]:
+def shared_specs(where: Where) -> Iterable[Environment]:
     """Kernelspecs that Jupyter itself would find for the client; of one name the first counts."""
-    seen: set[str] = set()
+    found: dict[str, Environment] = {}
     for folder in dict.fromkeys(_folders(where)):
         for spec in specs_in(folder):
-            if spec.name.lower() not in seen:
-                seen.add(spec.name.lower())
-                yield spec
+            found.setdefault(spec.name.lower(), spec)
+    return found.values()
 
 
 def specs_of(prefix: str) -> Iterator[Environment]:
