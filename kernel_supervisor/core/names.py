@@ -11,6 +11,7 @@ import binascii
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
+from itertools import chain, count
 
 from kernel_supervisor.core.model import SessionName
 
@@ -53,13 +54,9 @@ def mark(directory: str) -> str:
 
 def apart(plain: str, directory: str, taken: Collection[str]) -> str:
     """`plain`, told apart from what is taken by the directory's hash, and if need be by a number."""
-    if plain not in taken:
-        return plain
-    found = marked = f"{plain[:_LONGEST]}-{mark(directory)}"
-    number = 2
-    while found in taken:
-        found, number = f"{marked}-{number}", number + 1
-    return found
+    marked = f"{plain[:_LONGEST]}-{mark(directory)}"
+    candidates = chain((plain, marked), (f"{marked}-{number}" for number in count(2)))
+    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def inherit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby, islice
+from itertools import chain, count, groupby, islice
 from typing import Any
 
 from kernel_supervisor.core.model import Execution, Mark, Message
@@ -119,12 +119,10 @@ def _quoted(text: str) -> str:
 def _unique(wanted: str, used: set[str]) -> str:
     """`wanted` as a cell id that no other cell has: https://jupyter.org/enhancement-proposals/62-cell-id"""
     base = re.sub(r"[^a-zA-Z0-9_-]", "-", wanted)[:64] or "cell"
-    candidate, number = base, 1
-    while candidate in used:
-        number += 1
-        candidate = f"{base[:56]}-{number}"
-    used.add(candidate)
-    return candidate
+    candidates = chain((base,), (f"{base[:56]}-{number}" for number in count(2)))
+    free = next(candidate for candidate in candidates if candidate not in used)
+    used.add(free)
+    return free
 
 
 def _outputs(entry: Entry, index: int, survey: Survey) -> Iterator[Output]:

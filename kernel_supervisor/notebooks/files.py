@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,10 +43,8 @@ def is_ours(path: Path, known: str | None) -> bool:
 
 def beside(path: Path) -> Path:
     """A free name next to `path`: `report.ipynb` → `report-1.ipynb`."""
-    number = 1
-    while (candidate := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
-        number += 1
-    return candidate
+    candidates = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(1))
+    return next(candidate for candidate in candidates if not candidate.exists())
 
 
 def check_target(path: Path, *, suffix: str) -> Path:
