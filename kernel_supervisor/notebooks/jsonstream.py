@@ -25,6 +25,12 @@ class Lines:
 
     pieces: Iterable[str]
 
+    def __iter__(self) -> Iterator[str]:
+        """Its lines, each with its end."""
+        for piece in self.pieces:
+            for block in _blocks(piece):
+                yield from block.splitlines(keepends=True)
+
 
 def write_json(value: Any, write: Write, *, depth: int = 0) -> None:
     """Write `value`: what `json` takes, and `Lines`, and any iterator, which becomes an array as it is drawn.
@@ -35,10 +41,8 @@ def write_json(value: Any, write: Write, *, depth: int = 0) -> None:
         _write_string(value, write)
     elif isinstance(value, Mapping):
         _write_object(value, write, depth)
-    elif isinstance(value, Lines):
-        _write_array(_encoded_lines(value), write, depth, lambda line, put, _: put(line))
-    elif isinstance(value, (list, tuple, Iterator)):
-        _write_array(value, write, depth, lambda item, put, deeper: write_json(item, put, depth=deeper))
+    elif isinstance(value, (list, tuple, Lines, Iterator)):
+        _write_array(value, write, depth)
     elif isinstance(value, float) and not math.isfinite(value):
         _write_string(repr(value), write)
     else:
@@ -46,9 +50,6 @@ def write_json(value: Any, write: Write, *, depth: int = 0) -> None:
 
 
 def _write_object(value: Mapping[str, Any], write: Write, depth: int) -> None:
-    if not value:
-        write(b"{}")
-        return
     before = b"{"
     for key in sorted(value):
         write(before + _newline(depth + 1))
@@ -56,14 +57,14 @@ def _write_object(value: Mapping[str, Any], write: Write, depth: int) -> None:
         write(b": ")
         write_json(value[key], write, depth=depth + 1)
         before = b","
-    write(_newline(depth) + b"}")
+    write(b"{}" if before == b"{" else _newline(depth) + b"}")
 
 
-def _write_array(items: Iterable[Any], write: Write, depth: int, put: Callable[[Any, Write, int], object]) -> None:
+def _write_array(items: Iterable[Any], write: Write, depth: int) -> None:
     before = b"["
     for item in items:
         write(before + _newline(depth + 1))
-        put(item, write, depth + 1)
+        write_json(item, write, depth=depth + 1)
         before = b","
     write(b"[]" if before == b"[" else _newline(depth) + b"]")
 
@@ -76,13 +77,6 @@ def _write_string(text: str, write: Write) -> None:
     for start in range(0, len(text), _SLICE):
         write(_encoded(text[start : start + _SLICE])[1:-1])
     write(b'"')
-
-
-def _encoded_lines(text: Lines) -> Iterator[bytes]:
-    for piece in text.pieces:
-        for block in _blocks(piece):
-            for line in block.splitlines(keepends=True):
-                yield _encoded(line)
 
 
 def _blocks(text: str) -> Iterator[str]:
