@@ -30,7 +30,6 @@ class LoadedCell:
 class Loaded:
     """A notebook that was read."""
 
-    path: Path
     cells: list[LoadedCell]
     metadata: dict[str, Any]
     """The notebook's own, with kernelspec, language_info and widget state where it has them."""
@@ -43,7 +42,7 @@ def load_notebook(path: Path) -> Loaded:
     UnavailableError where the file cannot be read.
     """
     plain = json.loads(json.dumps(read_notebook(path)))
-    return Loaded(path=path, cells=[_loaded(cell) for cell in plain["cells"]], metadata=plain["metadata"])
+    return Loaded(cells=[_loaded(cell) for cell in plain["cells"]], metadata=plain["metadata"])
 
 
 def read_notebook(path: Path) -> Any:
