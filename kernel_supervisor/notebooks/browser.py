@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kernel_supervisor.notebooks.contents import Contents
 from kernel_supervisor.notebooks.glyphs import in_a_font
 from kernel_supervisor.notebooks.html import write_html
 
@@ -32,11 +31,6 @@ shows = in_a_font
 def found() -> str | None:
     """The path of a Chromium, a Chrome or an Edge, also of one that playwright has fetched."""
     return next(filter(None, map(shutil.which, _COMMANDS)), None) or _playwrights()
-
-
-def losses(contents: Contents) -> tuple[int, int]:
-    """What it may lose of `contents`, worst first."""
-    return 0, contents.formulas
 
 
 def write(notebook: Any, ipynb: Path, pdf: Path) -> None:

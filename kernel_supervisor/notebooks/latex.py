@@ -11,7 +11,7 @@ from typing import Any
 from nbconvert.exporters import PDFExporter
 from nbconvert.exporters.pdf import LatexFailed
 
-from kernel_supervisor.notebooks.contents import Contents, with_readable_json
+from kernel_supervisor.notebooks.contents import with_readable_json
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 """All but the escape character, of which nbconvert makes colours."""
@@ -20,11 +20,6 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 def found() -> bool:
     """Whether both are installed."""
     return bool(shutil.which("xelatex") and shutil.which("pandoc"))
-
-
-def losses(contents: Contents) -> tuple[int, int]:
-    """What it may lose of `contents`, worst first."""
-    return contents.html_only + contents.vectors, contents.tables + 1
 
 
 def shows(character: str) -> bool:

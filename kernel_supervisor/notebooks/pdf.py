@@ -20,9 +20,6 @@ class Engine(Protocol):
     def found(self) -> object:
         """Whether it can be used on this machine."""
 
-    def losses(self, contents: Contents) -> tuple[int, int]:
-        """What it may lose of `contents`, worst first."""
-
     def shows(self, character: str) -> bool:
         """Whether `character` can be shown."""
 
@@ -32,6 +29,12 @@ class Engine(Protocol):
 
 _ENGINES: Mapping[str, Engine] = {"typst": typeset, "browser": browser, "xelatex": latex}
 _ORDER = tuple(_ENGINES)
+_LOSSES: Mapping[str, Callable[[Contents], tuple[int, int]]] = {
+    "typst": lambda contents: (contents.html_only, contents.tables),
+    "browser": lambda contents: (0, contents.formulas),
+    "xelatex": lambda contents: (contents.html_only + contents.vectors, contents.tables + 1),
+}
+"""What each may lose of a notebook, worst first."""
 
 
 def write_pdf(notebook: Any, ipynb: Path, pdf: Path, engine: str, progress: Callable[[str], None]) -> tuple[str, str]:
@@ -60,7 +63,7 @@ def _candidates(engine: str, contents: Contents) -> list[str]:
     found = [name for name in asked if _ENGINES[name].found()]
     if not found:
         raise RefusedError(_advice(engine))
-    return sorted(found, key=lambda name: (_ENGINES[name].losses(contents), _ORDER.index(name)))
+    return sorted(found, key=lambda name: (_LOSSES[name](contents), _ORDER.index(name)))
 
 
 def _advice(engine: str) -> str:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kernel_supervisor.notebooks.contents import IMAGES, Contents, is_html_only, with_readable_json
+from kernel_supervisor.notebooks.contents import IMAGES, is_html_only, with_readable_json
 from kernel_supervisor.notebooks.glyphs import in_a_font
 from kernel_supervisor.notebooks.terminal import INVISIBLE
 
@@ -38,11 +38,6 @@ shows = in_a_font
 def found() -> bool:
     """Whether both are installed."""
     return all(importlib.util.find_spec(module) for module in ("pypandoc", "typst"))
-
-
-def losses(contents: Contents) -> tuple[int, int]:
-    """What it may lose of `contents`, worst first."""
-    return contents.html_only, contents.tables
 
 
 def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
