@@ -15,19 +15,15 @@ def tool_of(prefix: str) -> str:
     installs global tools under `.pixi/envs` beside `.pixi/manifests` and runs others from `cached-envs-v0`.
     """
     folder = Path(os.path.abspath(prefix))
-    if os.path.isfile(folder / "pipx_metadata.json") or _under(folder, "pipx", "venvs"):
-        return "pipx"
-    if folder.parent.name == "pipx" or _under(folder, "pipx", ".cache"):
-        return "pipx run"
-    if os.path.isfile(folder / "uv-receipt.toml"):
-        return "uv tool"
-    if folder.parent.name.startswith(("archive-v", "builds-v", "environments-v")):
-        return "uvx"
-    if folder.parent.name == "envs" and os.path.isdir(folder.parent.parent / "manifests"):
-        return "pixi global"
-    if folder.parent.name.startswith("cached-envs-v"):
-        return "pixi exec"
-    return ""
+    signs = {
+        "pipx": os.path.isfile(folder / "pipx_metadata.json") or _under(folder, "pipx", "venvs"),
+        "pipx run": folder.parent.name == "pipx" or _under(folder, "pipx", ".cache"),
+        "uv tool": os.path.isfile(folder / "uv-receipt.toml"),
+        "uvx": folder.parent.name.startswith(("archive-v", "builds-v", "environments-v")),
+        "pixi global": folder.parent.name == "envs" and os.path.isdir(folder.parent.parent / "manifests"),
+        "pixi exec": folder.parent.name.startswith("cached-envs-v"),
+    }
+    return next((tool for tool, seen in signs.items() if seen), "")
 
 
 def _under(folder: Path, *parents: str) -> bool:
