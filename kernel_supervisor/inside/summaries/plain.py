@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import time
 import types
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -146,17 +145,6 @@ def told(values: Sequence[Any]) -> str:
         common = (f"{short(value)} {100.0 * count / len(there):.0f}%" for value, count in counts.most_common(4))
         parts.append(", ".join(common))
     return "; ".join(parts)
-
-
-class Clock:
-    """How long a summary may go on."""
-
-    def __init__(self) -> None:
-        self._end = time.monotonic() + TIME_S
-
-    def is_over(self) -> bool:
-        """Whether what is left is to be left out."""
-        return time.monotonic() > self._end
 
 
 def large_mapping(value: Any, plain: str) -> str | None:

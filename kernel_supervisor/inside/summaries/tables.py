@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from .arrays import EXACT, lacking, numbers
-from .plain import Clock, aligned, cell, clipped, loaded, missing, short, size, spread, told, type_name
+from .plain import TIME_S, aligned, cell, clipped, loaded, missing, short, size, spread, told, type_name
 
 _VERBATIM_ROWS, _VERBATIM_COLUMNS = 30, 12
 _DESCRIBED, _SHOWN = 30, 8
@@ -46,7 +47,7 @@ def pandas_series(series: Any, plain: str) -> str | None:
     rows = len(series)
     if rows <= _verbatim_rows():
         return None
-    dtype, gone, values = _pandas_column(series, Clock())
+    dtype, gone, values = _pandas_column(series, time.monotonic() + TIME_S)
     lines = [f"pandas Series {_name(series.name)}: {rows:,} values, {dtype}", *_index(series.index)]
     lines += [f"missing: {gone}", f"values: {values}", *_legend([values], rows)]
     lines += _ends([series.name], [series], (rows, 1), _pandas_cell, lambda at: _name(series.index[at]))
@@ -59,10 +60,10 @@ def _pandas_known(dtype: Any) -> bool:
     return (numpy is not None and issubclass(type(dtype), numpy)) or name.startswith("pandas.")
 
 
-def _pandas_column(series: Any, clock: Clock) -> Any:
+def _pandas_column(series: Any, until: float) -> Any:
     dtype, rows = series.dtype, len(series)
     kind = clipped(str(dtype)) if _pandas_known(dtype) else type_name(type(dtype))
-    if clock.is_over() or not _pandas_known(dtype):
+    if time.monotonic() > until or not _pandas_known(dtype):
         return kind, "?", "not looked into"
     if hasattr(dtype, "kind") and dtype.kind in "biufcmM" and type_name(type(dtype)).startswith("numpy."):
         mark, values = "", series.to_numpy()
@@ -121,7 +122,7 @@ def polars_series(series: Any, plain: str) -> str | None:
     rows = len(series)
     if rows <= 10:
         return None
-    dtype, gone, values = _polars_column(series, Clock())
+    dtype, gone, values = _polars_column(series, time.monotonic() + TIME_S)
     lines = [f"polars Series {_name(series.name)}: {rows:,} values, {dtype}", f"missing: {gone}"]
     lines += [f"values: {values}", *_legend([values], rows)] if values else []
     return "\n".join([*lines, *_ends([series.name], [series], (rows, 1), _polars_cell)])
@@ -131,9 +132,9 @@ def _polars_known(dtype: Any) -> bool:
     return str(dtype).partition("(")[0] not in ("Object", "Unknown", "Extension")
 
 
-def _polars_column(series: Any, clock: Clock) -> Any:
+def _polars_column(series: Any, until: float) -> Any:
     rows, dtype = len(series), clipped(str(series.dtype), 40)
-    if clock.is_over() or not _polars_known(series.dtype):
+    if time.monotonic() > until or not _polars_known(series.dtype):
         return dtype, "?", "not looked into"
     gone = _share(series.null_count(), rows)
     if series.dtype.is_numeric() and not dtype.startswith("Decimal"):
@@ -169,9 +170,9 @@ def _arrow_known(kind: Any) -> bool:
     return type_name(type(kind)).startswith("pyarrow.lib.") and "Extension" not in type_name(type(kind))
 
 
-def _arrow_column(column: Any, clock: Clock) -> Any:
+def _arrow_column(column: Any, until: float) -> Any:
     kind, rows = column.type, len(column)
-    if clock.is_over() or not _arrow_known(kind):
+    if time.monotonic() > until or not _arrow_known(kind):
         return clipped(str(kind) if _arrow_known(kind) else "extension", 40), "?", "not looked into"
     mark, blocks = "", [column]
     if rows > _SAMPLE:
@@ -193,8 +194,8 @@ def _table(
     head: list[str], shape: tuple[int, int], names: Any, series: list[Any], describe: Callable[..., Any], others: Any
 ) -> list[str]:
     """What is said of a table beside its rows: its first columns, as `describe` says, and the types of `others`."""
-    (rows, columns), lines, clock = shape, list(head), Clock()
-    described = [(_name(names[at]), *describe(each, clock)) for at, each in enumerate(series)]
+    (rows, columns), lines, until = shape, list(head), time.monotonic() + TIME_S
+    described = [(_name(names[at]), *describe(each, until)) for at, each in enumerate(series)]
     if described:
         lines += aligned([("column", "type", "missing", "values"), *described])
         lines += _legend([values for _, _, _, values in described], rows)
