@@ -153,11 +153,8 @@ def variables(shell: Any, content: dict[str, Any]) -> dict[str, Any]:
         if in_name in name.lower() and in_type in _type_name(type(value)).lower()
     ]
     end = time.monotonic() + min(LISTING_S, content.get("deadline_s", DEADLINE_S) / 2)
-    rows = []
-    for name, value in wanted[:ROWS]:
-        if time.monotonic() > end:
-            break
-        rows.append(_row(name, value))
+    in_time = itertools.takewhile(lambda _: time.monotonic() <= end, wanted[:ROWS])
+    rows = [_row(name, value) for name, value in in_time]
     return {"status": "ok", "variables": rows, "left_out": len(wanted) - len(rows)}
 
 
