@@ -105,9 +105,9 @@ def _belongs_to_a_tool(entry: str) -> bool:
 def _entered(environment: Environment, variables: Variables, deadline: float) -> Variables:
     prefix = environment.prefix
     if prefix not in ("/usr", "/usr/local"):  # on PATH already, and in the order that their user gave them
-        entries = variables.get("PATH", os.defpath).split(os.pathsep)
-        others = os.pathsep.join(entry for entry in entries if entry.rstrip("/") != environment.bin)
-        variables["PATH"] = os.pathsep.join(filter(None, (environment.bin, others)))
+        commands, entries = os.path.join(prefix, "bin"), variables.get("PATH", os.defpath).split(os.pathsep)
+        others = os.pathsep.join(entry for entry in entries if entry.rstrip("/") != commands)
+        variables["PATH"] = os.pathsep.join(filter(None, (commands, others)))
     if os.path.isdir(os.path.join(prefix, "conda-meta")):
         _name_conda(environment, variables)
         for name, value in _conda_variables(prefix).items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,8 +58,3 @@ class Environment:
     """Whether a kernel provisioner, not this machine, decides where the kernel runs."""
     resource_dir: str = ""
     """The kernelspec's folder: what `{resource_dir}` stands for."""
-
-    @property
-    def bin(self) -> str:
-        """The folder of the environment's commands, empty where it has no prefix."""
-        return os.path.join(self.prefix, "bin") if self.prefix else ""
