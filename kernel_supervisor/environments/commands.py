@@ -69,8 +69,7 @@ def follow(argv: Sequence[str], environ: Mapping[str, str], *, deadline: float, 
 
 def _lines(process: subprocess.Popen[bytes], until: float) -> Iterator[bytes]:
     """What `process` prints, until it closes its output or the monotonic clock reaches `until`."""
-    if process.stdout is None:
-        return
+    assert process.stdout is not None  # a pipe was asked for
     rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

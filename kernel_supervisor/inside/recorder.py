@@ -362,8 +362,7 @@ def pretend(connection_file: str, rest: list[str]) -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     if sys.path and os.path.abspath(sys.path[0]) == here:
         del sys.path[0]
-    spec = importlib.util.find_spec("ipykernel_launcher")
-    origin = spec.origin if spec is not None else None
+    origin = getattr(importlib.util.find_spec("ipykernel_launcher"), "origin", None)
     sys.argv = [origin or "ipykernel_launcher", "-f", connection_file, *rest]
 
 

@@ -47,7 +47,7 @@ def cells_of(entries: Iterable[Entry], survey: Survey) -> Iterator[Cell]:
         yield cell
         remark = _remark(entry.execution, seen)
         if remark:
-            yield _markdown(_unique(f"{cell['id'][:56]}-remark", used), remark, {"remark": True})
+            yield _markdown(_unique(f"{cell['id'][:56]}-remark", used), remark, "remark")
 
 
 def scrubbed(text: str) -> str:
@@ -58,7 +58,7 @@ def scrubbed(text: str) -> str:
 def _cell(execution: Execution, seen: CellSurvey) -> Cell:
     loaded = seen.loaded or {}
     if execution.kind == "note":
-        return _markdown(f"note-{execution.id}", _quoted(scrubbed(execution.source)), {"note": True})
+        return _markdown(f"note-{execution.id}", _quoted(scrubbed(execution.source)), "note")
     cell: Cell = {
         "cell_type": loaded.get("cell_type", execution.kind),
         "id": loaded.get("id") or f"execution-{execution.id}",
@@ -72,8 +72,8 @@ def _cell(execution: Execution, seen: CellSurvey) -> Cell:
     return cell
 
 
-def _markdown(cell_id: str, source: str, about: Mapping[str, Any]) -> Cell:
-    metadata = {"kernel_supervisor": dict(about)}
+def _markdown(cell_id: str, source: str, what: str) -> Cell:
+    metadata = {"kernel_supervisor": {what: True}}
     return {"cell_type": "markdown", "id": cell_id, "metadata": metadata, "source": Lines((source,))}
 
 

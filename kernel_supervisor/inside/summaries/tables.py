@@ -70,9 +70,8 @@ def _pandas_column(series: Any, until: float) -> Any:
         if rows > EXACT:  # not by iloc: an old pandas writes a RangeIndex out for it
             mark, values = "~ ", values[spread(rows, _SAMPLE)]
         return kind, mark + _share(lacking(values), len(values)), mark + numbers(values)
-    mark, listed = "", series.tolist() if rows <= _SAMPLE else []
-    if rows > _SAMPLE:
-        mark, listed = "~ ", list(series.array.take(spread(rows, _SAMPLE)))
+    exact = rows <= _SAMPLE
+    mark, listed = ("", series.tolist()) if exact else ("~ ", list(series.array.take(spread(rows, _SAMPLE))))
     return kind, mark + _share(sum(map(missing, listed)), len(listed)), mark + told(listed)
 
 
