@@ -10,7 +10,6 @@ import os
 import platform
 import pwd
 import stat
-from typing import NamedTuple
 
 HOME_VARIABLE = "KERNEL_SUPERVISOR_HOME"
 LONGEST_SOCKET_PATH = 100
@@ -26,63 +25,34 @@ class PlaceError(OSError):
     """A folder of the supervisor's cannot be used; the text says which, why, and what to do."""
 
 
-class Paths(NamedTuple):
-    """The supervisor's folders, all 0700 and owned by this user."""
+class Paths:
+    """The supervisor's folders, all 0700 and owned by this user, and what is in them."""
 
-    state: str
-    """Records, message logs, logs."""
-    run: str
-    """Sockets and connection files; inside `state` where the path is short enough and the disk is local."""
-
-    @property
-    def socket(self) -> str:
+    def __init__(self, state: str, run: str) -> None:
+        self.state = state
+        """Records, message logs, logs."""
+        self.run = run
+        """Sockets and connection files; inside `state` where the path is short enough and the disk is local."""
+        self.socket = os.path.join(run, "daemon.sock")
         """The daemon's `ipc://` socket."""
-        return os.path.join(self.run, "daemon.sock")
-
-    @property
-    def lock(self) -> str:
+        self.lock = os.path.join(run, "daemon.lock")
         """The file whose `flock` makes the daemon the only one."""
-        return os.path.join(self.run, "daemon.lock")
-
-    @property
-    def records(self) -> str:
+        self.records = os.path.join(run, "records.sqlite")
         """The database. It needs a local disk (WAL), so it stands beside the sockets."""
-        return os.path.join(self.run, "records.sqlite")
-
-    @property
-    def daemon_log(self) -> str:
-        """The daemon's own log, rotated."""
-        return os.path.join(self.state, "daemon.log")
-
-    @property
-    def connections(self) -> str:
+        self.connections = os.path.join(run, "kernels")
         """Connection files and sockets of the kernels."""
-        return os.path.join(self.run, "kernels")
-
-    @property
-    def links(self) -> str:
+        self.links = os.path.join(run, "clients")
         """Links to the sockets, which Jupyter's own programs may remove."""
-        return os.path.join(self.run, "clients")
-
-    @property
-    def shared(self) -> str:
+        self.shared = os.path.join(run, "jupyter")
         """Connection files over those links: the `external_connection_dir` of a Jupyter server."""
-        return os.path.join(self.run, "jupyter")
-
-    @property
-    def logs(self) -> str:
+        self.daemon_log = os.path.join(state, "daemon.log")
+        """The daemon's own log, rotated."""
+        self.logs = os.path.join(state, "logs")
         """Message logs and standard error of the kernels."""
-        return os.path.join(self.state, "logs")
-
-    @property
-    def servers(self) -> str:
+        self.servers = os.path.join(state, "servers.json")
         """Where Jupyter servers elsewhere are, and their tokens: written by the user alone."""
-        return os.path.join(self.state, "servers.json")
-
-    @property
-    def cache(self) -> str:
+        self.cache = os.path.join(state, "cache")
         """What can be fetched again: overlays for environments without ipykernel."""
-        return os.path.join(self.state, "cache")
 
 
 def open_regular(path: str, how: int = os.O_RDONLY) -> int:
