@@ -36,7 +36,7 @@ spell it folder/name (folder/ is the project's own); spelled so, a session is th
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool. What it is described by is the docstring of what it runs."""
+    """One tool. Its name and its description are those of what it runs."""
 
     title: str
     model: type[a.Arguments]
@@ -57,36 +57,27 @@ def _changes(*, destructive: bool = False, idempotent: bool = False, open_world:
     )
 
 
-TOOLS: dict[str, Tool] = {
-    "kernel_exec": Tool(
-        "Run Python", a.Exec, work.kernel_exec, _changes(destructive=True, open_world=True), core=True, waits=True
-    ),
-    "kernel_output": Tool("Read output", a.Output, work.kernel_output, _READS, core=True, waits=True),
-    "kernel_reply": Tool("Answer input()", a.Reply, work.kernel_reply, _changes(open_world=True), waits=True),
-    "kernel_list_vars": Tool("List variables", a.ListVars, look.kernel_list_vars, _READS, core=True),
-    "kernel_inspect": Tool("Inspect a variable", a.Inspect, look.kernel_inspect, _READS, core=True),
-    "kernel_status": Tool("Kernel status", a.NoArguments, kernels.kernel_status, _READS),
-    "kernel_history": Tool("History", a.History, work.kernel_history, _READS),
-    "kernel_interrupt": Tool(
-        "Interrupt", a.Interrupt, interrupt.kernel_interrupt, _changes(destructive=True, idempotent=True)
-    ),
-    "kernel_restart": Tool("Restart the kernel", a.Restart, kernels.kernel_restart, _changes(destructive=True)),
-    "kernel_shutdown": Tool(
-        "End a kernel", a.Shutdown, kernels.kernel_shutdown, _changes(destructive=True, idempotent=True)
-    ),
-    "kernel_add_markdown": Tool("Add markdown", a.AddMarkdown, notebook.kernel_add_markdown, _changes()),
-    "kernel_save_notebook": Tool(
-        "Save the notebook", a.SaveNotebook, notebook.kernel_save_notebook, _changes(idempotent=True)
-    ),
-    "kernel_load_notebook": Tool(
-        "Load a notebook", a.LoadNotebook, notebook.kernel_load_notebook, _changes(destructive=True, open_world=True)
-    ),
-    "kernel_list_envs": Tool("List environments", a.NoArguments, environments.kernel_list_envs, _READS),
-    "kernel_use_env": Tool("Use an environment", a.UseEnv, environments.kernel_use_env, _changes(idempotent=True)),
-    "kernel_list_running": Tool("List running kernels", a.NoArguments, joining.kernel_list_running, _READS),
-    "kernel_attach": Tool("Attach to a kernel", a.Attach, joining.kernel_attach, _changes(idempotent=True)),
-    "kernel_detach": Tool("Detach", a.NoArguments, joining.kernel_detach, _changes(idempotent=True)),
-}
+_ALL = (
+    Tool("Run Python", a.Exec, work.kernel_exec, _changes(destructive=True, open_world=True), core=True, waits=True),
+    Tool("Read output", a.Output, work.kernel_output, _READS, core=True, waits=True),
+    Tool("Answer input()", a.Reply, work.kernel_reply, _changes(open_world=True), waits=True),
+    Tool("List variables", a.ListVars, look.kernel_list_vars, _READS, core=True),
+    Tool("Inspect a variable", a.Inspect, look.kernel_inspect, _READS, core=True),
+    Tool("Kernel status", a.NoArguments, kernels.kernel_status, _READS),
+    Tool("History", a.History, work.kernel_history, _READS),
+    Tool("Interrupt", a.Interrupt, interrupt.kernel_interrupt, _changes(destructive=True, idempotent=True)),
+    Tool("Restart the kernel", a.Restart, kernels.kernel_restart, _changes(destructive=True)),
+    Tool("End a kernel", a.Shutdown, kernels.kernel_shutdown, _changes(destructive=True, idempotent=True)),
+    Tool("Add markdown", a.AddMarkdown, notebook.kernel_add_markdown, _changes()),
+    Tool("Save the notebook", a.SaveNotebook, notebook.kernel_save_notebook, _changes(idempotent=True)),
+    Tool("Load a notebook", a.LoadNotebook, notebook.kernel_load_notebook, _changes(destructive=True, open_world=True)),
+    Tool("List environments", a.NoArguments, environments.kernel_list_envs, _READS),
+    Tool("Use an environment", a.UseEnv, environments.kernel_use_env, _changes(idempotent=True)),
+    Tool("List running kernels", a.NoArguments, joining.kernel_list_running, _READS),
+    Tool("Attach to a kernel", a.Attach, joining.kernel_attach, _changes(idempotent=True)),
+    Tool("Detach", a.NoArguments, joining.kernel_detach, _changes(idempotent=True)),
+)
+TOOLS = {tool.run.__name__: tool for tool in _ALL}
 
 
 def listed() -> list[types.Tool]:
