@@ -24,32 +24,9 @@ _LAST = 30
 class _Prompt:
     title: str
     description: str
-    write: Callable[[Call, str], Awaitable[str]]
-
-
-async def _resume(call: Call, session: str) -> str:
-    return "\n\n".join(
-        [
-            "Go on with the work in this Python session. This is how it stands; nothing has to be run again to have "
-            "these variables. Say in a few sentences what was done and what is at hand, then ask what comes next.",
-            await _status(call, session),
-            await _variables(call, session),
-            await _done(call, session),
-        ]
-    )
-
-
-async def _report(call: Call, session: str) -> str:
-    return "\n\n".join(
-        [
-            "Write this Python session up as a notebook that a colleague can read without having been there. Put "
-            "headings and explanations between the cells with kernel_add_markdown (before= and after= name the "
-            "execution): the question, the data, each step and what it showed, the findings with their figures. Take "
-            "numbers from the outputs (kernel_output), never from memory. Failed cells stay out with "
-            'kernel_save_notebook(only="ok", save_html=true). Then say where the files are.',
-            await _done(call, session),
-        ]
-    )
+    task: str
+    """What the model is to do with `parts` of the session, which stand below."""
+    parts: tuple[Callable[[Call, str], Awaitable[str]], ...]
 
 
 async def _status(call: Call, session: str) -> str:
@@ -69,9 +46,22 @@ async def _done(call: Call, session: str) -> str:
 
 _PROMPTS = {
     "resume": _Prompt(
-        "Resume the session", "What is in this kernel and what was done last, to go on from there", _resume
+        "Resume the session",
+        "What is in this kernel and what was done last, to go on from there",
+        "Go on with the work in this Python session. This is how it stands; nothing has to be run again to have "
+        "these variables. Say in a few sentences what was done and what is at hand, then ask what comes next.",
+        (_status, _variables, _done),
     ),
-    "report": _Prompt("Write the session up", "Turn the session into a notebook that explains itself", _report),
+    "report": _Prompt(
+        "Write the session up",
+        "Turn the session into a notebook that explains itself",
+        "Write this Python session up as a notebook that a colleague can read without having been there. Put "
+        "headings and explanations between the cells with kernel_add_markdown (before= and after= name the "
+        "execution): the question, the data, each step and what it showed, the findings with their figures. Take "
+        "numbers from the outputs (kernel_output), never from memory. Failed cells stay out with "
+        'kernel_save_notebook(only="ok", save_html=true). Then say where the files are.',
+        (_done,),
+    ),
 }
 
 
@@ -94,8 +84,9 @@ async def get(call: Call, params: types.GetPromptRequestParams) -> types.GetProm
     if unknown := ", ".join(sorted(set(arguments) - {"session"})):
         raise MCPError(types.INVALID_PARAMS, f"{name} has no argument {unknown}; its one argument is session")
     try:
-        text = await prompt.write(call, arguments.get("session", ""))
+        parts = [await part(call, arguments.get("session", "")) for part in prompt.parts]
     except SupervisorError as error:
         raise refused(call, error) from None
-    message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
+    text = types.TextContent(type="text", text="\n\n".join([prompt.task, *parts]))
+    message = types.PromptMessage(role="user", content=text)
     return types.GetPromptResult(description=prompt.description, messages=[message])
