@@ -19,7 +19,8 @@ the same, and the client decides."""
 
 HELLO = b"hello"
 """Opens a connection. Header: protocol, client_id, kind (`shim` or `cli`), pid, version, cwd, project,
-session, python, shim_python, env, umask, limits; `known`, the incarnation that it was connected to before."""
+session, python, shim_python, env, umask, limits; `known`, the incarnation that it was connected to before; `ways`, how
+a command line words what can be done next."""
 WELCOME = b"welcome"
 """The answer. Header: protocol, version, pid, start (the daemon's incarnation)."""
 RPC = b"rpc"

@@ -55,9 +55,9 @@ class Connection:
         cwd: str = "",
         ways: Mapping[str, str] | None = None,
     ) -> None:
-        """`ways` are the words for the ways on that an answer tells of; without them the daemon's are an agent's."""
-        self._paths, self._ways = paths, ways or {}
-        self._hello = {**hello("cli", session=session, python=python, env=env, cwd=cwd), "words": bool(ways)}
+        """`ways` are the words for the ways on that an answer tells of; without them they are an agent's."""
+        self._paths = paths
+        self._hello = {**hello("cli", session=session, python=python, env=env, cwd=cwd), "ways": ways}
         self._wire: Wire | None = None
         self._starter = autostart.Starter(paths)
         self._stopped = False  # on purpose, and not by us: whoever wants a daemon starts one
@@ -178,36 +178,20 @@ class Connection:
         """A tool's text and its machine-readable part. Raises CallError with what the tool refused."""
         params = {"name": name, "arguments": arguments}
         result = self.request("tools/call", params, deadline_s=deadline_s, on_progress=on_progress)
-        facts = self._worded(result["_meta"][RESULT])
         text = "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
-        text += facts.pop("then", "")
         if result.get("isError"):
             raise CallError(text)
-        return text, facts
+        return text, result["_meta"][RESULT]
 
     def _result(self, message: dict[str, Any]) -> dict[str, Any]:
         """The result in an answer. Raises CallError for an error; older daemons put some into the result."""
         error = message.get("error") or {}
         if error:
-            then = self._worded((error.get("data") or {}).get("then", ""))
-            raise CallError(error["message"] + then, error["code"])
+            raise CallError(error["message"], error["code"])
         result: dict[str, Any] = message["result"]
         if isinstance(result.get("error"), str):
             raise CallError(result["error"])
         return result
-
-    def _worded(self, value: Any) -> Any:
-        """What came, with our words for the ways on in it; a way that we do not know is left out."""
-        if isinstance(value, list):
-            return [self._worded(each) for each in value]
-        if not isinstance(value, dict):
-            return value
-        if value.keys() != {"words"}:
-            return {name: self._worded(each) for name, each in value.items()}
-        said = (
-            each if isinstance(each, str) else self._ways.get(each[0], "").format(*each[1:]) for each in value["words"]
-        )
-        return "".join(said)
 
     def close(self) -> None:
         """Say goodbye."""

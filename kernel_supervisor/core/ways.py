@@ -1,7 +1,7 @@
 """Ways on, as values: what can be done next, in nobody's words yet. Pure.
 
-An agent is told of tools (`mcp/ways.py`), a person of commands (`cli/ways.py`); each has words for them all, and
-begins them with what joins them to the words before.
+An agent is told of tools (`mcp/ways.py`), a person of commands (`cli/ways.py`, which the command line sends with its
+hello); each has words for them all, and begins them with what joins them to the words before.
 """
 
 from __future__ import annotations

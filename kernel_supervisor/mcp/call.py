@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +21,7 @@ from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.content import META_KEY, blocks, machine, render
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Reading, ResultView
-from kernel_supervisor.mcp.ways import begun, said, sent
+from kernel_supervisor.mcp.ways import said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
 from kernel_supervisor.outputs.folding import errors_of
 from kernel_supervisor.records.once import Once
@@ -45,7 +45,7 @@ class Answer:
     text: Words = ""
     facts: dict[str, Any] = field(default_factory=dict)
     content: Sequence[types.ContentBlock] | None = None
-    """Before `text`, where there is more than text."""
+    """Instead of `text`, where there is more than text."""
     required: types.InputRequiredResult | None = None
     """Instead of everything, where the client has to ask its user first."""
     task: dict[str, Any] | None = None
@@ -54,17 +54,15 @@ class Answer:
     error: bool = False
     """Whether it says why there is none."""
 
-    def result(self, *, as_values: bool = False) -> types.CallToolResult:
-        """As MCP has it. No structuredContent: clients show it instead of the text and the images.
+    def result(self, ways: Mapping[str, str] | None = None) -> types.CallToolResult:
+        """As MCP has it, said with the client's own `ways`, if it gave some.
 
-        A client that words ways on itself gets them `as_values`: the machine-readable part has what is said `then`.
+        No structuredContent: clients show it instead of the text and the images.
         """
-        text, then = begun(self.text) if as_values else (said(self.text), ())
-        facts = sent({**self.facts, "then": then} if then else self.facts, as_values=as_values)
-        content = [*(self.content or ())]
-        if text or self.content is None:
-            content.append(types.TextContent(type="text", text=text))
-        return types.CallToolResult(content=content, is_error=self.error, _meta={META_KEY: facts})
+        content = self.content
+        if content is None:
+            content = [types.TextContent(type="text", text=said(self.text, ways))]
+        return types.CallToolResult(content=[*content], is_error=self.error, _meta={META_KEY: sent(self.facts, ways)})
 
 
 @dataclass(kw_only=True)
@@ -128,12 +126,8 @@ class Call:
         if not self.caller.notices or answer.content is not None or answer.required is not None or answer.task:
             return answer
         told = notices.taken(self.caller)
-        notes = [part for notice in told for part in ("\nnote: ", *self.shown(notice))]
+        notes = [f"\nnote: {clipped(said(notice, self.caller.asker.ways))}" for notice in told]
         return replace(answer, text=(*parts(answer.text), *notes), facts={**answer.facts, "notices": told})
-
-    def shown(self, words: Words) -> tuple[str | WayOn, ...]:
-        """Words on a line of their own, as long as that may be."""
-        return parts(words) if self.caller.asker.words else (clipped(said(words)),)
 
     async def progress(self, message: str) -> None:
         """Tell a client that asked for it how it goes; numbers must rise, so they are seconds."""
@@ -188,7 +182,7 @@ class Call:
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
-        reading = replace(reading, as_values=self.caller.asker.words)
+        reading = replace(reading, ways=self.caller.asker.ways)
         giant = self.supervisor.executions.is_giant(execution)
         folded = await self.supervisor.executions.folded(execution, without_outputs=giant)
         await notices.note_environment(self.caller, execution)
@@ -215,7 +209,7 @@ class Call:
             rendered = await rendered_elsewhere(view, reading, self.supervisor.executions.unrecorded(execution))
         else:
             rendered = await asyncio.to_thread(render, view, reading) if blocks(folded) else render(view, reading)
-        return Answer(content=rendered.content, text=rendered.then, facts=machine(view, rendered))
+        return Answer(content=rendered.content, facts=machine(view, rendered))
 
     async def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[Words, ...]:
         if execution.status == "dead" and execution.kernel_id is not None:

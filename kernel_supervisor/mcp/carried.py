@@ -14,7 +14,7 @@ from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.mcp import whereabouts
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.caller import Caller
-from kernel_supervisor.mcp.ways import begun, said, sent
+from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.tasks import Tasks
 
 Context = ServerRequestContext[Caller]
@@ -58,6 +58,4 @@ def placed(run: Callable[[Call, Any], Awaitable[_T]]) -> Callable[[Context, Any]
 
 def refused(call: Call, error: SupervisorError) -> MCPError:
     """The error of JSON-RPC that says why something was refused."""
-    as_values = call.caller.asker.words
-    text, then = begun(error.words) if as_values else (said(error.words), ())
-    return MCPError(types.INVALID_PARAMS, text, sent({"then": then}, as_values=True) if then else None)
+    return MCPError(types.INVALID_PARAMS, said(error.words, call.caller.asker.ways))

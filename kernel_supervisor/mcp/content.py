@@ -9,7 +9,6 @@ from typing import Any
 
 from mcp_types import ImageContent, TextContent
 
-from kernel_supervisor.core.ways import parts
 from kernel_supervisor.mcp import arrangement
 from kernel_supervisor.mcp.images import Image, prepare_all
 from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
@@ -38,14 +37,14 @@ def render(view: ResultView, reading: Reading) -> Rendered:
     All text together is within `reading.max_chars`. Raises RefusedError for lines that cannot be selected.
     """
     number = view.execution.id
-    quoted = None if reading.as_values else number
+    quoted = number if reading.ways is None else None
     sections = transcribe(view.folded, cells=view.cells, full_traceback=reading.full_traceback)
     shown, left = _chosen(sections, reading)
     prepared = dict(zip((picture.number for picture in shown), prepare_all(shown), strict=True))
     images = {at: image for at, image in prepared.items() if isinstance(image, Image)}
     sections = [_captioned(section, prepared) if section.picture else section for section in sections]
-    top, below = header(view, reading, output=bool(sections)), list(footer(view, reading, left))
-    bottom = "" if reading.as_values else "\n".join(map(said, below))
+    top = header(view, reading, output=bool(sections))
+    bottom = "\n".join(said(line, reading.ways) for line in footer(view, reading, left))
     room = reading.max_chars - len(top) - len(bottom) - 2
     if reading.of_lines:
         arranged = arrangement.lines(sections, reading, room, number)
@@ -60,7 +59,6 @@ def render(view: ResultView, reading: Reading) -> Rendered:
         truncated=arranged.truncated,
         lines=arranged.lines,
         images=sum(section.picture is not None for section in sections),
-        then=tuple(part for line in below for part in ("\n", *parts(line))) if reading.as_values else (),
     )
 
 

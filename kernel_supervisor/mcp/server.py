@@ -23,7 +23,6 @@ from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.carried import Context, carried_through, placed
 from kernel_supervisor.mcp.changes import Changes
 from kernel_supervisor.mcp.registry import INSTRUCTIONS, TOOLS, listed
-from kernel_supervisor.mcp.ways import said
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -89,7 +88,7 @@ async def _call_tool(
         log.exception("%s failed", params.name)
         why = f"{params.name} failed inside the supervisor ({type(error).__name__}: {error}); its log has more"
         return _failed(ctx, (why,))
-    return answer.task or answer.required or answer.result(as_values=caller.asker.words)
+    return answer.task or answer.required or answer.result(caller.asker.ways)
 
 
 def _unknown_tool(name: str) -> str:
@@ -99,8 +98,7 @@ def _unknown_tool(name: str) -> str:
 
 
 def _failed(ctx: Context, words: Words) -> types.CallToolResult:
-    answer = Answer(text=words, facts={"error": said(words)}, error=True)
-    return answer.result(as_values=ctx.lifespan_context.asker.words)
+    return Answer(text=words, facts={"error": words}, error=True).result(ctx.lifespan_context.asker.ways)
 
 
 async def _subscribe(ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:

@@ -51,8 +51,8 @@ class Reading:
     grep: str | None = None
     from_image: int = 1
     full_traceback: bool = False
-    as_values: bool = False
-    """Whether the reader words ways on itself: they are left to it, with all that stands beside an output."""
+    ways: Mapping[str, str] | None = None
+    """The reader's words for ways on, where it is no agent. Such a one is not told of lines: it cannot ask for them."""
 
     @property
     def of_lines(self) -> bool:
@@ -71,5 +71,3 @@ class Rendered:
     """How many lines all of its text has: `from_line=lines + 1` is news."""
     images: int
     """How many images the execution has shown, inline or not."""
-    then: Words = ()
-    """What is said below, for a reader that words ways on itself."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from kernel_supervisor.core.ways import Name, Words, parts
+from kernel_supervisor.core.ways import Words, parts
 
-TOOLS: dict[Name, str] = {
+TOOLS = {
     "wait on": "Still running: kernel_output(execution_id={0}, wait=60) waits on, kernel_interrupt(execution_id={0}) "
     "stops it.",
     "wait for it": "Not begun yet: kernel_output(execution_id={0}, wait=60) waits for it, "
@@ -53,29 +54,23 @@ TOOLS: dict[Name, str] = {
 }
 
 
-def said(words: Words) -> str:
-    """What an agent is told."""
-    return "".join(part if isinstance(part, str) else TOOLS[part.name].format(*part.about) for part in parts(words))
+def said(words: Words, ways: Mapping[str, str] | None = None) -> str:
+    """What an agent is told, or whoever has words of their own for `ways` on; what these lack is left out."""
+    known = TOOLS if ways is None else ways
+    return "".join(
+        part if isinstance(part, str) else known.get(part.name, "").format(*part.about) for part in parts(words)
+    )
 
 
-def begun(words: Words) -> tuple[str, Words]:
-    """The prose that words begin with, and the rest of them, from the first way on."""
-    found = parts(words)
-    at = next((at for at, part in enumerate(found) if not isinstance(part, str)), len(found))
-    return said(found[:at]), found[at:]
-
-
-def sent(value: Any, *, as_values: bool) -> Any:
-    """A result's machine-readable part: its words as an agent's, or `as_values` for who words ways on itself."""
+def sent(value: Any, ways: Mapping[str, str] | None) -> Any:
+    """A result's machine-readable part, with all words in it said."""
     match value:
         case dict():
-            return {name: sent(each, as_values=as_values) for name, each in value.items()}
+            return {name: sent(each, ways) for name, each in value.items()}
         case list():
-            return [sent(each, as_values=as_values) for each in value]
-        case tuple() if as_values:
-            return {"words": [each if isinstance(each, str) else [each.name, *each.about] for each in value]}
+            return [sent(each, ways) for each in value]
         case tuple():
-            return said(value)
+            return said(value, ways)
     return value
 
 

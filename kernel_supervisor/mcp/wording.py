@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kernel_supervisor.core.model import ExecutionId, Question
-from kernel_supervisor.core.ways import WayOn, Words, parts
+from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.view import Reading, ResultView
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.outputs.folding import errors_of
@@ -53,20 +53,15 @@ def header(view: ResultView, reading: Reading, *, output: bool) -> str:
     lines = [" · ".join(parts)]
     if execution.reason:
         lines.append(clipped(execution.reason, _REASON))
-    if not reading.as_values:
-        lines += [f"note: {clipped(said(notice))}" for notice in view.notices[:_NOTICES]]
+    lines += [f"note: {clipped(said(notice, reading.ways))}" for notice in view.notices[:_NOTICES]]
     return "\n".join(lines)
 
 
 def footer(view: ResultView, reading: Reading, left: Sequence[Picture]) -> Iterator[Words]:
-    """What is missing, as are the pictures that are `left` out, and what can be done next; for a reader that words ways
-    on itself the notices, too."""
-    advice = view.advice[:_NOTICES]
-    if reading.as_values:
-        yield from (("note: ", *parts(notice)) for notice in view.notices[:_NOTICES])
+    """What is missing, as are the pictures that are `left` out, and what can be done next."""
     yield from _missing(view, reading, [picture.number for picture in left])
     yield from _next_steps(view)
-    yield from advice if reading.as_values else (clipped(said(each)) for each in advice)
+    yield from (clipped(said(each, reading.ways)) for each in view.advice[:_NOTICES])
 
 
 def status(view: ResultView) -> str:

@@ -33,8 +33,8 @@ class Asker:
     """The interpreter it was configured with, empty for the default."""
     shim_python: str
     surroundings: Surroundings
-    words: bool = False
-    """Whether it words ways on itself, and is sent them as values."""
+    ways: Mapping[str, str] | None = None
+    """Its own words for ways on, where it is no agent."""
 
     @property
     def where(self) -> Where:
@@ -62,7 +62,7 @@ def from_hello(header: Mapping[str, Any]) -> Asker:
             cwd=cwd,
             python=str(header["python"]),
             shim_python=str(header["shim_python"]),
-            words=bool(header.get("words")),
+            ways=dict(header["ways"]) if header.get("ways") else None,
             surroundings=Surroundings(
                 env={str(name): str(value) for name, value in header["env"].items()},
                 umask=int(header["umask"]),

@@ -6,26 +6,20 @@ import argparse
 import re
 import string
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
 from kernel_supervisor.cli.main import _parser
 from kernel_supervisor.cli.ways import COMMANDS
-from kernel_supervisor.client.connection import Connection
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.ways import Name, WayOn, Words
 from kernel_supervisor.mcp.registry import TOOLS
 from kernel_supervisor.mcp.ways import TOOLS as SAID
-from kernel_supervisor.mcp.ways import begun, said, sent
-from kernel_supervisor.paths import find
+from kernel_supervisor.mcp.ways import said, sent
 
 PACKAGE = Path(__file__).parents[2] / "kernel_supervisor"
 NAMES = {name for names in get_args(Name) for name in (get_args(names) or (names,))}
-
-
-def _worded(value: Any) -> Any:
-    return Connection(find(), ways=COMMANDS)._worded(value)
 
 
 def _fields(words: str) -> set[str]:
@@ -70,9 +64,9 @@ def test_no_tool_is_named_below_the_room_that_has_them() -> None:
 )  # fmt: skip
 def test_words_reach_both_of_them_as_they_are_meant(words: Words, agents: str, people: str) -> None:
     assert said(words) == agents
-    text, then = begun(words)
-    assert text + _worded(sent({"then": then}, as_values=True))["then"] == people
-    assert sent({"notices": [words]}, as_values=False) == {"notices": [agents]}
+    assert said(words, COMMANDS) == people
+    assert sent({"notices": [words]}, None) == {"notices": [agents]}
+    assert sent({"notices": [words]}, COMMANDS) == {"notices": [people]}
 
 
 def test_an_error_has_its_prose_for_the_log_and_its_words_for_who_asked() -> None:
@@ -82,4 +76,5 @@ def test_an_error_has_its_prose_for_the_log_and_its_words_for_who_asked() -> Non
 
 
 def test_a_way_on_that_a_command_line_does_not_know_yet_is_left_out() -> None:
-    assert _worded({"words": ["it is gone", ["something new", 7], "."]}) == "it is gone."
+    older = {name: words for name, words in COMMANDS.items() if name != "kill"}
+    assert said(("it is gone", WayOn("kill", (7,)), "."), older) == "it is gone."
