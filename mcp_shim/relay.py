@@ -18,7 +18,7 @@ from typing import Any
 import zmq
 
 from kernel_supervisor.client import autostart
-from kernel_supervisor.client.opening import recall
+from kernel_supervisor.client.opening import ASKED_FIRST, recall
 from kernel_supervisor.client.wire import Wire
 from kernel_supervisor.envelope import BYE, HELLO, RPC, SETTLED, STOPPING, WELCOME, WHO
 from kernel_supervisor.paths import Paths, PlaceError
@@ -28,9 +28,8 @@ RETRY_MS = 50
 HELLO_AGAIN_S = 5.0
 """A daemon that is bound and silent may be starting, or stopped by a debugger; a fresh hello does no harm."""
 _OPENING = ("initialize", "notifications/initialized", "logging/setLevel", "resources/subscribe")
-_AT_ONCE = ("initialize", "server/discover", "tools/list")
 _PATIENCE_S = 7.0
-"""For an answer to those: clients give up on a server that says nothing for longer (Codex after 10 s)."""
+"""For an answer to what clients ask first: they give up on a server that says nothing for longer (Codex after 10 s)."""
 _MAY_RUN = (
     "It is not known what became of this call: it was handed to a daemon that is gone, and may have been run, or may "
     "still be running. Do not repeat it; kernel_history tells once a daemon is back."
@@ -48,7 +47,7 @@ class Request:
         self.id, self.method, self.params, self.line = message["id"], message["method"], message.get("params"), line
         self.cancel: bytes | None = None
         self.sent = False  # to some daemon, which may have done what it asks
-        self.answer_by = time.monotonic() + _PATIENCE_S if self.method in _AT_ONCE else None
+        self.answer_by = time.monotonic() + _PATIENCE_S if self.method in ASKED_FIRST else None
 
 
 class Relay:
@@ -217,7 +216,8 @@ class Relay:
         method = message["method"]
         request = self._unanswered[self._calls] = Request(message, line)
         if method in _OPENING:
-            self._remember(method, message, line)
+            name = f"{method} {_uri(message)}" if method == "resources/subscribe" else method
+            self._opening[name] = (self._calls, line)
         elif method == "resources/unsubscribe":
             self._opening.pop(f"resources/subscribe {_uri(message)}", None)
         if self._welcomed and self._wire is not None:
@@ -236,10 +236,6 @@ class Relay:
             self._wire.send(RPC, {}, line)
         elif method not in _OPENING and method != "notifications/cancelled":
             self._waiting.append(line)
-
-    def _remember(self, method: str, message: dict[str, Any], line: bytes) -> None:
-        name = f"{method} {_uri(message)}" if method == "resources/subscribe" else method
-        self._opening[name] = (self._calls, line)
 
     def _mark_cancelled(self, message: dict[str, Any], line: bytes) -> None:
         params = message.get("params")
@@ -265,20 +261,14 @@ class Relay:
 
     def _answer_from_memory(self, call: int, request: Request) -> bool:
         """Answer what every daemon of this version answers alike, if one did so before: clients ask that first."""
-        if request.method not in _AT_ONCE:
-            return False
-        result = recall(self._paths, request.method, request.params, self._handshake())
+        _, handshake = self._opening.get("initialize", (None, b"{}"))
+        result = recall(self._paths, request.method, request.params, json.loads(handshake).get("params"))
         if result is None:
             return False
         self._given[call] = (request, result)
         del self._unanswered[call]
         self._write(json.dumps({"jsonrpc": "2.0", "id": request.id, "result": result}).encode())
         return True
-
-    def _handshake(self) -> Any:
-        """The parameters with which the client opened the connection, where it did so by a handshake."""
-        _, line = self._opening.get("initialize", (None, b"{}"))
-        return json.loads(line).get("params")
 
     def _fail(self, call: int, request: Request, text: str) -> None:
         """Answer a request with an error. Its number is not forgotten: an answer that comes later is dropped."""

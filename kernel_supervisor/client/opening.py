@@ -14,7 +14,7 @@ from typing import Any
 from kernel_supervisor import __version__
 from kernel_supervisor.paths import Paths, open_regular
 
-_METHODS = ("initialize", "server/discover", "tools/list")
+ASKED_FIRST = ("initialize", "server/discover", "tools/list")
 _VERSION = "io.modelcontextprotocol/protocolVersion"
 _PLAIN = re.compile(r"[\w.-]{1,20}")
 _LARGEST = 1 << 20
@@ -25,7 +25,7 @@ def name_of(method: str, params: Any, handshake: Any) -> str:
 
     `handshake` has the parameters of the connection's `initialize`, where there was one.
     """
-    if method not in _METHODS or (isinstance(params, dict) and params.get("cursor")):
+    if method not in ASKED_FIRST or (isinstance(params, dict) and params.get("cursor")):
         return ""
     meta = params.get("_meta") if isinstance(params, dict) else None
     version = meta.get(_VERSION) if isinstance(meta, dict) else None
