@@ -26,7 +26,7 @@ def install(command: Command) -> int:
     if os.environ.get(HOME_VARIABLE):
         set_aside = f"{HOME_VARIABLE} is set, and the service is for the usual place. Unset it and try again."
         return failed(f"kernel-supervisor service install: {set_aside}", USAGE)
-    target = Path(_target())
+    target = Path(autostart.service_file())
     installed = target.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(target.name + ".new")
@@ -56,7 +56,7 @@ def _start_on_mac(target: Path, *, again: bool) -> int:
 
 def uninstall(command: Command) -> int:
     """Stop and remove it."""
-    target = Path(_target())
+    target = Path(autostart.service_file())
     if not target.exists():
         print("the service is not installed")
         return DONE
@@ -70,17 +70,12 @@ def uninstall(command: Command) -> int:
 
 def status(command: Command) -> int:
     """What the service manager says; 1 where it is not installed or does not run."""
-    target = _target()
-    if not os.path.exists(target):
+    if not os.path.exists(autostart.service_file()):
         print("the service is not installed; clients start the daemon when they need it")
         return FAILED
     if _MAC:
         return _run("launchctl", "print", _AGENT)
     return _run("systemctl", "--user", "--no-pager", "status", _UNIT)
-
-
-def _target() -> str:
-    return autostart.launch_agent() if _MAC else autostart.unit_file()
 
 
 def filled(*, mac: bool, python: str) -> str:

@@ -165,25 +165,22 @@ class _Attempt:
             os.close(self.lifeline)
 
 
-def unit_file() -> str:
-    """Where the installed systemd user unit is, or would be."""
+def service_file() -> str:
+    """Where the installed service is, or would be: a systemd user unit, or launchd's agent."""
+    if sys.platform == "darwin":
+        return os.path.expanduser(f"~/Library/LaunchAgents/{LAUNCHD_LABEL}.plist")
     return os.path.expanduser(f"~/.config/systemd/user/{SYSTEMD_UNIT}")
-
-
-def launch_agent() -> str:
-    """Where the installed launchd agent is, or would be."""
-    return os.path.expanduser(f"~/Library/LaunchAgents/{LAUNCHD_LABEL}.plist")
 
 
 def _start_by_service_manager() -> bool:
     if os.environ.get(HOME_VARIABLE):  # a second instance: the service is not about it
         return False
     if sys.platform == "darwin":
-        command, unit = ["launchctl", "kickstart", f"gui/{os.getuid()}/{LAUNCHD_LABEL}"], launch_agent()
+        command = ["launchctl", "kickstart", f"gui/{os.getuid()}/{LAUNCHD_LABEL}"]
     else:
-        command, unit = ["systemctl", "--user", "start", "--no-block", SYSTEMD_UNIT], unit_file()
+        command = ["systemctl", "--user", "start", "--no-block", SYSTEMD_UNIT]
     try:
-        return os.path.exists(unit) and _run(command, _ANSWERED_S) == 0
+        return os.path.exists(service_file()) and _run(command, _ANSWERED_S) == 0
     except OSError:
         return False
 
