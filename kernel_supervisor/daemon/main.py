@@ -154,15 +154,14 @@ class Daemon:
         socket = self._bind()
         serving = asyncio.create_task(self._serve(socket), name="router")
         feeding = asyncio.create_task(keep_watchdog_fed(), name="watchdog")
-        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        serving.add_done_callback(lambda _: self._stop.set())
         try:
-            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await self._stop.wait()
             if serving.done():
                 serving.result()  # it never ends by itself: this raises
         finally:
             notify("STOPPING=1")
-            for task in (feeding, stopped):
-                task.cancel()
+            feeding.cancel()
             await self._drain(serving)
             socket.close(500)
         return 0
