@@ -184,12 +184,8 @@ def _show(message: dict[str, Any]) -> None:
             print(f"[{pictures[0]}]" if pictures else data.get("text/plain", f"[{', '.join(data)}]"), flush=True)
         case "error":
             text = "\n".join(content["traceback"]) or f"{content['ename']}: {content['evalue']}"
-            print(text if _in_colour() else _COLOUR.sub("", text), file=sys.stderr)
-
-
-def _in_colour() -> bool:
-    """As https://no-color.org has it."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+            in_colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")  # as https://no-color.org has it
+            print(text if in_colour else _COLOUR.sub("", text), file=sys.stderr)
 
 
 def history(command: Command) -> int:

@@ -118,13 +118,9 @@ def _called(name: str) -> str:
 
 def _free(folder: Path, name: str, session: str, taken: Collection[str] = ()) -> str:
     """That name, apart from those of other sessions, which may differ in what Jupyter does not allow alone."""
-    while name in taken or _session_in(_read(folder / name), session) != session:
+    while name in taken or (_provisioner_of(folder / name).get("config") or {}).get("session", session) != session:
         name += "-"
     return name
-
-
-def _session_in(spec: dict[str, Any], otherwise: str) -> str:
-    return str((_provisioner_of(spec).get("config") or {}).get("session", otherwise))
 
 
 def _spec(title: str, config: dict[str, str]) -> dict[str, Any]:
@@ -152,11 +148,11 @@ def _users_folder() -> Path:
 
 def _installed(folder: Path) -> list[str]:
     specs = sorted(path.name for path in folder.glob("*/"))
-    return [name for name in specs if _provisioner_of(_read(folder / name)).get("provisioner_name") == _PROVISIONER]
+    return [name for name in specs if _provisioner_of(folder / name).get("provisioner_name") == _PROVISIONER]
 
 
-def _provisioner_of(spec: dict[str, Any]) -> dict[str, Any]:
-    return (spec.get("metadata") or {}).get("kernel_provisioner") or {}
+def _provisioner_of(folder: Path) -> dict[str, Any]:
+    return (_read(folder).get("metadata") or {}).get("kernel_provisioner") or {}
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -33,10 +33,8 @@ _URL = TypeAdapter[FileUrl](FileUrl)
 async def settle(call: Call) -> types.InputRequiredResult | None:
     """Have it decided where this call's client works; what the client has to be asked first, if anything."""
     caller = call.caller
-    if caller.asker.kind == "cli":
-        above(caller)
-        return None
-    if caller.asker.told or call.capabilities.roots is None:
+    above(caller)
+    if caller.asker.kind == "cli" or caller.asker.told or call.capabilities.roots is None:
         return None
     async with caller.whereabouts.lock:
         caller.whereabouts.cwd = caller.whereabouts.cwd or caller.asker.cwd
