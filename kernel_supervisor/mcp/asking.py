@@ -8,7 +8,6 @@ that can do neither gets what there is, with the status `waiting for input`, and
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
 from typing import Any
@@ -25,6 +24,7 @@ from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering
+from kernel_supervisor.tasks import happens
 
 _FIELD = "answer"
 _ROUNDS = 8
@@ -122,21 +122,17 @@ async def _elicited(call: Call, ticket: Ticket, question: Question, end: float) 
         session.elicit_form(shown.message, shown.requested_schema, related_request_id=call.ctx.request_id),
         name=f"question of execution {ticket.execution.id}",
     )
+    asking.add_done_callback(lambda _: ticket.call_attention())
     try:
         while not asking.done():
             left = end - time.monotonic()
             if left <= 0 or ticket.question != question or call.caller.admin.stopping.is_set():
                 return None
-            news = asyncio.create_task(ticket.attention.wait(), name="attention")
-            try:
-                await asyncio.wait({asking, news}, timeout=min(left, PROGRESS_S), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                news.cancel()
+            await happens(ticket.attention, min(left, PROGRESS_S))
             await call.progress(f"execution {ticket.execution.id} waits for input")
         return text_of(asking.result())
     except (MCPError, ValidationError):
         return None
     finally:
         asking.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await asking
+        await asyncio.gather(asking, return_exceptions=True)
