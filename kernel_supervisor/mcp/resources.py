@@ -15,7 +15,7 @@ from kernel_supervisor.core.model import ExecutionId, SessionName, SessionRecord
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
-from kernel_supervisor.mcp.call import Answer, Call
+from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.tables import first_line
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.sessions import saving
@@ -70,9 +70,13 @@ def _resource(session: SessionName, part: str, called: str, mime_type: str = _TE
 async def read(call: Call, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
     """What stands behind a URI. Raises MCPError, as the protocol has it for what is not there."""
     uri = str(params.uri)
+    found = _URI.fullmatch(uri)
     try:
-        named, part = _parsed(uri)
-        return types.ReadResourceResult(contents=await _contents(call, uri, _known(call, named), part))
+        if found is None:
+            wanted = ", ".join(template.uri_template for template in TEMPLATES)
+            raise RefusedError(f"there is no such resource; there are {wanted}")
+        session = _known(call, unquote(found[1]))
+        return types.ReadResourceResult(contents=await _contents(call, uri, session, found[2]))
     except SupervisorError as error:
         raise MCPError(types.INVALID_PARAMS, f"{uri}: {said(error.words)}", {"uri": uri}) from None
 
@@ -84,18 +88,12 @@ async def _contents(call: Call, uri: str, session: SessionName, part: str) -> _C
     if part == "variables":
         shown = await look.kernel_list_vars(call, a.ListVars(session=session))
     else:
-        shown = await _execution(call, session, ExecutionId(int(part.partition("/")[2])))
+        number = ExecutionId(int(part.partition("/")[2]))
+        execution, _ = await call.supervisor.executions.find(number)
+        if execution.session != session:
+            raise RefusedError(f"execution {number} is in session {execution.session!r}")
+        shown = await work.kernel_output(call, a.Output(execution_id=number))
     return [_block(uri, block) for block in shown.result().content]
-
-
-def _parsed(uri: str) -> tuple[str, str]:
-    session, part = "", ""
-    if (found := _URI.fullmatch(uri)) is not None:
-        session, part = unquote(found[1]), found[2]
-    if not session:
-        wanted = ", ".join(template.uri_template for template in TEMPLATES)
-        raise RefusedError(f"there is no such resource; there are {wanted}")
-    return session, part
 
 
 def _known(call: Call, named: str) -> SessionName:
@@ -113,13 +111,6 @@ def uris_of(session: SessionRecord, part: str) -> set[str]:
     """Every URI by which clients may have asked for news of a part of a session."""
     spellings = {session.name.removesuffix("/"), session.name, session.old_name} - {""}
     return {f"{_SCHEME}{quote(spelling, safe='')}/{part}" for spelling in spellings}
-
-
-async def _execution(call: Call, session: SessionName, number: ExecutionId) -> Answer:
-    execution, _ = await call.supervisor.executions.find(number)
-    if execution.session != session:
-        raise RefusedError(f"execution {number} is in session {execution.session!r}")
-    return await work.kernel_output(call, a.Output(execution_id=number))
 
 
 def _block(uri: str, block: Any) -> types.TextResourceContents | types.BlobResourceContents:
