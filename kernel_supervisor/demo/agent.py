@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp_types import ImageContent
 from PIL import Image
 
 from kernel_supervisor.isolation import isolated
@@ -20,7 +21,6 @@ from kernel_supervisor.isolation import isolated
 CALL_S = 150.0
 """For one call. The first import of pandas and matplotlib on a fresh machine compiles and builds a font cache."""
 _RESULT = "kernel-supervisor/result"
-_PROJECT = "CLAUDE_PROJECT_DIR"
 
 
 class StepError(Exception):
@@ -33,13 +33,12 @@ class Reply:
 
     text: str
     facts: dict[str, Any]
-    images: tuple[tuple[str, bytes], ...]
-    """MIME type and content of each."""
+    images: list[ImageContent]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """One connected client."""
+    """One connected client, and the shim that was started for it."""
 
     client: Client
     shim: psutil.Process
@@ -53,26 +52,8 @@ class Agent:
         text = "\n".join(block.text for block in result.content if block.type == "text")
         if result.is_error:
             raise StepError(f"{tool} was refused: {text}")
-        images = tuple(
-            (block.mime_type, base64.b64decode(block.data)) for block in result.content if block.type == "image"
-        )
+        images = [block for block in result.content if block.type == "image"]
         return Reply(text=text, facts=dict((result.meta or {}).get(_RESULT, {})), images=images)
-
-    async def tools(self) -> list[str]:
-        """The names of the tools it is offered."""
-        return [tool.name for tool in (await self.client.list_tools()).tools]
-
-    async def lose_shim(self) -> str:
-        """SIGKILL the shim that was started for this client; what the client is told when it then asks something.
-
-        Raises StepError where a call is answered all the same.
-        """
-        self.shim.kill()  # psutil compares the start time first
-        try:
-            await self.call("kernel_status")
-        except StepError as error:
-            return str(error)
-        raise StepError(f"the shim (pid {self.shim.pid}) still answers after SIGKILL")
 
 
 @asynccontextmanager
@@ -80,18 +61,16 @@ async def connected(session: str, directory: str) -> AsyncIterator[Agent]:
     """A client of a shim that runs in `directory`, as Claude Code would start it. Raises StepError."""
     before = set(psutil.Process().children())
     command, *arguments = isolated("mcp_shim", "--session", session)
-    server = StdioServerParameters(
-        command=command,
-        args=arguments,
-        env={name: value for name, value in os.environ.items() if name != _PROJECT},
-        cwd=directory,
-    )
+    env = {name: value for name, value in os.environ.items() if name != "CLAUDE_PROJECT_DIR"}
+    server = StdioServerParameters(command=command, args=arguments, env=env, cwd=directory)
     failure: StepError | None = None
-    client = Client(stdio_client(server), read_timeout_seconds=CALL_S)
     try:
-        async with client:
+        async with Client(stdio_client(server), read_timeout_seconds=CALL_S) as client:
+            started = set(psutil.Process().children()) - before
             try:
-                yield Agent(client=client, shim=_started(before))
+                if len(started) != 1:
+                    raise StepError(f"one shim was to be started, not {len(started)}")
+                yield Agent(client=client, shim=started.pop())
             except StepError as error:
                 failure = error  # a task group of the client's would wrap it
     except (MCPError, OSError) as error:
@@ -100,21 +79,14 @@ async def connected(session: str, directory: str) -> AsyncIterator[Agent]:
         raise failure
 
 
-def _started(before: set[psutil.Process]) -> psutil.Process:
-    """The one process that was started since `before`."""
-    started = set(psutil.Process().children()) - before
-    if len(started) != 1:
-        raise StepError(f"one shim was to be started, not {len(started)}")
-    return started.pop()
-
-
-def picture_size(mime: str, content: bytes) -> str:
+def described(image: ImageContent) -> str:
     """Format and size of an image, in words. Raises StepError for what is none."""
+    content = base64.b64decode(image.data)
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            if image.get_format_mimetype() != mime:
-                raise StepError(f"{mime} was announced and {image.format} was sent")
-            return f"{mime}, {image.width} × {image.height} pixels, {len(content) / 1000:.0f} kB"
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
     except OSError as error:
-        raise StepError(f"what came as {mime} is no image: {error}") from None
+        raise StepError(f"what came as {image.mime_type} is no image: {error}") from None
+    if picture.get_format_mimetype() != image.mime_type:
+        raise StepError(f"{image.mime_type} was announced and {picture.format} was sent")
+    return f"{image.mime_type}, {picture.width} × {picture.height} pixels, {len(content) / 1000:.0f} kB"

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 import textwrap
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -17,11 +18,12 @@ import psutil
 
 from kernel_supervisor.client import autostart
 from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, ask
-from kernel_supervisor.demo.agent import Agent, Reply, StepError, connected, picture_size
+from kernel_supervisor.demo.agent import Agent, Reply, StepError, connected, described
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import find
 
 _PATIENCE_S = 120.0
+_title, _say, _ok = (partial(print, mark, flush=True) for mark in ("\n──", "  ", " ✓"))
 _NOTE = """\
 # Penguins near Palmer Station
 
@@ -91,7 +93,7 @@ def _start_daemon() -> None:
 
 async def _meet(agent: Agent) -> None:
     _title("An MCP client connects through the shim, as Claude Code does")
-    tools = await agent.tools()
+    tools = [tool.name for tool in (await agent.client.list_tools()).tools]
     _check("kernel_exec" in tools, f"kernel_exec is not among the tools: {tools}")
     status = (await agent.call("kernel_status")).facts
     _check(status["kernel_id"] is None, f"a new session has a kernel already: {status}")
@@ -115,12 +117,18 @@ async def _analyse(agent: Agent) -> None:
     _title("It draws a plot")
     drawn = await _run(agent, _DRAW)
     _check(len(drawn.images) == 1, f"one image was to come, not {len(drawn.images)}")
-    _ok(f"received as an image: {picture_size(*drawn.images[0])}")
+    _ok(f"received as an image: {described(drawn.images[0])}")
 
 
 async def _lose_shim(agent: Agent, kernel: int) -> None:
     _title(f"The shim (pid {agent.shim.pid}) is killed with SIGKILL")
-    _say(f"to the client's next call: {await agent.lose_shim()}")
+    agent.shim.kill()  # psutil compares the start time first
+    try:
+        await agent.call("kernel_status")
+    except StepError as error:
+        _say(f"to the client's next call: {error}")
+    else:
+        raise StepError(f"the shim (pid {agent.shim.pid}) still answers after SIGKILL")
     _check(psutil.pid_exists(kernel), f"the kernel (pid {kernel}) went with it")
     _ok(f"the client has lost its server; the kernel (pid {kernel}) runs on")
 
@@ -211,18 +219,6 @@ def _command() -> str:
 def _check(held: bool, otherwise: str) -> None:
     if not held:
         raise StepError(otherwise)
-
-
-def _title(text: str) -> None:
-    print(f"\n── {text}", flush=True)
-
-
-def _say(text: str) -> None:
-    print(f"   {text}", flush=True)
-
-
-def _ok(text: str) -> None:
-    print(f" ✓ {text}", flush=True)
 
 
 def _output(text: str) -> None:
