@@ -52,7 +52,7 @@ def _see_through(command: Command, number: int, pressed: list[int]) -> int:
     if outcome["status"] == "ok":
         return DONE
     if outcome["status"] == "error" and not command.options.json:
-        _tell(command.tool("kernel_output", execution_id=number)[1].get("advice", []))
+        _tell(command.tool("kernel_output", execution_id=number)[1]["advice"])
     return INTERRUPTED if outcome.get("interrupted") else FAILED
 
 
@@ -72,7 +72,7 @@ def _submit(command: Command, code: str) -> tuple[dict[str, Any], list[int]]:
     signal.signal(signal.SIGINT, keep)
     facts = command.tool("kernel_exec", deadline_s=None, code=code, wait=False)[1]
     if not command.options.json:
-        _tell(facts.get("notices", []))  # none of a daemon that is older than this
+        _tell(facts["notices"])
     return facts, pressed
 
 

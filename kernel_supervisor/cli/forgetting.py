@@ -47,7 +47,7 @@ def forget(command: Command) -> int:
     for name in wanted:
         try:
             done = command.connection().request("supervisor/forget", {"session": name})
-            print(f"session {done.get('session', name)} is forgotten ({size(done['size_bytes'])})")
+            print(f"session {done['session']} is forgotten ({size(done['size_bytes'])})")
         except CallError as error:
             code = failed(f"kernel-supervisor: {error}")
     if not wanted:

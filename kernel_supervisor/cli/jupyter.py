@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.cli.session import DONE, FAILED, Command, failed
-from kernel_supervisor.client.connection import CallError
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import HOME_VARIABLE, prepare
 
@@ -57,7 +56,7 @@ def _refresh(command: Command, folder: Path) -> None:
     """Kernelspecs as sessions are now. Those of sessions that have no kernel any more go."""
     kernels: list[dict[str, Any]] = command.tool("kernel_list_running", start=True)[1]["kernels"]
     wanted = {_PREFIX: _spec("supervised Python", {})}
-    for session, old_name in sorted({(each["session"], each.get("old_name", "")) for each in kernels if each["owned"]}):
+    for session, old_name in sorted({(each["session"], each["old_name"]) for each in kernels if each["owned"]}):
         spec = _spec(f"session {session} (supervised)", {"session": session})
         wanted[_free(folder, _called(f"session-{session}"), session, wanted)] = spec
         if old_name and (folder / _called(f"session-{old_name}")).exists():
@@ -75,8 +74,6 @@ def install(command: Command) -> int:
     session, config = "", {"environment": options.env}
     if options.session:
         place = command.say_where(start=True)
-        if not place:
-            raise CallError("the daemon is older than this command; `kernel-supervisor restart-daemon` replaces it")
         session = place["session"]
         config |= {"session": session, "project": place["directory"]}
     name = _called(options.name or (f"session-{session}" if session else options.env))

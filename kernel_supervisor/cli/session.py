@@ -15,7 +15,6 @@ from kernel_supervisor.paths import find
 
 DONE, FAILED, USAGE, NO_DAEMON, INTERRUPTED = 0, 1, 2, 3, 130
 _QUICK_S = 60.0
-_UNKNOWN_METHOD = -32601
 
 
 class Command:
@@ -71,30 +70,25 @@ class Command:
         self._is_told_where = True
         place = self.ask("supervisor/place", start=start, session=getattr(self.options, "session", ""))
         self._say_above(place)
-        if place.get("notice"):
+        if place["notice"]:
             print(f"kernel-supervisor: {place['notice']}", file=sys.stderr)
         return place
 
     def _say_above(self, place: dict[str, Any]) -> None:
-        if place.get("above") and place["session"] not in self._said:
+        if place["above"] and place["session"] not in self._said:
             self._said.add(place["session"])
             print(f"kernel-supervisor: in session {place['session']} of {place['directory']}", file=sys.stderr)
 
     def ask(self, method: str, *, start: bool = False, session: str = "") -> dict[str, Any]:
-        """What the daemon says; nothing where it is older than this. Raises CallError with what it refuses."""
-        try:
-            return self.connection(start=start).request(method, {"session": session}, deadline_s=_QUICK_S)
-        except CallError as error:
-            if error.code == _UNKNOWN_METHOD:
-                return {}
-            raise
+        """What the daemon says of a session. Raises CallError with what it refuses."""
+        return self.connection(start=start).request(method, {"session": session}, deadline_s=_QUICK_S)
 
     def session_called(self, wanted: str) -> str:
         """The session on record that is meant by a name: this project's, else the only one of it. Raises CallError."""
         found = self._which(wanted)
-        if not found.get("session", wanted):
+        if not found["session"]:
             raise CallError(found["why"])
-        return str(found.get("session", wanted))
+        return str(found["session"])
 
     def _which(self, wanted: str) -> dict[str, Any]:
         """What `supervisor/which` says; standard error says it where that is a project's above."""
@@ -107,7 +101,7 @@ class Command:
         kernels: list[dict[str, Any]] = self.tool("kernel_list_running")[1]["kernels"]
         matches = [each for each in kernels if each["kernel_id"] == wanted]
         if not matches:
-            session = self._which(wanted).get("session", wanted)
+            session = self._which(wanted)["session"]
             matches = [each for each in kernels if each["session"] == session]
             if session and session != wanted and not matches:
                 raise CallError(f"no kernel lives in session {session}; `kernel-supervisor list` shows those that do")

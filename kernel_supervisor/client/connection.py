@@ -18,6 +18,8 @@ from kernel_supervisor.envelope import BYE, HELLO, RPC, STOPPING, WELCOME, WHO
 from kernel_supervisor.paths import Paths
 
 _NOT_RUNNING = "no daemon is running; `kernel-supervisor start` starts one"
+_OLDER = "the daemon is older than this command; `kernel-supervisor restart-daemon` replaces it"
+_UNKNOWN_METHOD = -32601
 _SEE_LOG = "`kernel-supervisor logs` shows what it does"
 START_DEADLINE_S = 30.0
 RESULT = "kernel-supervisor/result"
@@ -35,11 +37,7 @@ class NoDaemonError(ConnectionError):
 
 
 class CallError(RuntimeError):
-    """The daemon refused a call; the text says why, `code` as JSON-RPC has it where the whole request was refused."""
-
-    def __init__(self, text: str, code: int = 0) -> None:
-        super().__init__(text)
-        self.code = code
+    """The daemon refused a call; the text says why."""
 
 
 class Connection:
@@ -145,7 +143,7 @@ class Connection:
             elif frame.kind == RPC:
                 message = json.loads(frame.body)
                 if message.get("id") == self._calls:
-                    return self._result(message)
+                    return _result(message)
                 if message.get("method") == "notifications/progress" and on_progress is not None:
                     on_progress(message["params"].get("message") or "")
         if lost and not again:
@@ -183,16 +181,6 @@ class Connection:
             raise CallError(text)
         return text, result["_meta"][RESULT]
 
-    def _result(self, message: dict[str, Any]) -> dict[str, Any]:
-        """The result in an answer. Raises CallError for an error; older daemons put some into the result."""
-        error = message.get("error") or {}
-        if error:
-            raise CallError(error["message"], error["code"])
-        result: dict[str, Any] = message["result"]
-        if isinstance(result.get("error"), str):
-            raise CallError(result["error"])
-        return result
-
     def close(self) -> None:
         """Say goodbye."""
         self._starter.close()
@@ -203,6 +191,14 @@ class Connection:
             self._wire.send(BYE, {})
             self._wire.close(_GOODBYE_MS)
             self._wire = None
+
+
+def _result(answer: dict[str, Any]) -> dict[str, Any]:
+    """The result in an answer. Raises CallError for an error."""
+    if error := answer.get("error"):
+        raise CallError(_OLDER if error["code"] == _UNKNOWN_METHOD else error["message"])
+    result: dict[str, Any] = answer["result"]
+    return result
 
 
 def ask(paths: Paths, method: str, params: dict[str, Any], *, deadline_s: float, start: bool) -> dict[str, Any]:
