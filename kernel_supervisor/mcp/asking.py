@@ -44,7 +44,7 @@ async def see_through(call: Call, ticket: Ticket, patience_s: float, reading: Re
         if not call.ctx.session.can_send_request:
             _, _, rounds = _state(call)
             if rounds < _ROUNDS:
-                return Answer(required=_required(ticket.execution, question, rounds + 1))
+                return Answer(instead=_required(ticket.execution, question, rounds + 1))
             break
         async with call.stopping_what_is_cancelled(ticket):
             text = await _elicited(call, ticket, question, end)

@@ -46,11 +46,8 @@ class Answer:
     facts: dict[str, Any] = field(default_factory=dict)
     content: Sequence[types.ContentBlock] | None = None
     """Instead of `text`, where there is more than text."""
-    required: types.InputRequiredResult | None = None
-    """Instead of everything, where the client has to ask its user first."""
-    task: dict[str, Any] | None = None
-    """Instead of everything, where the client goes on with a task."""
-
+    instead: types.InputRequiredResult | dict[str, Any] | None = None
+    """Of everything: what the client has to ask its user first, or the task that it goes on with."""
     error: bool = False
     """Whether it says why there is none."""
 
@@ -123,7 +120,7 @@ class Call:
 
     def with_notices(self, answer: Answer) -> Answer:
         """An answer of text alone with what its client is to be told."""
-        if not self.caller.notices or answer.content is not None or answer.required is not None or answer.task:
+        if not self.caller.notices or answer.content is not None or answer.instead is not None:
             return answer
         told = notices.taken(self.caller)
         notes = [f"\nnote: {clipped(said(notice, self.caller.asker.ways))}" for notice in told]
@@ -182,6 +179,7 @@ class Call:
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
+        began = execution.started_at
         reading = replace(reading, ways=self.caller.asker.ways)
         giant = self.supervisor.executions.is_giant(execution)
         folded = await self.supervisor.executions.folded(execution, without_outputs=giant)
@@ -197,7 +195,7 @@ class Call:
         view = ResultView(
             execution=execution,
             folded=folded,
-            duration_s=_duration(execution),
+            duration_s=None if began is None else max(0.0, (execution.finished_at or time.time()) - began),
             kernel=interpreter.name if interpreter is not None and interpreter.kind != "default" else "",
             behind=behind,
             notices=tuple(told),
@@ -248,12 +246,6 @@ async def how_it_goes(ticket: Ticket) -> str:
         return f"execution {execution.id} waits for input"
     line = await last_line(ticket)
     return f"execution {execution.id} runs for {time.time() - execution.started_at:.0f} s. {line}".rstrip()
-
-
-def _duration(execution: Execution) -> float | None:
-    if execution.started_at is None:
-        return None
-    return max(0.0, (execution.finished_at or time.time()) - execution.started_at)
 
 
 def needed(text: str, *otherwise: str | WayOn) -> str:

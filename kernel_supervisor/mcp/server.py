@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import logging
 from collections.abc import Awaitable, Callable
@@ -82,13 +81,11 @@ async def _call_tool(
         answer = call.with_notices(await (work if tool.waits else carried_through(work, params.name)))
     except SupervisorError as error:
         return _failed(ctx, error.words)
-    except asyncio.CancelledError:
-        raise
     except Exception as error:
         log.exception("%s failed", params.name)
         why = f"{params.name} failed inside the supervisor ({type(error).__name__}: {error}); its log has more"
         return _failed(ctx, (why,))
-    return answer.task or answer.required or answer.result(caller.asker.ways)
+    return answer.instead or answer.result(caller.asker.ways)
 
 
 def _unknown_tool(name: str) -> str:

@@ -49,7 +49,7 @@ def declared(call: Call) -> bool:
 def created(execution: Execution, reading: Reading) -> Answer:
     """The handle of an execution that goes on. What its result is to show is part of its name."""
     task = _state(f"{execution.id}-{reading.max_chars}", execution)
-    return Answer(task={"resultType": "task", **task, "status": "working"})
+    return Answer(instead={"resultType": "task", **task, "status": "working"})
 
 
 async def _get(call: Call, params: TaskParams) -> dict[str, Any]:

@@ -61,7 +61,7 @@ async def _begin(call: Call, session: SessionRecord, code: str) -> Ticket:
 async def _see_through(call: Call, ticket: Ticket, args: a.Exec, reading: Reading, spent_s: float = 0.0) -> Answer:
     timeout = args.timeout
     answer = await asking.see_through(call, ticket, max(0.0, _exec_patience(call, timeout) - spent_s), reading)
-    over = ticket.settled.is_set() or answer.required is not None or call.caller.admin.stopping.is_set()
+    over = ticket.settled.is_set() or answer.instead is not None or call.caller.admin.stopping.is_set()
     if over or timeout is not None or not tasks.declared(call):
         return answer
     return tasks.created(ticket.execution, reading)

@@ -18,7 +18,7 @@ from kernel_supervisor.inside.recorder import shortened
 
 FOLDER = Path(inside.__file__).parent
 FILES = [path for path in sorted(FOLDER.rglob("*.py")) if path != Path(inside.__file__)]
-KERNELS = {"ipykernel", "zmq"}
+KERNELS = {"ipykernel", "IPython", "zmq"}
 """What every kernel has."""
 LATER = {"tomllib", "zoneinfo", "graphlib"}
 """Modules of the standard library that Python 3.8 does not have."""
