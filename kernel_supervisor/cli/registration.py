@@ -24,7 +24,8 @@ def register(command: Command) -> int:
     code = DONE
     if claude and not options.only_print:
         print("$ " + shlex.join(registration), flush=True)
-        code = _run([claude, *registration[1:]], options.scope)
+        if subprocess.run([claude, *registration[1:]], check=False).returncode != 0:
+            code = failed(f"If it is there already, first: claude mcp remove --scope {options.scope} {NAME}")
     else:
         why = "" if claude else " (there is no `claude` on this PATH: run it where there is one)"
         print(f"Claude Code{why}:\n\n    " + shlex.join(registration))
@@ -32,12 +33,6 @@ def register(command: Command) -> int:
     print("\nAny other MCP client:\n\n" + json.dumps(entry, indent=2))
     print(f"\nThe default kernel in this directory runs {facts['interpreter']}\n({facts['why']}; --python changes it)")
     return code
-
-
-def _run(command: list[str], scope: str) -> int:
-    if subprocess.run(command, check=False).returncode == 0:
-        return DONE
-    return failed(f"If it is there already, first: claude mcp remove --scope {scope} {NAME}")
 
 
 def _server(python: str, session: str) -> list[str]:

@@ -73,12 +73,13 @@ async def _start(call: Call, params: StartParams) -> dict[str, Any]:
     session = await _session_of(supervisor, asker, params)
     await supervisor.reached(session)
     session = await supervisor.sessions.keep(session)
+    record = await supervisor.sessions.kernel_record(session)
     if params.environment:
         found = await asyncio.to_thread(discover, asker.where)
         environment = await asyncio.to_thread(resolve, params.environment, found, asker.where)
         interpreter = as_interpreter(environment, "chosen by its kernelspec")
         runner, _ = await supervisor.use(session, interpreter, asker, CLIENT, False, begun)
-    elif await _is_dead(supervisor, session):
+    elif await supervisor.sessions.present_runner(session) is None and record is not None and record.ended:
         runner = await supervisor.restart(session, asker, CLIENT)
     else:
         runner = await supervisor.sessions.ready_runner(session, asker)
@@ -99,11 +100,6 @@ async def _session_of(supervisor: Supervisor, asker: Asker, params: StartParams)
         return old[0] if old else await sessions.named(asker.directory, params.session)
     named_after = names.as_word(os.path.basename(params.notebook)) if params.notebook else ""
     return await sessions.of(asker, asker.session or named_after)
-
-
-async def _is_dead(supervisor: Supervisor, session: SessionRecord) -> bool:
-    record = await supervisor.sessions.kernel_record(session)
-    return await supervisor.sessions.present_runner(session) is None and record is not None and record.ended
 
 
 async def _facts(supervisor: Supervisor, runner: Runner, link: str) -> dict[str, Any]:

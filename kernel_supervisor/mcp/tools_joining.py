@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from kernel_supervisor.core.model import KernelRecord, SessionRecord
+from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.advice import advice_on
@@ -82,7 +82,11 @@ async def kernel_attach(call: Call, args: a.Attach) -> Answer:
     """Work in a kernel that runs already, of another session or of Jupyter."""
     session = await call.session(args.session)
     wanted = needed(args.kernel_id, *NAME_A_KERNEL).strip()
-    runner = await _ours(call, wanted) or await _theirs(call, session, wanted)
+    asker, kernels = call.caller.asker, call.supervisor.kernels
+    runner = await _ours(call, wanted)
+    if runner is None:
+        found = await foreign.choose(wanted, asker.surroundings.env, asker.cwd, kernels.servers)
+        runner = await kernels.attach(foreign.record_of(found, session, call.supervisor.paths.logs))
     record = runner.kernel.record
     note = f"From here on in kernel {record.interpreter.name} ({record.id})."
     await call.supervisor.switch(session, runner, call.client, note)
@@ -101,12 +105,6 @@ async def _ours(call: Call, wanted: str) -> Runner | None:
     if not any(kernel_id.startswith(wanted) for kernel_id in runners):
         return None
     return runners[naming.kernel_id(wanted, runners)]
-
-
-async def _theirs(call: Call, session: SessionRecord, wanted: str) -> Runner:
-    asker, kernels = call.caller.asker, call.supervisor.kernels
-    found = await foreign.choose(wanted, asker.surroundings.env, asker.cwd, kernels.servers)
-    return await kernels.attach(foreign.record_of(found, session, call.supervisor.paths.logs))
 
 
 async def kernel_detach(call: Call, args: a.NoArguments) -> Answer:
