@@ -191,7 +191,9 @@ def _start_directly(paths: Paths) -> int:
 
     The end of a pipe that is at its end when the daemon is, whichever way it goes. Raises StartError.
     """
-    command = _command()
+    command, environ = _command(), dict(os.environ)
+    if environ.get(HOME_VARIABLE):  # it means the same in the daemon's working directory then
+        environ[HOME_VARIABLE] = paths.state
     try:
         lifeline, held = os.pipe()
     except OSError as error:
@@ -199,7 +201,7 @@ def _start_directly(paths: Paths) -> int:
     os.set_blocking(lifeline, False)
     try:
         os.set_inheritable(held, True)
-        _run(command, _DETACHED_S, _environ(paths), stderr=aftermath.standard_error(paths))
+        _run(command, _DETACHED_S, environ, stderr=aftermath.standard_error(paths))
     except OSError as error:
         os.close(lifeline)
         raise StartError(_not_run(paths, command, error)) from None
@@ -217,11 +219,6 @@ def _not_run(paths: Paths, command: list[str], error: OSError) -> str:
 
 def _command() -> list[str]:
     return isolated("kernel_supervisor.daemon", "--detach")
-
-
-def _environ(paths: Paths) -> Mapping[str, str]:
-    """Ours, with a home that means the same in the daemon's working directory as in ours."""
-    return {**os.environ, HOME_VARIABLE: paths.state} if os.environ.get(HOME_VARIABLE) else os.environ
 
 
 def _run(

@@ -44,7 +44,9 @@ async def see_through(call: Call, ticket: Ticket, patience_s: float, reading: Re
         if not call.ctx.session.can_send_request:
             _, _, rounds = _state(call)
             if rounds < _ROUNDS:
-                return Answer(instead=_required(ticket.execution, question, rounds + 1))
+                asked = types.ElicitRequest(params=form(ticket.execution, question))
+                state = f"{ticket.execution.id}/{question.id}/{rounds + 1}"
+                return Answer(instead=types.InputRequiredResult(input_requests={_FIELD: asked}, request_state=state))
             break
         async with call.stopping_what_is_cancelled(ticket):
             text = await _elicited(call, ticket, question, end)
@@ -97,13 +99,6 @@ def form(execution: Execution, question: Question) -> types.ElicitRequestFormPar
     title = "Password" if question.password else "Answer"
     schema: dict[str, Any] = {"type": "object", "properties": {_FIELD: {"type": "string", "title": title}}}
     return types.ElicitRequestFormParams(message=message, requested_schema=schema)
-
-
-def _required(execution: Execution, question: Question, rounds: int) -> types.InputRequiredResult:
-    return types.InputRequiredResult(
-        input_requests={_FIELD: types.ElicitRequest(params=form(execution, question))},
-        request_state=f"{execution.id}/{question.id}/{rounds}",
-    )
 
 
 def text_of(result: types.ElicitResult) -> str:
