@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -126,14 +125,6 @@ def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) 
         elif not silent:
             _show(message)
 
-    def show_pushed(text: str) -> None:
-        """By a daemon of a version before this one: all of it, and all again at a second look."""
-        message = json.loads(text)
-        if message["msg_id"] not in seen:
-            if message["msg_type"] != "input_request":
-                seen.add(message["msg_id"])
-            show(message)
-
     while True:
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on a Ctrl-C is raised here
@@ -144,11 +135,11 @@ def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) 
                 while pending:
                     show(pending[0])
                     del pending[0]
-                if outcome.get("place") is None:
+                if outcome["place"] is None:
                     return {**outcome, "interrupted": interrupted}
                 asked_for = {"executionId": number, "place": outcome["place"]}
-                outcome = connection.request("supervisor/follow", asked_for, on_progress=show_pushed)
-                pending = outcome.get("messages", [])
+                outcome = connection.request("supervisor/follow", asked_for)
+                pending = outcome["messages"]
         except questions.Asked:
             asked = questions.open_question(command, number)
             if asked is not None and (silent or not sys.stdin.isatty()):
