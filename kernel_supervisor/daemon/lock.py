@@ -6,27 +6,77 @@ import contextlib
 import fcntl
 import os
 
+from kernel_supervisor.paths import Paths
+
 
 class Lock:
-    """An exclusive `flock`, held until the process ends, whichever way it ends."""
+    """Exclusive `flock`s, held until the process ends, whichever way it ends.
 
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    On a file, which says who holds it and which clients look at; and on the folder of all that is ours, so that nobody
+    becomes a second daemon where something has removed the file.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        """Open both. Raises OSError."""
+        self._path, self._state = paths.lock, paths.state
+        self._file, self._folder = self._opened_file(), self._opened_folder()
+
+    def _opened_file(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+    def _opened_folder(self) -> int:
+        return os.open(self._state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def acquire(self) -> bool:
         """Whether the lock is ours now. Does not wait."""
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(self._folder, may_lack=True):
+            return False
+        if not _taken(self._file):
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._folder, fcntl.LOCK_UN)
             return False
         with contextlib.suppress(OSError):  # a full disk: the pid in it is for people
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
         return True
+
+    def stands(self) -> bool:
+        """Whether file and folder still are those that it is on."""
+        return same(os.fstat(self._file), self._path) and same(os.fstat(self._folder), self._state)
+
+    def renew(self) -> bool:
+        """Take again what was removed, and keep the rest; False where another daemon has it. Raises OSError."""
+        if not same(os.fstat(self._folder), self._state):
+            os.close(self._folder)
+            self._folder = self._opened_folder()
+        if not same(os.fstat(self._file), self._path):
+            os.close(self._file)
+            self._file = self._opened_file()
+        return self.acquire()
 
     def holder(self) -> int | None:
         """The pid that the holder wrote, for a person to read; never for a signal."""
         try:
-            return int(os.pread(self._fd, 32, 0))
+            return int(os.pread(self._file, 32, 0))
         except ValueError:
             return None
+
+
+def _taken(descriptor: int, *, may_lack: bool = False) -> bool:
+    """Whether this `flock` is ours now, or, where a network disk `may_lack` those of folders, is nobody's."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        if not may_lack:
+            raise
+    return True
+
+
+def same(status: os.stat_result | None, path: str) -> bool:
+    """Whether what stands at `path` is the file of this status."""
+    try:
+        return status is not None and os.path.samestat(status, os.lstat(path))
+    except OSError:
+        return False

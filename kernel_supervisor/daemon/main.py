@@ -13,16 +13,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import zmq
-import zmq.asyncio
-
 from kernel_supervisor import __version__, keeping
 from kernel_supervisor.client.autostart import listening
 from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.daemon.lock import Lock
 from kernel_supervisor.daemon.notify import keep_watchdog_fed, notify
+from kernel_supervisor.daemon.place import Place
 from kernel_supervisor.isolation import VARIABLES
 from kernel_supervisor.paths import Paths, PlaceError, find, prepare
+from kernel_supervisor.tasks import Tasks
 
 if TYPE_CHECKING:
     from kernel_supervisor.daemon.assembly import Parts
@@ -40,14 +39,12 @@ def main(*, service: bool) -> int:
     """Run until told to stop; 0 where another daemon is there already and nobody insists on this one."""
     os.umask(0o077)
     if (descriptors := _take_descriptors()) < _FEWEST:
-        few = (
-            f"only {descriptors} file descriptors are allowed (ulimit -Hn), and a daemon with a kernel takes {_FEWEST}"
-        )
-        return _end_with(few)
+        few = f"only {descriptors} file descriptors are allowed (ulimit -Hn)"
+        return _end_with(f"{few}, and a daemon with a kernel takes {_FEWEST}")
     paths = find()
     try:
         prepare(paths)
-        lock = Lock(paths.lock)
+        lock = Lock(paths)
         if not lock.acquire():
             if not service and not _outlast(paths, lock):
                 return 0
@@ -59,7 +56,7 @@ def main(*, service: bool) -> int:
     for name in ("JPY_PARENT_PID", *VARIABLES):  # a stale one would kill every kernel; what we start is isolated
         os.environ.pop(name, None)
     try:
-        return asyncio.run(Daemon(paths).run())
+        return asyncio.run(Daemon(paths, lock).run())
     except Exception as error:
         log.exception("the daemon failed")
         return _end_with(_said(error))
@@ -138,8 +135,9 @@ def _log_to(paths: Paths) -> None:
 class Daemon:
     """One incarnation."""
 
-    def __init__(self, paths: Paths) -> None:
-        self._paths = paths
+    def __init__(self, paths: Paths, lock: Lock) -> None:
+        self._paths, self._lock = paths, lock
+        self._tasks = Tasks()
         self._started = time.time()
         self._stop, self._stopping = asyncio.Event(), asyncio.Event()
         self._end_kernels = False
@@ -151,9 +149,10 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signum, self._stop.set)
-        socket = self._bind()
-        serving = asyncio.create_task(self._serve(socket), name="router")
-        feeding = asyncio.create_task(keep_watchdog_fed(), name="watchdog")
+        place = Place(self._paths, self._lock)
+        serving = asyncio.create_task(self._serve(place.socket), name="router")
+        self._tasks.begin(keep_watchdog_fed(), "watchdog")
+        self._tasks.begin(self._keep(place), "place")
         serving.add_done_callback(lambda _: self._stop.set())
         try:
             await self._stop.wait()
@@ -161,23 +160,22 @@ class Daemon:
                 serving.result()  # it never ends by itself: this raises
         finally:
             notify("STOPPING=1")
-            feeding.cancel()
+            await self._tasks.close()
             await self._drain(serving)
-            socket.close(500)
+            place.socket.close(500)
         return 0
 
-    def _bind(self) -> Any:
-        """Early: clients that wait for a daemon find the socket, and their frames wait in it."""
-        context = zmq.asyncio.Context.instance()
-        context.set(zmq.MAX_SOCKETS, _DESCRIPTORS)  # four for each kernel, of 1,023 otherwise
-        socket = context.socket(zmq.ROUTER)
-        for option, value in ((zmq.ROUTER_MANDATORY, 1), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0), (zmq.LINGER, 0)):
-            socket.setsockopt(option, value)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._paths.socket)  # a predecessor's, or no socket at all: the lock says that nobody is bound
-        socket.bind(f"ipc://{self._paths.socket}")
-        os.chmod(self._paths.socket, 0o600)
-        return socket
+    async def _keep(self, place: Place) -> None:
+        """Have our place, and make way where another daemon has it."""
+        while True:
+            await place.missed()
+            if not place.keep():
+                log.error("another daemon has taken this one's place")
+                self._stop.set()
+                return
+            with contextlib.suppress(SupervisorError):  # it is in the log, and tried again
+                if self._parts is not None:
+                    await self._parts.supervisor.records.keep()
 
     async def _serve(self, socket: Any) -> None:
         assemble, admin = await asyncio.to_thread(_import)  # so that a hello is answered meanwhile

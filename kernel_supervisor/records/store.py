@@ -43,6 +43,7 @@ class Store:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
         self._db = _connection(":memory:")  # until it is open
+        self._file: os.stat_result
         self._tasks, self._closing = Tasks(), asyncio.Event()
         self._on_its_way: asyncio.Task[None] | None = None
         self.not_recorded = ""
@@ -101,6 +102,15 @@ class Store:
 
     # To memory, and back
 
+    async def keep(self) -> None:
+        """Where the file was removed, make another of what was in it."""
+        await self.run(self._look)
+        self._return_soon()
+
+    def _look(self) -> None:
+        if not self.not_recorded and not _stands(self._path, self._file):
+            self._go_to_memory(sqlite3.OperationalError("the file was removed"))
+
     def _go_to_memory(self, error: sqlite3.Error) -> None:
         """Go on in memory, with all that was committed so far. Raises UnavailableError where that cannot be read."""
         if self.not_recorded:
@@ -142,7 +152,7 @@ class Store:
             disk.close()
             return
         self._db.close()
-        self._db, self.not_recorded = disk, ""
+        self._db, self._file, self.not_recorded = disk, os.stat(self._path), ""
         log.info("the records are on the disk again")
 
     def _close(self) -> None:
@@ -174,6 +184,7 @@ class Store:
         self._db = _connection(self._path, timeout_s=_LOCKED_S)
         try:
             _prepare(self._db)
+            self._file = os.stat(self._path)
             self._bring_up_to_date()
         except BaseException:
             self._db.close()
@@ -211,6 +222,13 @@ class Store:
 
 class _NewerSchemaError(Exception):
     pass
+
+
+def _stands(path: str, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(file, os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _prepare(db: sqlite3.Connection) -> None:

@@ -1,0 +1,74 @@
+"""Promise: whoever removes a running daemon's socket, lock or folder gets neither a second daemon nor a lost client."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import Home, until_now
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink()
+
+
+def _replace(path: Path) -> None:
+    path.unlink()
+    path.write_text("something else")
+
+
+REMOVALS: dict[str, Callable[[Path], object]] = {
+    "socket": lambda run: _remove(run / "daemon.sock"),
+    "lock": lambda run: _remove(run / "daemon.lock"),
+    "socket and lock": lambda run: _remove(run / "daemon.lock", run / "daemon.sock"),
+    "socket replaced": lambda run: _replace(run / "daemon.sock"),
+    "lock replaced": lambda run: _replace(run / "daemon.lock"),
+    "all files": lambda run: _remove(*(path for path in run.iterdir() if not path.is_dir())),
+    "the folder": shutil.rmtree,
+    "the folder moved away": lambda run: run.rename(run.with_name("away")),
+    "the records": lambda run: _remove(*run.glob("records*")),
+}
+
+
+@pytest.mark.parametrize("remove", REMOVALS.values(), ids=REMOVALS)
+def test_what_is_removed_under_a_daemon_is_made_again(home: Home, remove: Callable[[Path], object]) -> None:
+    run = home.path / "run"
+    with home.shim() as shim:
+        shim.open()
+        shim.run("x = 41")
+        daemon = home.daemon()
+        remove(run)
+        assert shim.run("x += 1; x")["text"].endswith("42")
+        other = home.cli("exec", "x += 1; print(x)")
+        assert other.stdout.splitlines()[-1:] == ["43"], other.stderr
+        assert "the daemon runs" in home.cli("status").stdout
+        assert [each.pid for each in home.daemons()] == [daemon.pid]  # type: ignore[union-attr]  # there was one
+        until_now(lambda: (run / "records.sqlite").exists() and (run / "daemon.lock").exists(), "all is there again")
+        assert home.cli("restart-daemon").returncode == 0
+        assert "x = 41" in home.cli("history").stdout
+    assert home.cli("stop", "--kernels").returncode == 0
+    for kernel in home.kernels():  # whose sockets were removed: nobody can reach it any more
+        kernel.kill()
+
+
+def test_many_clients_that_come_when_everything_is_gone_find_the_one_daemon(home: Home) -> None:
+    with home.shim() as shim:
+        shim.open()
+        shim.run("x = 0")
+        for round_ in range(5):
+            shutil.rmtree(home.path / "run")
+            command = home.cli_command("exec", "x += 1")
+            others = [subprocess.Popen(command, cwd=home.project, env=home.env) for _ in range(4)]
+            assert [other.wait(60) for other in others] == [0] * 4
+            assert shim.run("x")["text"].endswith(str(4 * (round_ + 1)))
+            assert len(home.daemons()) == 1
+    for process in (*home.daemons(), *home.kernels()):
+        os.kill(process.pid, 9)
