@@ -61,10 +61,22 @@ def open_regular(path: str, how: int = os.O_RDONLY) -> int:
     Anything else that may stand there is refused: a named pipe would keep whoever opens it waiting for ever.
     """
     descriptor = os.open(path, how | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
         return descriptor
     os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     raise OSError(errno.EINVAL, "it is not a regular file", path)
+
+
+def read_regular(path: str, largest: int = 1 << 20) -> bytes:
+    """What is in a regular file that others may have written. Raises OSError, also for more than `largest` bytes."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, f"it is larger than {largest >> 20} MB", path)
+    return content
 
 
 def find() -> Paths:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from kernel_supervisor.environments.model import Environment, Where
 from kernel_supervisor.environments.prefixes import children, prefix_of, remember
+from kernel_supervisor.paths import read_regular
 
 _SHARED = (sys.prefix, "/usr/local", "/usr")
 _BARE_PYTHON = re.compile(r"python(3(\.\d+)?)?$")
@@ -80,8 +81,7 @@ def _read(name: str, path: str) -> Environment:
     """https://jupyter-client.readthedocs.io/en/stable/kernels.html#kernel-specs."""
     empty = Environment(name=name, kind="kernelspec", language="", resource_dir=os.path.dirname(path))
     try:
-        with open(path, encoding="utf-8") as file:
-            told = json.load(file)
+        told = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError) as error:
         return replace(empty, broken=f"{path} cannot be read: {error}")
     told = told if isinstance(told, dict) else {}

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core.model import KernelRecord
-from kernel_supervisor.paths import open_regular
+from kernel_supervisor.paths import read_regular
 
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 _TRANSPORTS = ("ipc", "tcp")
 _SCHEMES = frozenset(f"hmac-{name}" for name in hashlib.algorithms_guaranteed if not name.startswith("shake"))
-_LONGEST = 1 << 20
 _TEXTS = ("transport", "ip", "key", "signature_scheme")
 _TYPES: dict[str, type] = {**dict.fromkeys(_TEXTS, str), **dict.fromkeys(PORTS, int)}
 
@@ -25,10 +23,9 @@ def read_connection(path: Path) -> dict[str, Any]:
 
     Raises OSError where it cannot be read, ValueError where it is no connection file; both name it.
     """
-    with os.fdopen(open_regular(str(path)), "rb") as file:
-        raw = file.read(_LONGEST + 1)
+    raw = read_regular(str(path))
     try:
-        return _checked(json.loads(raw) if len(raw) <= _LONGEST else None)
+        return _checked(json.loads(raw))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no connection file: {error}") from error
 

@@ -15,19 +15,25 @@ from typing import TypeVar
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.keeping import LEFTOVER_S
 from kernel_supervisor.notebooks.jsonstream import Write
+from kernel_supervisor.paths import open_regular
 
 Made = TypeVar("Made")
 
 PRIVATE = 0o077
 """The umask where nobody's is known."""
-_CHUNK = 1 << 20
+_CHUNK, _LARGEST = 1 << 20, 8 << 30
 
 
 def fingerprint(path: Path) -> str | None:
-    """The SHA-256 of the file at `path` in hexadecimal, None where there is no file. Raises OSError."""
+    """The SHA-256 of the file at `path` in hexadecimal, None where there is no file. Raises OSError.
+
+    Of one that is larger than any document of ours it is no hash.
+    """
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(str(path)), "rb") as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST:
+                return "too large to be ours"
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except FileNotFoundError:
@@ -61,6 +67,8 @@ def check_target(path: Path, *, suffix: str) -> Path:
             path = path.with_name(path.name + suffix)
             if path.is_dir():
                 raise RefusedError(f"path: {path} is a folder; choose another name")
+        if path.exists() and not path.is_file():
+            raise RefusedError(f"path: {path} is no regular file; choose another name")
         return Path(os.path.realpath(path))
 
 

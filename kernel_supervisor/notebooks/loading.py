@@ -11,6 +11,10 @@ from typing import Any, Literal
 
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.notebooks.history import LOADED_CELL
+from kernel_supervisor.paths import read_regular
+
+_LARGEST = 1 << 30
+"""Bytes of a notebook."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +56,13 @@ def read_notebook(path: Path) -> Any:
     import nbformat
 
     try:
-        return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
+        text = read_regular(str(path), _LARGEST).decode()
+        return nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
     except (FileNotFoundError, IsADirectoryError) as error:
         raise RefusedError(f"path: {path}: {error.strerror}; name a notebook that exists") from error
     except OSError as error:
         raise UnavailableError(f"{path} could not be read: {error.strerror or error}") from error
-    except (ValueError, nbformat.ValidationError, LookupError, AttributeError, TypeError) as error:
+    except (ValueError, nbformat.ValidationError, LookupError, AttributeError, TypeError, RecursionError) as error:
         raise RefusedError(f"path: {path} is not a notebook that Jupyter can read: {error}") from error
 
 

@@ -19,6 +19,7 @@ import psutil
 from jupyter_core.paths import jupyter_runtime_dir
 
 from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.paths import read_regular
 from kernel_supervisor.servers.keyrings import Keyring
 from kernel_supervisor.servers.rest import Server
 
@@ -128,12 +129,11 @@ class Servers:
     def _configured(self) -> Iterator[Server]:
         """Those of the configuration file. Blocks on it."""
         try:
-            with open(self._file, encoding="utf-8") as file:
-                others = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077
-                entries = json.load(file)
+            entries = json.loads(read_regular(self._file))
+            others = stat.S_IMODE(os.stat(self._file).st_mode) & 0o077
         except FileNotFoundError:
             return
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             yield Server(name=self._file, url="http://invalid/", trouble=f"{self._file} cannot be read: {error}")
             return
         trouble = f"{self._file} holds tokens and can be read by others: chmod 600 it" if others else ""
@@ -158,13 +158,13 @@ class Servers:
 
 def _announced(path: Path) -> Server | None:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(read_regular(str(path)))
         url, _ = _parted(str(facts["url"]))
         if path.stat().st_uid != os.getuid() or not psutil.pid_exists(int(facts["pid"])):
             return None
         root = str(facts.get("root_dir") or facts.get("notebook_dir") or "")
         return Server(name=url, url=url, token=str(facts.get("token") or ""), root=root)
-    except (OSError, ValueError, KeyError, TypeError, RefusedError):
+    except (OSError, ValueError, OverflowError, RecursionError, LookupError, TypeError, AttributeError, RefusedError):
         return None
 
 

@@ -1,0 +1,92 @@
+"""Promise: a file that is none (a pipe, a device, a giant, nonsense) is refused with its name, and holds up nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import Home, Shim
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def _giant(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+ODD: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "giant": _giant,
+    "folder": Path.mkdir,
+    "nested": lambda path: path.write_text("[" * 200_000),
+    "list": lambda path: path.write_text("[[], 1]"),
+    "number": lambda path: path.write_text("9" * 5000),
+    "bytes": lambda path: path.write_bytes(b"\xff\x00" * 1000),
+    "loop": lambda path: path.symlink_to(path),
+}
+AT_ONCE = 8
+"""More than the daemon has threads for it."""
+
+
+@contextmanager
+def _shim(home: Home, env: dict[str, str]) -> Iterator[Shim]:
+    with home.shim(env={**home.env, **env}) as shim:
+        shim.open()
+        yield shim
+
+
+def _answers(home: Home, env: dict[str, str], tool: str, **arguments: Any) -> list[str]:
+    """What is said to a client that calls a tool many times at once, while another one works."""
+    with _shim(home, env) as shim, _shim(home, {}) as other, ThreadPoolExecutor() as threads:
+        for number in range(AT_ONCE):
+            shim.send("tools/call", {"name": tool, "arguments": arguments}, id=f"odd {number}")
+        assert other.run("6 * 7")["text"].endswith("42")
+        texts = [threads.submit(shim.answer, f"odd {number}").result(60) for number in range(AT_ONCE)]
+    assert all("result" in each for each in texts), texts
+    return ["\n".join(block["text"] for block in each["result"]["content"]) for each in texts]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_files_that_a_call_names(home: Home, odd: str) -> None:
+    for suffix in (".ipynb", ".json"):
+        ODD[odd](home.project / f"odd{suffix}")
+    calls = (
+        ("kernel_load_notebook", {"path": "odd.ipynb"}),
+        ("kernel_attach", {"kernel_id": str(home.project / "odd.json")}),
+        ("kernel_save_notebook", {"path": "odd.ipynb"}),
+    )
+    for tool, arguments in calls:
+        told = set(_answers(home, {}, tool, **arguments))
+        assert len(told) == 1, told
+        assert "odd" in min(told), told
+        assert "inside the supervisor" not in min(told), told
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_files_that_are_looked_for(home: Home, odd: str) -> None:
+    """Of other programs: what is odd is passed over, and what stands beside it is found."""
+    user, runtime = home.path.parent / "user", home.path.parent / "runtime"
+    specs = user / ".local/share/jupyter/kernels"
+    for folder in (user / ".conda", runtime, specs / "odd", specs / "good"):
+        folder.mkdir(parents=True)
+    places = (user / ".conda/environments.txt", runtime / "jpserver-1.json", runtime / "kernel-odd.json")
+    for place in (*places, specs / "odd/kernel.json"):
+        ODD[odd](place)
+    good = {"argv": ["true", "{connection_file}"], "display_name": "Good", "language": "good"}
+    (specs / "good/kernel.json").write_text(json.dumps(good))
+    home.path.mkdir(mode=0o700, exist_ok=True)
+    ODD[odd](home.path / "servers.json")
+    env = {"HOME": str(user), "JUPYTER_RUNTIME_DIR": str(runtime)}
+    for tool in ("kernel_list_envs", "kernel_list_running"):
+        for told in _answers(home, env, tool):
+            assert "inside the supervisor" not in told, told
+            assert tool != "kernel_list_envs" or "good" in told, told
