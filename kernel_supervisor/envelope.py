@@ -36,6 +36,18 @@ BYE = b"bye"
 """The client leaves. Its kernels stay."""
 
 
+_LARGEST = (1 << 63) - 1
+_FIELDS: dict[str, type[Any]] = {
+    **dict.fromkeys(("protocol", "pid", "start", "umask", "call", "answers"), int),
+    **dict.fromkeys(("client_id", "kind", "version", "cwd", "project", "session", "python", "shim_python"), str),
+    "env": dict,
+    "limits": dict,
+    "known": list,
+    "ways": dict,
+}
+"""What each of a header's fields is, where it is there; numbers count from 0. Others are passed over."""
+
+
 class EnvelopeError(ValueError):
     """A frame that is not one of ours."""
 
@@ -59,9 +71,20 @@ def unpack(parts: Sequence[bytes]) -> Frame:
         raise EnvelopeError(f"a frame has three parts, not {len(parts)}")
     kind, header, body = parts
     try:
-        fields = json.loads(header)
-    except ValueError as error:
+        fields = json.loads(header, parse_constant=_refused)
+    except (ValueError, RecursionError) as error:
         raise EnvelopeError(f"the header is not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise EnvelopeError("the header is not an object")
+    for name, wanted in _FIELDS.items():
+        if fields.get(name) is not None and not _is(fields[name], wanted):
+            raise EnvelopeError(f"the header's {name} is not what it is to be ({wanted.__name__})")
     return Frame(kind, fields, body)
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _is(value: Any, wanted: type) -> bool:
+    return type(value) is wanted and (type(value) is not int or 0 <= value <= _LARGEST)

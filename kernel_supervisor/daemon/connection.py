@@ -29,6 +29,11 @@ from kernel_supervisor.mcp.caller import Caller
 log = logging.getLogger(__name__)
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 Send = Callable[[bytes, dict[str, Any], bytes], None]
+_INVALID = "Invalid Request: not a message as MCP has them"
+"""Of what JSON-RPC allows and MCP does not, such as an array for the params."""
+_FAILED = "the supervisor could not take this call or give its answer; its log has more"
+_DIGITS = 18
+"""Of the number of a request of ours, at most."""
 _kept: set[str] = set()
 """Which answers of this daemon are kept for clients that come while the next one starts."""
 
@@ -37,11 +42,18 @@ class Connection:
     """A client from its hello to its end. `send` queues one frame to it."""
 
     def __init__(
-        self, caller: Caller, server: Server[Caller], news: SubscriptionBus, send: Send, incarnation: str
+        self,
+        caller: Caller,
+        server: Server[Caller],
+        news: SubscriptionBus,
+        send: Send,
+        incarnation: str,
+        over: Callable[[], None],
     ) -> None:
+        """`over` is called where it ends by itself, with all its calls answered."""
         self.caller = caller
-        self._server, self._send, self._incarnation = server, send, incarnation
-        self._calls: dict[int, str | int] = {}
+        self._server, self._send, self._incarnation, self._over = server, send, incarnation, over
+        self._calls: dict[int, str | int | None] = {}
         self._kept_as: dict[int, str] = {}
         self._handshake: dict[str, Any] | None = None
         self._standing: set[int] = set()  # subscriptions: nobody waits for their answer
@@ -60,18 +72,35 @@ class Connection:
         options = self._server.create_initialization_options(
             NotificationOptions(tools_changed=True, resources_changed=True)
         )
-        await serve_dual_era_loop(
-            self._server, self._read, self._write, lifespan_state=self.caller, init_options=options
-        )
+        try:
+            await serve_dual_era_loop(
+                self._server, self._read, self._write, lifespan_state=self.caller, init_options=options
+            )
+        except Exception:
+            log.exception("the connection of client %s failed", self.caller.asker.client_id)
+        for call in list(self._calls):
+            self._fail(call)
+        self._over()
+
+    def _fail(self, call: int) -> None:
+        """Answer a call that a fault of ours keeps from its answer: sent again, it would meet the same."""
+        self._send(RPC, {"answers": call}, _error(self._close_call(call), types.INTERNAL_ERROR, _FAILED))
 
     def take(self, call: int | None, body: bytes) -> None:
         """One JSON-RPC message from the client; `call` is its number where it is a request."""
         try:
-            message = types.jsonrpc_message_adapter.validate_json(body, by_name=False)
+            self._take(call, types.jsonrpc_message_adapter.validate_json(body, by_name=False))
         except ValidationError as error:
             log.info("a message that is not JSON-RPC was refused, for %d reasons", error.error_count())  # not its text
-            self._send(RPC, {"answers": call}, _invalid(body))
-            return
+            header = {} if call is None else {"answers": call}
+            self._send(RPC, header, _error(_id_of(body), types.INVALID_REQUEST, _INVALID))
+        except Exception:  # it concerns this message alone
+            log.exception("a message of client %s could not be taken", self.caller.asker.client_id)
+            if call is not None:
+                self._calls.setdefault(call, _id_of(body))
+                self._fail(call)
+
+    def _take(self, call: int | None, message: types.JSONRPCMessage) -> None:
         if isinstance(message, types.JSONRPCRequest):
             self._take_request(message, call)
         elif isinstance(message, types.JSONRPCNotification):
@@ -116,7 +145,7 @@ class Connection:
     def _take_answer(self, message: Any) -> None:
         """An answer to a request of ours, unless it was a predecessor's request."""
         incarnation, _, number = str(message.id).rpartition("/")
-        if incarnation == self._incarnation and number.isdecimal():
+        if incarnation == self._incarnation and number.isdecimal() and len(number) <= _DIGITS:
             changes: dict[str, Any] = {"id": int(number)}
             if isinstance(message, types.JSONRPCResponse):
                 changes["result"] = whereabouts.understood(message.result)
@@ -124,23 +153,32 @@ class Connection:
 
     async def _deliver(self) -> None:
         async for item in self._outbox:
-            message = item.message
             if not self._open:
                 continue
-            header: dict[str, Any] = {}
-            if isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
-                call = message.id if isinstance(message.id, int) else 0
-                if call not in self._calls:
-                    continue
-                header = {"answers": call}
-                message = message.model_copy(update={"id": self._close_call(call)})
-            elif isinstance(message, types.JSONRPCRequest):
-                message = message.model_copy(update={"id": f"{self._incarnation}/{message.id}"})
-            else:
-                message = self._restored(message)
-            self._send(RPC, header, _encoded(message))
-            if isinstance(message, types.JSONRPCResponse) and (name := self._kept_as.pop(header["answers"], "")):
-                await self._keep(name, message.result)
+            try:
+                await self._give(item.message)
+            except Exception:  # it concerns this message alone
+                log.exception("a message for client %s could not be sent", self.caller.asker.client_id)
+                if isinstance(item.message, types.JSONRPCResponse) and item.message.id in self._calls:
+                    self._fail(int(item.message.id))
+
+    async def _give(self, message: types.JSONRPCMessage) -> None:
+        header: dict[str, Any] = {}
+        call = 0
+        if isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
+            call = message.id if isinstance(message.id, int) else 0
+            if call not in self._calls:
+                return
+            header = {"answers": call}
+            message = message.model_copy(update={"id": self._calls[call]})
+        elif isinstance(message, types.JSONRPCRequest):
+            message = message.model_copy(update={"id": f"{self._incarnation}/{message.id}"})
+        else:
+            message = self._restored(message)
+        self._send(RPC, header, _encoded(message))
+        self._close_call(call)
+        if isinstance(message, types.JSONRPCResponse) and (name := self._kept_as.pop(call, "")):
+            await self._keep(name, message.result)
 
     async def _keep(self, name: str, result: dict[str, Any]) -> None:
         _kept.add(name)
@@ -204,11 +242,14 @@ def _encoded(message: types.JSONRPCMessage) -> bytes:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
-def _invalid(body: bytes) -> bytes:
-    """The refusal of a message that JSON-RPC allows and MCP does not, such as one with an array for its params."""
+def _error(id_: str | int | None, code: int, text: str) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": id_, "error": {"code": code, "message": text}}).encode()
+
+
+def _id_of(body: bytes) -> str | int | None:
+    """The id of a message that may be none."""
     try:
         id_ = json.loads(body)["id"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        id_ = None
-    error = {"code": types.INVALID_REQUEST, "message": "Invalid Request: not a message as MCP has them"}
-    return json.dumps({"jsonrpc": "2.0", "id": id_, "error": error}).encode()
+        return None
+    return id_ if type(id_) in (str, int) else None

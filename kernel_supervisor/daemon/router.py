@@ -38,6 +38,7 @@ from kernel_supervisor.tasks import Tasks, happens
 
 log = logging.getLogger(__name__)
 _FLUSH_S = 1.0
+_PARTING_S = 10.0
 
 
 class Router:
@@ -52,7 +53,7 @@ class Router:
         self._identity = identity
         self._connections: dict[bytes, Connection] = {}
         self._watches: dict[bytes, asyncio.Task[None]] = {}
-        self._tasks = Tasks()
+        self._tasks, self._partings = Tasks(), Tasks()
         self._outgoing: asyncio.Queue[tuple[bytes, list[bytes]]] = asyncio.Queue()
         self.ready = asyncio.Event()
         """Set when calls may be served."""
@@ -63,26 +64,38 @@ class Router:
         return [connection.caller.asker for connection in self._connections.values()]
 
     async def serve(self) -> None:
-        """Take frames until cancelled."""
+        """Take frames until cancelled. Clients take turns: the socket gives one frame of each that sent some, and what
+        a frame set off has its turn before the next one."""
         self._tasks.begin(self._send_all(), "frames out")
         while True:
             identity, *parts = await self._socket.recv_multipart()
             try:
-                await self._take(identity, unpack(parts))
+                self._take(identity, unpack(parts))
             except (EnvelopeError, RefusedError) as error:
-                log.warning("a frame was refused: %s", error)
+                log.warning("a client was let go of for a frame that is not one of ours: %s", error)
+                self._let_go(identity)
+            except Exception:  # whatever it is, it concerns one client alone
+                log.exception("a client was let go of for a frame that could not be taken")
+                self._let_go(identity)
+            await asyncio.sleep(0)
 
-    async def _take(self, identity: bytes, frame: Frame) -> None:
+    def _take(self, identity: bytes, frame: Frame) -> None:
         if frame.kind == HELLO:
             self._welcome(identity, from_hello(frame.header), frame.header.get("known") or [])
         elif frame.kind == BYE:
-            await self._drop(identity)
+            self._drop(identity)
         elif frame.kind == RPC:
             connection = self._connections.get(identity)
             if connection is None:
                 self.send(identity, WHO, {})
             else:
                 connection.take(frame.header.get("call"), frame.body)
+
+    def _let_go(self, identity: bytes) -> None:
+        """Drop a client, and tell it so that it says hello again, should it go on as it is to."""
+        if identity in self._connections:
+            self._drop(identity)
+            self.send(identity, WHO, {})
 
     def _welcome(self, identity: bytes, asker: Asker, known: list[int]) -> None:
         self._supervisor.kernels.servers.learn(asker.surroundings.env)
@@ -95,7 +108,8 @@ class Router:
             caller.notices.append("the daemon was restarted meanwhile; kernels, variables and running cells were kept")
 
         send, incarnation = partial(self.send, identity), f"{pid}.{start}"
-        self._connections[identity] = Connection(caller, self._server, self._news, send, incarnation)
+        over = partial(self._let_go, identity)
+        self._connections[identity] = Connection(caller, self._server, self._news, send, incarnation, over)
         self._watches[identity] = self._tasks.begin(self._see_off(identity, asker.pid), "watch of a client")
 
     async def _see_off(self, identity: bytes, pid: int) -> None:
@@ -105,19 +119,17 @@ class Router:
             if known is not None:
                 with contextlib.closing(Process(known)) as process:
                     await process.ended()
-        self._drop_soon(identity)
+        self._drop(identity)
 
-    def _drop_soon(self, identity: bytes) -> None:
-        self._tasks.begin(self._drop(identity), "parting from a client")
-
-    async def _drop(self, identity: bytes) -> None:
+    def _drop(self, identity: bytes) -> None:
+        """Forget a client. What it has under way is let go of meanwhile: nobody else waits for that."""
         watch = self._watches.pop(identity, None)
         if watch is not None:
             watch.cancel()
         connection = self._connections.pop(identity, None)
         if connection is not None:
             self._supervisor.sessions.goodbye(connection.caller.asker.client_id)
-            await connection.close()
+            self._partings.begin(connection.close(), "parting from a client")
 
     def send(self, identity: bytes, kind: bytes, header: dict[str, Any], body: bytes = b"") -> None:
         """Queue a frame to a client; one that is gone is dropped."""
@@ -131,7 +143,7 @@ class Router:
                 await self._socket.send_multipart([identity, *parts])
             except zmq.ZMQError as error:  # EHOSTUNREACH: ROUTER_MANDATORY says so
                 log.info("a client is not there any more: %s", error)
-                self._drop_soon(identity)
+                self._drop(identity)
             finally:
                 self._outgoing.task_done()
 
@@ -145,7 +157,8 @@ class Router:
             for identity in list(self._connections):
                 self.send(identity, STOPPING, {})
         for identity in list(self._connections):
-            await self._drop(identity)
+            self._drop(identity)
+        await self._partings.close(_PARTING_S)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._outgoing.join(), _FLUSH_S)
         await self._tasks.close()

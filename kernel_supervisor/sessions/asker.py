@@ -12,6 +12,10 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.environments.model import Where
 from kernel_supervisor.kernels.keeper import Surroundings
 
+_TEXTS = ("cwd", "project", "session", "python", "shim_python")
+_LONGEST_NAME = 200
+_UNLIMITED = (1 << 64) - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
@@ -49,25 +53,53 @@ class Asker:
 
 
 def from_hello(header: Mapping[str, Any]) -> Asker:
-    """The client that said this hello. Raises RefusedError for one that is not complete."""
+    """The client that said this hello. Raises RefusedError for one that is not complete, or asks for what no system
+    can give its kernels."""
     try:
-        cwd = str(header["cwd"])
+        texts = {name: _text(header[name]) for name in _TEXTS}
+        session, project = texts["session"], texts.pop("project")
         return Asker(
-            client_id=str(header["client_id"]),
-            kind=str(header["kind"]),
-            pid=int(header["pid"]),
-            session=str(header["session"]),
-            directory=os.path.realpath(str(header["project"]) or cwd),
-            told=bool(header["project"] or (header["session"] and header["kind"] != "cli")),
-            cwd=cwd,
-            python=str(header["python"]),
-            shim_python=str(header["shim_python"]),
-            ways=dict(header["ways"]) if header.get("ways") else None,
+            **texts,
+            client_id=_name(header["client_id"]),
+            kind=_name(header["kind"]),
+            pid=_within(header["pid"], 0, _UNLIMITED),
+            directory=os.path.realpath(project or texts["cwd"]),
+            told=bool(project or (session and header["kind"] != "cli")),
+            ways={_name(name): _text(text) for name, text in (header.get("ways") or {}).items()} or None,
             surroundings=Surroundings(
-                env={str(name): str(value) for name, value in header["env"].items()},
-                umask=int(header["umask"]),
-                limits={str(name): (int(soft), int(hard)) for name, (soft, hard) in header["limits"].items()},
+                env={_variable(name): _text(value) for name, value in header["env"].items()},
+                umask=_within(header["umask"], 0, 0o777),
+                limits={_name(name): _limit(*pair) for name, pair in header["limits"].items()},
             ),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RefusedError(f"the hello of this client is not complete: {error!r}") from None
+
+
+def _text(value: str) -> str:
+    """`value`, if it can be a path, an argument, a variable. Raises TypeError and ValueError."""
+    if b"\0" in os.fsencode(value):
+        raise ValueError("a text has a NUL in it")
+    return value
+
+
+def _name(value: str) -> str:
+    if not value.isprintable() or len(value) > _LONGEST_NAME:
+        raise ValueError("a name is not printable, or too long")
+    return value
+
+
+def _variable(name: str) -> str:
+    if "=" in name:
+        raise ValueError("a variable has no name that it can have")
+    return _text(name)
+
+
+def _limit(soft: int, hard: int) -> tuple[int, int]:
+    return _within(soft, -1, _UNLIMITED), _within(hard, -1, _UNLIMITED)
+
+
+def _within(value: int, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError("a number is not one that it can be")
+    return value
