@@ -12,6 +12,8 @@ from kernel_supervisor.core.model import ExecutionId
 from kernel_supervisor.mcp.view import MAX_CHARS
 
 _A = TypeVar("_A", bound="Arguments")
+_ANY_TEXT = ("code", "text", "grep", "filter")
+"""The others are names, places and paths."""
 
 
 class Arguments(BaseModel):
@@ -169,6 +171,9 @@ class History(Arguments):
 def parse(model: type[_A], tool: str, given: dict[str, Any] | None) -> _A:
     """The arguments of a call. Raises RefusedError with what is wrong and what is allowed."""
     present = {name: value for name, value in (given or {}).items() if value is not None}
+    for name, value in present.items():
+        if isinstance(value, str) and "\0" in value and name not in _ANY_TEXT:
+            raise RefusedError(f"{tool}: {name} has a NUL character in it, which nothing that it names can have.")
     try:
         return model.model_validate(present)
     except ValidationError as error:
