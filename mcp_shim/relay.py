@@ -63,11 +63,12 @@ class Relay:
         self._hello_at = 0.0
         self._calls = 0
         self._unanswered: dict[int, Request] = {}
+        self._urgent: set[int] = set()  # of these, those that are to be answered in time
         self._opening: dict[str, tuple[int | None, bytes]] = {}
         self._replayed: set[int] = set()
         self._given: dict[int, tuple[Request, dict[str, Any]]] = {}  # answered without a daemon, from what one answered
         self._waiting: list[bytes] = []  # notifications that came while no daemon was there
-        self._partial = b""
+        self._partial: list[bytes] = []  # the pieces of a line that has no end yet
         self._ended = False
 
     def run(self) -> None:
@@ -187,7 +188,12 @@ class Relay:
         if not chunk:
             self._ended = True
             return
-        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        first, *others = chunk.split(b"\n")
+        self._partial.append(first)
+        if not others:
+            return
+        lines = [b"".join(self._partial), *others]
+        self._partial = [lines.pop()]
         for line in lines:
             if line.strip():
                 self._take_line(line)
@@ -215,6 +221,8 @@ class Relay:
         self._resting = False
         method = message["method"]
         request = self._unanswered[self._calls] = Request(message, line)
+        if request.answer_by is not None:
+            self._urgent.add(self._calls)
         if method in _OPENING:
             name = f"{method} {_uri(message)}" if method == "resources/subscribe" else method
             self._opening[name] = (self._calls, line)
@@ -248,13 +256,15 @@ class Relay:
         """How long the loop may wait for something to happen."""
         if (self._wire is None and not self._resting) or (self._wire is not None and not self._welcomed):
             return RETRY_MS
-        due = [request.answer_by for request in self._unanswered.values() if request.answer_by is not None]
+        self._urgent &= self._unanswered.keys()
+        due = [by for call in self._urgent if (by := self._unanswered[call].answer_by) is not None]
         return max(0, round((min(due) - time.monotonic()) * 1000)) + 1 if due else None
 
     def _answer_in_time(self) -> None:
         """What a client asks before it shows a server at all, without the daemon where that takes too long."""
         now = time.monotonic()
-        for call, request in list(self._unanswered.items()):
+        for call in sorted(self._urgent & self._unanswered.keys()):
+            request = self._unanswered[call]
             late = request.answer_by is not None and now >= request.answer_by
             if late and not self._answer_from_memory(call, request):
                 self._fail(call, request, _SILENT if self._welcomed else _STILL_STARTING)

@@ -214,6 +214,15 @@ class Shim:
                 self._answers[message["id"]] = message
         raise AssertionError(f"the shim ended before it answered {number!r}")
 
+    def answered(self, number: Any) -> bool:
+        """Whether the answer to the request with that id is here."""
+        while not self._messages.empty():
+            message = self._messages.get()
+            assert message is not None, f"the shim ended before it answered {number!r}"
+            if "method" not in message:
+                self._answers[message["id"]] = message
+        return number in self._answers
+
     def request(self, method: str, params: dict[str, Any] | None = None) -> Any:
         """A request's result."""
         self._requests += 1

@@ -12,6 +12,7 @@ COMMANDS = {
     "answer unseen": " · answer: `kernel-supervisor reply {0}`",
     "stop": " · `kernel-supervisor interrupt KERNEL` stops it.",
     "read": ": `kernel-supervisor output {0}`",
+    "take longer": ": `kernel-supervisor output --follow {0}` shows all of it",
     "unfold": "",
     "see images": ": `kernel-supervisor save` writes a notebook with them",
     "see executions": "; `kernel-supervisor history` lists them",

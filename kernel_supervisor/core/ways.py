@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 _OfExecutions = Literal["wait on", "wait for it", "wait or restart", "answer", "answer unseen", "stop", "read"]
-_OfResults = Literal["see images", "unfold", "write notebook", "run it", "see what ran"]
+_OfResults = Literal["take longer", "see images", "unfold", "write notebook", "run it", "see what ran"]
 _OfHistories = Literal["see executions", "see history", "ask history", "see sessions"]
 _OfKernels = Literal[
     "see kernels", "name kernel", "fresh kernel", "default kernel", "end kernel", "leave kernel", "kill"

@@ -20,10 +20,11 @@ from kernel_supervisor.mcp import notices
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.content import META_KEY, blocks, machine, render
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
-from kernel_supervisor.mcp.view import Reading, ResultView
+from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
-from kernel_supervisor.outputs.folding import errors_of
+from kernel_supervisor.outputs.folding import Folded, errors_of
+from kernel_supervisor.outputs.limits import takes_long
 from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
@@ -34,6 +35,10 @@ PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
 _PATIENCE = ("timed out", "timeout", "time-out")
 """In the reasons of clients that cancel because their own time was up."""
+_PREPARING_S = 5.0
+"""How long a result may be prepared where its client's patience is over."""
+_LEFT_OUT = "What it showed cannot be read in the time of this call"
+_UNREAD = Folded(outputs=[{"output_type": "stream", "name": "stdout", "text": "[… left out …]"}])
 _LOOK_S = 2.0
 """How long a result waits for a look at the environments of this machine."""
 
@@ -73,6 +78,8 @@ class Call:
     params: types.InputResponseRequestParams = field(default_factory=types.InputResponseRequestParams)
     """Where the client makes a call again, with an answer to what the call asked: that and what we gave it along."""
     begun: float = field(default_factory=time.monotonic)
+    until: float = 0.0
+    """How long its client waits for an answer, by the same clock."""
 
     @classmethod
     def of(cls, ctx: ServerRequestContext[Caller]) -> Call:
@@ -135,7 +142,7 @@ class Call:
 
         A client that cancels on purpose has the execution stopped, but for a mere `reader`.
         """
-        end = time.monotonic() + patience_s
+        end = self.until = time.monotonic() + patience_s
         async with self.stopping_what_is_cancelled(ticket, reader=reader):
             while self._goes_on(ticket) and (left := end - time.monotonic()) > 0:
                 if not await happens(ticket.attention, min(PROGRESS_S, left)):
@@ -177,12 +184,10 @@ class Call:
         return ticket
 
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
-        """An execution as the client is to see it now."""
+        """An execution as the client is to see it now; without its outputs where they cannot be prepared in time."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
         began = execution.started_at
         reading = replace(reading, ways=self.caller.asker.ways)
-        giant = self.supervisor.executions.is_giant(execution)
-        folded = await self.supervisor.executions.folded(execution, without_outputs=giant)
         await notices.note_environment(self.caller, execution)
         told = notices.taken(self.caller)
         if self.caller.admin.stopping.is_set():
@@ -191,23 +196,45 @@ class Call:
             told.append(f"this is not being recorded: {self.supervisor.records.not_recorded}")
         runner = self.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
         interpreter = runner.kernel.record.interpreter if runner is not None else None
-        behind = self.supervisor.executions.behind(ticket) if ticket is not None else ()
+        behind, ahead = self.supervisor.executions.behind(ticket) if ticket is not None else ((), 0)
         view = ResultView(
             execution=execution,
-            folded=folded,
+            folded=Folded(),
             duration_s=None if began is None else max(0.0, (execution.finished_at or time.time()) - began),
             kernel=interpreter.name if interpreter is not None and interpreter.kind != "default" else "",
             behind=behind,
+            ahead=ahead,
             notices=tuple(told),
             question=question,
-            advice=(*await self._advice(execution, behind), *await self._where_to_find(interpreter, folded.outputs)),
-            cells=await self.supervisor.executions.cells_of(execution, errors_of(folded.outputs)),
+            advice=await self._advice(execution, behind),
         )
-        if giant:
-            rendered = await rendered_elsewhere(view, reading, self.supervisor.executions.unrecorded(execution))
-        else:
-            rendered = await asyncio.to_thread(render, view, reading) if blocks(folded) else render(view, reading)
+        left_s = max(_PREPARING_S, self.until - time.monotonic())
+        try:
+            view, rendered = await asyncio.wait_for(self._prepared(view, reading, interpreter), left_s)
+        except asyncio.TimeoutError:
+            left_out = (_LEFT_OUT, WayOn("take longer", (execution.id,)))
+            view = replace(view, folded=_UNREAD, advice=(*view.advice, left_out))
+            short = Reading(max_chars=reading.max_chars, ways=reading.ways)
+            rendered = replace(render(view, short), lines=0, truncated=True)
         return Answer(content=rendered.content, facts=machine(view, rendered))
+
+    async def _prepared(
+        self, view: ResultView, reading: Reading, interpreter: Interpreter | None
+    ) -> tuple[ResultView, Rendered]:
+        """A view with what its execution has shown, and what is made from it, where that holds up nobody else."""
+        executions, execution = self.supervisor.executions, view.execution
+        long = executions.is_giant(execution) or (reading.grep is not None and takes_long(reading.grep))
+        folded = await executions.folded(execution, without_outputs=long)
+        errors = errors_of(folded.outputs)
+        view = replace(
+            view,
+            folded=folded,
+            advice=(*view.advice, *await self._where_to_find(interpreter, errors)),
+            cells=await executions.cells_of(execution, errors),
+        )
+        if long:
+            return view, await rendered_elsewhere(view, reading, executions.unrecorded(execution))
+        return view, await asyncio.to_thread(render, view, reading) if blocks(folded) else render(view, reading)
 
     async def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[Words, ...]:
         if execution.status == "dead" and execution.kernel_id is not None:
@@ -221,10 +248,9 @@ class Call:
         return ()
 
     async def _where_to_find(
-        self, interpreter: Interpreter | None, outputs: Sequence[dict[str, Any]]
+        self, interpreter: Interpreter | None, errors: Sequence[dict[str, Any]]
     ) -> tuple[Words, ...]:
         """Of a module that a cell could not import, where it is."""
-        errors = errors_of(outputs)
         module = missing_module(str(errors[-1].get("ename")), str(errors[-1].get("evalue"))) if errors else ""
         if not module or interpreter is None or not interpreter.prefix or not interpreter.argv:
             return ()

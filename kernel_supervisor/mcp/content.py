@@ -20,15 +20,18 @@ from kernel_supervisor.outputs.transcript import Picture, Section, transcribe
 
 META_KEY = "kernel-supervisor/result"
 _ERROR_CHARS = 600
-_LONG = 1_000_000
+_FEW, _LONG = 20, 20_000
 
 
 def blocks(folded: Folded) -> bool:
-    """Whether `render` takes long enough to be run in a thread: there are images, or there is much text."""
+    """Whether `render` takes long enough to be run in a thread: there is more than a few short texts."""
     outputs = [*folded.outputs, *folded.display_updates]
-    shown = [(mime, text) for output in outputs for mime, text in {**output, **output.get("data", {})}.items()]
-    pictured = any(mime.startswith("image/") for mime, _ in shown)
-    return pictured or sum(len(text) for _, text in shown if isinstance(text, str)) > _LONG
+    if len(outputs) > _FEW:
+        return True
+    shown = [text for output in outputs for text in (output.get("text", ""), *output.get("data", {}).values())]
+    shown += [line for error in errors_of(outputs) for line in error["traceback"]]
+    pictured = any(mime.startswith("image/") for output in outputs for mime in output.get("data", {}))
+    return pictured or not all(isinstance(text, str) for text in shown) or sum(map(len, shown)) > _LONG
 
 
 def render(view: ResultView, reading: Reading) -> Rendered:

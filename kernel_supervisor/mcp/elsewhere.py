@@ -1,4 +1,5 @@
-"""Giant results are read and rendered in a process of their own, which takes the memory for that along with it.
+"""Giant results, and those searched with patterns that can take long, are read and rendered in a process of their own:
+it takes the memory for that along with it, and while it works everybody else has their turn.
 
 `python -m kernel_supervisor.mcp.elsewhere` is that process: pickled in, pickled out.
 """
@@ -20,7 +21,7 @@ from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
 from kernel_supervisor.outputs.folding import fold
 from kernel_supervisor.running.reading import messages_of
 
-_DEADLINE_S = 300.0
+_DEADLINE_S = 60.0
 _one_at_a_time = asyncio.Semaphore(1)
 
 

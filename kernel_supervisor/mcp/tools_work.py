@@ -95,6 +95,7 @@ async def kernel_reply(call: Call, args: a.Reply) -> Answer:
 async def kernel_output(call: Call, args: a.Output) -> Answer:
     """Wait for an execution, or read on in its output by lines, tail, grep or image."""
     execution, ticket = await call.supervisor.executions.find(args.execution_id)
+    call.until = call.begun + args.wait
     if ticket is not None:
         await call.wait(ticket, args.wait, reader=True)
     return await call.show(execution, ticket, Reading(**args.model_dump(exclude={"execution_id", "wait"})))

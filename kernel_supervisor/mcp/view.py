@@ -29,7 +29,9 @@ class ResultView:
     kernel: str = ""
     """The kernel's name, only where it is not the session's usual one."""
     behind: tuple[ExecutionId, ...] = ()
-    """What a queued execution waits for, the next to run first."""
+    """The first of what a queued execution waits for, the next to run first."""
+    ahead: int = 0
+    """How many that are."""
     question: Question | None = None
     """What an `input()` that waits for an answer asks."""
     notices: tuple[Words, ...] = ()

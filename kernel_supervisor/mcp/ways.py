@@ -19,6 +19,7 @@ TOOLS = {
     "in a terminal",
     "stop": " · kernel_interrupt(execution_id={0}) stops it.",
     "read": ": kernel_output(execution_id={0})",
+    "take longer": ": kernel_output(execution_id={0}, wait=60) takes longer",
     "unfold": ": kernel_output(execution_id={0}, full_traceback=true)",
     "see images": ": kernel_output(execution_id={0}, from_image={1})",
     "see executions": "; kernel_history lists them",

@@ -41,7 +41,7 @@ def header(view: ResultView, reading: Reading, *, output: bool) -> str:
         parts.append(f"In [{count}]")
     parts.append(f"execution {execution.id}")
     if execution.status == "queued":
-        parts.append(_behind(view.behind))
+        parts.append(_behind(view.behind, view.ahead))
     elif view.duration_s is not None:
         parts.append(seconds(view.duration_s) + ("" if execution.settled else " so far"))
     if view.kernel:
@@ -101,11 +101,11 @@ def how_to_answer(number: ExecutionId, question: Question) -> tuple[str | WayOn,
     return told, WayOn("answer unseen" if question.password else "answer", (number,))
 
 
-def _behind(behind: Sequence[ExecutionId]) -> str:
-    if not behind:
+def _behind(first: Sequence[ExecutionId], count: int) -> str:
+    if not first:
         return "next to run"
-    named = ", ".join(map(str, behind[:3])) + (f" and {len(behind) - 3} more" if len(behind) > 3 else "")
-    return f"behind execution{'s' if len(behind) > 1 else ''} {named}"
+    named = ", ".join(map(str, first)) + (f" and {count - len(first)} more" if count > len(first) else "")
+    return f"behind execution{'s' if count > 1 else ''} {named}"
 
 
 def _missing(view: ResultView, reading: Reading, left: Sequence[int]) -> Iterator[Words]:

@@ -24,7 +24,6 @@ class Folded:
     execution_count: int | None = None
     reply: dict[str, Any] | None = None
     """The content of its `execute_reply`, once there was one."""
-    idle: bool = False
     marks: list[Mark] = field(default_factory=list)
     display_updates: list[Output] = field(default_factory=list)
     """`update_display_data` for displays that belong to other executions."""
@@ -44,6 +43,8 @@ class Folder:
         self._seen: set[str] = set()
         self._clear_pending = False
         self._stream_parts: dict[int, list[str]] = {}
+        self._displays: dict[str, Output] = {}
+        """The latest of each display, by its id."""
 
     def feed(self, item: Message | Mark) -> None:
         """Take one message or mark of this execution; a message seen before changes nothing."""
@@ -64,6 +65,9 @@ class Folder:
         """What there is so far. The folder may be fed on afterwards."""
         for index, parts in self._stream_parts.items():
             self.folded.outputs[index]["text"] = "".join(parts)
+        for output in self.folded.outputs if self._displays else ():
+            if (latest := self._displays.get(_shown_as(output))) is not None:
+                output.update(data=latest["data"], metadata=latest["metadata"])
         return self.folded
 
     def _append(self, output: Output) -> None:
@@ -74,6 +78,7 @@ class Folder:
     def _clear(self) -> None:
         self.folded.outputs.clear()
         self._stream_parts.clear()
+        self._displays.clear()
         self._clear_pending = False
 
     def _stream(self, message: Message) -> None:
@@ -89,9 +94,9 @@ class Folder:
 
     def _show(self, message: Message) -> None:
         for output in outputs_of(message):
-            if display_id_of(message):
-                self.update_display(output)
             self._append(output)
+            if wanted := _shown_as(output):
+                self._displays[wanted] = output
 
     def _result(self, message: Message) -> None:
         self._count(message)
@@ -99,17 +104,10 @@ class Folder:
 
     def _update(self, message: Message) -> None:
         output = _display_output(message, "display_data")
-        if not self.update_display(output):
+        if (wanted := _shown_as(output)) in self._displays:
+            self._displays[wanted] = output
+        else:
             self.folded.display_updates.append(output)
-
-    def update_display(self, update: Output) -> bool:
-        """Put `update` in place of every display with its display id; whether there was one."""
-        wanted, found = update["transient"].get("display_id"), False
-        for output in self.folded.outputs:
-            if wanted and output.get("transient", {}).get("display_id") == wanted:
-                output.update(data=update["data"], metadata=update["metadata"])
-                found = True
-        return found
 
     def _clear_output(self, message: Message) -> None:
         if message.content.get("wait"):
@@ -128,10 +126,6 @@ class Folder:
     def _comm(self, message: Message) -> None:
         self.folded.widgets.take(message)
 
-    def _status(self, message: Message) -> None:
-        if message.content.get("execution_state") == "idle":
-            self.folded.idle = True
-
 
 _TAKERS = {
     "stream": Folder._stream,
@@ -142,7 +136,6 @@ _TAKERS = {
     "clear_output": Folder._clear_output,
     "execute_input": Folder._count,
     "execute_reply": Folder._reply,
-    "status": Folder._status,
     "comm_open": Folder._comm,
     "comm_msg": Folder._comm,
     "comm_close": Folder._comm,
@@ -184,6 +177,11 @@ def errors_of(outputs: Iterable[Output]) -> list[Output]:
 def display_id_of(message: Message) -> str:
     """The display id that `message` shows or updates, empty where it has none."""
     return str((message.content.get("transient") or {}).get("display_id") or "")
+
+
+def _shown_as(output: Output) -> str:
+    """The display id of an output, empty where it has none."""
+    return str(output.get("transient", {}).get("display_id") or "")
 
 
 def _display_output(message: Message, output_type: str) -> Output:

@@ -18,6 +18,7 @@ _PATTERN_LENGTH = 200
 _ESCAPED = re.compile(r"\\.")
 _REPEATED_GROUP = re.compile(r"[*+}|][^()]*\)+[*+{]")
 """A repeated group with a repetition or a choice in it: such a pattern can take years on one line."""
+_REPETITIONS, _CHOICES = re.compile(r"(?<!\()[*+?{]"), re.compile(r"\(.*\|")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +26,6 @@ class Cut:
     """A text within its limit, and what was left out of it."""
 
     text: str
-    omitted_lines: int = 0
-    omitted_chars: int = 0
     next_line: int | None = None
     """Where to read on: the first line that was left out, None where nothing was."""
 
@@ -84,12 +83,7 @@ def cut(text: str, max_chars: int, *, first_line: int = 1, read_on: Callable[[in
     start, end = text[:head_chars], text[len(text) - tail_chars :]
     mark = _mark(omitted, chars, first_line + head, read_on)
     shown = start + ("\n" if start and not start.endswith("\n") else "") + mark + ("\n" if end else "") + end
-    return Cut(
-        text=shown[: max(0, max_chars)],
-        omitted_lines=omitted,
-        omitted_chars=chars,
-        next_line=first_line + head,
-    )
+    return Cut(text=shown[: max(0, max_chars)], next_line=first_line + head)
 
 
 def share(wants: Sequence[int], budget: int) -> list[int]:
@@ -134,6 +128,15 @@ def select(
     chosen = tuple((number, lines[number - 1].rstrip("\n")) for number in given)
     first = numbers[0] if numbers else None
     return Selection(lines=chosen, total=len(lines), found=len(numbers), first=first)
+
+
+def takes_long(grep: str) -> bool:
+    """Whether one line can keep a pattern busy for long: it has several repetitions, or choices in groups.
+
+    The interpreter is held all that time: no other thread of the process gets a turn.
+    """
+    pattern = _ESCAPED.sub("", grep)
+    return len(_REPETITIONS.findall(pattern)) > 1 or _CHOICES.search(pattern) is not None
 
 
 def fill(lines: Sequence[str], room: int) -> tuple[int, int]:

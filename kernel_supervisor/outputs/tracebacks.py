@@ -47,8 +47,10 @@ _MACHINERY = re.compile(
 _EXIT_HINT = "An exception has occurred, use %tb to see the full traceback."
 _AFTER_EXIT = "The cell is over; the kernel runs on, with its variables."
 _EXIT_ADVICE = re.compile(
-    r"[^\n]{0,300}interactiveshell\.py:\d+: UserWarning: To exit: use 'exit', 'quit', or Ctrl-D\.\n  warn\([^\n]*\n?"
+    r"interactiveshell\.py:\d+: UserWarning: To exit: use 'exit', 'quit', or Ctrl-D\.\n  warn\([^\n]*\n?"
 )
+"""Begins with what is searched for, not with the path before it: that would be tried at each character."""
+_PATH = 300
 _HEAD = 2000
 """The heading of a frame is not longer than this."""
 _CODE_SHOWN = 100
@@ -117,7 +119,12 @@ def _explained(error: Mapping[str, Any], current: int | None, cells: Mapping[int
 
 def without_exit_advice(text: str) -> str:
     """What was written to standard error, without IPython's advice to whoever called `sys.exit` at a prompt."""
-    return _EXIT_ADVICE.sub("", text)
+    kept, end = [], 0
+    for advice in _EXIT_ADVICE.finditer(text):
+        reach = max(end, advice.start() - _PATH)
+        kept.append(text[end : max(reach, text.rfind("\n", reach, advice.start()) + 1)])
+        end = advice.end()
+    return "".join((*kept, text[end:]))
 
 
 def cell_counts(error: Mapping[str, Any]) -> frozenset[int]:

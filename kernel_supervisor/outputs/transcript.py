@@ -26,9 +26,10 @@ _PICTURES = tuple(f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "bm
 _STUB = re.compile(r"<[\w.]+[^\n]*>\s*\Z")
 """A text such as `<Figure size 640x480 with 1 Axes>`, which says nothing beside the thing itself."""
 
-_BAR = re.compile(r"([^\n]{0,200}?)\s*(?:\d{1,3}%\s?[|█▏▎▍▌▋▊▉]|\d+it \[)")
-"""A progress bar as tqdm draws it; its description tells it from others."""
-_BAR_REACH = 2000
+_BAR = re.compile(r"\d{1,3}%\s?[|█▏▎▍▌▋▊▉]|\d{1,12}it \[")
+"""A progress bar as tqdm draws it, behind its description, which tells it from others."""
+_BAR_REACH = 400
+"""Characters in which a bar begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +131,15 @@ def _draws_again(open_line: str, text: str) -> bool:
     """Whether `text` begins on the line that was left open: by a carriage return, or as the same progress bar."""
     if text.startswith("\r"):
         return text.strip() != ""
-    old, new = _BAR.match(plain(open_line)), _BAR.match(plain(text[:_BAR_REACH]))
-    return old is not None and new is not None and old[1] == new[1]
+    old = _bar(open_line)
+    return old is not None and old == _bar(text)
+
+
+def _bar(text: str) -> str | None:
+    """The description of the progress bar that `text` begins with."""
+    line = plain(text[:_BAR_REACH]).partition("\n")[0]
+    found = _BAR.search(line)
+    return None if found is None else line[: found.start()].rstrip()
 
 
 def _beside(folded: Folded) -> Iterator[Output]:

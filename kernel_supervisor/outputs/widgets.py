@@ -15,7 +15,8 @@ _BOXES = ("HBoxModel", "VBoxModel", "BoxModel")
 _TEXTS = ("HTMLModel", "HTMLMathModel", "LabelModel")
 _BARS = ("FloatProgressModel", "IntProgressModel")
 _BAR_WIDTH = 10
-_DEEPEST = 5
+_DEEPEST, _MOST = 5, 200
+"""Boxes in boxes, and widgets in all that one view shows: boxes may have each other in them."""
 
 
 @dataclass(slots=True)
@@ -38,17 +39,23 @@ class Widgets:
 
     def text(self, view: Any) -> str | None:
         """What the widget of a MIME bundle's view shows, empty where it was closed; None where that is not known."""
-        return self._text(str(view.get("model_id")), _DEEPEST) if isinstance(view, Mapping) else None
+        return self._text(str(view.get("model_id")), _DEEPEST, []) if isinstance(view, Mapping) else None
 
-    def _text(self, model: str, deep: int) -> str | None:
-        state = self._states.get(model)
+    def _text(self, model: str, deep: int, read: list[str]) -> str | None:
+        """`read` are the widgets that were read for this view, each as often as it stands there."""
+        read.append(model)
+        state = self._states.get(model) if len(read) <= _MOST else None
         if not state:
             return None if state is None else ""
         kind = state.get("_model_name")
         if kind in _BOXES and deep:
-            children = state.get("children") or []
-            parts = [self._text(str(child).removeprefix(_REFERENCE), deep - 1) for child in children]
-            return None if None in parts else " ".join(filter(None, parts))
+            parts: list[str] = []
+            for child in state.get("children") or ():
+                part = self._text(str(child).removeprefix(_REFERENCE), deep - 1, read)
+                if part is None:
+                    return None
+                parts.append(part)
+            return " ".join(filter(None, parts))
         if kind in _TEXTS:
             return readable(str(state.get("value") or ""))
         return _bar(state) if kind in _BARS else None

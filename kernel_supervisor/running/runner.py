@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import islice
 
 from kernel_supervisor.core import model
 from kernel_supervisor.core.errors import SupervisorError
@@ -35,6 +36,8 @@ _UNHEARD = "it was run by another client, and was over before a daemon listened;
 _NO_OUTPUT = ("status", "execute_input", "execute_reply", "input_request", OVER)
 _IDLE_LOOKS = 2
 """How often a server may say that a kernel is idle whose execution we believe to run, before we ask it."""
+_NAMED = 3
+"""Of those that wait before an execution."""
 _ATTENDED_S = 1.0
 """How long an adoption waits, at the most, until what was left running on a kernel is looked after."""
 _READ_S = 30.0
@@ -109,6 +112,17 @@ class Runner:
     def running(self) -> Ticket | None:
         """What runs on it: ours, else what another client runs."""
         return next(iter(self._all_running()), None)
+
+    def before(self, ticket: Ticket) -> tuple[list[Ticket], int]:
+        """The first of what is to be over before a queued execution begins, and how many that are; none for others."""
+        if ticket.execution.status != "queued":
+            return [], 0
+        behind = next((index for index, each in enumerate(reversed(self._queue)) if each is ticket), None)
+        if behind is None:
+            return [], 0
+        running, place = self._all_running()[:1], len(self._queue) - 1 - behind
+        first = [*running, *islice(self._queue, min(place, _NAMED))]
+        return first[:_NAMED], len(running) + place
 
     @property
     def waiting(self) -> list[Ticket]:

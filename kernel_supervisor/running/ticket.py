@@ -15,9 +15,9 @@ from kernel_supervisor.records.messagelog import Entry, Passed
 from kernel_supervisor.tasks import happens
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Ticket:
-    """One execution on its way through a kernel's queue."""
+    """One execution on its way through a kernel's queue; no two are the same."""
 
     execution: Execution
     life: Life = field(default_factory=Life)

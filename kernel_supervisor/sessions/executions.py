@@ -357,15 +357,13 @@ class Executions:
             return {}
         return await self._records.cells(execution.session, execution.kernel_id, execution.generation, counts)
 
-    def behind(self, ticket: Ticket) -> tuple[ExecutionId, ...]:
-        """What a queued execution waits for, the one that runs first."""
+    def behind(self, ticket: Ticket) -> tuple[tuple[ExecutionId, ...], int]:
+        """The first of what a queued execution waits for, the one that runs first, and how many that are."""
         for runner in self._kernels.runners.values():
-            waiting = runner.waiting
-            if ticket in waiting:
-                before = waiting[: waiting.index(ticket)]
-                running = [runner.running] if runner.running is not None else []
-                return tuple(each.execution.id for each in (*running, *before))
-        return ()
+            first, count = runner.before(ticket)
+            if first:
+                return tuple(each.execution.id for each in first), count
+        return (), 0
 
     def runner_with(self, ticket: Ticket) -> Runner | None:
         """The kernel that runs an execution now."""

@@ -112,7 +112,7 @@ def test_a_running_cell_says_how_to_wait_and_how_to_stop() -> None:
 
 
 def test_a_queued_cell_says_behind_what_it_waits() -> None:
-    text = text_of(view(status="queued", execution_count=None, duration_s=None, behind=(12, 15)))
+    text = text_of(view(status="queued", execution_count=None, duration_s=None, behind=(12, 15), ahead=2))
     assert text.startswith("queued · execution 17 · behind executions 12, 15\nNot begun yet: ")
     assert "kernel_interrupt(execution_id=17)" in text
 

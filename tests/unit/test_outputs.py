@@ -90,13 +90,11 @@ def test_error_and_result_keep_their_fields() -> None:
         [
             message("execute_result", {"data": {"text/plain": "1"}, "metadata": {}, "execution_count": 2}),
             message("error", {"ename": "E", "evalue": "v", "traceback": ["t"]}),
-            message("status", {"execution_state": "idle"}),
             Mark(kind="gap", parent_id="request", detail="nobody listened"),
         ]
     )
     assert folded.outputs[0]["execution_count"] == 2
     assert folded.outputs[1] == {"output_type": "error", "ename": "E", "evalue": "v", "traceback": ["t"]}
-    assert folded.idle
     assert len(folded.marks) == 1
 
 

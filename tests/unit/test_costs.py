@@ -1,0 +1,113 @@
+"""Promise: what a result costs follows from how much was printed, whatever stands in it. Ratios within one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kernel_supervisor.core.model import Execution, ExecutionId, Message, SessionName
+from kernel_supervisor.outputs.folding import Folded, fold
+from kernel_supervisor.outputs.limits import takes_long
+from kernel_supervisor.outputs.transcript import transcribe
+from kernel_supervisor.outputs.widgets import Widgets
+from kernel_supervisor.running.ticket import Ticket
+
+SIZE = 400_000
+MESSAGES = 1_500
+
+
+def cost(work: Callable[[], Any]) -> float:
+    """Of the processor, at its best: that of others does not count."""
+
+    def once() -> float:
+        before = time.thread_time()
+        work()
+        return time.thread_time() - before
+
+    return min(once() for _ in range(3))
+
+
+def streams(*texts: tuple[str, str]) -> Folded:
+    return Folded(outputs=[{"output_type": "stream", "name": name, "text": text} for name, text in texts])
+
+
+def line(number: int) -> str:
+    return f"INFO step {number} of many, done and well\n"
+
+
+PLAIN = "".join(map(line, range(SIZE // 40)))
+ODD = {
+    "log lines": [("stderr", PLAIN)],
+    "one line": [("stderr", "x" * SIZE)],
+    "one long name": [("stderr", "/interactiveshell.py:1" * (SIZE // 22))],
+    "digits": [("stderr", "interactiveshell.py:" + "1" * SIZE)],
+    "advice": [("stderr", ("y" * 400 + "interactiveshell.py:1: UserWarning: To exit: use 'exit'\n") * (SIZE // 500))],
+    "blanks in turns": [("stdout", " " * SIZE), ("stderr", "x"), ("stdout", " " * SIZE)],
+    "digits in turns": [("stdout", "1" * SIZE), ("stderr", "x"), ("stdout", "1" * SIZE)],
+    "pieces in turns": [(("stdout", "stderr")[number % 2], " " * 400) for number in range(SIZE // 400)],
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_text_costs_what_its_length_costs(name: str) -> None:
+    usual = cost(lambda: transcribe(streams(("stdout", PLAIN), ("stderr", "x"), ("stdout", "\x1b[1m" + PLAIN))))
+    assert cost(lambda: transcribe(streams(*ODD[name]))) < 10 * usual
+
+
+def displays(count: int, kind: str) -> Iterator[Message]:
+    for number in range(count):
+        shown = {"one id": "one", "ids": f"d{number}", "updates": f"d{number // 2}"}[kind]
+        again = kind == "updates" and number % 2
+        content = {"data": {"text/plain": str(number)}, "metadata": {}, "transient": {"display_id": shown}}
+        yield Message(
+            channel="iopub",
+            msg_type="update_display_data" if again else "display_data",
+            msg_id=str(number),
+            parent_id="p",
+            date="",
+            username="",
+            content=content,
+        )
+
+
+@pytest.mark.parametrize("kind", ["one id", "ids", "updates"])
+def test_displays_cost_as_many_as_there_are(kind: str) -> None:
+    few, many = list(displays(MESSAGES, kind)), list(displays(4 * MESSAGES, kind))
+    assert cost(lambda: transcribe(fold(many))) < 8 * cost(lambda: transcribe(fold(few)))
+
+
+def test_every_display_of_an_id_shows_the_latest() -> None:
+    shown = [output["data"]["text/plain"] for output in fold(displays(4, "one id")).outputs]
+    assert shown == ["3"] * 4
+    assert [output["data"]["text/plain"] for output in fold(displays(4, "updates")).outputs] == ["1", "3"]
+
+
+def test_boxes_that_stand_in_each_other_many_times_end() -> None:
+    widgets, children = Widgets(), ["IPY_MODEL_box"] * 1_000
+    content = {"comm_id": "box", "data": {"state": {"_model_name": "HBoxModel", "children": children}}}
+    widgets.take(
+        Message(channel="iopub", msg_type="comm_open", msg_id="m", parent_id="p", date="", username="", content=content)
+    )
+    assert widgets.text({"model_id": "box"}) is None
+
+
+def test_a_ticket_is_found_by_what_it_is_not_by_what_stands_in_it() -> None:
+    execution = Execution(id=ExecutionId(1), session=SessionName("s/"), kind="code", source="x", status="queued")
+    assert Ticket(execution=execution) != Ticket(execution=execution)
+
+
+@pytest.mark.parametrize(
+    "grep", ["error", "a.*b", r"^\d+ of", "loss: [0-9.]+", "error|warning", r"\(x\|y\)", "(?i)error"]
+)
+def test_usual_patterns_are_searched_for_where_the_result_is_made(grep: str) -> None:
+    assert not takes_long(grep)
+
+
+@pytest.mark.parametrize(
+    "grep", ["a.*a.*b", "a?" * 30 + "a" * 30, "(a|a)" * 30 + "b", "x+y{3,}", "(?:a|b|ab)c", ".*?.*?="]
+)
+def test_patterns_that_can_take_for_ever_are_known(grep: str) -> None:
+    assert takes_long(grep)
