@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 import pytest
 import zmq
 
@@ -281,3 +282,18 @@ def test_what_is_no_message_is_refused_and_the_shim_goes_on(
     assert number == 1
     daemon.answer(1, 1)
     assert shim.read()["id"] == 1
+
+
+def test_a_line_costs_what_its_length_costs(daemon: PlayedDaemon, shim: Shim) -> None:
+    """Not what its length costs times the pieces that it comes in."""
+    daemon.welcome()
+    process = psutil.Process(shim.process.pid)
+
+    def cost(line: bytes, times: int) -> float:
+        before = sum(process.cpu_times()[:2])
+        for _ in range(times):
+            shim.write(line)
+            assert shim.read()["error"]["code"] == -32700
+        return float(sum(process.cpu_times()[:2]) - before)
+
+    assert cost(b"x" * (128 << 18), 1) < 6 * cost(b"x" * (1 << 18), 128)
