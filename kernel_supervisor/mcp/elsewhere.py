@@ -22,12 +22,13 @@ from kernel_supervisor.outputs.folding import fold
 from kernel_supervisor.running.reading import messages_of
 
 _DEADLINE_S = 60.0
-_one_at_a_time = asyncio.Semaphore(1)
+_giants, _searches = asyncio.Semaphore(1), asyncio.Semaphore(1)
+"""One of each at a time: what is giant takes memory, and is soon over; a search may not be."""
 
 
 async def rendered_elsewhere(view: ResultView, reading: Reading, unrecorded: Sequence[Message | Mark]) -> Rendered:
     """The result of a view whose outputs are read from the log there. Raises as `render`, and UnavailableError."""
-    async with _one_at_a_time:
+    async with _giants if reading.grep is None else _searches:
         process = await asyncio.create_subprocess_exec(
             *isolated("kernel_supervisor.mcp.elsewhere"),
             stdin=asyncio.subprocess.PIPE,

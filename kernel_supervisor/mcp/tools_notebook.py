@@ -108,6 +108,5 @@ async def kernel_load_notebook(call: Call, args: a.LoadNotebook) -> Answer:
 
 
 def _existing(directory: str, given: str) -> Path:
-    path = Path(directory, os.path.expanduser(given))
-    with_suffix = path.with_name(path.name + ".ipynb")
-    return with_suffix if not path.exists() and with_suffix.exists() else path
+    path = os.path.join(directory, os.path.expanduser(given))
+    return Path(path + ".ipynb" if not os.path.exists(path) and os.path.exists(path + ".ipynb") else path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,11 +43,11 @@ def _seeds(minutes: float, chosen: int | None) -> Iterator[random.Random]:
         number, tried = number + 1, tried + 1
 
 
-@pytest.fixture(autouse=True)
-def unhurried(request: pytest.FixtureRequest) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whoever asks for minutes gets them."""
-    minutes = request.config.getoption("--minutes", 0.0)
-    request.node.add_marker(pytest.mark.timeout(120 + minutes * 60))
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(120 + config.getoption("--minutes", 0.0) * 60))
 
 
 @pytest.fixture(scope="module")
