@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -77,10 +77,12 @@ class Connection:
                 self._server, self._read, self._write, lifespan_state=self.caller, init_options=options
             )
         except Exception:
-            log.exception("the connection of client %s failed", self.caller.asker.client_id)
-        for call in list(self._calls):
-            self._fail(call)
-        self._over()
+            if self._open:  # else what was under way says in its own way that it was let go of
+                log.exception("the connection of client %s failed", self.caller.asker.client_id)
+        if self._open:
+            for call in list(self._calls):
+                self._fail(call)
+            self._over()
 
     def _fail(self, call: int) -> None:
         """Answer a call that a fault of ours keeps from its answer: sent again, it would meet the same."""
@@ -217,10 +219,14 @@ class Connection:
             notification |= {"method": "notifications/resources/updated", "params": {"uri": event.uri}}
         self._send(RPC, {}, json.dumps(notification).encode())
 
-    async def close(self) -> None:
-        """Let go of its calls without answering them: who comes back sends them again."""
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Let go of its calls without answering them, at once: who comes back sends them again. What is left is done
+        by what this gives."""
         self._open = False
         self._unsubscribe()
+        return self._close()
+
+    async def _close(self) -> None:
         await self.caller.tasks.close()
         for stream in (self._inbox, self._read, self._write, self._outbox):
             stream.close()

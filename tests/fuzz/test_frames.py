@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_supervisor.client.hello import hello
-from kernel_supervisor.envelope import HELLO, RPC, WELCOME, EnvelopeError, Frame, pack, unpack
+from kernel_supervisor.envelope import BYE, HELLO, RPC, WELCOME, EnvelopeError, Frame, pack, unpack
 from tests.fuzz import odd
 from tests.fuzz.survivor import Survivor
 
@@ -63,8 +63,10 @@ def received(dealer: Any) -> Frame:
 
 
 def ping(dealer: Any, survivor: Survivor) -> None:
-    """The daemon serves whoever says hello on this very socket."""
+    """The daemon serves whoever says hello on this very socket, once what came there before is forgotten: it may have
+    been said in the name of a process that is no more."""
     token = os.urandom(8).hex()
+    dealer.send_multipart(pack(BYE, {}))
     dealer.send_multipart(pack(HELLO, greeting(survivor)))
     body = {"jsonrpc": "2.0", "id": token, "method": "ping"}
     dealer.send_multipart(pack(RPC, {"call": 2**40}, json.dumps(body).encode()))

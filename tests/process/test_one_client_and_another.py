@@ -50,15 +50,14 @@ def another(place: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield shim
 
 
-def waited_meanwhile(another: Shim, answered: Callable[[], bool]) -> list[float]:
-    """How long each of another client's cells took, one after the other until one's request is answered."""
-    waits, end = [], time.monotonic() + DEADLINE_MS / 1000
+def served_meanwhile(another: Shim, answered: Callable[[], bool]) -> int:
+    """How many cells of another client are run and answered before one's request is."""
+    served, end = 0, time.monotonic() + DEADLINE_MS / 1000
     while not answered():
-        begun = time.monotonic()
-        assert begun < end
+        assert time.monotonic() < end
         assert another.run("6 * 7")["text"].endswith("42")
-        waits.append(time.monotonic() - begun)
-    return waits
+        served += 1
+    return served
 
 
 def ask(shim: Shim, number: str, name: str, **arguments: Any) -> None:
@@ -80,9 +79,7 @@ def test_a_flood_of_notifications_leaves_others_their_turn(place: Home, another:
             message = {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
             flood.send_multipart(pack(RPC, {}, json.dumps(message).encode()))
         flood.send_multipart(pack(RPC, {"call": 2}, b'{"jsonrpc":"2.0","id":2,"method":"ping"}'))
-        begun = time.monotonic()
-        waits = waited_meanwhile(another, lambda: bool(flood.poll(0)))
-        assert max(waits) < (time.monotonic() - begun) / 5
+        assert served_meanwhile(another, lambda: bool(flood.poll(0))) >= 5
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -101,7 +98,7 @@ def reading(shim: Shim, number: int) -> float:
 def test_a_pattern_that_takes_for_ever_is_given_up_and_holds_up_nobody(one: Shim, another: Shim) -> None:
     shown = one.run("print('a' * 900)")
     ask(one, "search", "kernel_output", execution_id=shown["execution_id"], grep=SLOW_PATTERN)
-    assert len(waited_meanwhile(another, lambda: one.answered("search"))) >= 5
+    assert served_meanwhile(another, lambda: one.answered("search")) >= 5
     told = one.answer("search")["result"]
     assert f"kernel_output(execution_id={shown['execution_id']}, wait=60) takes longer" in told["content"][0]["text"]
     assert told["_meta"][RESULT]["truncated"]

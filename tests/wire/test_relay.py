@@ -296,4 +296,4 @@ def test_a_line_costs_what_its_length_costs(daemon: PlayedDaemon, shim: Shim) ->
             assert shim.read()["error"]["code"] == -32700
         return float(sum(process.cpu_times()[:2]) - before)
 
-    assert cost(b"x" * (128 << 18), 1) < 6 * cost(b"x" * (1 << 18), 128)
+    assert cost(b"x" * (512 << 16), 1) < 15 * cost(b"x" * (1 << 16), 512)
