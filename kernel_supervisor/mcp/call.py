@@ -35,8 +35,8 @@ PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
 _PATIENCE = ("timed out", "timeout", "time-out")
 """In the reasons of clients that cancel because their own time was up."""
-_PREPARING_S = 5.0
-"""How long a result may be prepared where its client's patience is over."""
+_PREPARING_S = 10.0
+"""How long a result may be prepared where its client's patience is over. Clients give up at 60 s, we wait for 45."""
 _LEFT_OUT = "What it showed cannot be read in the time of this call"
 _UNREAD = Folded(outputs=[{"output_type": "stream", "name": "stdout", "text": "[… left out …]"}])
 _LOOK_S = 2.0
