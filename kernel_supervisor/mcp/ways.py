@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kernel_supervisor.core.ways import Words, parts
@@ -59,8 +59,15 @@ def said(words: Words, ways: Mapping[str, str] | None = None) -> str:
     """What an agent is told, or whoever has words of their own for `ways` on; what these lack is left out."""
     known = TOOLS if ways is None else ways
     return "".join(
-        part if isinstance(part, str) else known.get(part.name, "").format(*part.about) for part in parts(words)
+        part if isinstance(part, str) else _filled(known.get(part.name, ""), part.about) for part in parts(words)
     )
+
+
+def _filled(text: str, about: Sequence[str | int]) -> str:
+    """With what it is about. Not by `format`: a client's own text may say anything."""
+    for number, each in enumerate(about):
+        text = text.replace(f"{{{number}}}", str(each))
+    return text
 
 
 def sent(value: Any, ways: Mapping[str, str] | None) -> Any:
