@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 log = logging.getLogger(__name__)
+Trade = Literal["results", "documents", "environments"]
+"""What blocks for long: reading and rendering what was printed; writing and reading notebooks; looking for
+interpreters, and readying them, which may download."""
+_THREADS = 4
+_pools: dict[Trade, ThreadPoolExecutor] = {}
 _T = TypeVar("_T")
 _END_S = 10.0
 """How long a task that was cancelled may take to end."""
@@ -42,6 +49,12 @@ class Tasks:
             _, left = await asyncio.wait(self._running, timeout=_END_S)
             for task in left:
                 log.error("%s does not end", task.get_name())
+
+
+async def apart(trade: Trade, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
+    """Do what blocks in one of the few threads of its trade: however long it takes, no other trade waits for that."""
+    pool = _pools.setdefault(trade, ThreadPoolExecutor(_THREADS, thread_name_prefix=trade))
+    return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments, **named))
 
 
 async def happens(event: asyncio.Event, within_s: float | None) -> bool:

@@ -29,7 +29,7 @@ from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.supervisor import Supervisor
-from kernel_supervisor.tasks import happens
+from kernel_supervisor.tasks import apart, happens
 
 PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
@@ -222,6 +222,12 @@ class Call:
         self, view: ResultView, reading: Reading, interpreter: Interpreter | None
     ) -> tuple[ResultView, Rendered]:
         """A view with what its execution has shown, and what is made from it, where that holds up nobody else."""
+        async with self.caller.preparing:
+            return await self._prepare(view, reading, interpreter)
+
+    async def _prepare(
+        self, view: ResultView, reading: Reading, interpreter: Interpreter | None
+    ) -> tuple[ResultView, Rendered]:
         executions, execution = self.supervisor.executions, view.execution
         long = executions.is_giant(execution) or (reading.grep is not None and takes_long(reading.grep))
         folded = await executions.folded(execution, without_outputs=long)
@@ -234,7 +240,7 @@ class Call:
         )
         if long:
             return view, await rendered_elsewhere(view, reading, executions.unrecorded(execution))
-        return view, await asyncio.to_thread(render, view, reading) if blocks(folded) else render(view, reading)
+        return view, await apart("results", render, view, reading) if blocks(folded) else render(view, reading)
 
     async def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[Words, ...]:
         if execution.status == "dead" and execution.kernel_id is not None:
@@ -255,7 +261,7 @@ class Call:
         if not module or interpreter is None or not interpreter.prefix or not interpreter.argv:
             return ()
         where = self.caller.asker.where
-        looking = asyncio.to_thread(where_to_find, module, interpreter.prefix, interpreter.argv[0], where)
+        looking = apart("environments", where_to_find, module, interpreter.prefix, interpreter.argv[0], where)
         try:
             line = await asyncio.wait_for(looking, _LOOK_S)
         except asyncio.TimeoutError:

@@ -23,6 +23,7 @@ from kernel_supervisor.mcp.carried import method
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.tasks import apart
 
 CLIENT = "Jupyter"
 
@@ -75,8 +76,8 @@ async def _start(call: Call, params: StartParams) -> dict[str, Any]:
     session = await supervisor.sessions.keep(session)
     record = await supervisor.sessions.kernel_record(session)
     if params.environment:
-        found = await asyncio.to_thread(discover, asker.where)
-        environment = await asyncio.to_thread(resolve, params.environment, found, asker.where)
+        found = await apart("environments", discover, asker.where)
+        environment = await apart("environments", resolve, params.environment, found, asker.where)
         interpreter = as_interpreter(environment, "chosen by its kernelspec")
         runner, _ = await supervisor.use(session, interpreter, asker, CLIENT, False, begun)
     elif await supervisor.sessions.present_runner(session) is None and record is not None and record.ended:
@@ -115,7 +116,7 @@ async def _facts(supervisor: Supervisor, runner: Runner, link: str) -> dict[str,
         "pid": record.process.pid if record.process is not None else None,
         "connection": connection,
         "link": os.path.basename(connection["ip"]).removesuffix("-ipc"),
-        "advice": await asyncio.to_thread(advice_on, record),
+        "advice": await apart("environments", advice_on, record),
     }
 
 

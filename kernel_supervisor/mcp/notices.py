@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from kernel_supervisor.core.model import Execution, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.sessions.placing import differences
+from kernel_supervisor.tasks import apart
 
 _LATE_SHOWN, _NAMES_SHOWN = 5, 5
 
@@ -62,7 +61,7 @@ async def note_environment(caller: Caller, execution: Execution) -> None:
         return
     caller.environments.add(execution.session)
     record, had = runner.kernel.record, caller.supervisor.kernels.had.get(runner.kernel.record.id)
-    names = await asyncio.to_thread(differences, record, had, caller.asker) if had is not None else []
+    names = await apart("environments", differences, record, had, caller.asker) if had is not None else []
     if names:
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         caller.notices.append(

@@ -17,6 +17,7 @@ from kernel_supervisor.mcp.ways import sentence
 from kernel_supervisor.mcp.wording import BORROWED
 from kernel_supervisor.sessions import foreign
 from kernel_supervisor.sessions.placing import displaced
+from kernel_supervisor.tasks import apart
 
 _FACTS = ("name", "kind", "prefix", "python", "python_version", "ipykernel", "language", "broken")
 
@@ -24,7 +25,7 @@ _FACTS = ("name", "kind", "prefix", "python", "python_version", "ipykernel", "la
 async def kernel_list_envs(call: Call, args: a.NoArguments) -> Answer:
     """Environments that a kernel can run in: conda, venv, uv, pyenv, kernelspecs and others."""
     session = await call.session(args.session)
-    found = await asyncio.to_thread(discover, call.caller.asker.where)
+    found = await apart("environments", discover, call.caller.asker.where)
     there, troubles = await foreign.specs(call.supervisor.kernels.servers)
     record = await call.supervisor.sessions.kernel_record(session)
     current = record.interpreter.prefix if record is not None else None
@@ -54,12 +55,12 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     wanted = needed(args.env_name, "env_name is empty", WayOn("name environment")).strip()
     on_server = await foreign.spec_on_server(wanted, call.supervisor.kernels.servers)
     if wanted == "default":
-        interpreter = await asyncio.to_thread(call.supervisor.sessions.default_interpreter, session, asker)
+        interpreter = await apart("environments", call.supervisor.sessions.default_interpreter, session, asker)
     elif on_server is not None:
         interpreter = on_server
     else:
-        found = await asyncio.to_thread(discover, asker.where)
-        environment = await asyncio.to_thread(resolve, wanted, found, asker.where)
+        found = await apart("environments", discover, asker.where)
+        environment = await apart("environments", resolve, wanted, found, asker.where)
         if args.install_ipykernel and not environment.ipykernel and not environment.argv:
             env = asker.surroundings.env
             installing = f"installing ipykernel in {environment.name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from kernel_supervisor.core.model import KernelRecord
@@ -15,6 +14,7 @@ from kernel_supervisor.mcp.tools_kernels import NAME_A_KERNEL, facts_of, living_
 from kernel_supervisor.mcp.ways import under_each_other
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import foreign, naming
+from kernel_supervisor.tasks import apart
 
 _LIST_S = 2.0
 """How long a list waits for kernels that a daemon which has just begun has not reached yet."""
@@ -92,7 +92,7 @@ async def kernel_attach(call: Call, args: a.Attach) -> Answer:
     await call.supervisor.switch(session, runner, call.client, note)
     on = f" on {record.server}" if record.server else ""
     text: Words = (f"attached to kernel {record.id} ({record.interpreter.name}){on}", WayOn("return"))
-    if advice := await asyncio.to_thread(advice_on, record):
+    if advice := await apart("environments", advice_on, record):
         text = (*text, f"\n{advice}")
     facts = {"kernel_id": record.id, "connection_file": record.connection_file, "server": record.server}
     return Answer(text=text, facts=facts)

@@ -21,6 +21,7 @@ from kernel_supervisor.mcp.wording import how_to_answer
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import naming, rerunning
 from kernel_supervisor.sessions.placing import displaced
+from kernel_supervisor.tasks import apart
 
 NAME_A_KERNEL = ("kernel_id is empty", WayOn("name kernel"))
 
@@ -54,7 +55,7 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
     if runner.kernel.trouble:
         lines.append(f"not connected: {runner.kernel.trouble}")
     facts["ipykernel"] = await asyncio.to_thread(ipykernel_of, record)
-    if advice := await asyncio.to_thread(advice_on, record):
+    if advice := await apart("environments", advice_on, record):
         lines.append(advice)
     if runner.running is not None:
         execution = runner.running.execution
@@ -78,7 +79,7 @@ async def _status_without_kernel(
         facts |= {"state": "dead", "end_reason": record.end_reason}
         dead = f"session {session.name}: its kernel is dead: {record.end_reason}. "
         return Answer(text=(dead, record.way_on, "."), facts=facts)
-    interpreter = await asyncio.to_thread(call.supervisor.sessions.default_interpreter, session, call.caller.asker)
+    interpreter = await apart("environments", call.supervisor.sessions.default_interpreter, session, call.caller.asker)
     facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}
     text = (
         f"session {session.name} in {session.directory} has no kernel yet: the first kernel_exec starts one\n"

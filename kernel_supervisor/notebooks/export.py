@@ -20,6 +20,7 @@ from kernel_supervisor.core.answers import heard
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.notebooks.files import check_target, copy_aside, umask_of
+from kernel_supervisor.tasks import apart
 
 FORMATS = {"html": "light", "pdf": "auto"}
 """What can be made, and what it is made with where nothing else is asked for: a theme, an engine."""
@@ -58,15 +59,15 @@ async def export(
     words now and then. Raises RefusedError for a path that cannot be, and where no engine is there, with the command
     that installs one; UnavailableError where it could not be made within `deadline_s` seconds or at all.
     """
-    target = await asyncio.to_thread(check_target, target, suffix=f".{form}")
-    folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="kernel-supervisor-"))
+    target = await apart("documents", check_target, target, suffix=f".{form}")
+    folder = Path(await apart("documents", tempfile.mkdtemp, prefix="kernel-supervisor-"))
     try:
         made = folder / target.name
         arguments = (form, str(ipynb), str(made), option or FORMATS[form], str(deadline_s))
         outcome = await _converted(arguments, folder, deadline_s, progress or (lambda words: None))
-        await asyncio.to_thread(lambda: copy_aside(made, target, umask=umask_of(ipynb)))
+        await apart("documents", lambda: copy_aside(made, target, umask=umask_of(ipynb)))
     finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        await asyncio.shield(apart("documents", shutil.rmtree, folder, ignore_errors=True))
     return Exported(path=target, engine=outcome["engine"], missing=outcome.get("missing", ""))
 
 
@@ -90,7 +91,7 @@ async def _converted(arguments: tuple[str, ...], folder: Path, deadline_s: float
     finally:
         await _end(process)
     if "engine" not in outcome:
-        raise await asyncio.to_thread(partial(_failure, outcome, process.returncode, folder / "stderr"))
+        raise await apart("documents", partial(_failure, outcome, process.returncode, folder / "stderr"))
     return outcome
 
 

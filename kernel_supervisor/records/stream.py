@@ -16,7 +16,7 @@ from kernel_supervisor.inside.recorder import OUTPUTS, UNRECORDED
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.bell import Bell
 from kernel_supervisor.records.messagelog import MARK, Entry, Passed, Wanted
-from kernel_supervisor.tasks import happens
+from kernel_supervisor.tasks import apart, happens
 
 _MOST, _MOST_BYTES = 1_000, 1 << 20
 """Of one reading; a single record may be larger."""
@@ -109,7 +109,7 @@ class Stream:
         def wanted(msg_type: str, parent: str) -> bool:
             return parent == msg_id or (msg_type == MARK and not parent)
 
-        entries, position = await asyncio.to_thread(self._read, place.position, end, wanted, passed=False)
+        entries, position = await apart("results", self._read, place.position, end, wanted, passed=False)
         if entries:
             return [entry.item for entry in entries if not isinstance(entry.item, Passed)], Place(position, place.kept)
         kept, times = self.unrecorded(place.kept)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -13,7 +12,7 @@ from kernel_supervisor.outputs.folding import Folded, fold
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.stream import Place, Stream
 from kernel_supervisor.running.ticket import Ticket
-from kernel_supervisor.tasks import happens
+from kernel_supervisor.tasks import apart, happens
 
 _CONTROL = ("execute_input", "execute_reply", "status", "input_request", OVER)
 _ASKED_S = 5.0
@@ -51,7 +50,7 @@ async def folded(execution: Execution, unrecorded: Unrecorded, *, without_output
     if execution.region is None:
         return Folded()
     kinds = (*_CONTROL, "error", messagelog.MARK) if without_outputs else ()
-    return await asyncio.to_thread(lambda: fold(messages_of(execution, unrecorded=unrecorded, kinds=kinds)))
+    return await apart("results", lambda: fold(messages_of(execution, unrecorded=unrecorded, kinds=kinds)))
 
 
 def control_of(execution: Execution) -> list[Message]:
@@ -122,7 +121,7 @@ async def last_line(ticket: Ticket) -> str:
         texts = [str(item.content.get("text", "")) for _, item in found if isinstance(item, Message)]
         return ([line.strip() for text in texts for line in text.splitlines() if line.strip()] or [""])[-1][-200:]
 
-    return await asyncio.to_thread(read)
+    return await apart("results", read)
 
 
 def log_size(path: str) -> int:

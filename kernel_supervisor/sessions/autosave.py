@@ -13,7 +13,7 @@ from kernel_supervisor.notebooks.document import ForeignFileError
 from kernel_supervisor.notebooks.files import beside, umask_of
 from kernel_supervisor.sessions.saving import write
 from kernel_supervisor.sessions.supervisor import Supervisor
-from kernel_supervisor.tasks import Tasks, happens
+from kernel_supervisor.tasks import Tasks, apart, happens
 
 log = logging.getLogger(__name__)
 _RESTS = 4.0
@@ -84,12 +84,12 @@ class Autosave:
 
     async def _move_beside(self, name: SessionName, path: Path) -> None:
         """Leave a file that somebody else changed alone, and go on in another."""
-        other = await asyncio.to_thread(beside, path)
+        other = await apart("documents", beside, path)
         if self._supervisor.sessions.known[name].autosave != str(path):  # it was told another one meanwhile
             return
         notice = f"{path} was changed by somebody else and is left alone; the notebook is kept in {other} from now on"
         await self._supervisor.sessions.change(name, autosave=str(other), notice=notice)
-        await write(self._supervisor, name, other, umask=await asyncio.to_thread(umask_of, path))
+        await write(self._supervisor, name, other, umask=await apart("documents", umask_of, path))
 
     async def _tell_once(self, name: SessionName, notice: str) -> None:
         if self._told.get(name) != notice:

@@ -37,7 +37,7 @@ from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.sessions import Sessions
-from kernel_supervisor.tasks import Tasks
+from kernel_supervisor.tasks import Tasks, apart
 
 _T = TypeVar("_T")
 _GIANT = 8 << 20
@@ -352,7 +352,7 @@ class Executions:
 
     async def cells_of(self, execution: Execution, errors: Sequence[Mapping[str, Any]]) -> dict[int, int]:
         """The execution counts that an execution's `error` outputs name, with the executions that had them."""
-        counts = await asyncio.to_thread(lambda: frozenset[int]().union(*map(cell_counts, errors)))
+        counts = await apart("results", lambda: frozenset[int]().union(*map(cell_counts, errors)))
         if not counts or execution.kernel_id is None:
             return {}
         return await self._records.cells(execution.session, execution.kernel_id, execution.generation, counts)

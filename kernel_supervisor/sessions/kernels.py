@@ -33,7 +33,7 @@ from kernel_supervisor.servers.rest import KernelGoneError
 from kernel_supervisor.sessions.adopting import FIRST_TRY_S, Adoption, connected
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.placing import Furnished, furnished, no_place, place_of
-from kernel_supervisor.tasks import Tasks
+from kernel_supervisor.tasks import Tasks, apart
 
 log = logging.getLogger(__name__)
 _TRIES_AFTER_RESTART = 12
@@ -76,7 +76,7 @@ class Kernels:
         """
         _check_room()
         kernel_id = KernelId(secrets.token_hex(6))
-        place = await asyncio.to_thread(furnished, interpreter, asker, self._paths.cache, tell)
+        place = await apart("environments", furnished, interpreter, asker, self._paths.cache, tell)
         return await self._launch(self._record(kernel_id, session, place, directory, generation=1), place.surroundings)
 
     def _record(
@@ -266,7 +266,7 @@ class Kernels:
         """What a kernel has around it when it is started again. What it had is read from its process while it lives."""
         await self._remember(record)
         had = self.had.get(record.id)
-        return await asyncio.to_thread(furnished, record.interpreter, asker, self._paths.cache, silent, had)
+        return await apart("environments", furnished, record.interpreter, asker, self._paths.cache, silent, had)
 
     async def _remember(self, record: KernelRecord) -> None:
         """Take in what a kernel's process was started with, while it lives."""

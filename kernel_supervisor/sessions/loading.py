@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import time
@@ -19,6 +18,7 @@ from kernel_supervisor.records.messagelog import MessageLogWriter, encode_messag
 from kernel_supervisor.records.recording import new_msg_id
 from kernel_supervisor.running import reading
 from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.tasks import apart
 
 _METADATA = "loaded_notebook"
 """The type of the message, of our own, with which the log of a loaded notebook begins."""
@@ -36,9 +36,9 @@ async def load(
     known = await supervisor.records.entries_of_call(keys)
     if known:
         return known
-    loaded = await asyncio.to_thread(load_notebook, path)
+    loaded = await apart("documents", load_notebook, path)
     log = os.path.join(supervisor.paths.logs, f"loaded-{secrets.token_hex(6)}.messages")
-    entries = await asyncio.to_thread(_write_log, session, loaded, log, client)
+    entries = await apart("documents", _write_log, session, loaded, log, client)
     await supervisor.sessions.change(session.name, loaded=log)
     await supervisor.records.add_executions(entries, [f"{keys}{number}" for number in range(len(entries))])
     return await supervisor.records.entries_of_call(keys)

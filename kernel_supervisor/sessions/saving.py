@@ -21,6 +21,7 @@ from kernel_supervisor.notebooks.history import Choice, Entry
 from kernel_supervisor.running import reading
 from kernel_supervisor.sessions import loading
 from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.tasks import apart
 
 EXPORT_DEADLINE_S = 300.0
 _COMMIT_S = 10.0
@@ -56,7 +57,7 @@ async def save(supervisor: Supervisor, session: SessionRecord, wanted: Wanted, p
     Raises RefusedError and UnavailableError as `write_notebook` does.
     """
     session = await supervisor.sessions.keep(session)
-    path = await asyncio.to_thread(_target, wanted, session)
+    path = await apart("documents", _target, wanted, session)
     written = await write(
         supervisor,
         session.name,
@@ -122,7 +123,7 @@ async def _write(
             except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError, RuntimeError) as error:
                 raise UnavailableError(f"{path} was not written: the supervisor is stopping") from error
 
-        written = await asyncio.to_thread(how, entries=entries, about=about, known=known, announce=announce)
+        written = await apart("documents", how, entries=entries, about=about, known=known, announce=announce)
         await _note(supervisor, name, path, written.fingerprint)
         return written
 
@@ -138,7 +139,7 @@ async def document(supervisor: Supervisor, name: SessionName, *, largest: int) -
             raise RefusedError(f"it is larger than {largest >> 20} MB", WayOn("write notebook"))
         pieces.extend(piece)
 
-    await asyncio.to_thread(notebook_json, entries, about, take)
+    await apart("documents", notebook_json, entries, about, take)
     return pieces.decode()
 
 
@@ -172,7 +173,7 @@ async def _about(supervisor: Supervisor, session: SessionRecord, entries: list[E
     kernels = [entry.execution.kernel_id for entry in entries if entry.execution.kernel_id is not None]
     sessions, records = supervisor.sessions, supervisor.records
     record = await (records.kernel(kernels[-1]) if kernels else sessions.kernel_record(session))
-    about = About(session=session.name, metadata=await asyncio.to_thread(loading.metadata_of, session.loaded))
+    about = About(session=session.name, metadata=await apart("documents", loading.metadata_of, session.loaded))
     if record is None:
         return about
     return replace(about, kernelspec=_kernelspec(record), language_info=record.language_info)

@@ -18,7 +18,7 @@ from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import moving, naming
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
-from kernel_supervisor.tasks import happens
+from kernel_supervisor.tasks import apart, happens
 
 _BURIAL_S = 5.0
 """How long the explanation of a kernel's death may take."""
@@ -72,7 +72,7 @@ class Sessions:
         if any(session.directory == directory for session in self.known.values()):
             return ""
         pids = {name: self._pid(session) for name, session in self.known.items()}
-        moved = await asyncio.to_thread(moving.moved_to, directory, list(self.known.values()), pids)
+        moved = await apart("environments", moving.moved_to, directory, list(self.known.values()), pids)
         if not moved:
             return ""
         return (
@@ -175,7 +175,7 @@ class Sessions:
             runner = await self.living_runner(session)
             if runner is not None:
                 return runner
-            interpreter = await asyncio.to_thread(self.default_interpreter, session, asker)
+            interpreter = await apart("environments", self.default_interpreter, session, asker)
             runner = self.kernel_in(session, interpreter)
             if runner is None:
                 runner = await self._kernels.start(session.name, interpreter, asker, session.directory)

@@ -22,7 +22,7 @@ from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.executions import Executions
 from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.sessions import Sessions
-from kernel_supervisor.tasks import Tasks
+from kernel_supervisor.tasks import Tasks, apart
 
 log = logging.getLogger(__name__)
 _HOME_S = 10.0
@@ -135,7 +135,7 @@ class Supervisor:
 
     async def _start_anew(self, session: SessionRecord, asker: Asker, client: str) -> Runner:
         """Another kernel in place of one of which nothing is known."""
-        interpreter = await asyncio.to_thread(self.sessions.default_interpreter, session, asker)
+        interpreter = await apart("environments", self.sessions.default_interpreter, session, asker)
         runner = await self.kernels.start(session.name, interpreter, asker, session.directory)
         await self.switch(session, runner, client, "A fresh kernel: the one before cannot be found any more.")
         return runner

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import queue
+import venv
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.support import Home, Shim
+from tests.support import Home, Shim, until_now
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -90,3 +93,41 @@ def test_files_that_are_looked_for(home: Home, odd: str) -> None:
         for told in _answers(home, env, tool):
             assert "inside the supervisor" not in told, told
             assert tool != "kernel_list_envs" or "good" in told, told
+
+
+def test_environments_that_take_long_to_enter_hold_up_nobody_else(home: Home) -> None:
+    """A conda environment's activation script waits for something, for as many calls as there are threads."""
+    prefix, gate = home.path.parent / "conda", home.path.parent / "gate"
+    (prefix / "etc/conda/activate.d").mkdir(parents=True)
+    venv.create(prefix, symlinks=True, with_pip=False)
+    (prefix / "pyvenv.cfg").unlink()
+    (prefix / "conda-meta").mkdir()
+    (prefix / "conda-meta/history").touch()
+    (prefix / "etc/conda/activate.d/slow.sh").write_text(f"while [ ! -e '{gate}' ]; do sleep 0.05; done\n")
+    with _shim(home, {}) as shim, _shim(home, {}) as other:
+        other.run("x = 6", session="other")
+        for number in range(AT_ONCE):
+            arguments = {"env_name": str(prefix), "session": f"s{number}"}
+            shim.send("tools/call", {"name": "kernel_use_env", "arguments": arguments}, id=f"slow {number}")
+        until_now(lambda: _waiting(prefix), "scripts wait")
+        assert other.run("x * 7", session="other")["text"].endswith("42")
+        (home.project / "some.ipynb").write_text(json.dumps(NOTEBOOK))
+        assert "1 cell" in str(other.call("kernel_load_notebook", path="some.ipynb", session="other"))
+        gave_up = [message for message in _messages(shim) if "method" not in message]
+        gate.touch()
+    assert gave_up == [], "not one of them had to for that"
+
+
+def _messages(shim: Shim) -> Iterator[dict[str, Any]]:
+    with suppress(queue.Empty):
+        while message := shim.message(0.01):
+            yield message
+
+
+NOTEBOOK = {"cells": [{"cell_type": "markdown", "metadata": {}, "source": "# One"}], "metadata": {}, "nbformat": 4}
+NOTEBOOK["nbformat_minor"] = 4
+
+
+def _waiting(prefix: Path) -> bool:
+    script = str(prefix / "etc/conda/activate.d/slow.sh")
+    return any(script in each.info["cmdline"] for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"])
