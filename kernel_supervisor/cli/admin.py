@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kernel_supervisor.cli.session import DONE, NO_DAEMON, Command, print_json, span
+from kernel_supervisor.cli.session import DONE, NO_DAEMON, Command, failed, print_json, span
+from kernel_supervisor.client.autostart import listening
 from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, not_running
+
+if TYPE_CHECKING:
+    from psutil import Process
 
 _STOP_DEADLINE_S = 30.0
 _LOOK_S = 0.1
@@ -54,18 +59,46 @@ def stop(command: Command) -> int:
     try:
         connection = command.connection(start=kernels)  # kernels that no daemon holds are found by starting one
     except NoDaemonError:
-        if kernels:  # whether there are any, nobody has looked
+        if kernels or listening(command.paths):  # nobody has looked for kernels, and one that is silent is not gone
             raise
         print("no daemon is running")
         return DONE
-    pid = connection.pid
+    pid, ours = connection.pid, _processes(command) if kernels else {}
     params = {"kernels": kernels}
     heard = connection.request("supervisor/shutdown", params, deadline_s=_STOP_DEADLINE_S, again=False)
     if kernels and not heard:
         raise NoDaemonError(f"the daemon ended before it had ended its kernels. {not_running(command.paths)}")
     _see_it_go(pid)
+    left = [kernel for kernel, process in ours.items() if process is None or _runs(process)]
+    if left:
+        print("the daemon is gone", flush=True)
+        return failed(f"not ended, or out of its reach: {', '.join(left)}")
     print("the daemon and its kernels are gone" if kernels else "the daemon is gone; kernels run on")
     return DONE
+
+
+def _processes(command: Command) -> dict[str, Process | None]:
+    """The processes of our kernels, by what they are called; None for one on a server that does not answer."""
+    import psutil
+
+    found: dict[str, Process | None] = {}
+    for each in command.tool("kernel_list_running")[1]["kernels"]:
+        if each["owned"]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                name = f"kernel {each['kernel_id']} of session {each['session']}"
+                if each["pid"] is not None:
+                    found[name] = psutil.Process(each["pid"])
+                elif each["state"] == "unreachable":
+                    found[name] = None
+    return found
+
+
+def _runs(process: Process) -> bool:
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def restart_daemon(command: Command) -> int:
@@ -83,14 +116,12 @@ def _see_it_go(pid: int) -> None:
     import psutil  # 25 ms, and only where a daemon is stopped
 
     end = time.monotonic() + _STOP_DEADLINE_S
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        while _runs(process):
             if time.monotonic() > end:
                 raise TimeoutError("the daemon did not stop; see `kernel-supervisor logs`")
             time.sleep(_LOOK_S)
-    except psutil.NoSuchProcess:
-        return
 
 
 def logs(command: Command) -> int:

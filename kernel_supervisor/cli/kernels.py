@@ -24,13 +24,11 @@ def list_kernels(command: Command) -> int:
     if command.options.json:
         print_json(facts)
         return DONE
-    if not facts["kernels"] and not facts["others"]:
-        print("no kernels are running")
-        return DONE
-    print_table(
-        ["kernel", "session", "name", "state", "cells", "memory", "up", "last used", "directory"],
-        [_row(each) for each in facts["kernels"]] + [_foreign_row(each) for each in facts["others"]],
-    )
+    rows = [_row(each) for each in facts["kernels"]] + [_foreign_row(each) for each in facts["others"]]
+    if rows:
+        print_table(["kernel", "session", "name", "state", "cells", "memory", "up", "last used", "directory"], rows)
+    else:
+        print("no other kernels are running" if facts["troubles"] else "no kernels are running")
     for trouble in facts["troubles"]:
         print(f"not asked: {trouble}", file=sys.stderr)
     return DONE

@@ -104,9 +104,7 @@ class Router:
         if identity in self._connections:
             return  # a hello that was said again because the first answer took its time
         caller = Caller(asker=asker, supervisor=self._supervisor, ready=self.ready, admin=self._admin)
-        if known and known != [pid, start]:
-            caller.notices.append("the daemon was restarted meanwhile; kernels, variables and running cells were kept")
-
+        caller.restarted = bool(known) and known != [pid, start]
         send, incarnation = partial(self.send, identity), f"{pid}.{start}"
         over = partial(self._let_go, identity)
         self._connections[identity] = Connection(caller, self._server, self._news, send, incarnation, over)

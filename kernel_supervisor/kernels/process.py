@@ -53,6 +53,14 @@ def restarted_since(identity: ProcessIdentity) -> float | None:
     return psutil.boot_time() if identity.boot and identity.boot != _boot() else None
 
 
+def is_stopped(identity: ProcessIdentity) -> bool:
+    """Whether a process stands still, by SIGSTOP or for a debugger; False where that cannot be known."""
+    try:
+        return psutil.Process(identity.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    except psutil.Error:
+        return False
+
+
 def _stat(pid: int) -> list[bytes]:
     """The fields of `/proc/PID/stat` from the third on; none where there is no such process."""
     try:
@@ -96,6 +104,10 @@ class Exit:
             return f"killed by signal {-self.code}"
 
 
+def _peak(usage: resource.struct_rusage) -> int:
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 _NO_PROCESS = (errno.ESRCH, errno.ENOENT, errno.EINVAL)
 """What `pidfd_open` says of a number that no process has. It may be that of a thread, or no possible one."""
 
@@ -121,6 +133,7 @@ class Process:
         """Pin `identity`. Raises ProcessLookupError where that process is gone."""
         self.identity = identity
         self._child = child
+        self._inherited = _peak(resource.getrusage(resource.RUSAGE_SELF))
         self._fd = _pinned(identity.pid)
         self._exit: Exit | None = None
         if child is None and (identity.pid <= 1 or identify(identity.pid) != identity):
@@ -158,7 +171,10 @@ class Process:
         return self._exit
 
     def _exit_of_child(self) -> Exit:
-        """`wait4` instead of `Popen.wait`: it tells how much memory the child had at its peak."""
+        """`wait4` instead of `Popen.wait`: it tells how much memory the child had at its peak.
+
+        That begins with what the parent had: of a child that never had more it is not known.
+        """
         assert self._child is not None
         if self._child.returncode is not None:
             return Exit(code=self._child.returncode)
@@ -167,8 +183,8 @@ class Process:
         except ChildProcessError:
             return Exit()
         self._child.returncode = os.waitstatus_to_exitcode(status)
-        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return Exit(code=self._child.returncode, peak_bytes=peak)
+        peak = _peak(usage)
+        return Exit(code=self._child.returncode, peak_bytes=peak if peak > self._inherited else None)
 
     def _exit_of_other(self) -> Exit:
         """A zombie's status stands in /proc (proc(5), field 52); once it is reaped, Linux 6.15 and later keep

@@ -58,6 +58,8 @@ class Caller:
     """By kernel: how much of what executions showed after their end it was told of; also the sessions it has joined."""
     notices: list[Words] = field(default_factory=list)
     """What this client is to be told with its next result, once."""
+    restarted: bool = False
+    """Whether it knew another daemon before, and was not told yet that there is a new one."""
     preparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Held while a result of its is prepared: one client never has all the threads for that."""
     whereabouts: Whereabouts = field(default_factory=Whereabouts)

@@ -20,6 +20,7 @@ def taken(caller: Caller) -> list[Words]:
 async def note(caller: Caller, session: SessionRecord) -> None:
     """Note what a client has to know of the session that it works in."""
     _note_company(caller, session)
+    _note_daemon(caller, session)
     _note_restart(caller, session)
     _note_late_output(caller, session)
     await _note_notebook(caller, session)
@@ -35,6 +36,15 @@ def _note_company(caller: Caller, session: SessionRecord) -> None:
             f"another client works in session {session.name} too, with the same variables; "
             'session="a-name-of-your-own" keeps yours apart'
         )
+
+
+def _note_daemon(caller: Caller, session: SessionRecord) -> None:
+    if not caller.restarted:
+        return
+    caller.restarted, runner = False, caller.supervisor.sessions.runner_of(session)
+    lives_on = runner is not None and runner.kernel.alive and runner.kernel.record.started_at < caller.supervisor.began
+    kept = f"; kernel {session.kernel_id} lived on, with its variables" if lives_on else ""
+    caller.notices.append(f"the daemon was restarted meanwhile{kept}")
 
 
 def _note_restart(caller: Caller, session: SessionRecord) -> None:

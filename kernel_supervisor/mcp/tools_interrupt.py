@@ -7,6 +7,7 @@ from typing import Any
 from kernel_supervisor.core.model import ExecutionId
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.kernels.channels import NoSignError
+from kernel_supervisor.kernels.process import is_stopped
 from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.outputs.terminal import plain
@@ -46,6 +47,10 @@ async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
     if stopped:
         text = f"execution {number} stopped ({ticket.execution.status}){_at(before)}.{_threads(after)}"
         return Answer(text=text, facts=facts)
+    process = runner.kernel.record.process
+    if process is not None and is_stopped(process):
+        why = f"its process {process.pid} is stopped itself; `kill -CONT {process.pid}` lets it go on"
+        return Answer(text=f"execution {number} still runs: {why}", facts={**facts, "place": after})
     return Answer(text=_not_stopped(number, after or before), facts={**facts, "place": after})
 
 

@@ -45,7 +45,8 @@ async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
     rows = [_running_row(each) for each in kernels]
     rows += [_foreign_row(each) for each in found.values()]
     head = ["", "kernel", "name", "session", "state", "memory", "last used"]
-    lines: list[Words] = [table(head, rows) if rows else "no kernels are running"]
+    none = "no other kernels are running" if troubles else "no kernels are running"
+    lines: list[Words] = [table(head, rows) if rows else none]
     lines += [("not asked: ", *parts(trouble)) for trouble in troubles]
     facts = {"kernels": kernels, "others": [_foreign_facts(each) for each in found.values()]}
     return Answer(text=under_each_other(lines), facts={**facts, "troubles": troubles})

@@ -77,7 +77,8 @@ async def _status_without_kernel(
         return Answer(text=(lives, "variables may be there. ", record.way_around, "."), facts=facts)
     if record is not None:
         facts |= {"state": "dead", "end_reason": record.end_reason}
-        dead = f"session {session.name}: its kernel is dead: {record.end_reason}. "
+        why = record.end_reason.rstrip(".") or "how it ended is not on record"
+        dead = f"session {session.name}: its kernel is dead: {why}. "
         return Answer(text=(dead, record.way_on, "."), facts=facts)
     interpreter = await apart("environments", call.supervisor.sessions.default_interpreter, session, call.caller.asker)
     facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}

@@ -34,7 +34,7 @@ class Supervisor:
 
     def __init__(self, paths: Paths) -> None:
         """Name the folders; nothing is opened before `open`."""
-        self.paths = paths
+        self.paths, self.began = paths, time.time()
         self.records = Database(paths.records)
         self.kernels = Kernels(paths, self.records)
         self.sessions = Sessions(self.records, self.kernels)

@@ -1,0 +1,76 @@
+"""Promise: what is said of daemons and kernels was looked at."""
+
+from __future__ import annotations
+
+import re
+
+import psutil
+import pytest
+
+from tests.support import Home, until_now
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_variables_are_said_to_be_kept_only_where_their_kernel_lives(home: Home) -> None:
+    with home.shim() as shim:
+        shim.open()
+        shim.run("x = 1")
+        home.kill_daemon()
+        told = shim.run("x")["text"]
+        assert "the daemon was restarted meanwhile; kernel" in told
+        assert "lived on, with its variables" in told
+        assert "meanwhile" not in shim.run("x")["text"], "said once"
+        (kernel,) = home.kernels()
+        home.kill_daemon()
+        kernel.kill()
+        refused = shim.call("kernel_exec", code="x")
+        assert "lived on" not in str(refused)
+        assert "kept" not in str(refused)
+        assert "lived on" not in str(shim.call("kernel_restart"))
+
+
+def test_a_daemon_that_stands_still_is_not_said_not_to_run(home: Home) -> None:
+    assert home.cli("start").returncode == 0
+    daemon = home.daemon()
+    assert daemon is not None
+    daemon.suspend()
+    for command in (("stop",), ("status",), ("list",)):
+        told = home.cli(*command, timeout=90)
+        assert told.returncode != 0, told.stdout
+        assert "no daemon is running" not in told.stdout + told.stderr
+        assert "no kernels are running" not in told.stdout + told.stderr
+    daemon.resume()
+    assert home.cli("stop").returncode == 0
+
+
+def test_a_kernel_that_stands_still_is_said_to(home: Home) -> None:
+    with home.shim() as shim:
+        shim.open()
+        shim.run("print('begun'); import time; time.sleep(600)", timeout=1)
+        (kernel,) = home.kernels()
+        kernel.suspend()
+        until_now(lambda: kernel.status() == psutil.STATUS_STOPPED, "it stands still")
+        told = str(shim.call("kernel_interrupt"))
+        assert f"kill -CONT {kernel.pid}" in told
+        assert "C code" not in told
+        kernel.resume()
+
+
+def test_the_memory_that_a_kernel_had_at_most_is_its_own(home: Home) -> None:
+    """A child's peak begins with its parent's, which is larger here."""
+    with home.shim() as shim:
+        shim.open()
+        shim.run("x = 1", session="small")
+        small = next(each for each in home.kernels() if each.pid == _pid(shim, "small"))
+        had = small.memory_info().rss
+        small.kill()
+        until_now(lambda: not small.is_running() or small.status() == psutil.STATUS_ZOMBIE, "it is dead")
+        told = str(shim.call("kernel_exec", code="x", session="small"))
+    assert "died" in told
+    assert all(int(peak) * 1e6 < 1.3 * had for peak in re.findall(r"peak memory (\d+) MB", told)), told
+
+
+def _pid(shim, session: str) -> int:  # type: ignore[no-untyped-def]  # tests.support.Shim
+    status = shim.call("kernel_status", session=session)
+    return int(status["_meta"]["kernel-supervisor/result"]["pid"])
