@@ -15,6 +15,8 @@ HOME_VARIABLE = "KERNEL_SUPERVISOR_HOME"
 LONGEST_SOCKET_PATH = 100
 """Bytes. The limit is 107 on Linux and 103 on macOS, less what ZeroMQ and a kernel id's suffix need."""
 _LONGEST_SUFFIX = len("/kernels/0123456789ab-ipc-5")
+_CONTENT = frozenset({"run", "logs", "cache", "daemon.log", "daemon.log.err", "servers.json"})
+"""What is in a folder that is a supervisor's."""
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "fuse.s3fs", "fuse.sshfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
     | {"smb3", "smbfs", "wekafs"}
@@ -90,15 +92,32 @@ def find() -> Paths:
     state = os.path.abspath(os.path.expanduser(chosen)) if chosen else usual
     run = os.path.join(state, "run")
     if len(os.fsencode(run)) + _LONGEST_SUFFIX > LONGEST_SOCKET_PATH or _on_network(state):
-        run = os.path.join("/var/tmp", f"kernel-supervisor-{os.getuid()}-{_digest(state)}")
+        run = _elsewhere(state)
     return Paths(state, run)
+
+
+def _elsewhere(state: str) -> str:
+    """The folder for sockets of a supervisor whose own has no place for them. The first name may be somebody else's."""
+    name = os.path.join("/var/tmp", f"kernel-supervisor-{os.getuid()}-{_digest(state)}")
+    names = [name, *(f"{name}-{number}" for number in range(1, 10))]
+    ours = [each for each in names if _is_ours(each)]
+    free = [each for each in names if not os.path.lexists(each)]
+    return [*ours, *free, name][0]
+
+
+def _is_ours(folder: str) -> bool:
+    try:
+        status = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
 
 
 def prepare(paths: Paths) -> None:
     """Create the folders, 0700. Raises PlaceError where one cannot be had, or belongs to somebody else."""
     for folder in (paths.state, paths.run, paths.connections, paths.links, paths.shared, paths.logs):
         try:
-            _make(folder)
+            _make(folder, is_state=folder == paths.state)
         except OSError as error:
             place = error.filename or folder
             why = "it is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
@@ -108,15 +127,17 @@ def prepare(paths: Paths) -> None:
             ) from None
 
 
-def _make(folder: str) -> None:
+def _make(folder: str, *, is_state: bool) -> None:
     previous = os.umask(0o077)  # `mode` is for the last part of the path alone
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     finally:
         os.umask(previous)
-    status = os.lstat(folder)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+    if not _is_ours(folder):
         raise PermissionError(errno.EPERM, "it is not a folder of yours", folder)
+    is_used = os.path.lexists(os.path.join(folder, "run", "daemon.lock"))
+    if is_state and not is_used and not _CONTENT.issuperset(os.listdir(folder)):
+        raise PermissionError(errno.EPERM, "it has other files than a supervisor's: name an empty one", folder)
     os.chmod(folder, 0o700)
 
 

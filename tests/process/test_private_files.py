@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,44 @@ def test_a_user_who_has_a_number_alone_has_a_place_of_their_own(tmp_path: Path, 
     found = subprocess.run([sys.executable, "-c", code], env=env, cwd="/", capture_output=True, text=True, check=False)
     place = str(tmp_path) if home else f"/var/tmp/kernel-supervisor-{uid}"
     assert found.stdout.startswith(place + "/"), found
+
+
+def test_a_folder_with_other_files_is_left_as_it_is(home: Home) -> None:
+    home.path.mkdir(mode=0o755)
+    (home.path / "thesis.tex").write_text("mine")
+    refused = home.cli("start")
+    assert refused.returncode != 0
+    assert "other files than a supervisor's: name an empty one" in refused.stderr
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o755
+    assert sorted(os.listdir(home.path)) == ["thesis.tex"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for somebody else")
+@pytest.mark.parametrize("squatted", ["folder", "file", "link"])
+def test_a_name_that_somebody_else_took_in_a_shared_folder_costs_nothing(home: Home, squatted: str) -> None:
+    far = replace(home, path=home.path.parent / ("far" * 40))
+    usual = Path(find_in(far))
+    victim = home.path.parent / "victim"
+    victim.mkdir()
+    taking: dict[str, Callable[[], None]] = {
+        "folder": usual.mkdir, "file": usual.touch, "link": lambda: usual.symlink_to(victim)
+    }  # fmt: skip
+    taking[squatted]()
+    os.chown(usual, 65534, 65534, follow_symlinks=False)
+    try:
+        assert far.cli("exec", "x = 41").returncode == 0
+        assert far.cli("exec", "print(x + 1)").stdout.splitlines()[-1:] == ["42"]
+        assert find_in(far) == f"{usual}-1"
+        assert os.listdir(victim) == []
+        assert far.cli("stop", "--kernels").returncode == 0
+    finally:
+        far.sweep()
+        shutil.rmtree(f"{usual}-1", ignore_errors=True)
+        shutil.rmtree(usual) if squatted == "folder" else usual.unlink()
+
+
+def find_in(home: Home) -> str:
+    """Where its sockets are."""
+    code = "from kernel_supervisor.paths import find; print(find().run)"
+    told = subprocess.run([sys.executable, "-c", code], env=home.env, capture_output=True, text=True, check=True)
+    return told.stdout.strip()
