@@ -19,6 +19,7 @@ from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.daemon.lock import Lock
 from kernel_supervisor.daemon.notify import keep_watchdog_fed, notify
 from kernel_supervisor.daemon.place import Place
+from kernel_supervisor.daemon.version import differences
 from kernel_supervisor.isolation import VARIABLES
 from kernel_supervisor.paths import Paths, PlaceError, find, prepare
 from kernel_supervisor.tasks import Tasks
@@ -209,6 +210,7 @@ class Daemon:
         return {
             "pid": os.getpid(),
             "version": __version__,
+            "differences": differences(),
             "started_at": self._started,
             "state": self._paths.state,
             "socket": self._paths.socket,

@@ -17,6 +17,7 @@ from mcp.server.subscriptions import SubscriptionBus
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.daemon.connection import Connection
+from kernel_supervisor.daemon.version import differences
 from kernel_supervisor.envelope import (
     BYE,
     HELLO,
@@ -105,6 +106,8 @@ class Router:
             return  # a hello that was said again because the first answer took its time
         caller = Caller(asker=asker, supervisor=self._supervisor, ready=self.ready, admin=self._admin)
         caller.restarted = bool(known) and known != [pid, start]
+        if odd := differences(asker.version):
+            caller.notices.append(odd)
         send, incarnation = partial(self.send, identity), f"{pid}.{start}"
         over = partial(self._let_go, identity)
         self._connections[identity] = Connection(caller, self._server, self._news, send, incarnation, over)

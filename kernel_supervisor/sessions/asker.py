@@ -37,6 +37,8 @@ class Asker:
     """The interpreter it was configured with, empty for the default."""
     shim_python: str
     surroundings: Surroundings
+    version: str
+    """Of its package."""
     ways: Mapping[str, str] | None = None
     """Its own words for ways on, where it is no agent."""
 
@@ -62,6 +64,7 @@ def from_hello(header: Mapping[str, Any]) -> Asker:
             **texts,
             client_id=_name(header["client_id"]),
             kind=_name(header["kind"]),
+            version=_name(header["version"]),
             pid=_within(header["pid"], 0, _UNLIMITED),
             directory=os.path.realpath(project or texts["cwd"]),
             told=bool(project or (session and header["kind"] != "cli")),

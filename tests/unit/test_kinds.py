@@ -51,6 +51,7 @@ ASKER = Asker(
     told=True,
     cwd="/work",
     python="",
+    version="1",
     shim_python="",
     surroundings=Surroundings(env={}),
 )

@@ -30,7 +30,8 @@ def test_of_two_interpreters_in_one_prefix_the_one_that_was_named_is_looked_at(t
     (packages / "ipykernel_launcher.py").touch()
     asker = Asker(
         client_id="c", kind="shim", pid=1, session="", told=False, directory=str(tmp_path), cwd=str(tmp_path),
-        python="", shim_python="", surroundings=Surroundings(env={"HOME": str(tmp_path)}),
+        python="", version="1",
+        shim_python="", surroundings=Surroundings(env={"HOME": str(tmp_path)}),
     )  # fmt: skip
     where = Where(environ={}, home=tmp_path, directory=tmp_path, shim_python="")
     for path, ipykernel in ((older, "7.4.0"), (newer, "")):
