@@ -1,6 +1,6 @@
 """What a terminal shows of a stream, as a notebook keeps it: colours stay, and what has scrolled away is let go.
 
-What a model is shown has none of the colours; see `core.terminal`.
+What a model is shown has none of the colours; see `outputs.terminal`.
 """
 
 from __future__ import annotations

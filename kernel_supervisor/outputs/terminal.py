@@ -24,11 +24,6 @@ _STRING = r"\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"
 _SHORT = r"\x1b[ -/]{0,4}([0-Z\\`-~])?"
 _TOKEN = re.compile(rf"{_CSI}|{_STRING}|{_SHORT}|([\r\b\x0b\x0c])")
 _MOVES = re.compile(r"[\r\b\x0b\x0c]|\x1b\[[0-?]*[ -/]*[A-HJK`adefsu]|\x1b[78DEMc]")
-_UNFINISHED = re.compile(r"\x1b\[[0-?]{0,64}[ -/]{0,4}\Z|\x1b[ -/]{0,4}\Z|[\ud800-\udbff]\Z")
-_UNFINISHED_REACH = 80
-"""No unfinished escape is longer than this, so only the end of a piece is searched for one."""
-_OPEN_STRING = re.compile(r"\x1b[\]PX^_][^\x07\x1b\n]*\x1b?\Z")
-_STRING_END = re.compile(r"\x07|\x1b\\|(?=[\x1b\n])")
 
 
 def plain(text: str) -> str:
@@ -43,9 +38,7 @@ def plain(text: str) -> str:
         return text
     if _MOVES.search(text) is None:
         return _SILENT.sub("", _TOKEN.sub("", text))
-    screen = Screen()
-    screen.feed(text)
-    return screen.text()
+    return Screen().shown(text)
 
 
 def _valid(text: str) -> str:
@@ -56,7 +49,7 @@ def _valid(text: str) -> str:
 
 
 class Screen:
-    """A page that is written piece by piece; in pieces it shows what it would show at once."""
+    """A page that a text is written on."""
 
     def __init__(self) -> None:
         self._lines: list[str | list[str]] = [""]
@@ -64,30 +57,16 @@ class Screen:
         """Per line, whether something on it was overwritten or erased: then blanks at its end say nothing."""
         self._row = self._column = 0
         self._saved = (0, 0)
-        self._pending = ""
-        self._in_string = False
 
-    def feed(self, piece: str) -> None:
-        """Take the next piece of the stream. It may end anywhere, also within an escape sequence."""
-        text = self._pending + piece
-        self._pending = ""
-        if self._in_string:
-            text = self._skip_string(text)
-        if _NOT_PLAIN.search(text) is None:
-            self._put(text)
-            return
-        text = _valid(self._hold_back(text))
+    def shown(self, text: str) -> str:
+        """What the page shows once `text` is written on it."""
         position = 0
         for token in _TOKEN.finditer(text):
             if token.start() > position:
-                self._put(_SILENT.sub("", text[position : token.start()]))
+                self._put(text[position : token.start()])
             self._obey(token)
             position = token.end()
-        if position < len(text):
-            self._put(_SILENT.sub("", text[position:]))
-
-    def text(self) -> str:
-        """What the page shows now. It may be fed on afterwards."""
+        self._put(text[position:])
         return "\n".join(map(self._line, range(len(self._lines))))
 
     def _line(self, row: int) -> str:
@@ -95,34 +74,9 @@ class Screen:
         shown = line if isinstance(line, str) else "".join(line)
         return shown.rstrip(" ") if self._edited[row] else shown
 
-    def _skip_string(self, text: str) -> str:
-        """What follows the end of an operating system command that an earlier piece began."""
-        end = _STRING_END.search(text)
-        if end is None:
-            return ""
-        if text[end.start() :] == "\x1b":
-            self._pending = "\x1b"
-            return ""
-        self._in_string = False
-        return text[end.end() :]
-
-    def _hold_back(self, text: str) -> str:
-        """`text` without an unfinished escape, surrogate pair or command at its end, kept for later."""
-        start = max(0, len(text) - _UNFINISHED_REACH)
-        cut = _UNFINISHED.search(text, start)
-        opener = max((text.rfind("\x1b" + kind) for kind in "]PX^_"), default=-1)
-        if opener >= 0 and _OPEN_STRING.match(text, opener):
-            self._in_string = True
-            self._pending = "\x1b" if text.endswith("\x1b") else ""
-            return text[:opener]
-        if cut is None:
-            return text
-        self._pending = text[cut.start() :]
-        return text[: cut.start()]
-
     def _put(self, text: str) -> None:
-        """Write text in which newlines are the only controls."""
-        parts = text.split("\n")
+        """Write text in which newlines are the only controls that show."""
+        parts = _SILENT.sub("", text).split("\n")
         self._write(parts[0])
         if len(parts) == 1:
             return
@@ -164,18 +118,15 @@ class Screen:
 
     def _obey(self, token: re.Match[str]) -> None:
         parameters, final, short, control = token.groups()
-        if control is not None:
-            if control == "\r":
-                self._column = 0
-            elif control == "\b":
-                self._column = max(0, self._column - 1)
-            else:
-                self._newline()
-        elif final is not None:
-            movement = _MOVEMENTS.get(final)
-            if movement is not None:
-                movement(self, _numbers(parameters))
-        elif short is not None and short in _SHORT_MOVEMENTS:
+        if control == "\r":
+            self._column = 0
+        elif control == "\b":
+            self._column = max(0, self._column - 1)
+        elif control is not None:
+            self._newline()
+        elif final in _MOVEMENTS:
+            _MOVEMENTS[final](self, _numbers(parameters))
+        elif short in _SHORT_MOVEMENTS:
             _SHORT_MOVEMENTS[short](self, [])
 
     def _go(self, row: int, column: int) -> None:

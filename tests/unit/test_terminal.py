@@ -1,15 +1,13 @@
-"""`core.terminal`: what a terminal would show, whatever is written to it, in whatever pieces."""
+"""What a terminal would show, whatever is written to it."""
 
 from __future__ import annotations
 
-import itertools
-
 import pyte
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_supervisor.outputs.terminal import Screen, plain
+from kernel_supervisor.outputs.terminal import plain
 
 ESC = "\x1b"
 
@@ -22,13 +20,6 @@ SEQUENCES = st.sampled_from(
     + [f"{ESC}]0;title\x07", f"{ESC}]8;;http://x{ESC}\\", f"{ESC}]open", f"{ESC}P1q~{ESC}\\", f"{ESC}[", f"{ESC}[1"]
 )
 STREAMS = st.lists(st.one_of(st.text(max_size=8), CONTROLS, SEQUENCES), max_size=30).map("".join)
-
-
-def shown_in_pieces(pieces: list[str]) -> str:
-    screen = Screen()
-    for piece in pieces:
-        screen.feed(piece)
-    return screen.text()
 
 
 @pytest.mark.parametrize(
@@ -90,19 +81,6 @@ def test_result_is_harmless_unicode(text: str) -> None:
 def test_folding_what_is_folded_changes_nothing(text: str) -> None:
     once = plain(text)
     assert plain(once) == once
-
-
-@given(STREAMS.flatmap(lambda text: st.tuples(st.just(text), st.lists(st.integers(0, len(text)), max_size=6))))
-@example((f"{ESC}]0;a{ESC}\\b", [6]))
-@example(("\ud83d\ude00", [1]))
-@example((f"a{ESC}[1Kb{ESC}[", [2, 3, 4, 8]))
-def test_in_pieces_equals_at_once(case: tuple[str, list[int]]) -> None:
-    text, cuts = case
-    text = text.rstrip("".join(map(chr, range(0xD800, 0xDC00))))  # half a pair at the end is waited for
-    edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [text[start:end] for start, end in itertools.pairwise(edges)]
-    assert shown_in_pieces(pieces) == plain(text)
-    assert shown_in_pieces(list(text)) == plain(text)
 
 
 ORACLE_PARTS = st.one_of(
