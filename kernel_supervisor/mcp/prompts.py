@@ -9,7 +9,7 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
 from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.core.model import SessionRecord
 from kernel_supervisor.mcp import tools_kernels as kernels
 from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
@@ -26,22 +26,22 @@ class _Prompt:
     description: str
     task: str
     """What the model is to do with `parts` of the session, which stand below."""
-    parts: tuple[Callable[[Call, str], Awaitable[str]], ...]
+    parts: tuple[Callable[[Call, SessionRecord], Awaitable[str]], ...]
 
 
-async def _status(call: Call, session: str) -> str:
-    return said((await kernels.kernel_status(call, a.NoArguments(session=session))).text)
+async def _status(call: Call, session: SessionRecord) -> str:
+    return said((await kernels.kernel_status(call, session)).text)
 
 
-async def _variables(call: Call, session: str) -> str:
+async def _variables(call: Call, session: SessionRecord) -> str:
     try:
-        return "Variables:\n" + said((await look.kernel_list_vars(call, a.ListVars(session=session))).text)
+        return "Variables:\n" + said((await look.kernel_list_vars(call, session)).text)
     except SupervisorError as error:
         return f"Variables: {said(error.words)}"
 
 
-async def _done(call: Call, session: str) -> str:
-    return "What was run:\n" + said((await work.kernel_history(call, a.History(session=session, last=_LAST))).text)
+async def _done(call: Call, session: SessionRecord) -> str:
+    return "What was run:\n" + said((await work.kernel_history(call, session, last=_LAST)).text)
 
 
 _PROMPTS = {
@@ -84,7 +84,8 @@ async def get(call: Call, params: types.GetPromptRequestParams) -> types.GetProm
     if unknown := ", ".join(sorted(set(arguments) - {"session"})):
         raise MCPError(types.INVALID_PARAMS, f"{name} has no argument {unknown}; its one argument is session")
     try:
-        parts = [await part(call, arguments.get("session", "")) for part in prompt.parts]
+        session = await call.session(arguments.get("session", ""))
+        parts = [await part(call, session) for part in prompt.parts]
     except SupervisorError as error:
         raise refused(call, error) from None
     text = types.TextContent(type="text", text="\n\n".join([prompt.task, *parts]))

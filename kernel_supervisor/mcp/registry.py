@@ -8,7 +8,7 @@ from typing import Any
 
 import mcp_types as types
 
-from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp import arguments
 from kernel_supervisor.mcp import tools_environments as environments
 from kernel_supervisor.mcp import tools_interrupt as interrupt
 from kernel_supervisor.mcp import tools_joining as joining
@@ -39,13 +39,23 @@ class Tool:
     """One tool. Its name and its description are those of what it runs."""
 
     title: str
-    model: type[a.Arguments]
-    run: Callable[[Call, Any], Coroutine[Any, Any, Answer]]
+    run: Callable[..., Coroutine[Any, Any, Answer]]
     annotations: types.ToolAnnotations
     core: bool = False
     """Whether clients that load tools on demand should have it from the start."""
     waits: bool = False
     """Whether it mostly waits for a cell, and is let go of when its client goes. All others are carried through."""
+
+    @property
+    def model(self) -> type[arguments.Arguments]:
+        """What it takes."""
+        return arguments.of(self.run)
+
+    async def __call__(self, call: Call, given: dict[str, Any]) -> Answer:
+        """Run it, in the session that was named where it is about one."""
+        if "session" in given:
+            given["session"] = await call.session(given["session"])
+        return await self.run(call, **given)
 
 
 _READS = types.ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -58,24 +68,24 @@ def _changes(*, destructive: bool = False, idempotent: bool = False, open_world:
 
 
 _ALL = (
-    Tool("Run Python", a.Exec, work.kernel_exec, _changes(destructive=True, open_world=True), core=True, waits=True),
-    Tool("Read output", a.Output, work.kernel_output, _READS, core=True, waits=True),
-    Tool("Answer input()", a.Reply, work.kernel_reply, _changes(open_world=True), waits=True),
-    Tool("List variables", a.ListVars, look.kernel_list_vars, _READS, core=True),
-    Tool("Inspect a variable", a.Inspect, look.kernel_inspect, _READS, core=True),
-    Tool("Kernel status", a.NoArguments, kernels.kernel_status, _READS),
-    Tool("History", a.History, work.kernel_history, _READS),
-    Tool("Interrupt", a.Interrupt, interrupt.kernel_interrupt, _changes(destructive=True, idempotent=True)),
-    Tool("Restart the kernel", a.Restart, kernels.kernel_restart, _changes(destructive=True)),
-    Tool("End a kernel", a.Shutdown, kernels.kernel_shutdown, _changes(destructive=True, idempotent=True)),
-    Tool("Add markdown", a.AddMarkdown, notebook.kernel_add_markdown, _changes()),
-    Tool("Save the notebook", a.SaveNotebook, notebook.kernel_save_notebook, _changes(idempotent=True)),
-    Tool("Load a notebook", a.LoadNotebook, notebook.kernel_load_notebook, _changes(destructive=True, open_world=True)),
-    Tool("List environments", a.NoArguments, environments.kernel_list_envs, _READS),
-    Tool("Use an environment", a.UseEnv, environments.kernel_use_env, _changes(idempotent=True)),
-    Tool("List running kernels", a.NoArguments, joining.kernel_list_running, _READS),
-    Tool("Attach to a kernel", a.Attach, joining.kernel_attach, _changes(idempotent=True)),
-    Tool("Detach", a.NoArguments, joining.kernel_detach, _changes(idempotent=True)),
+    Tool("Run Python", work.kernel_exec, _changes(destructive=True, open_world=True), core=True, waits=True),
+    Tool("Read output", work.kernel_output, _READS, core=True, waits=True),
+    Tool("Answer input()", work.kernel_reply, _changes(open_world=True), waits=True),
+    Tool("List variables", look.kernel_list_vars, _READS, core=True),
+    Tool("Inspect a variable", look.kernel_inspect, _READS, core=True),
+    Tool("Kernel status", kernels.kernel_status, _READS),
+    Tool("History", work.kernel_history, _READS),
+    Tool("Interrupt", interrupt.kernel_interrupt, _changes(destructive=True, idempotent=True)),
+    Tool("Restart the kernel", kernels.kernel_restart, _changes(destructive=True)),
+    Tool("End a kernel", kernels.kernel_shutdown, _changes(destructive=True, idempotent=True)),
+    Tool("Add markdown", notebook.kernel_add_markdown, _changes()),
+    Tool("Save the notebook", notebook.kernel_save_notebook, _changes(idempotent=True)),
+    Tool("Load a notebook", notebook.kernel_load_notebook, _changes(destructive=True, open_world=True)),
+    Tool("List environments", environments.kernel_list_envs, _READS),
+    Tool("Use an environment", environments.kernel_use_env, _changes(idempotent=True)),
+    Tool("List running kernels", joining.kernel_list_running, _READS),
+    Tool("Attach to a kernel", joining.kernel_attach, _changes(idempotent=True)),
+    Tool("Detach", joining.kernel_detach, _changes(idempotent=True)),
 )
 TOOLS = {tool.run.__name__: tool for tool in _ALL}
 
@@ -87,7 +97,7 @@ def listed() -> list[types.Tool]:
             name=name,
             title=tool.title,
             description=" ".join((tool.run.__doc__ or "").split()),
-            input_schema=a.schema(tool.model),
+            input_schema=arguments.schema(tool.model),
             annotations=tool.annotations,
             _meta={"anthropic/alwaysLoad": True} if tool.core else None,
         )

@@ -12,7 +12,6 @@ from mcp.shared.exceptions import MCPError
 from kernel_supervisor.core import names
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import ExecutionId, SessionName, SessionRecord
-from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
 from kernel_supervisor.mcp.call import Call
@@ -86,13 +85,13 @@ async def _contents(call: Call, uri: str, session: SessionName, part: str) -> _C
         text = await saving.document(call.supervisor, session, largest=_LARGEST)
         return [types.TextResourceContents(uri=uri, mime_type=_NOTEBOOK_TYPE, text=text)]
     if part == "variables":
-        shown = await look.kernel_list_vars(call, a.ListVars(session=session))
+        shown = await look.kernel_list_vars(call, await call.session(session))
     else:
         number = ExecutionId(int(part.partition("/")[2]))
         execution, _ = await call.supervisor.executions.find(number)
         if execution.session != session:
             raise RefusedError(f"execution {number} is in session {execution.session!r}")
-        shown = await work.kernel_output(call, a.Output(execution_id=number))
+        shown = await work.kernel_output(call, number)
     return [_block(uri, block) for block in shown.result().content]
 
 

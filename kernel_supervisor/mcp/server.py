@@ -73,11 +73,11 @@ async def _call_tool(
         tool = TOOLS.get(params.name)
         if tool is None:
             raise RefusedError(_unknown_tool(params.name))
-        arguments = parse(tool.model, params.name, params.arguments)
+        given = parse(tool.model, params.arguments)
         call = replace(Call.of(ctx), params=params)
         if (question := await whereabouts.settle(call)) is not None:
             return question
-        work = tool.run(call, arguments)
+        work = tool(call, given)
         answer = call.with_notices(await (work if tool.waits else carried_through(work, params.name)))
     except SupervisorError as error:
         return _failed(ctx, error.words)

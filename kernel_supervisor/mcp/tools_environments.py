@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Annotated
 
+from kernel_supervisor.core.model import SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.environments.installing import install
-from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import MARKS, printable, table
@@ -22,9 +24,8 @@ from kernel_supervisor.tasks import apart
 _FACTS = ("name", "kind", "prefix", "python", "python_version", "ipykernel", "language", "broken")
 
 
-async def kernel_list_envs(call: Call, args: a.NoArguments) -> Answer:
+async def kernel_list_envs(call: Call, session: SessionRecord) -> Answer:
     """Environments that a kernel can run in: conda, venv, uv, pyenv, kernelspecs and others."""
-    session = await call.session(args.session)
     found = await apart("environments", discover, call.caller.asker.where)
     there, troubles = await foreign.specs(call.supervisor.kernels.servers)
     record = await call.supervisor.sessions.kernel_record(session)
@@ -47,12 +48,17 @@ async def kernel_list_envs(call: Call, args: a.NoArguments) -> Answer:
     return Answer(text=(text, *not_asked), facts={"environments": facts, "troubles": troubles})
 
 
-async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
+async def kernel_use_env(
+    call: Call,
+    session: SessionRecord,
+    env_name: Annotated[str, about("name, prefix or interpreter, see kernel_list_envs; SERVER:SPEC")],
+    fresh: Annotated[bool, about("a new kernel even if one runs there already")] = False,
+    install_ipykernel: Annotated[bool, about("if it has none, install it there with its own tool")] = False,
+) -> Answer:
     """Go on in another environment's kernel. The present one runs on with its variables; come back by its name, or
     "default"."""
-    session = await call.session(args.session)
     asker = call.caller.asker
-    wanted = needed(args.env_name, "env_name is empty", WayOn("name environment")).strip()
+    wanted = needed(env_name, "env_name is empty", WayOn("name environment")).strip()
     on_server = await foreign.spec_on_server(wanted, call.supervisor.kernels.servers)
     if wanted == "default":
         interpreter = await apart("environments", call.supervisor.sessions.default_interpreter, session, asker)
@@ -61,16 +67,16 @@ async def kernel_use_env(call: Call, args: a.UseEnv) -> Answer:
     else:
         found = await apart("environments", discover, asker.where)
         environment = await apart("environments", resolve, wanted, found, asker.where)
-        if args.install_ipykernel and not environment.ipykernel and not environment.argv:
+        if install_ipykernel and not environment.ipykernel and not environment.argv:
             env = asker.surroundings.env
             installing = f"installing ipykernel in {environment.name}"
-            await with_progress(call, installing, lambda tell: asyncio.to_thread(install, environment, tell, env))
+            await with_progress(call, installing, lambda tell: apart("environments", install, environment, tell, env))
         interpreter = as_interpreter(environment, "chosen by kernel_use_env")
     intent = await call.once.begin("kernel_use_env", at=time.time())
     runner, returned = await with_progress(
         call,
         f"starting a kernel in {interpreter.name}",
-        lambda tell: call.supervisor.use(session, interpreter, asker, call.client, args.fresh, intent["at"], tell),
+        lambda tell: call.supervisor.use(session, interpreter, asker, call.client, fresh, intent["at"], tell),
     )
     record = runner.kernel.record
     done = "returned to" if returned else "started"

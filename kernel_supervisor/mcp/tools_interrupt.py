@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from kernel_supervisor.core.model import ExecutionId
+from kernel_supervisor.core.model import ExecutionId, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.kernels.process import is_stopped
-from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp.arguments import ExecutionNumber, about
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.runner import Runner
@@ -20,11 +20,14 @@ _Place = dict[str, Any] | None
 """What a kernel said of its cell, empty where it cannot say; None where C code holds it."""
 
 
-async def kernel_interrupt(call: Call, args: a.Interrupt) -> Answer:
+async def kernel_interrupt(
+    call: Call,
+    session: SessionRecord,
+    execution_id: Annotated[ExecutionNumber | None, about("only this one; without it, whatever runs")] = None,
+) -> Answer:
     """Stop the running cell (KeyboardInterrupt) and say whether it stopped. Variables stay."""
-    session = await call.session(args.session)
-    if args.execution_id is not None:
-        execution, ticket = await call.supervisor.executions.find(args.execution_id)
+    if execution_id is not None:
+        execution, ticket = await call.supervisor.executions.find(execution_id)
         if ticket is None:
             text = f"execution {execution.id} is over already ({execution.status})"
             return Answer(text=text, facts={"stopped": True})

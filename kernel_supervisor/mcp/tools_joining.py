@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.core.model import KernelRecord, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
-from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.advice import advice_on
+from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.tables import MARKS, size, table, when
 from kernel_supervisor.mcp.tools_kernels import NAME_A_KERNEL, facts_of, living_facts
@@ -20,9 +20,8 @@ _LIST_S = 2.0
 """How long a list waits for kernels that a daemon which has just begun has not reached yet."""
 
 
-async def kernel_list_running(call: Call, args: a.NoArguments) -> Answer:
+async def kernel_list_running(call: Call, session: SessionRecord) -> Answer:
     """Living kernels: of all sessions, and those that Jupyter started for people."""
-    session = await call.session(args.session)
     supervisor, known = call.supervisor.kernels, call.supervisor.sessions.known
 
     def place(record: KernelRecord) -> dict[str, Any]:
@@ -79,10 +78,13 @@ def _running_row(kernel: dict[str, Any]) -> list[Any]:
     return [MARKS[kernel["current"]], *about, size(kernel["memory_bytes"]), when(kernel["last_used_at"])]
 
 
-async def kernel_attach(call: Call, args: a.Attach) -> Answer:
+async def kernel_attach(
+    call: Call,
+    session: SessionRecord,
+    kernel_id: Annotated[str, about("id or its beginning, notebook, connection file or server URL")],
+) -> Answer:
     """Work in a kernel that runs already, of another session or of Jupyter."""
-    session = await call.session(args.session)
-    wanted = needed(args.kernel_id, *NAME_A_KERNEL).strip()
+    wanted = needed(kernel_id, *NAME_A_KERNEL).strip()
     asker, kernels = call.caller.asker, call.supervisor.kernels
     runner = await _ours(call, wanted)
     if runner is None:
@@ -108,9 +110,8 @@ async def _ours(call: Call, wanted: str) -> Runner | None:
     return runners[naming.kernel_id(wanted, runners)]
 
 
-async def kernel_detach(call: Call, args: a.NoArguments) -> Answer:
+async def kernel_detach(call: Call, session: SessionRecord) -> Answer:
     """Return to the session's default kernel. The one left runs on."""
-    session = await call.session(args.session)
     record = await call.supervisor.sessions.kernel_record(session)
     if record is None or (record.session == session.name and record.interpreter.kind == "default"):
         return Answer(text="this session is in its default kernel already", facts={"kernel_id": session.kernel_id})

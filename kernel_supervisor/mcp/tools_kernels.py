@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import psutil
 
@@ -12,8 +12,8 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.kernels.kinds import kind_of
-from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp.advice import advice_on, ipykernel_of
+from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.tables import size, span, when
 from kernel_supervisor.mcp.ways import sentence, under_each_other
@@ -26,9 +26,8 @@ from kernel_supervisor.tasks import apart
 NAME_A_KERNEL = ("kernel_id is empty", WayOn("name kernel"))
 
 
-async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
+async def kernel_status(call: Call, session: SessionRecord) -> Answer:
     """The session's kernel: interpreter, directory, state, execution count, uptime, memory."""
-    session = await call.session(args.session)
     runner = await call.supervisor.sessions.present_runner(session)
     record = await call.supervisor.sessions.kernel_record(session)
     facts: dict[str, Any] = {
@@ -40,7 +39,7 @@ async def kernel_status(call: Call, args: a.NoArguments) -> Answer:
         return await _status_without_kernel(call, session, record, facts)
     facts |= await living_facts(runner)
     if facts["state"] == "dead":  # it died meanwhile: what is said to be dead is explained
-        return await kernel_status(call, args)
+        return await kernel_status(call, await call.session(session.name))
     lines: list[Words] = [
         f"session {session.name} in {session.directory}",
         f"kernel {_called(record)} ({record.id}), {facts['state']}, execution count {facts['execution_count']}",
@@ -134,16 +133,20 @@ def _memory(pid: int | None) -> int | None:
         return None
 
 
-async def kernel_restart(call: Call, args: a.Restart) -> Answer:
+async def kernel_restart(
+    call: Call,
+    session: SessionRecord,
+    replay: Annotated[bool, about("then run the cells that succeeded again, up to the first error")] = False,
+    force: Annotated[bool, about("also a kernel that somebody else started on a server")] = False,
+) -> Answer:
     """A fresh process for the session's kernel: all variables are lost, history and notebook go on."""
-    session = await call.session(args.session)
     record = await call.supervisor.sessions.kernel_record(session)
-    replayed = await call.supervisor.executions.last_good(session) if args.replay else []
+    replayed = await call.supervisor.executions.last_good(session) if replay else []
     generation = record.generation if record is not None else 0
     intent = await call.once.begin("kernel_restart", generation=generation, replay=[cell.id for cell in replayed])
     forgotten = record is not None and record.ended and record.id not in call.supervisor.kernels.had
     if record is None or record.ended or record.generation == intent["generation"]:
-        runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=args.force)
+        runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=force)
         record = runner.kernel.record
     text: Words = (
         f"kernel {_called(record)} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
@@ -155,7 +158,7 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
         text = (*text, " ", *sentence(nowhere), ".")
     call.caller.generations[record.id] = record.generation
     facts = {"kernel_id": record.id, "generation": record.generation, "kernel_directory": record.directory}
-    if not args.replay:
+    if not replay:
         return Answer(text=text, facts=facts)
     cells = [(await call.supervisor.executions.find(number))[0] for number in intent["replay"]]
     done, stopped = await rerunning.run(cells, lambda cell: call.run_again(session, cell, f"replay:{cell.id}"))
@@ -170,10 +173,14 @@ async def kernel_restart(call: Call, args: a.Restart) -> Answer:
     return Answer(text=(*text, why), facts={**facts, "replayed": done, "failed": again})
 
 
-async def kernel_shutdown(call: Call, args: a.Shutdown) -> Answer:
+async def kernel_shutdown(
+    call: Call,
+    kernel_id: Annotated[str, about("id or its beginning")],
+    force: Annotated[bool, about("also a kernel that somebody else started")] = False,
+) -> Answer:
     """End a kernel and its variables. The next kernel_exec of its session starts a fresh one."""
     runners, adoption = call.supervisor.kernels.runners, call.supervisor.kernels.adoption
-    given = needed(args.kernel_id, *NAME_A_KERNEL).strip()
+    given = needed(kernel_id, *NAME_A_KERNEL).strip()
     await adoption.tried(adoption.like(given))
     living = {**{each.id: each for each in adoption.records}, **{each: runners[each].kernel.record for each in runners}}
     wanted = await call.once.known()
@@ -184,7 +191,7 @@ async def kernel_shutdown(call: Call, args: a.Shutdown) -> Answer:
         await call.supervisor.part_from(kernel_id)  # a daemon that died of a sudden may not have come to it
         return Answer(text=f"kernel {kernel_id} is gone", facts={"kernel_id": kernel_id})
     record = living[kernel_id]
-    if not record.owned and not args.force:
+    if not record.owned and not force:
         raise RefusedError(
             f"kernel {kernel_id} was started by somebody else, who may be working in it", WayOn("detach or end")
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import SessionRecord
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.kernels.channels import NoSignError
-from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.tables import first_line, size, span, table, when
 from kernel_supervisor.outputs.terminal import plain
@@ -25,20 +26,25 @@ _PYTHON = ("python", "")
 """Languages of kernels that can be looked into; empty where one has not said yet what it runs."""
 
 
-async def kernel_inspect(call: Call, args: a.Inspect) -> Answer:
+async def kernel_inspect(
+    call: Call,
+    session: SessionRecord,
+    var_name: Annotated[str, about("a name, attribute or item: df, df.columns, model.layers[0]")],
+    detail: Annotated[Literal["", "source"], about('"source" for source code')] = "",
+) -> Answer:
     """One variable, attribute or item: type, shape, value; signature and docstring of functions."""
     empty = "var_name is empty: give a name such as df, df.columns or model.layers[0]"
-    expression = needed(args.var_name, empty).strip()
-    runner = await _living(call, args.session)
+    expression = needed(var_name, empty).strip()
+    runner = await call.supervisor.sessions.living_runner(session)
     if runner is None:
         return _no_kernel()
     if runner.kernel.language not in _PYTHON:
-        return await _inspect_as_jupyter(call, runner, expression)
+        return await _inspect_as_jupyter(call, session, runner, expression)
     try:
-        found = await runner.kernel.inspect(expression, args.detail, *_patience(runner))
+        found = await runner.kernel.inspect(expression, detail, *_patience(runner))
     except TimeoutError as error:
         root = re.match(r"\w*", expression)
-        return await _cannot_look(call, runner, error, lambda row: row["name"] == (root and root[0]))
+        return await _cannot_look(call, session, runner, error, lambda row: row["name"] == (root and root[0]))
     if found["status"] == "missing":
         near = ", ".join(found["near"]) or "kernel_list_vars lists what there is"
         raise RefusedError(f"there is no variable {found['name']!r}. Near names: {near}")
@@ -48,7 +54,7 @@ async def kernel_inspect(call: Call, args: a.Inspect) -> Answer:
     return Answer(text=plain(_described(found)), facts=found)
 
 
-async def _inspect_as_jupyter(call: Call, runner: Runner, expression: str) -> Answer:
+async def _inspect_as_jupyter(call: Call, session: SessionRecord, runner: Runner, expression: str) -> Answer:
     """What a kernel of another language says itself: Jupyter has a request for that, behind what runs."""
     language = runner.kernel.language
     if runner.current is not None:
@@ -56,7 +62,7 @@ async def _inspect_as_jupyter(call: Call, runner: Runner, expression: str) -> An
     try:
         text = plain(await runner.kernel.inspect_as_jupyter(expression, LOOKUP_S)).strip()
     except TimeoutError:
-        await _living(call, runner.kernel.record.session)  # which says of one that died why
+        await call.supervisor.sessions.living_runner(session)  # which says of one that died why
         raise RefusedError(f"this kernel runs {language} and does not answer: kernel_exec can show it") from None
     if not text:
         raise RefusedError(
@@ -77,9 +83,14 @@ def _described(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-async def kernel_list_vars(call: Call, args: a.ListVars) -> Answer:
+async def kernel_list_vars(
+    call: Call,
+    session: SessionRecord,
+    filter: Annotated[str, about("part of the name")] = "",
+    type: Annotated[str, about("part of the type's name")] = "",
+) -> Answer:
     """Variables of the session: name, type, shape, size, short value. Runs no code."""
-    runner = await _living(call, args.session)
+    runner = await call.supervisor.sessions.living_runner(session)
     if runner is None:
         return _no_kernel(variables=[])
     if (language := runner.kernel.language) not in _PYTHON:
@@ -87,19 +98,19 @@ async def kernel_list_vars(call: Call, args: a.ListVars) -> Answer:
             f"this kernel runs {language}: variables can be listed in Python only. kernel_inspect asks it about one "
             f"name, and kernel_exec can list them in {language} itself"
         )
+
+    def wanted(row: dict[str, Any]) -> bool:
+        return filter.lower() in row["name"].lower() and type.lower() in row["type"].lower()
+
     try:
-        found = await runner.kernel.variables(args.filter, args.type, *_patience(runner))
+        found = await runner.kernel.variables(filter, type, *_patience(runner))
     except TimeoutError as error:
-        return await _cannot_look(call, runner, error, lambda row: _wanted(row, args))
+        return await _cannot_look(call, session, runner, error, wanted)
     if found["status"] != "ok":
         raise RefusedError(f"{found['ename']}: {found['evalue']}")
-    rows = [row for row in found["variables"] if _wanted(row, args)]
-    nothing = "no variable matches; kernel_list_vars() lists all" if args.filter or args.type else "no variables yet"
+    rows = [row for row in found["variables"] if wanted(row)]
+    nothing = "no variable matches; kernel_list_vars() lists all" if filter or type else "no variables yet"
     return Answer(text=_listed(rows, found) if rows else nothing, facts={"variables": rows})
-
-
-def _wanted(row: dict[str, Any], args: a.ListVars) -> bool:
-    return args.filter.lower() in row["name"].lower() and args.type.lower() in row["type"].lower()
 
 
 def _listed(rows: list[dict[str, Any]], found: dict[str, Any]) -> str:
@@ -115,24 +126,24 @@ def _patience(runner: Runner) -> tuple[float, float | None]:
     return (LOOKUP_S, None) if runner.running is None else (BUSY_LOOKUP_S, SIGN_S)
 
 
-async def _living(call: Call, wanted: str) -> Runner | None:
-    return await call.supervisor.sessions.living_runner(await call.session(wanted))
-
-
 def _no_kernel(**facts: Any) -> Answer:
     text = "There is no kernel yet, so there are no variables: the first kernel_exec starts one."
     return Answer(text=text, facts={"kernel_id": None, **facts})
 
 
 async def _cannot_look(
-    call: Call, runner: Runner, error: TimeoutError, wanted: Callable[[dict[str, Any]], bool]
+    call: Call,
+    session: SessionRecord,
+    runner: Runner,
+    error: TimeoutError,
+    wanted: Callable[[dict[str, Any]], bool],
 ) -> Answer:
     """What can be said of a kernel that did not answer: what it does, and what was there when it last did.
 
     Raises RefusedError where that is nothing.
     """
     if not runner.kernel.alive:
-        await call.supervisor.sessions.living_runner(await call.session(runner.kernel.record.session))
+        await call.supervisor.sessions.living_runner(session)
     if not runner.kernel.language:
         raise RefusedError("this kernel is not Python: use kernel_exec to look at its variables") from None
     doing = _what_it_does(runner, error)

@@ -6,13 +6,13 @@ import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import mcp_types as types
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Beside, SessionRecord
-from kernel_supervisor.mcp import arguments as a
+from kernel_supervisor.core.model import Beside, ExecutionId, SessionRecord
+from kernel_supervisor.mcp.arguments import ExecutionNumber, about
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.view import Reading
@@ -21,55 +21,73 @@ from kernel_supervisor.notebooks.history import Choice
 from kernel_supervisor.sessions import loading, rerunning, saving
 
 
-async def kernel_add_markdown(call: Call, args: a.AddMarkdown) -> Answer:
+async def kernel_add_markdown(
+    call: Call,
+    session: SessionRecord,
+    text: str,
+    before: Annotated[ExecutionNumber | None, about("put it before this entry")] = None,
+    after: Annotated[ExecutionNumber | None, about("put it after this entry")] = None,
+) -> Answer:
     """Add a markdown cell to the session's notebook, at its end or beside an execution."""
-    needed(args.text, "text is empty: give the markdown to add")
-    session = await call.session(args.session)
-    beside = await _beside(call, session, args)
-    entry = await call.supervisor.executions.add_entry(session, "markdown", args.text, call.client, call.key, beside)
+    needed(text, "text is empty: give the markdown to add")
+    beside = await _beside(call, session, before, after)
+    entry = await call.supervisor.executions.add_entry(session, "markdown", text, call.client, call.key, beside)
     where = f", {'before' if beside.before else 'after'} entry {beside.entry}" if beside else ""
-    text = f"added to the notebook of session {session.name} as entry {entry.id}{where}"
-    return Answer(text=text, facts={"execution_id": entry.id})
+    done = f"added to the notebook of session {session.name} as entry {entry.id}{where}"
+    return Answer(text=done, facts={"execution_id": entry.id})
 
 
-async def _beside(call: Call, session: SessionRecord, args: a.AddMarkdown) -> Beside | None:
-    wanted = args.before if args.before is not None else args.after
+async def _beside(
+    call: Call, session: SessionRecord, before: ExecutionId | None, after: ExecutionId | None
+) -> Beside | None:
+    wanted = before if before is not None else after
     if wanted is None:
         return None
-    if args.before is not None and args.after is not None:
+    if before is not None and after is not None:
         raise RefusedError("before and after exclude each other: name one entry")
     entry, _ = await call.supervisor.executions.find(wanted)
     if entry.session != session.name:
-        name = "before" if args.before is not None else "after"
+        name = "before" if before is not None else "after"
         raise RefusedError(f"{name}: execution {wanted} is in session {entry.session}, not in {session.name}")
-    return Beside(entry=entry.id, before=args.before is not None)
+    return Beside(entry=entry.id, before=before is not None)
 
 
-async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
+async def kernel_save_notebook(
+    call: Call,
+    session: SessionRecord,
+    path: Annotated[str, about("relative to your directory; default: the session's name in its")] = "",
+    save_html: bool = False,
+    save_pdf: bool = False,
+    overwrite: Annotated[bool, about("replace a file that this session did not write")] = False,
+    only: Annotated[Literal["all", "ok"], about('"ok" leaves out failed cells')] = "all",
+    first: Annotated[ExecutionNumber | None, about("from this entry on")] = None,
+    last: Annotated[ExecutionNumber | None, about("up to this entry")] = None,
+    theme: Annotated[Literal["light", "dark"], about("of the HTML")] = "light",
+    pdf_engine: Annotated[Literal["typst", "browser", "xelatex"] | None, about("default: what loses least")] = None,
+    autosave: Annotated[bool | None, about("true: keep this notebook up to date; false: no longer")] = None,
+) -> Answer:
     """Write the session (code, markdown, outputs, plots) as .ipynb, and as HTML or PDF if asked; once, or kept up to
     date."""
-    session = await call.session(args.session)
-    choice = Choice(only=args.only, first=args.first, last=args.last)
-    if args.autosave and choice != Choice():
+    choice = Choice(only=only, first=first, last=last)
+    if autosave and choice != Choice():
         raise RefusedError("autosave keeps the whole session: leave out only, first and last")
-    stem, suffix = os.path.splitext(args.path)
+    stem, suffix = os.path.splitext(path)
     named = suffix.lower().removeprefix(".")
-    options = {"html": args.theme, "pdf": args.pdf_engine or ""}
+    asked, options = {"html": save_html, "pdf": save_pdf}, {"html": theme, "pdf": pdf_engine or ""}
     wanted = saving.Wanted(
-        path=stem if named in FORMATS else args.path,
+        path=stem if named in FORMATS else path,
         directory=call.caller.asker.cwd,
         umask=call.caller.asker.surroundings.umask,
-        overwrite=args.overwrite,
+        overwrite=overwrite,
         choice=choice,
-        exports={form: options[form] for form in FORMATS if form == named or getattr(args, f"save_{form}")},
+        exports={form: options[form] for form in FORMATS if form == named or asked[form]},
     )
     saved = await with_progress(
         call, "writing the notebook", lambda tell: saving.save(call.supervisor, session, wanted, tell)
     )
     lines = [f"wrote {path}" for path in (f"{saved.notebook} ({saved.cells} cells)", *saved.exports)] + saved.failures
-    if args.autosave is not None:
-        autosave = str(saved.notebook) if args.autosave else ""
-        await call.supervisor.sessions.change(session.name, autosave=autosave)
+    if autosave is not None:
+        await call.supervisor.sessions.change(session.name, autosave=str(saved.notebook) if autosave else "")
         call.supervisor.catch_up(session.name)
         lines.append("it is kept up to date from now on" if autosave else "autosave is off")
     facts = {
@@ -82,17 +100,21 @@ async def kernel_save_notebook(call: Call, args: a.SaveNotebook) -> Answer:
     return Answer(text="\n".join(lines), facts=facts)
 
 
-async def kernel_load_notebook(call: Call, args: a.LoadNotebook) -> Answer:
+async def kernel_load_notebook(
+    call: Call,
+    session: SessionRecord,
+    path: Annotated[str, about("an .ipynb, relative to your directory")],
+    run: Annotated[bool, about("run its code cells, up to the first error")] = False,
+) -> Answer:
     """Take the cells of an .ipynb, with their outputs, into the session's history, to go on from there; run=true runs
     them up to the first error."""
-    given = needed(args.path, "path is empty: name a notebook").strip()
-    session = await call.session(args.session)
-    path = await asyncio.to_thread(_existing, call.caller.asker.cwd, given)
-    entries = await loading.load(call.supervisor, session, path, call.client, call.key)
+    given = needed(path, "path is empty: name a notebook").strip()
+    notebook = await asyncio.to_thread(_existing, call.caller.asker.cwd, given)
+    entries = await loading.load(call.supervisor, session, notebook, call.client, call.key)
     span = f" as entries {entries[0].id} to {entries[-1].id}" if entries else ""
-    text = f"loaded {path}: {len(entries)} cells{span} of session {session.name}"
-    facts: dict[str, Any] = {"path": str(path), "entries": [entry.id for entry in entries]}
-    if not args.run:
+    text = f"loaded {notebook}: {len(entries)} cells{span} of session {session.name}"
+    facts: dict[str, Any] = {"path": str(notebook), "entries": [entry.id for entry in entries]}
+    if not run:
         return Answer(text=f"{text}. None of them was run.", facts={**facts, "ran": 0})
     cells = [entry for entry in entries if entry.kind == "code" and entry.source.strip()]
     done, stopped = await rerunning.run(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, SessionRecord
-from kernel_supervisor.mcp import arguments as a
 from kernel_supervisor.mcp import asking, tasks
+from kernel_supervisor.mcp.arguments import ExecutionNumber, MaxChars, about
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import first_line, table, when
-from kernel_supervisor.mcp.view import Reading
+from kernel_supervisor.mcp.view import MAX_CHARS, Reading
 from kernel_supervisor.mcp.wording import BORROWED
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.ticket import Ticket
@@ -23,21 +24,27 @@ CLAUDE_CODE_PATIENCE_S, PATIENCE_S = 90.0, 45.0
 """Claude Code moves a call to the background after 120 s and loses its images; Codex gives up at 60 s."""
 
 
-async def kernel_exec(call: Call, args: a.Exec) -> Answer:
+async def kernel_exec(
+    call: Call,
+    session: SessionRecord,
+    code: Annotated[str, about("Python code; the last expression's value is shown")],
+    timeout: Annotated[float | None, about("seconds to wait; the cell runs on after that", ge=0, le=86_400)] = None,
+    wait: Annotated[bool, about("false: return at once")] = True,
+    max_chars: MaxChars = MAX_CHARS,
+) -> Answer:
     """Run Python in this project's persistent session. Shows output, the last value, plots as images, errors. After the
     timeout the cell runs on; the result then says how to wait."""
-    needed(args.code, "code is empty: give Python code to run")
-    session = await call.session(args.session)
-    reading = Reading(max_chars=args.max_chars)
+    needed(code, "code is empty: give Python code to run")
+    reading = Reading(max_chars=max_chars)
     if call.params.request_state is not None:
-        execution, joined = await asking.joined(call, args.code)
+        execution, joined = await asking.joined(call, code)
         if joined is None:
             return await call.show(execution, None, reading)
-        return await _see_through(call, joined, args, reading)
-    ticket = await _begin(call, session, args.code)
-    if not args.wait:
+        return await _see_through(call, joined, timeout, reading)
+    ticket = await _begin(call, session, code)
+    if not wait:
         return await call.show(ticket.execution, ticket, reading)
-    return await _see_through(call, ticket, args, reading, spent_s=call.before(ticket.execution))
+    return await _see_through(call, ticket, timeout, reading, spent_s=call.before(ticket.execution))
 
 
 async def _begin(call: Call, session: SessionRecord, code: str) -> Ticket:
@@ -58,8 +65,9 @@ async def _begin(call: Call, session: SessionRecord, code: str) -> Ticket:
     return ticket
 
 
-async def _see_through(call: Call, ticket: Ticket, args: a.Exec, reading: Reading, spent_s: float = 0.0) -> Answer:
-    timeout = args.timeout
+async def _see_through(
+    call: Call, ticket: Ticket, timeout: float | None, reading: Reading, spent_s: float = 0.0
+) -> Answer:
     answer = await asking.see_through(call, ticket, max(0.0, _exec_patience(call, timeout) - spent_s), reading)
     over = ticket.settled.is_set() or answer.instead is not None or call.caller.admin.stopping.is_set()
     if over or timeout is not None or not tasks.declared(call):
@@ -72,42 +80,64 @@ def _exec_patience(call: Call, timeout: float | None) -> float:
     return usual if timeout is None else timeout
 
 
-async def kernel_reply(call: Call, args: a.Reply) -> Answer:
+async def kernel_reply(
+    call: Call,
+    session: SessionRecord,
+    text: Annotated[str, about("the line that input() returns")],
+    execution_id: Annotated[ExecutionNumber | None, about("default: what runs in the session")] = None,
+    timeout: Annotated[float | None, about("seconds to wait then", ge=0, le=86_400)] = None,
+    max_chars: MaxChars = MAX_CHARS,
+) -> Answer:
     """Answer a cell that waits for input, as its result says; then shows what came of it."""
-    session = await call.session(args.session)
     known = await call.once.known()
-    reading = Reading(max_chars=args.max_chars)
+    reading = Reading(max_chars=max_chars)
     if known is not None:
         execution, found = await call.supervisor.executions.find(known["execution_id"])
         if found is None:  # sent again after a daemon's death, and over meanwhile
             return await call.show(execution, None, reading)
         ticket, question_id = found, known["question"]
     else:
-        ticket = await answering.who_asks(call.supervisor, session, args.execution_id)
+        ticket = await answering.who_asks(call.supervisor, session, execution_id)
         if ticket.question is None:
             raise RefusedError(f"execution {ticket.execution.id} does not ask for input (now)")
         question_id = ticket.question.id
-    await answering.give_once(call.supervisor, ticket, question_id, args.text, call.once)
-    await call.wait(ticket, _exec_patience(call, args.timeout), reader=True)
+    await answering.give_once(call.supervisor, ticket, question_id, text, call.once)
+    await call.wait(ticket, _exec_patience(call, timeout), reader=True)
     return await call.show(ticket.execution, ticket, reading)
 
 
-async def kernel_output(call: Call, args: a.Output) -> Answer:
+async def kernel_output(
+    call: Call,
+    execution_id: ExecutionNumber,
+    wait: Annotated[float, about("seconds to wait for its end", ge=0, le=86_400)] = 0,
+    from_line: Annotated[int | None, about("read on from this line", ge=1)] = None,
+    tail: Annotated[int | None, about("only the last lines", ge=1)] = None,
+    grep: Annotated[str | None, about("only lines that match this regular expression")] = None,
+    from_image: Annotated[int, about("images from this one on", ge=1)] = 1,
+    full_traceback: bool = False,
+    max_chars: MaxChars = MAX_CHARS,
+) -> Answer:
     """Wait for an execution, or read on in its output by lines, tail, grep or image."""
-    execution, ticket = await call.supervisor.executions.find(args.execution_id)
-    call.until = call.begun + args.wait
+    execution, ticket = await call.supervisor.executions.find(execution_id)
+    call.until = call.begun + wait
     if ticket is not None:
-        await call.wait(ticket, args.wait, reader=True)
-    return await call.show(execution, ticket, Reading(**args.model_dump(exclude={"execution_id", "wait"})))
+        await call.wait(ticket, wait, reader=True)
+    reading = Reading(max_chars=max_chars, from_image=from_image, full_traceback=full_traceback)
+    reading = replace(reading, from_line=from_line, tail=tail, grep=grep)
+    return await call.show(execution, ticket, reading)
 
 
-async def kernel_history(call: Call, args: a.History) -> Answer:
+async def kernel_history(
+    call: Call,
+    session: SessionRecord,
+    last: Annotated[int, about(ge=1, le=500)] = 20,
+    filter: Annotated[str, about("part of the code")] = "",
+) -> Answer:
     """What was run in this session, by any client, with status and execution ids."""
-    session = await call.session(args.session)
-    entries = await call.supervisor.records.history(session.name, last=args.last, containing=args.filter)
+    entries = await call.supervisor.records.history(session.name, last=last, containing=filter)
     facts = {"session": session.name, "entries": [_entry_facts(call, entry) for entry in entries]}
     if not entries:
-        nothing = f"Nothing that contains {args.filter!r}" if args.filter else "Nothing"
+        nothing = f"Nothing that contains {filter!r}" if filter else "Nothing"
         return Answer(text=f"{nothing} was run in session {session.name} yet.", facts=facts)
     rows = [_row(call, entry) for entry in entries]
     text = plain(table(["execution", "status", "cell", "when", "client", "code"], rows))

@@ -24,22 +24,22 @@ def test_a_kernel_is_found_by_a_unique_beginning() -> None:
 
 def test_an_unknown_argument_is_named_with_the_allowed_ones() -> None:
     with pytest.raises(RefusedError, match=r"no argument 'cod'.*Did you mean code.*session"):
-        a.parse(a.Exec, "kernel_exec", {"cod": "1"})
+        a.parse(TOOLS["kernel_exec"].model, {"cod": "1"})
 
 
 def test_a_missing_argument_is_named() -> None:
     with pytest.raises(RefusedError, match="needs the argument 'code'"):
-        a.parse(a.Exec, "kernel_exec", {})
+        a.parse(TOOLS["kernel_exec"].model, {})
 
 
 def test_a_wrong_type_is_named_with_what_was_given() -> None:
     with pytest.raises(RefusedError, match=r"execution_id.*'seven'"):
-        a.parse(a.Output, "kernel_output", {"execution_id": "seven"})
+        a.parse(TOOLS["kernel_output"].model, {"execution_id": "seven"})
 
 
 def test_strings_for_numbers_and_booleans_are_understood_and_null_is_nothing() -> None:
-    parsed = a.parse(a.Exec, "kernel_exec", {"code": "1", "wait": "false", "timeout": "2.5", "session": None})
-    assert (parsed.wait, parsed.timeout, parsed.session) == (False, 2.5, "")
+    parsed = a.parse(TOOLS["kernel_exec"].model, {"code": "1", "wait": "false", "timeout": "2.5", "session": None})
+    assert (parsed["wait"], parsed["timeout"], parsed["session"]) == (False, 2.5, "")
 
 
 @pytest.mark.parametrize("name", TOOLS)
