@@ -8,7 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from kernel_supervisor.cli.session import DONE, NO_DAEMON, Command, failed, print_json, span
+from kernel_supervisor.amounts import span
+from kernel_supervisor.cli.session import DONE, NO_DAEMON, Command, failed, print_json
 from kernel_supervisor.client.autostart import listening
 from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, not_running
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from kernel_supervisor.cli.session import DONE, USAGE, Command, failed, print_json, print_table, size, span
+from kernel_supervisor.amounts import size, span
+from kernel_supervisor.cli.session import DONE, USAGE, Command, failed, print_json, print_table
 from kernel_supervisor.client.connection import CallError
 
 _DAY_S = 86_400.0

@@ -8,7 +8,8 @@ import sys
 import time
 from typing import Any
 
-from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed, print_json, print_table, size, span
+from kernel_supervisor.amounts import size, span
+from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed, print_json, print_table
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 from kernel_supervisor.isolation import isolated
 

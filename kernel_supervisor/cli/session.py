@@ -148,18 +148,3 @@ def _narrowed(headers: Sequence[str], rows: list[list[str]], width: int) -> list
         if len(text := row[-1]) > room:  # of a path the end says most, of code the beginning
             row[-1] = "…" + text[1 - room :] if text.startswith("/") else text[: room - 1] + "…"
     return rows
-
-
-def size(count: int | None) -> str:
-    """Bytes in MB, as memory is usually given, or in kB where that would be none."""
-    if count is None:
-        return ""
-    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
-
-
-def span(seconds: float) -> str:
-    """A duration in its largest unit."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"

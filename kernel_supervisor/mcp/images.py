@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from kernel_supervisor.outputs.markup import size
+from kernel_supervisor.amounts import size
 from kernel_supervisor.outputs.transcript import Picture
 
 LONG_EDGE = 1568

@@ -1,4 +1,4 @@
-"""Small words for people and models: tables, sizes, times."""
+"""Small words for people and models: tables, times."""
 
 from __future__ import annotations
 
@@ -20,28 +20,6 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def printable(text: str) -> str:
     """`text` on one line: control characters, which a file's name may have, as Python writes them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
-
-
-def size(count: int | None) -> str:
-    """Bytes, in the unit that fits; empty for None."""
-    if count is None:
-        return ""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
-
-
-def span(seconds: float) -> str:
-    """A duration, in the two units that matter."""
-    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes:.0f} min"
-    return f"{hours:.1f} h" if hours < 48 else f"{days:.1f} days"
 
 
 def first_line(source: str) -> str:

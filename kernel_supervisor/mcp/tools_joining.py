@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from kernel_supervisor.amounts import size
 from kernel_supervisor.core.model import KernelRecord, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.mcp.advice import advice_on
 from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.tables import MARKS, size, table, when
+from kernel_supervisor.mcp.tables import MARKS, table, when
 from kernel_supervisor.mcp.tools_kernels import NAME_A_KERNEL, facts_of, living_facts
 from kernel_supervisor.mcp.ways import under_each_other
 from kernel_supervisor.running.runner import Runner

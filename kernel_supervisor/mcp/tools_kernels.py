@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import psutil
 
+from kernel_supervisor.amounts import size, span
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
@@ -15,7 +16,7 @@ from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.mcp.advice import advice_on, ipykernel_of
 from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.tables import size, span, when
+from kernel_supervisor.mcp.tables import when
 from kernel_supervisor.mcp.ways import sentence, under_each_other
 from kernel_supervisor.mcp.wording import how_to_answer
 from kernel_supervisor.running.runner import Runner

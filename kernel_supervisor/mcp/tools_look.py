@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
+from kernel_supervisor.amounts import size, span
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionRecord
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.tables import first_line, size, span, table, when
+from kernel_supervisor.mcp.tables import first_line, table, when
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.runner import Runner
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from kernel_supervisor.amounts import span
 from kernel_supervisor.core.model import ExecutionId, Question
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.view import Reading, ResultView
@@ -43,7 +44,7 @@ def header(view: ResultView, reading: Reading, *, output: bool) -> str:
     if execution.status == "queued":
         parts.append(_behind(view.behind, view.ahead))
     elif view.duration_s is not None:
-        parts.append(seconds(view.duration_s) + ("" if execution.settled else " so far"))
+        parts.append(span(view.duration_s) + ("" if execution.settled else " so far"))
     if view.kernel:
         parts.append(f"kernel {clipped(view.kernel)}")
     if execution.status == "ok" and errors_of(view.folded.outputs):
@@ -73,18 +74,6 @@ def execution_count(view: ResultView) -> int | None:
     """The number in the `In [n]` of the execution, where it has one yet."""
     count = view.execution.execution_count
     return count if count is not None else view.folded.execution_count
-
-
-def seconds(duration: float) -> str:
-    """A duration in words."""
-    if duration < 0.0995:
-        return f"{max(0.0, duration) * 1000:.0f} ms"
-    if duration < 9.95:
-        return f"{duration:.1f} s"
-    if duration < 120:
-        return f"{duration:.0f} s"
-    minutes, rest = divmod(int(duration), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def clipped(text: str, longest: int = _LINE) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from html import unescape
 
+from kernel_supervisor.amounts import size
+
 READ_AT_MOST = 100_000
 """Characters of a document that are read; the rest is counted only."""
 
@@ -40,13 +42,6 @@ def shorten_data(text: str) -> str:
     if ";base64," not in text:
         return text
     return _DATA_URI.sub(lambda found: f"data:{found[1] or ''} ({size(len(found[2]) * 3 // 4)})", text)
-
-
-def size(count: int) -> str:
-    """A number of bytes in words."""
-    if count < 1000:
-        return f"{count} bytes"
-    return f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
 
 
 class _Reader:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
+from kernel_supervisor.amounts import size
 from kernel_supervisor.outputs.folding import Folded, Output, errors_of
-from kernel_supervisor.outputs.markup import readable, shorten_data, size
+from kernel_supervisor.outputs.markup import readable, shorten_data
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.tracebacks import explain, without_exit_advice
 from kernel_supervisor.outputs.widgets import VIEW, Widgets

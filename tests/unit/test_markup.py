@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_supervisor.outputs.markup import READ_AT_MOST, readable, shorten_data, size
+from kernel_supervisor.amounts import size
+from kernel_supervisor.outputs.markup import READ_AT_MOST, readable, shorten_data
 
 
 @pytest.mark.parametrize(
