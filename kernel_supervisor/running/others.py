@@ -52,7 +52,7 @@ class _Theirs:
 
 
 class Others:
-    """What others run on one kernel; our own queue waits for it."""
+    """What others run on one kernel of ours, and our own queue waits for; of a kernel that is theirs it is nothing."""
 
     def __init__(self, record: KernelRecord, ledger: Ledger, finished: Finished) -> None:
         """Know nothing of theirs yet."""
@@ -82,7 +82,8 @@ class Others:
     async def take(self, message: Message, start: int, end: int) -> None:
         """Take what the kernel said to another client, and where that stands."""
         msg_id = message.parent_id
-        if message.msg_type == "execute_input" and msg_id not in self._running and msg_id not in self._finished:
+        known = msg_id in self._running or msg_id in self._finished
+        if message.msg_type == "execute_input" and self._record.owned and not known:
             self._running[msg_id] = None
             try:
                 await self._enter(message, start)

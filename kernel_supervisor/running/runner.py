@@ -77,7 +77,7 @@ class Runner:
         name = f"reader of kernel {record.id}"
         self.reader = Reader(self.stream, self._take, self._take_heard, lambda: bool(self.running), name)
         self.finished = Finished(self._save_late, lambda: self.reader.position)
-        self.others = Others(record, ledger, self.finished) if record.owned else None
+        self.others = Others(record, ledger, self.finished)
         self._commits, self._looks = Tasks(), Tasks()
         self._recording = Recording(record)
         self._carrier = Carrier(kernel, ledger, self.reader)
@@ -91,7 +91,7 @@ class Runner:
         """The kernel's own, as far as we have seen."""
         if gap:
             self._recording.mark_gap(gap)
-        if not gap:
+        else:
             self.reader.begin(0)
         kernel.hear_less()
         kernel.listen(self)
@@ -156,7 +156,7 @@ class Runner:
 
     def _all_running(self) -> list[Ticket]:
         ours = [self.current] if self.current is not None else []
-        return [*ours, *(self.others.tickets if self.others is not None else ())]
+        return [*ours, *self.others.tickets]
 
     async def withdraw(self, ticket: Ticket, reason: str) -> bool:
         """Take a queued execution out; False where it runs already, or a predecessor may have sent it."""
@@ -190,12 +190,10 @@ class Runner:
         self.execution_count = max((each.execution_count or 0 for each in over), default=0)
         for execution in over:
             self.finished.add(execution)
-        began = await self.others.recall() if self.others is not None else None
+        began = await self.others.recall()
         read = read_by_a_predecessor(over)
         self.reader.begin(read if began is None else min(began, read))
         await self.reader.caught_up.wait()
-        if self.others is None:
-            return frozenset()
         if self.others and not self.kernel.record.recorded:
             await self.others.abandon("failed", _UNHEARD, self.reader.position)
         if self.others:
@@ -203,17 +201,14 @@ class Runner:
         return self.others.left
 
     def _learn_of_theirs(self) -> None:
-        running = (
-            frozenset(each.execution.id for each in self.others.tickets) if self.others is not None else frozenset()
-        )
+        running = frozenset(each.execution.id for each in self.others.tickets)
         self._looks.begin(self._learn_of_their_end(running), f"a request behind theirs on {self.kernel.record.id}")
 
     async def _learn_of_their_end(self, running: frozenset[ExecutionId]) -> None:
         """Learn of what others ran when we began to listen that it is over, also where its end was not recorded."""
         await self._carrier.pass_what_runs()
-        if self.others is not None:
-            await self.others.abandon("failed", _NO_END, self.reader.position, running)
-            self._wake.set()
+        await self.others.abandon("failed", _NO_END, self.reader.position, running)
+        self._wake.set()
 
     async def attended(self) -> None:
         """Return once what a predecessor left running is looked after: before that nobody could say that it runs."""
@@ -293,7 +288,7 @@ class Runner:
         item = entry.item
         if isinstance(item, Message):
             self.execution_count = count_of(item.content) or self.execution_count
-            if self.others is not None and item.asked_in not in ("", self._identity):
+            if item.asked_in not in ("", self._identity):
                 await self.others.take(item, entry.start, entry.end)
                 self._wake.set()
         if not isinstance(item, Message | Passed):
@@ -314,7 +309,7 @@ class Runner:
             ticket.hear(message)
             if (ticket.life, ticket.question) != before:
                 self.stream.keep(message)
-        elif self.others is not None and message.msg_type == "status":
+        elif message.msg_type == "status":
             await self.others.take(message, self.reader.position, self.reader.position)
             self._wake.set()
 
@@ -407,9 +402,8 @@ class Runner:
             ticket.step("gone", reason)
         for ticket in waiting:
             await self._settle(ticket)
-        if self.others is not None:
-            await self.others.abandon("gone", reason, self.reader.position)
-            self._wake.set()
+        await self.others.abandon("gone", reason, self.reader.position)
+        self._wake.set()
 
     async def close(self) -> None:
         """Let go of the kernel, which runs on, and of everything that waits here."""
