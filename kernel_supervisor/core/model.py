@@ -190,8 +190,6 @@ class SessionRecord:
     """Where its kernels work: the project's directory, by its real path."""
     kernel_id: KernelId | None = None
     """Its current kernel; None until the first execution."""
-    previous_kernel_id: KernelId | None = None
-    """The kernel before that one."""
     created_at: float = 0.0
     notebooks: Mapping[str, str] = field(default_factory=dict)
     """The notebooks that this session wrote: path, and fingerprints of what may stand there, with a space between."""

@@ -146,9 +146,7 @@ class Supervisor:
         if session.kernel_id == runner.kernel.record.id:
             return session
         await self.executions.add_entry(session, "note", note, client)
-        return await self.sessions.change(
-            session.name, kernel_id=runner.kernel.record.id, previous_kernel_id=session.kernel_id
-        )
+        return await self.sessions.change(session.name, kernel_id=runner.kernel.record.id)
 
     async def shut_down(self, kernel_id: KernelId, reason: str) -> None:
         """End a kernel; sessions that had it get a fresh one with their next execution. Raises RefusedError."""
@@ -205,5 +203,4 @@ class Supervisor:
         records = [runner.kernel.record for runner in self.kernels.runners.values()]
         home = [each.id for each in records if each.session == session.name and each.interpreter.kind == "default"]
         await self.executions.add_entry(session, "note", "Back in the default kernel.", client)
-        kernel_id = home[0] if home else None
-        return await self.sessions.change(session.name, kernel_id=kernel_id, previous_kernel_id=session.kernel_id)
+        return await self.sessions.change(session.name, kernel_id=home[0] if home else None)
