@@ -142,7 +142,7 @@ async def kernel_restart(
 ) -> Answer:
     """A fresh process for the session's kernel: all variables are lost, history and notebook go on."""
     record = await call.supervisor.sessions.kernel_record(session)
-    replayed = await call.supervisor.executions.last_good(session) if replay else []
+    replayed = await call.supervisor.records.last_good(session.name) if replay else []
     generation = record.generation if record is not None else 0
     intent = await call.once.begin("kernel_restart", generation=generation, replay=[cell.id for cell in replayed])
     forgotten = record is not None and record.ended and record.id not in call.supervisor.kernels.had

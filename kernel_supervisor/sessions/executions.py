@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from kernel_supervisor.core import life
 from kernel_supervisor.core.errors import RefusedError
@@ -39,7 +39,6 @@ from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.sessions import Sessions
 from kernel_supervisor.tasks import Tasks, apart
 
-_T = TypeVar("_T")
 _GIANT = 8 << 20
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
@@ -345,10 +344,6 @@ class Executions:
     ) -> tuple[list[Message], Place | None]:
         """What an execution prints, shows and asks next, and where to go on; None where that is all."""
         return await reading.read_on(execution, ticket, self._stream_of, place)
-
-    async def last_good(self, session: SessionRecord) -> list[Execution]:
-        """What succeeded on the latest generation of a kernel of this session that anything succeeded on, in order."""
-        return await self._records.last_good(session.name)
 
     async def cells_of(self, execution: Execution, errors: Sequence[Mapping[str, Any]]) -> dict[int, int]:
         """The execution counts that an execution's `error` outputs name, with the executions that had them."""
