@@ -57,6 +57,19 @@ async def apart(trade: Trade, work: Callable[..., _T], *arguments: Any, **named:
     return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments, **named))
 
 
+class News:
+    """What happens again and again: take hold of the `next` time *before* looking whether to wait for it."""
+
+    def __init__(self) -> None:
+        """It has not happened yet."""
+        self.next = asyncio.Event()
+
+    def tell(self) -> None:
+        """Wake those who wait; who comes now waits for another time."""
+        told, self.next = self.next, asyncio.Event()
+        told.set()
+
+
 async def happens(event: asyncio.Event, within_s: float | None) -> bool:
     """Wait for an event, so long at most; whether it happened.
 

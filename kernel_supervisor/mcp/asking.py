@@ -117,13 +117,13 @@ async def _elicited(call: Call, ticket: Ticket, question: Question, end: float) 
         session.elicit_form(shown.message, shown.requested_schema, related_request_id=call.ctx.request_id),
         name=f"question of execution {ticket.execution.id}",
     )
-    asking.add_done_callback(lambda _: ticket.call_attention())
+    asking.add_done_callback(lambda _: ticket.attention.tell())
     try:
         while not asking.done():
             left = end - time.monotonic()
             if left <= 0 or ticket.question != question or call.caller.admin.stopping.is_set():
                 return None
-            await happens(ticket.attention, min(left, PROGRESS_S))
+            await happens(ticket.attention.next, min(left, PROGRESS_S))
             await call.progress(f"execution {ticket.execution.id} waits for input")
         return text_of(asking.result())
     except (MCPError, ValidationError):

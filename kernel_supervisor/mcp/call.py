@@ -145,7 +145,7 @@ class Call:
         end = self.until = time.monotonic() + patience_s
         async with self.stopping_what_is_cancelled(ticket, reader=reader):
             while self._goes_on(ticket) and (left := end - time.monotonic()) > 0:
-                if not await happens(ticket.attention, min(PROGRESS_S, left)):
+                if not await happens(ticket.attention.next, min(PROGRESS_S, left)):
                     await self.progress(await how_it_goes(ticket))
 
     def _goes_on(self, ticket: Ticket) -> bool:

@@ -16,7 +16,7 @@ from kernel_supervisor.inside.recorder import OUTPUTS, UNRECORDED
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.bell import Bell
 from kernel_supervisor.records.messagelog import MARK, Entry, Passed, Wanted
-from kernel_supervisor.tasks import apart, happens
+from kernel_supervisor.tasks import News, apart, happens
 
 _MOST, _MOST_BYTES = 1_000, 1 << 20
 """Of one reading; a single record may be larger."""
@@ -39,19 +39,14 @@ class Stream:
     def __init__(self, log: str, bell: Bell | None = None) -> None:
         """Read `log`, which need not exist yet."""
         self.log = log
-        self.rung = asyncio.Event()
-        """Set with the next ring, and put aside for another: take hold of it *before* reading to the end, then wait."""
+        self.rings = News()
+        """Told when there may be more."""
         self._look_s = _LOOK_UNRUNG_S if bell is None else _LOOK_S
         if bell is not None:
-            bell.on_ring = self.ring
+            bell.on_ring = self.rings.tell
         self._kept: deque[tuple[int, int, Message]] = deque()
         self._kept_bytes = self._times = 0
         self._lost: dict[str, int] = {}
-
-    def ring(self) -> None:
-        """Say that there may be more."""
-        rung, self.rung = self.rung, asyncio.Event()
-        rung.set()
 
     def take(self, position: int, end: int | None = None) -> tuple[list[Entry], int]:
         """What stands behind `position`, and where to go on; nothing where there is no more now. Blocks on the disk.
@@ -91,7 +86,7 @@ class Stream:
             self._lost[dropped.parent_id] = number
             if len(self._lost) > _KEPT_LOST:
                 del self._lost[next(iter(self._lost))]
-        self.ring()
+        self.rings.tell()
 
     def unrecorded(self, since: int = 0) -> tuple[list[Message | Mark], int]:
         """What was kept behind `since`, in order, and where to go on; of what had to go, a mark for each execution."""

@@ -138,7 +138,7 @@ def has_started(each: Life) -> bool:
 async def _next_step(ticket: Ticket) -> None:
     """Wait for the next step of its life, or until the grace for what is missing is over."""
     before = ticket.life
-    if not await happens(ticket.changed, life.grace_s(before)) and ticket.life == before:
+    if not await happens(ticket.changed.next, life.grace_s(before)) and ticket.life == before:
         ticket.step("waited")
 
 

@@ -58,12 +58,12 @@ class Reader:
             return
         taken = asyncio.Event()
         self._waiting.append(taken)
-        self._stream.ring()
+        self._stream.rings.tell()
         await taken.wait()
 
     async def _read_on(self) -> None:
         while True:
-            rung = self._stream.rung
+            rung = self._stream.rings.next
             waiting, self._waiting = self._waiting, []
             try:
                 await self._guarded(self._read())

@@ -69,7 +69,7 @@ async def read_on(
     From its beginning where there is no `place` yet. Of its questions those that are open.
     """
     while ticket is not None and ticket.execution.region is None and not ticket.settled.is_set():
-        await ticket.changed.wait()
+        await ticket.changed.next.wait()
     execution = ticket.execution if ticket is not None else execution
     region = execution.region
     if region is None:
@@ -77,7 +77,7 @@ async def read_on(
     stream = stream_of(execution) or Stream(region.log)
     place = place or Place(region.start)
     while True:
-        rung, execution = stream.rung, ticket.execution if ticket is not None else execution
+        rung, execution = stream.rings.next, ticket.execution if ticket is not None else execution
         end = execution.region.end if execution.settled and execution.region is not None else None
         found, place = await stream.more(execution.msg_id or "", place, end)
         messages = [each for each in found if isinstance(each, Message) and await _is_shown(each, ticket)]
@@ -104,7 +104,7 @@ async def _is_open(question: Message, ticket: Ticket | None) -> bool:
     while question.msg_id not in ticket.answered and not ticket.settled.is_set():
         if ticket.question is not None and ticket.question.id == question.msg_id:
             return True
-        await happens(ticket.attention, max(0.0, end - time.monotonic()))
+        await happens(ticket.attention.next, max(0.0, end - time.monotonic()))
         if time.monotonic() > end:
             break
     return False

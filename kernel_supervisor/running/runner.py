@@ -250,7 +250,7 @@ class Runner:
         ticket.close_question(question.id)
         await self.kernel.answer(question.id, text)
         self._recording.close_question(ticket.execution, question)  # not before: the next daemon would not ask again
-        self.stream.ring()
+        self.stream.rings.tell()
         return True
 
     async def _settle(self, ticket: Ticket) -> None:
@@ -264,7 +264,7 @@ class Runner:
         else:
             await asyncio.wait({committing})
         ticket.settle(execution)
-        self.stream.ring()  # for those who follow it
+        self.stream.rings.tell()  # for those who follow it
 
     async def _commit_end(self, ticket: Ticket, execution: Execution) -> None:
         try:
@@ -282,7 +282,7 @@ class Runner:
             self.stream.keep(message)
         elif self.kernel.record.recorded and (message.channel != "iopub" or message.msg_type == "status"):
             self.reader.hear(message)
-        self.stream.ring()
+        self.stream.rings.tell()
 
     async def _take(self, entry: Entry) -> None:
         item = entry.item

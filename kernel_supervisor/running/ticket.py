@@ -12,7 +12,7 @@ from kernel_supervisor.core.life import Event, Life
 from kernel_supervisor.core.model import Execution, ExecutionStatus, Message, Question, count_of
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.records.messagelog import Entry, Passed
-from kernel_supervisor.tasks import happens
+from kernel_supervisor.tasks import News, happens
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -25,11 +25,10 @@ class Ticket:
     """Set once its status is final."""
     committed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the records have its final status, too."""
-    attention: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set, and put aside for the next one, when those who wait are to look up: it is settled, it asks something or asks
-    no longer, or the daemon stops."""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set, and put aside for the next one, with each step of its life."""
+    attention: News = field(default_factory=News)
+    """Told when those who wait are to look up: it is settled, asks something or asks no longer, or the daemon stops."""
+    changed: News = field(default_factory=News)
+    """Told with each step of its life."""
     caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once what the log has of it is known here too."""
     question: Question | None = None
@@ -45,30 +44,21 @@ class Ticket:
         """Something happened to it, as `life.step` has it."""
         before, self.life = self.life, life.step(self.life, event, why, reply=reply, count=count)
         if self.life != before:
-            self._news()
-
-    def _news(self) -> None:
-        changed, self.changed = self.changed, asyncio.Event()
-        changed.set()
+            self.changed.tell()
 
     async def until(self, reached: Callable[[Life], bool], deadline_s: float) -> None:
         """Return once its life is as wanted, or the deadline is over."""
         end = time.monotonic() + deadline_s
         while not reached(self.life) and time.monotonic() < end:
-            await happens(self.changed, end - time.monotonic())
+            await happens(self.changed.next, end - time.monotonic())
 
     def settle(self, execution: Execution) -> None:
         """Wake everybody: its status is final."""
         self.execution, self.question = execution, None
         self.settled.set()
         self.caught_up.set()
-        self._news()
-        self.call_attention()
-
-    def call_attention(self) -> None:
-        """Have everybody who waits look up."""
-        attention, self.attention = self.attention, asyncio.Event()
-        attention.set()
+        self.changed.tell()
+        self.attention.tell()
 
     def hear(self, item: Message | Passed) -> None:
         """Take what its kernel said of it, which may come twice: also where what a predecessor left is taken up."""
@@ -93,14 +83,14 @@ class Ticket:
             question = Question(id=message.msg_id, prompt=prompt, password=password)
             if question != self.question:
                 self.question = question
-                self.call_attention()
+                self.attention.tell()
 
     def close_question(self, question: str) -> None:
         """A question was answered, or is not asked any more."""
         self.answered.add(question)
         if self.question is not None and self.question.id == question:
             self.question = None
-            self.call_attention()
+            self.attention.tell()
 
     def ended(self, finished_at: float, end: int) -> Execution:
         """Its execution as its end has it. `end` is how far its log is known to have its output."""

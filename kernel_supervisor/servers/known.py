@@ -22,6 +22,7 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.paths import read_regular
 from kernel_supervisor.servers.keyrings import Keyring
 from kernel_supervisor.servers.rest import Server
+from kernel_supervisor.tasks import News
 
 VARIABLE = "KERNEL_SUPERVISOR_SERVERS"
 """`name=https://host/base/?token=…`, several with spaces between."""
@@ -44,8 +45,8 @@ class Servers:
         self._runtimes: dict[str, None] = {}
         """Runtime folders of clients, in the order they came."""
         self._keyring = Keyring()
-        self.news = asyncio.Event()
-        """Set, and replaced, when a client brought something new: who could not reach a server may try again."""
+        self.news = News()
+        """Told when a client brought something new: who could not reach a server may try again."""
 
     def learn(self, environ: Mapping[str, str]) -> None:
         """Take in what a client's environment says of servers."""
@@ -58,11 +59,7 @@ class Servers:
         self._environ.update((name, value) for name, value in environ.items() if "TOKEN" in name)
         self._runtimes[environ.get("JUPYTER_RUNTIME_DIR") or jupyter_runtime_dir()] = None
         if before != (self._told, self._environ, self._runtimes):
-            self._announce()
-
-    def _announce(self) -> None:
-        self.news.set()
-        self.news = asyncio.Event()
+            self.news.tell()
 
     def _tell(self, name: str, url: str) -> None:
         base, token = _parted(url)
@@ -124,7 +121,7 @@ class Servers:
         known = [each for each in await self._known() if _key(each.url) == _key(server.url)]
         if not known or (await self._with_keyring(known[0])).token != server.token:
             self._told[_key(server.url)] = server
-            self._announce()
+            self.news.tell()
 
     def _configured(self) -> Iterator[Server]:
         """Those of the configuration file. Blocks on it."""

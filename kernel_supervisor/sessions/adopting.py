@@ -101,7 +101,7 @@ class Adoption:
                 log.warning("kernel %s lives but cannot be reached: %s", sought.record.id, why)
             sought.why, deadline_s = why, LATER_TRY_S
             sought.tried.set()
-            await happens(self._home.servers.news, pause_s)
+            await happens(self._home.servers.news.next, pause_s)
             if not kind_of(sought.record).here:
                 pause_s = min(2 * pause_s, _ASK_OTHERS_AGAIN_S)
         self._sought.pop(sought.record.id, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -37,7 +36,7 @@ from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.sessions import Sessions
-from kernel_supervisor.tasks import Tasks, apart
+from kernel_supervisor.tasks import Tasks, apart, happens
 
 _GIANT = 8 << 20
 _INTERRUPT_LADDER_S = (2.0, 3.0)
@@ -375,11 +374,10 @@ class Executions:
         for wait_s in _INTERRUPT_LADDER_S:
             if not await runner.interrupt(ticket, reason):
                 break
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(ticket.settled.wait(), wait_s)
+            await happens(ticket.settled, wait_s)
         return ticket.settled.is_set()
 
     def call_attention(self) -> None:
         """Wake everybody who waits for an execution: the daemon stops."""
         for ticket in self.tickets.values():
-            ticket.call_attention()
+            ticket.attention.tell()

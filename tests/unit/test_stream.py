@@ -138,16 +138,16 @@ async def test_a_log_that_is_not_there_or_cannot_be_read_has_nothing_now(tmp_pat
 
 async def test_a_ring_wakes_those_who_waited_and_nobody_after_them(log: Path) -> None:
     stream = Stream(str(log))
-    waited = stream.rung
-    stream.ring()
+    waited = stream.rings.next
+    stream.rings.tell()
     assert waited.is_set()
-    assert not stream.rung.is_set()
+    assert not stream.rings.next.is_set()
 
 
 async def followed(stream: Stream, start: int, msg_id: str) -> AsyncGenerator[Message | Mark, None]:
     place = Place(start)
     while True:
-        rung = stream.rung
+        rung = stream.rings.next
         found, place = await stream.more(msg_id, place, None)
         while found:
             yield found.pop(0)
@@ -207,7 +207,7 @@ async def test_one_who_follows_holds_one_large_record_at_a_time(log: Path) -> No
 async def test_what_could_not_be_recorded_stands_behind_the_log(log: Path) -> None:
     log.write_bytes(record(1))
     stream = Stream(str(log))
-    waited = stream.rung
+    waited = stream.rings.next
     stream.keep(wrapped(2, b"\x00buffer"))
     assert waited.is_set()
     (kept,), times = stream.unrecorded()
