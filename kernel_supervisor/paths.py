@@ -135,8 +135,8 @@ def _make(folder: str, *, is_state: bool) -> None:
         os.umask(previous)
     if not _is_ours(folder):
         raise PermissionError(errno.EPERM, "it is not a folder of yours", folder)
-    is_used = os.path.lexists(os.path.join(folder, "run", "daemon.lock"))
-    if is_state and not is_used and not _CONTENT.issuperset(os.listdir(folder)):
+    content = set(os.listdir(folder))
+    if is_state and content - _CONTENT and not content > {"daemon.log", "logs"}:
         raise PermissionError(errno.EPERM, "it has other files than a supervisor's: name an empty one", folder)
     os.chmod(folder, 0o700)
 
