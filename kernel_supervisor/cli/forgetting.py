@@ -37,10 +37,10 @@ def _row(kept: dict[str, Any]) -> list[Any]:
 def forget(command: Command) -> int:
     """Forget some sessions, or those that nobody used for long."""
     options = command.options
-    if bool(options.session) == (options.older_than is not None):
+    if bool(options.sessions) == (options.older_than is not None):
         return failed("kernel-supervisor forget: name sessions, or --older-than DAYS", USAGE)
     if options.older_than is None:
-        wanted = options.session
+        wanted = options.sessions
     else:
         before = time.time() - options.older_than * _DAY_S
         wanted = [each["name"] for each in _kept(command) if not each["at_work"] and each["last_used"] < before]

@@ -169,7 +169,7 @@ def _add_kept(commands: _Commands) -> None:
     text = "Delete sessions: their history and what their kernels wrote down. Saved notebooks stay."
     forget = _add(commands, "forget", forgetting.forget, text)
     forget.add_argument(
-        "session", nargs="*", metavar="SESSION", help="as `sessions` spells it; no kernel may live in it"
+        "sessions", nargs="*", metavar="SESSION", help="as `sessions` spells it; no kernel may live in it"
     )
     forget.add_argument("--older-than", type=float, metavar="DAYS", help="all that were not used for so many days")
 
