@@ -4,7 +4,8 @@ What it remembers is little: how the client opened the connection, and which req
 the daemon it knew is gone it says hello to the next one, replays the opening (keeping the answers to itself)
 and sends the unanswered requests again under their old numbers; the daemon attaches them to what it has.
 
-Where no daemon can be started, what is unanswered is answered with the reason; the client's next request tries again.
+A daemon is started for whoever waits for an answer. Where none can be, or it was stopped on purpose, what is unanswered
+is answered with the reason; the client's next request tries again.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ RETRY_MS = 50
 HELLO_AGAIN_S = 5.0
 """A daemon that is bound and silent may be starting, or stopped by a debugger; a fresh hello does no harm."""
 _OPENING = ("initialize", "notifications/initialized", "logging/setLevel", "resources/subscribe")
+LOOK_S = 1.0
+"""Between two looks for a daemon that others started, where nobody waits for one."""
 _PATIENCE_S = 7.0
 """For an answer to what clients ask first: they give up on a server that says nothing for longer (Codex after 10 s)."""
 _MAY_RUN = (
@@ -60,6 +63,7 @@ class Relay:
         self._known: list[int] = []  # the incarnation that we were connected to last
         self._starter = autostart.Starter(paths)
         self._resting = False  # no daemon is started until the client asks for something
+        self._asked = False  # something, since a daemon was last there
         self._hello_at = 0.0
         self._calls = 0
         self._unanswered: dict[int, Request] = {}
@@ -96,9 +100,9 @@ class Relay:
 
     def _connect(self) -> None:
         """Bring the connection one step further; never waits."""
-        if self._wire is None and not self._resting:
+        if self._wire is None:
             try:
-                if self._starter.step():
+                if self._starter.step(anew=self._asked) if self._waits() else autostart.listening(self._paths):
                     self._wire = Wire(self._paths)
                     self._hello_at = 0.0
             except (autostart.StartError, PlaceError) as error:
@@ -108,10 +112,19 @@ class Relay:
             self._hello_at = now + HELLO_AGAIN_S
             self._wire.send(HELLO, {**self._hello, "known": self._known})
 
+    def _waits(self) -> bool:
+        """Whether the client waits for a daemon, or will want the one that its first questions were answered for."""
+        return not self._resting and (self._asked or bool(self._unanswered))
+
     def _give_up(self, why: str) -> None:
-        """Let nobody wait for a daemon that does not come up. Late answers to what was sent are dropped."""
-        self._resting = True
+        """Let nobody wait for a daemon that does not come up. Late answers to what was sent are dropped.
+
+        What only listens goes on with the next daemon: an end would make its client ask anew, and so start one.
+        """
+        self._resting, self._asked = True, False
         for call, request in list(self._unanswered.items()):
+            if request.sent and request.method == "subscriptions/listen":
+                continue
             may_run = request.sent and request.method == "tools/call"
             self._fail(call, request, f"{_MAY_RUN}\n{why}" if may_run else why)
 
@@ -139,7 +152,7 @@ class Relay:
     def _welcome(self) -> None:
         """A daemon that knows nothing of us yet: the opening, then what is unanswered, then the rest."""
         assert self._wire is not None
-        self._welcomed = True
+        self._welcomed, self._asked = True, False
         self._replayed.clear()
         opening = [call for call, _ in self._opening.values()]
         for call, line in self._opening.values():
@@ -218,7 +231,7 @@ class Relay:
 
     def _take_request(self, message: dict[str, Any], line: bytes) -> None:
         self._calls += 1
-        self._resting = False
+        self._resting, self._asked = False, not self._welcomed
         method = message["method"]
         request = self._unanswered[self._calls] = Request(message, line)
         if request.answer_by is not None:
@@ -254,11 +267,13 @@ class Relay:
 
     def _patience_ms(self) -> int | None:
         """How long the loop may wait for something to happen."""
-        if (self._wire is None and not self._resting) or (self._wire is not None and not self._welcomed):
+        if self._waits() if self._wire is None else not self._welcomed:
             return RETRY_MS
+        now = time.monotonic()
         self._urgent &= self._unanswered.keys()
         due = [by for call in self._urgent if (by := self._unanswered[call].answer_by) is not None]
-        return max(0, round((min(due) - time.monotonic()) * 1000)) + 1 if due else None
+        due += [now + LOOK_S] if self._wire is None else []
+        return max(0, round((min(due) - now) * 1000)) + 1 if due else None
 
     def _answer_in_time(self) -> None:
         """What a client asks before it shows a server at all, without the daemon where that takes too long."""

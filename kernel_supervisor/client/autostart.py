@@ -2,6 +2,8 @@
 
 Many clients may try at the same instant. Each starts a process; the lock file lets one of them live. What was started
 is watched: one that ends before it serves leaves its last words, and nobody waits for it in vain.
+
+A service that is being stopped is left alone, and one that was stopped is started for what is asked from then on.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ _SERVICE_S = 5.0
 _RESTART_S = 10.0
 """How long another daemon may hold the lock and be bound to nothing, before another attempt is made."""
 _LOOK_S = 0.002
+_STOPPED = (
+    "kernel-supervisor's service was stopped; what runs in kernels runs on. The next call starts it again, as "
+    "`kernel-supervisor start` does."
+)
 _FAILURES, _PAUSE_S = 8, 0.25
 """How many daemons in a row may end before they answer, without a word (they were killed), and the growing pause."""
 _CRASHES = 3
@@ -72,11 +78,12 @@ class Starter:
         self._service = True
         self._next_at = 0.0
 
-    def step(self) -> bool:
+    def step(self, *, anew: bool = True) -> bool:
         """Whether a daemon listens now; where none does, go one step further towards one. Never waits.
 
-        Raises PlaceError where our folders cannot be had, StartError where what was started has ended and nobody holds
-        the lock. The next step begins anew.
+        `anew` is for what is asked since the last daemon was there. Raises PlaceError where our folders cannot be had,
+        StartError where what was started has ended and nobody holds the lock, or where nothing is asked anew and the
+        service was stopped. The next step begins anew.
         """
         now = time.monotonic()
         if listening(self._paths):
@@ -85,7 +92,7 @@ class Starter:
             if self._attempt is not None and self._attempt.ended(now):
                 self._see(self._attempt, now)
             if self._attempt is None:
-                self._begin(now)
+                self._begin(now, anew)
         except (StartError, PlaceError):
             self.close()
             raise
@@ -103,12 +110,18 @@ class Starter:
         self._failures = self._crashes = 0
         self._service = True
 
-    def _begin(self, now: float) -> None:
+    def _begin(self, now: float, anew: bool) -> None:
         if now < self._next_at:
             return
+        state = _state_of_service() if self._service else ""
+        if state == "deactivating":
+            self._next_at = now + _PAUSE_S
+            return
+        if state == "inactive" and not anew:
+            raise StartError(_STOPPED)
         prepare(self._paths)
         size = aftermath.size(self._paths)
-        by_service = self._service and _start_by_service_manager()
+        by_service = bool(state) and _start_by_service_manager()
         self._attempt = _Attempt(now, size, -1 if by_service else _start_directly(self._paths))
 
     def _see(self, attempt: _Attempt, now: float) -> None:
@@ -172,15 +185,30 @@ def service_file() -> str:
     return os.path.expanduser(f"~/.config/systemd/user/{SYSTEMD_UNIT}")
 
 
-def _start_by_service_manager() -> bool:
+def _state_of_service() -> str:
+    """What the service manager says of our service: `inactive` after a stop, `deactivating` while that, or the stop
+    before a start, goes on; empty where it is not installed, or where nobody answers.
+    """
     if os.environ.get(HOME_VARIABLE):  # a second instance: the service is not about it
-        return False
+        return ""
+    if sys.platform == "darwin":
+        return "unknown" if os.path.exists(service_file()) else ""
+    if not os.path.exists(service_file()):
+        return ""
+    state, job = "", ""
+    for line in _output(["systemctl", "--user", "show", "--property=ActiveState,Job", SYSTEMD_UNIT]).splitlines():
+        name, _, value = line.partition("=")
+        state, job = (value, job) if name == "ActiveState" else (state, value)
+    return "deactivating" if state == "inactive" and job not in ("", "0") else state
+
+
+def _start_by_service_manager() -> bool:
     if sys.platform == "darwin":
         command = ["launchctl", "kickstart", f"gui/{os.getuid()}/{LAUNCHD_LABEL}"]
     else:
         command = ["systemctl", "--user", "start", "--no-block", SYSTEMD_UNIT]
     try:
-        return os.path.exists(service_file()) and _run(command, _ANSWERED_S) == 0
+        return _run(command, _ANSWERED_S) == 0
     except OSError:
         return False
 
@@ -221,8 +249,25 @@ def _command() -> list[str]:
     return isolated("kernel_supervisor.daemon", "--detach")
 
 
+def _output(command: list[str]) -> str:
+    """The little that `command` says; nothing where it fails, cannot be run, or takes too long."""
+    heard, said = os.pipe()
+    os.set_blocking(heard, False)
+    try:
+        return os.read(heard, 4096).decode() if _run(command, _ANSWERED_S, stdout=said) == 0 else ""
+    except OSError:
+        return ""
+    finally:
+        os.close(heard)
+        os.close(said)
+
+
 def _run(
-    command: list[str], limit_s: float, environ: Mapping[str, str] = os.environ, stderr: str = "/dev/null"
+    command: list[str],
+    limit_s: float,
+    environ: Mapping[str, str] = os.environ,
+    stderr: str = "/dev/null",
+    stdout: int | None = None,
 ) -> int | None:
     """Run `command` without a descriptor of ours that was not made for it; its exit code, or None where it takes longer
     than `limit_s`. Raises OSError where it cannot be started.
@@ -231,7 +276,7 @@ def _run(
     """
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0) if stdout is None else (os.POSIX_SPAWN_DUP2, stdout, 1),
         (os.POSIX_SPAWN_OPEN, 2, stderr, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
     ]
     pid = os.posix_spawnp(command[0], command, environ, file_actions=actions)

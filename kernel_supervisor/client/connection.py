@@ -63,14 +63,17 @@ class Connection:
         self.pid = 0
         """The daemon's, as its welcome said."""
 
-    def open(self, *, start: bool, deadline_s: float = START_DEADLINE_S) -> None:
-        """Reach the daemon; start it if there is none and `start` says so. Raises NoDaemonError, PlaceError."""
+    def open(self, *, start: bool, anew: bool = True, deadline_s: float = START_DEADLINE_S) -> None:
+        """Reach the daemon; start it if there is none and `start` says so. Raises NoDaemonError, PlaceError.
+
+        Without `anew`, for what another daemon was asked already, a service that was stopped stays so.
+        """
         end = time.monotonic() + deadline_s
         try:
             while time.monotonic() < end:
                 if not start and not autostart.listening(self._paths):
                     raise NoDaemonError(not_running(self._paths))
-                if (not start or self._starter.step()) and self._greet(end):
+                if (not start or self._starter.step(anew=anew)) and self._greet(end):
                     return
                 time.sleep(autostart.RETRY_S)
         except autostart.StartError as error:
@@ -163,7 +166,7 @@ class Connection:
             if time.monotonic() >= end:
                 raise NoDaemonError("the daemon was stopped; what was running in its kernels runs on")
             time.sleep(autostart.RETRY_S)
-        self.open(start=not self._stopped)
+        self.open(start=not self._stopped, anew=False)
 
     def call_tool(
         self,
