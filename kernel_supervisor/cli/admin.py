@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kernel_supervisor.amounts import span
+from kernel_supervisor.cli import service
 from kernel_supervisor.cli.session import DONE, NO_DAEMON, Command, failed, print_json
 from kernel_supervisor.client.autostart import listening
 from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, not_running
@@ -108,6 +109,8 @@ def restart_daemon(command: Command) -> int:
     """Another daemon in place of this one: it adopts the kernels, and clients find it by themselves."""
     connection = command.connection(start=True)
     pid = connection.pid
+    if service.runs_as(pid):  # whose manager would take its end for a stop
+        return service.restart(command)
     connection.request("supervisor/hand_over", {}, deadline_s=_STOP_DEADLINE_S, again=False)
     _see_it_go(pid)
     command.close()

@@ -184,8 +184,7 @@ def _add_admin(commands: _Commands) -> None:
     stop.add_argument("--kernels", action="store_true", help="end all kernels too: nothing is left running")
     logs = _add(commands, "logs", admin.logs, "Show the daemon's log, or what a kernel wrote to its standard error.")
     logs.add_argument("kernel", nargs="?", default="", metavar="KERNEL")
-    logs.add_argument("-n", "--lines", type=int, default=40)
-    logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+    _add_log_options(logs)
     demo = _add(commands, "demo", admin.demo, "Show the whole thing on a real data set, in a session of its own.")
     demo.add_argument("--directory", default="kernel-supervisor-demo", help="where the notebook goes")
     register = _add(commands, "register", registration.register, "Register the MCP server in Claude Code, or show how.")
@@ -208,9 +207,20 @@ def _add_admin(commands: _Commands) -> None:
     _add(kinds, "list", jupyter.list_specs, "List the supervised kernelspecs that are installed.")
     serve = commands.add_parser("service", help="Run the daemon under systemd or launchd.")
     verbs = serve.add_subparsers(metavar="VERB", required=True)
-    _add(verbs, "install", service.install, "Install and start the user service.")
+    added = _add(verbs, "install", service.install, "Install and start the user service.")
+    added.add_argument("--no-linger", action="store_true", help="leave it to logging out to end the daemon and kernels")
     _add(verbs, "uninstall", service.uninstall, "Stop and remove the user service; kernels run on.")
+    _add(verbs, "start", service.start, "Start the service; a daemon that runs hands over.")
+    _add(verbs, "stop", service.stop, "Stop the service; kernels run on.")
+    _add(verbs, "restart", service.restart, "Put another daemon in this one's place.")
     _add(verbs, "status", service.status, "Say whether the service is installed and runs.")
+    noted = _add(verbs, "logs", service.logs, "Show what the service manager noted.")
+    _add_log_options(noted)
+
+
+def _add_log_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-n", "--lines", type=int, default=40)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
 
 
 if __name__ == "__main__":

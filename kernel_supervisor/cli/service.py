@@ -1,8 +1,14 @@
-"""service: the daemon under systemd or launchd, started at login and after a crash. Kernels never depend on it."""
+"""service: the daemon under systemd or launchd, started at login and after a crash. Kernels never depend on it.
+
+Each verb ends in a line of what is so now, as the service manager says it. What is said of kernels holds: a unit goes
+once nothing of it runs, for without its file systemd would end what it left.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,23 +17,34 @@ from pathlib import Path
 
 from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed
 from kernel_supervisor.client import autostart
+from kernel_supervisor.client.connection import ask
 from kernel_supervisor.isolation import isolated
-from kernel_supervisor.paths import HOME_VARIABLE
+from kernel_supervisor.paths import HOME_VARIABLE, Paths
 
 _MAC = sys.platform == "darwin"
 _UNIT, _AGENT = autostart.SYSTEMD_UNIT, f"gui/{os.getuid()}/{autostart.LAUNCHD_LABEL}"
+_LINGER = f"loginctl enable-linger {os.getuid()}"
+_STOP_S = 10.0
+"""For a daemon that is asked to stop; then its service manager stops it."""
+_ANSWERED_S = 20.0
+"""For the service manager to say how it is."""
+_AT_LOGOUT = f"Logging out ends what the service runs, kernels too; `{_LINGER}` prevents that."
 
 
 def install(command: Command) -> int:
     """Write the unit for this interpreter, enable it and (re)start it. A daemon that runs hands over.
 
-    Where the service manager does not take it, nothing is left behind.
+    Where the service manager does not take it, or logging out would end kernels, nothing is left behind.
     """
     if os.environ.get(HOME_VARIABLE):
         set_aside = f"{HOME_VARIABLE} is set, and the service is for the usual place. Unset it and try again."
         return failed(f"kernel-supervisor service install: {set_aside}", USAGE)
+    if _facts()["state"] == "unknown":
+        return failed("kernel-supervisor service install: the service manager did not take it; it does not answer")
     target = Path(autostart.service_file())
-    installed = target.exists()
+    installed, lingered = target.exists(), _lingering()
+    if lingered == "no" and not command.options.no_linger and not _enable_lingering():
+        return FAILED
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(target.name + ".new")
     aside.write_text(filled(mac=_MAC, python=sys.executable), encoding="utf-8")
@@ -35,17 +52,31 @@ def install(command: Command) -> int:
     print(f"wrote {target}", flush=True)
     code = _start_on_mac(target, again=installed) if _MAC else _start_on_linux()
     if code != DONE and not installed:
-        target.unlink()
-        print(f"removed {target} again: the service manager did not take it", file=sys.stderr)
-    return code
+        if lingered == "no" and _lingering() == "yes":
+            _run("loginctl", "disable-linger", str(os.getuid()))
+        if _removed(command.paths, target):
+            print(f"removed {target} again: the service manager did not take it", file=sys.stderr)
+        return code
+    return _told(code)
+
+
+def _enable_lingering() -> bool:
+    """Have the user's services, and with them kernels, outlive the user's logins. Says what was done, or who can."""
+    if _run("loginctl", "--no-ask-password", "enable-linger", str(os.getuid())) == DONE:
+        print("enabled lingering: logging out ends neither the daemon nor its kernels")
+        return True
+    print(
+        "kernel-supervisor service install: logging out would end the daemon and its kernels, and you may not change\n"
+        f"that. An administrator can: {_LINGER}\n"
+        "Then install again; `install --no-linger` installs it all the same.",
+        file=sys.stderr,
+    )
+    return False
 
 
 def _start_on_linux() -> int:
-    for verb in (["daemon-reload"], ["enable", _UNIT], ["restart", _UNIT]):
-        if _run("systemctl", "--user", *verb) != DONE:
-            return FAILED
-    print("To keep it running after you log out: loginctl enable-linger")
-    return DONE
+    verbs = (["daemon-reload"], ["enable", _UNIT], ["restart", _UNIT])
+    return DONE if all(_run("systemctl", "--user", *verb) == DONE for verb in verbs) else FAILED
 
 
 def _start_on_mac(target: Path, *, again: bool) -> int:
@@ -55,27 +86,136 @@ def _start_on_mac(target: Path, *, again: bool) -> int:
 
 
 def uninstall(command: Command) -> int:
-    """Stop and remove it."""
+    """Stop and remove it; what cannot be stopped is not removed."""
     target = Path(autostart.service_file())
     if not target.exists():
         print("the service is not installed")
         return DONE
-    code = _run("launchctl", "bootout", _AGENT) if _MAC else _run("systemctl", "--user", "disable", "--now", _UNIT)
+    if not _removed(command.paths, target):
+        return failed(f"kernel-supervisor service uninstall: it does not stop ({_line()}); nothing was removed")
+    print(f"removed {target}")
+    print(f"not installed{_about_lingering()}; kernels run on{_at_logout()}")
+    return DONE
+
+
+def _removed(paths: Paths, target: Path) -> bool:
+    """Whether the unit is gone. Once its file is, no client starts it: only then nothing of it is sure to run."""
+    if not _stopped(paths):
+        return False
+    if _MAC:
+        _run("launchctl", "bootout", _AGENT)
+        target.unlink()
+        return True
+    text = target.read_text(encoding="utf-8")
+    _run("systemctl", "--user", "disable", _UNIT)
     target.unlink()
-    if not _MAC:
-        _run("systemctl", "--user", "daemon-reload")
-    print(f"removed {target}; kernels run on")
-    return code
+    if _stopped(paths):
+        return _run("systemctl", "--user", "daemon-reload") == DONE
+    target.write_text(text, encoding="utf-8")
+    return False
+
+
+def _stopped(paths: Paths) -> bool:
+    """Whether nothing of the service runs, once the daemon was asked to stop, so that its clients hear of it."""
+    if _facts()["state"] not in ("inactive", "failed"):
+        with contextlib.suppress(OSError, RuntimeError):  # it is gone, or hangs: then it is stopped without a word
+            ask(paths, "supervisor/shutdown", {"kernels": False}, deadline_s=_STOP_S, start=False)
+        if not _MAC:
+            _run("systemctl", "--user", "stop", _UNIT)
+    return _facts()["state"] in ("inactive", "failed")
+
+
+def start(command: Command) -> int:
+    """Start it. A daemon that runs without it hands over."""
+    return _done(["launchctl", "kickstart", _AGENT] if _MAC else ["systemctl", "--user", "start", _UNIT])
+
+
+def restart(command: Command) -> int:
+    """Another daemon in place of this one; calls in flight go to it."""
+    return _done(["launchctl", "kickstart", "-k", _AGENT] if _MAC else ["systemctl", "--user", "restart", _UNIT])
+
+
+def _done(words: list[str]) -> int:
+    return _told(_run(*words)) if os.path.exists(autostart.service_file()) else _not_installed()
+
+
+def stop(command: Command) -> int:
+    """Stop it until something is asked of it; kernels run on."""
+    if not os.path.exists(autostart.service_file()):
+        return _not_installed()
+    if not _stopped(command.paths):
+        return failed(f"kernel-supervisor service stop: it does not stop ({_line()})")
+    print(f"{_line()}; kernels run on{_at_logout()}")
+    return DONE
 
 
 def status(command: Command) -> int:
     """What the service manager says; 1 where it is not installed or does not run."""
     if not os.path.exists(autostart.service_file()):
-        print("the service is not installed; clients start the daemon when they need it")
-        return FAILED
+        return _not_installed()
+    return _told(DONE if _facts()["state"] == "active" else FAILED)
+
+
+def logs(command: Command) -> int:
+    """What the service manager noted of it."""
+    lines, follow = str(command.options.lines), ["-f"] if command.options.follow else []
     if _MAC:
-        return _run("launchctl", "print", _AGENT)
-    return _run("systemctl", "--user", "--no-pager", "status", _UNIT)
+        return _run("tail", "-n", lines, *follow, command.paths.daemon_log)
+    return _run("journalctl", "--user", "--no-pager", f"--unit={_UNIT}", "-n", lines, *follow)
+
+
+def runs_as(pid: int) -> bool:
+    """Whether that process is the service's daemon."""
+    return (
+        not os.environ.get(HOME_VARIABLE) and os.path.exists(autostart.service_file()) and _facts()["pid"] == str(pid)
+    )
+
+
+def _not_installed() -> int:
+    print("the service is not installed; clients start the daemon when they need it")
+    return FAILED
+
+
+def _told(code: int) -> int:
+    """Say what is so now; `code`."""
+    if _lingering() == "no":
+        print(_AT_LOGOUT)
+    print(_line(), flush=True)
+    return code
+
+
+def _line() -> str:
+    """Such as "active, pid 4711, lingering: yes"."""
+    facts = _facts()
+    return facts["state"] + (f", pid {facts['pid']}" if facts["pid"] else "") + _about_lingering()
+
+
+def _about_lingering() -> str:
+    return f", lingering: {lingering}" if (lingering := _lingering()) else ""
+
+
+def _at_logout() -> str:
+    return "; those of the service end when you log out" if _lingering() == "no" else ""
+
+
+def _lingering() -> str:
+    """Whether the user's services outlive logins: yes, no, or nothing where nobody ends them at a logout."""
+    return (
+        ""
+        if _MAC
+        else (_output("loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value") or "").strip()
+    )
+
+
+def _facts() -> dict[str, str]:
+    """The `state` of the service, `unknown` where nobody tells, and its daemon's `pid`, if it has one."""
+    if _MAC:
+        said = dict(re.findall(r"^\t(state|pid) = (.*)$", _output("launchctl", "print", _AGENT) or "", re.MULTILINE))
+        return {"state": "active" if said.get("state") == "running" else "inactive", "pid": said.get("pid", "")}
+    told = _output("systemctl", "--user", "show", "--property=ActiveState,MainPID", _UNIT)
+    said = dict(line.split("=", 1) for line in (told or "").splitlines())
+    state = "unknown" if told is None else said.get("ActiveState", "inactive")
+    return {"state": state, "pid": said.get("MainPID", "0").removeprefix("0")}
 
 
 def filled(*, mac: bool, python: str) -> str:
@@ -109,6 +249,14 @@ def _quoted(word: str) -> str:
 
 def _quoted_if_odd(word: str) -> str:
     return word if shlex.quote(word) == word else _quoted(word)
+
+
+def _output(*arguments: str) -> str | None:
+    """What a command says; None where it fails or there is none."""
+    try:
+        return subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=_ANSWERED_S).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _run(*arguments: str) -> int:
