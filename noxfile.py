@@ -10,12 +10,12 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "fast"]
+nox.options.sessions = ["lint", "types", "tests", "systemd", "fast"]
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 SYSTEM = {"chromium": "chromium", "pdftoppm": "poppler-utils", "pdftotext": "poppler-utils", "sshd": "openssh-server"}
 FAST = ("tests/unit", "tests/wire")
-PARALLEL = ("--numprocesses", "3", "--dist", "loadfile", "--durations", "30")
+PARALLEL = ("--numprocesses", "3", "--dist", "loadfile", "--durations", "30", "--ignore", "tests/systemd")
 NEWER_THAN = (3, 10)
 
 
@@ -64,6 +64,16 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or [*PARALLEL, "tests"]))
 
 
+@nox.session
+def systemd(session: nox.Session) -> None:
+    """The service on a machine that systemd runs, booted for it; skipped by name where that cannot be."""
+    session.install("--compile-bytecode", ".", "hypothesis", "pip", "pytest", "pytest-timeout")
+    said = str(session.run("python", "-m", "tests.systemd.image", silent=True, success_codes=[0, 1])).strip()
+    if not said.startswith("image: "):
+        session.skip(f"no machine with systemd: {said}")
+    session.run("pytest", *(session.posargs or ["--durations", "5", "tests/systemd"]))
+
+
 @nox.session(python=pythons())
 def fast(session: nox.Session) -> None:
     """The fast layers on each Python ≥ 3.10 at hand."""
@@ -75,4 +85,4 @@ def fast(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """All layers with the oldest dependencies that pyproject.toml admits."""
     session.install("--resolution", "lowest-direct", ".[test]")
-    session.run("pytest", "tests")
+    session.run("pytest", "--ignore", "tests/systemd", "tests")

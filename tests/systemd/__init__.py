@@ -1,0 +1,1 @@
+"""Promises about the service, kept on a machine that systemd runs."""
