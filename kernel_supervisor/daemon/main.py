@@ -141,7 +141,7 @@ class Daemon:
         self._tasks = Tasks()
         self._started = time.time()
         self._stop, self._stopping = asyncio.Event(), asyncio.Event()
-        self._end_kernels = False
+        self._end_kernels, self._why = False, ""
         self._told = False
         self._parts: Parts | None = None
 
@@ -191,7 +191,7 @@ class Daemon:
     async def _drain(self, serving: asyncio.Task[None]) -> None:
         """Let go: of kernels (or end them), so that calls are answered; of clients; of the records."""
         if self._parts is not None and self._end_kernels:
-            await self._parts.supervisor.end_all()
+            await self._parts.supervisor.end_all(self._why)
         if self._parts is not None and self._told:
             self._stopping.set()
             self._parts.supervisor.executions.call_attention()
@@ -218,8 +218,8 @@ class Daemon:
             "clients": [{"pid": each.pid, "kind": each.kind, "directory": each.directory} for each in clients],
         }
 
-    def _be_stopped(self, end_kernels: bool) -> None:
-        self._told, self._end_kernels = True, end_kernels
+    def _be_stopped(self, end_kernels: bool, why: str) -> None:
+        self._told, self._end_kernels, self._why = True, end_kernels, why
         self._stop.set()
 
 

@@ -73,8 +73,8 @@ class Admin:
     """What the daemon lets its clients ask of itself, by methods that no agent sees."""
 
     status: Callable[[], dict[str, Any]]
-    stop: Callable[[bool], None]
-    """Stop the daemon soon; True ends the kernels first."""
+    stop: Callable[[bool, str], None]
+    """Stop the daemon soon; True ends the kernels first, and their sessions are told why if nobody asked for it."""
     stopping: asyncio.Event
     """Set when the daemon is about to stop on request: calls that wait answer with what there is."""
     hand_over: Callable[[], None]

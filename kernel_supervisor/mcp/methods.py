@@ -21,6 +21,8 @@ class StopParams(types.RequestParams):
     """supervisor/shutdown."""
 
     kernels: bool = False
+    why: str = ""
+    """Why the kernels end, where it is not because somebody wanted that."""
 
 
 class SessionParams(types.RequestParams):
@@ -57,7 +59,7 @@ async def _stop(ctx: Context, params: StopParams) -> dict[str, Any]:
     if params.kernels:
         await caller.ready.wait()  # those that a predecessor left are ended too, politely where they answer
         await caller.supervisor.kernels.adoption.tried()
-    caller.admin.stop(params.kernels)
+    caller.admin.stop(params.kernels, params.why)
     return {"stopping": True}
 
 

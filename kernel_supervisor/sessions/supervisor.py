@@ -160,12 +160,17 @@ class Supervisor:
         for session in [each for each in self.sessions.known.values() if each.kernel_id == kernel_id]:
             await self.sessions.change(session.name, kernel_id=None)
 
-    async def end_all(self) -> None:
-        """End every kernel that is ours, at the same time; their sessions start afresh."""
-        reason = "the supervisor was stopped with its kernels"
+    async def end_all(self, why: str = "") -> None:
+        """End every kernel that is ours, at the same time; their sessions start afresh.
+
+        Where nobody asked for it they are told `why`, as of a kernel that died.
+        """
+        end, reason = (
+            (self.kernels.end, why) if why else (self.shut_down, "the supervisor was stopped with its kernels")
+        )
         await self.kernels.adoption.end_all(reason)
         owned = [runner.kernel.record.id for runner in self.kernels.runners.values() if runner.kernel.record.owned]
-        ends = await asyncio.gather(*(self.shut_down(kernel_id, reason) for kernel_id in owned), return_exceptions=True)
+        ends = await asyncio.gather(*(end(kernel_id, reason) for kernel_id in owned), return_exceptions=True)
         for kernel_id, error in zip(owned, ends, strict=True):
             if isinstance(error, UnavailableError):
                 log.error("kernel %s could not be ended: %s", kernel_id, error)
