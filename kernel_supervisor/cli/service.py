@@ -19,13 +19,15 @@ from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed
 from kernel_supervisor.client import autostart
 from kernel_supervisor.client.connection import ask
 from kernel_supervisor.isolation import isolated
-from kernel_supervisor.paths import HOME_VARIABLE, Paths
+from kernel_supervisor.paths import HOME_VARIABLE, Paths, find
 
 _MAC = sys.platform == "darwin"
 _UNIT, _AGENT = autostart.SYSTEMD_UNIT, f"gui/{os.getuid()}/{autostart.LAUNCHD_LABEL}"
 _LINGER = f"loginctl enable-linger {os.getuid()}"
 _STOP_S = 10.0
 """For a daemon that is asked to stop; then its service manager stops it."""
+_SEE_OFF_S = 40.0
+"""For a daemon that ends its kernels; systemd gives the whole of a stop a minute."""
 _ANSWERED_S = 20.0
 """For the service manager to say how it is."""
 _AT_LOGOUT = f"Logging out ends what the service runs, kernels too; `{_LINGER}` prevents that."
@@ -171,6 +173,24 @@ def runs_as(pid: int) -> bool:
     )
 
 
+def see_off() -> None:
+    """Before systemd stops the daemon: end the kernels well where they end in any case, with the user's manager."""
+    if _stopping("--user"):
+        what = "all your services, which systemd ended"
+        if _stopping("--system"):
+            what = "the machine, which was shut down"
+        elif _lingering() == "no":
+            what = "your last login: lingering is off"
+        with contextlib.suppress(OSError, RuntimeError):  # a daemon that hangs; its kernels end all the same
+            params = {"kernels": True, "why": f"the kernel ended with {what}"}
+            ask(find(), "supervisor/shutdown", params, deadline_s=_SEE_OFF_S, start=False)
+
+
+def _stopping(which: str) -> bool:
+    """Whether systemd's manager of the system, or of the user, ends."""
+    return (_output("systemctl", which, "show", "--property=SystemState", "--value") or "").strip() == "stopping"
+
+
 def _not_installed() -> int:
     print("the service is not installed; clients start the daemon when they need it")
     return FAILED
@@ -221,14 +241,15 @@ def _facts() -> dict[str, str]:
 def filled(*, mac: bool, python: str) -> str:
     """The plist or the unit as it is installed, for the interpreter `python`."""
     name = f"launchd/{autostart.LAUNCHD_LABEL}.plist" if mac else f"systemd/{_UNIT}"
-    program, *words = isolated("kernel_supervisor.daemon", "--service", python=python)
+    words = isolated("kernel_supervisor.daemon", "--service", python=python)
     if mac:
         from xml.sax.saxutils import escape  # 20 ms, and only where there is a plist to fill
 
-        command = "\n    ".join(f"<string>{escape(word)}</string>" for word in (program, *words))
+        command = "\n    ".join(f"<string>{escape(word)}</string>" for word in words)
     else:
-        command = " ".join((_quoted(program), *map(_quoted_if_odd, words)))
-    return _template(name).replace("@COMMAND@", command)
+        command = _command_line(words)
+    see_off = _command_line(isolated("kernel_supervisor.cli.service", python=python))
+    return _template(name).replace("@COMMAND@", command).replace("@SEE_OFF@", see_off)
 
 
 def _template(name: str) -> str:
@@ -237,6 +258,10 @@ def _template(name: str) -> str:
     if shipped.is_file():
         return shipped.read_text(encoding="utf-8")
     return (Path(__file__).parents[2] / name).read_text(encoding="utf-8")
+
+
+def _command_line(words: list[str]) -> str:
+    return " ".join((_quoted(words[0]), *map(_quoted_if_odd, words[1:])))
 
 
 def _quoted(word: str) -> str:
@@ -265,3 +290,7 @@ def _run(*arguments: str) -> int:
     except FileNotFoundError:
         there_is_none = f"there is no {arguments[0]}: this machine has no such service manager"
         return failed(f"kernel-supervisor: {there_is_none}")
+
+
+if __name__ == "__main__":
+    see_off()

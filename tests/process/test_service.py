@@ -88,6 +88,7 @@ def test_installed_unit_keeps_kernels_through_all_that_systemd_does_to_the_daemo
     assert service["UMask"] == "0077"
     assert int(service["WatchdogSec"]) > 0
     assert service["ExecStart"] == f'"{sys.executable}" -I -m kernel_supervisor.daemon --service'
+    assert service["ExecStop"] == f'"{sys.executable}" -I -m kernel_supervisor.cli.service'
     _verify(_installed(home))
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,15 @@ UNIT = "kernel-supervisor.service"
 _BOOT_S = 60.0
 _BOOT = """
 mount --make-rprivate / && mount -t tmpfs tmpfs "$1" && mkdir "$1/upper" "$1/work" "$1/root" &&
-mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$1/root" &&
-exec systemd-nspawn -q -D "$1/root" --register=no --keep-unit --private-network --bind-ro="$3":/wheels \
-    --machine=tests --console=passive -b
+mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$1/root" || exit
+code=133
+while [ $code = 133 ]; do
+setpriv --pdeathsig=KILL systemd-nspawn -q -D "$1/root" --register=no --keep-unit --private-network \
+    --bind-ro="$3":/wheels --machine=tests --console=passive -b
+code=$?
+done
 """
-"""All that is written is in memory, and mounted where nobody else sees it."""
+"""All that is written is in memory, and mounted where nobody else sees it. 133 asks for another start."""
 _SETTINGS = """
 mkdir -p /etc/systemd/logind.conf.d && printf '[Login]\\nUserStopDelaySec=0\\n' > /etc/systemd/logind.conf.d/tests.conf
 systemctl restart systemd-logind && groupadd guests && cat > /etc/polkit-1/rules.d/10-tests.rules <<'END'
@@ -48,7 +52,8 @@ class Machine:
     @property
     def first(self) -> int:
         """The pid, as seen from here, of the machine's first process."""
-        return int(psutil.Process(self._process.pid).children()[0].pid)
+        nspawn = psutil.Process(self._process.pid).children()[0]
+        return int(nspawn.children()[0].pid)
 
     def enter(self, *command: str) -> list[str]:
         """What runs `command` there, as root and in no session."""
@@ -69,11 +74,19 @@ class Machine:
         self.root("useradd", "--create-home", "--shell=/bin/bash", f"--groups={groups}", name)
         return User(self, name)
 
+    def reboot(self) -> None:
+        """Shut it down as a person does, and see it come up again."""
+        before = psutil.Process(self.first)
+        self.root("systemctl", "reboot", check=False)
+        before.wait(DEADLINE_S)
+        until_now(self.up, "the machine's next start")
+
     def up(self) -> bool:
         """Whether it has come up, with all that is to be started."""
-        return bool(psutil.Process(self._process.pid).children()) and self.root(
-            "systemctl", "is-system-running", check=False
-        ) in ("running", "degraded")
+        try:
+            return self.root("systemctl", "is-system-running", check=False) in ("running", "degraded")
+        except (IndexError, psutil.Error):  # its first process is not there yet
+            return False
 
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -235,8 +248,8 @@ def _build_wheel(folder: Path) -> None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """As a power cut."""
-    for each in psutil.Process(process.pid).children() if process.poll() is None else []:
-        each.kill()
+    with suppress(IndexError, psutil.Error):
+        psutil.Process(Machine(process).first).kill()
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:

@@ -26,6 +26,8 @@ x += 1
 print("done")
 """
 
+LAST_WORDS = "import atexit, pathlib; atexit.register(pathlib.Path('last-words').touch); x = 41"
+
 
 @pytest.fixture
 def user(machine: Machine) -> Iterator[User]:
@@ -225,7 +227,9 @@ def test_logging_out_ends_kernels_only_where_that_was_said(machine: Machine, lin
         said = done.stdout
         assert re.search(LINE.format(lingering) + "\\n$", said), said
         with user.shim() as shim:
-            shim.run("x = 41")
+            shim.run(LAST_WORDS)
+        with user.shim("busy") as shim:
+            shim.run("while True: pass", timeout=0)
         kernels = user.kernels()
     if lingering == "yes":
         assert "enabled lingering: logging out ends neither the daemon nor its kernels" in said
@@ -238,6 +242,23 @@ def test_logging_out_ends_kernels_only_where_that_was_said(machine: Machine, lin
     else:
         assert "Logging out ends what the service runs, kernels too" in said
         user.until(lambda: not user.kernels() and not user.daemons(), "the end of all")
+        assert user.has("last-words"), "its kernel was told"
+        with user.shim() as shim:
+            said = _text(shim.call("kernel_exec", code="x"))
+            assert said.startswith(
+                "the kernel ended with your last login: lingering is off. Its variables are gone."
+            ), said
+
+
+def test_a_reboot_is_told_to_kernels_and_the_service_is_there_after_it(user: User) -> None:
+    with user.shim() as shim:
+        shim.run(LAST_WORDS)
+    user.machine.reboot()
+    user.until(lambda: user.state() == "active", "the service, without a login")
+    assert user.has("last-words")
+    with user.shim() as shim:
+        said = _text(shim.call("kernel_exec", code="x"))
+        assert said.startswith("the kernel ended with the machine, which was shut down. Its variables are gone."), said
 
 
 def test_who_may_not_linger_is_told_what_an_administrator_would_run(machine: Machine) -> None:
