@@ -177,6 +177,8 @@ def _show(message: dict[str, Any]) -> None:
             text = "\n".join(content["traceback"]) or f"{content['ename']}: {content['evalue']}"
             in_colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")  # as https://no-color.org has it
             print(text if in_colour else _COLOUR.sub("", text), file=sys.stderr)
+        case "mark":
+            print(f"kernel-supervisor: {content['text']}", file=sys.stderr)
 
 
 def history(command: Command) -> int:

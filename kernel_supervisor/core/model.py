@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
 
+from kernel_supervisor.core.forms import formed
 from kernel_supervisor.core.ways import WayOn
 
 KernelId = NewType("KernelId", str)
@@ -52,11 +53,12 @@ OnMessage = Callable[[Message], None]
 def message_of(channel: str, parts: Sequence[Any], buffers: Iterable[bytes] = ()) -> Message:
     """The message whose header, parent header, metadata and content are `parts`; some kernels send null for an object.
 
-    Raises ValueError and KeyError where they have not the types which Jupyter's protocol gives them.
+    Raises ValueError and KeyError where it is not known by them what it is, and of which request.
     """
-    header, parent, metadata, content = (part or {} for part in parts)
-    if not all(isinstance(part, dict) for part in (header, parent, metadata, content)):
-        raise ValueError("a part of it is no object")
+    header, parent, metadata, content = parts
+    parent = parent or {}
+    if not (isinstance(header, dict) and isinstance(parent, dict)):
+        raise ValueError("a header of it is no object")
     if not all(isinstance(name, str) for name in (header["msg_id"], header["msg_type"], parent.get("msg_id", ""))):
         raise ValueError("its ids and its type are not text")
     return Message(
@@ -66,17 +68,11 @@ def message_of(channel: str, parts: Sequence[Any], buffers: Iterable[bytes] = ()
         parent_id=parent.get("msg_id", ""),
         date=str(header.get("date", "")),
         username=str(parent.get("username", "")),
-        content=content,
-        metadata=metadata,
+        content=formed(header["msg_type"], content),
+        metadata=metadata if isinstance(metadata, dict) else {},
         buffers=tuple(buffers),
         asked_in=str(parent.get("session", "")),
     )
-
-
-def count_of(content: Mapping[str, Any]) -> int | None:
-    """The execution count in a message's content, where it has one that is a number."""
-    count = content.get("execution_count")
-    return count if type(count) is int else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +90,9 @@ class Question:
 class Mark:
     """What the recorder says about its own record: not a message of the kernel's."""
 
-    kind: Literal["hole", "limit", "gap"]
-    """`hole`: records could not be written; `limit`: an execution reached its limit; `gap`: nobody listened."""
+    kind: Literal["hole", "limit", "gap", "odd"]
+    """`hole`: records could not be written; `limit`: an execution reached its limit; `gap`: nobody listened; `odd`: a
+    record cannot be read."""
     parent_id: str
     detail: str
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import mcp_types as types
 
+from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.mcp.call import Call
+from kernel_supervisor.mcp.wording import remark
 from kernel_supervisor.records.stream import Place
 
 _PATIENCE_S = 20.0
@@ -31,9 +33,14 @@ async def follow(call: Call, params: FollowParams) -> dict[str, Any]:
         messages, place = await asyncio.wait_for(reading, _PATIENCE_S)
     except asyncio.TimeoutError:
         return {"messages": [], "place": params.place}
-    fields = [{"msg_id": each.msg_id, "msg_type": each.msg_type, "content": each.content} for each in messages]
-    told = {"messages": fields, "place": place}
+    told = {"messages": [_told(each) for each in messages], "place": place}
     if place is not None:
         return told
     execution = ticket.execution if ticket is not None else execution
     return {**told, "status": execution.status, "reason": execution.reason}
+
+
+def _told(item: Message | Mark) -> dict[str, Any]:
+    if isinstance(item, Mark):
+        return {"msg_id": "", "msg_type": "mark", "content": {"text": remark(item)}}
+    return {"msg_id": item.msg_id, "msg_type": item.msg_type, "content": item.content}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kernel_supervisor.amounts import span
-from kernel_supervisor.core.model import ExecutionId, Question
+from kernel_supervisor.core.model import ExecutionId, Mark, Question
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.view import Reading, ResultView
 from kernel_supervisor.mcp.ways import said
@@ -30,6 +30,7 @@ _MARKS_SHOWN = 3
 _MARKS = {
     "hole": "some output could not be recorded",
     "limit": "recording stopped at its limit, later output was not kept",
+    "odd": "one output could not be read",
     "gap": "nobody was listening for a while, output of that time may be missing",
 }
 
@@ -97,10 +98,15 @@ def _behind(first: Sequence[ExecutionId], count: int) -> str:
     return f"behind execution{'s' if count > 1 else ''} {named}"
 
 
+def remark(mark: Mark) -> str:
+    """What is said of something that is missing."""
+    return f"note: {_MARKS.get(mark.kind, mark.kind)}" + (f" ({clipped(mark.detail)})" if mark.detail else "")
+
+
 def _missing(view: ResultView, reading: Reading, left: Sequence[int]) -> Iterator[Words]:
     number = view.execution.id
     for mark in view.folded.marks[:_MARKS_SHOWN]:
-        yield f"note: {_MARKS.get(mark.kind, mark.kind)}" + (f" ({clipped(mark.detail)})" if mark.detail else "")
+        yield remark(mark)
     if len(view.folded.marks) > _MARKS_SHOWN:
         yield f"note: {len(view.folded.marks) - _MARKS_SHOWN} more such marks"
     if left:

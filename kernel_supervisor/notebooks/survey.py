@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_supervisor.core.model import Mark, Message, count_of
+from kernel_supervisor.core.forms import count_of
+from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.notebooks.history import LOADED_CELL, Entry
 from kernel_supervisor.outputs.folding import display_id_of, outputs_of
 
@@ -157,7 +158,7 @@ class _Widgets:
 
     def __init__(self) -> None:
         self._states: dict[str, dict[str, Any]] = {}
-        self._buffers: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
+        self._buffers: dict[str, dict[str, dict[str, Any]]] = {}
 
     def take(self, message: Message) -> None:
         data = message.content.get("data")
@@ -166,9 +167,10 @@ class _Widgets:
             return
         model = str(message.content.get("comm_id"))
         self._states.setdefault(model, {}).update(state)
-        for path, buffer in zip(data.get("buffer_paths") or (), message.buffers, strict=False):
+        paths = data.get("buffer_paths")
+        for path, buffer in zip(paths if isinstance(paths, list) else (), message.buffers, strict=False):
             encoded = {"data": base64.b64encode(buffer).decode("ascii"), "encoding": "base64", "path": path}
-            self._buffers.setdefault(model, {})[tuple(path)] = encoded
+            self._buffers.setdefault(model, {})[json.dumps(path)] = encoded
 
     def models(self) -> dict[str, Any]:
         return {model: self._model(model, state) for model, state in self._states.items() if "_model_name" in state}

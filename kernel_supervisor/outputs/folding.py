@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kernel_supervisor.core.model import Mark, Message, count_of
+from kernel_supervisor.core.forms import count_of
+from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.outputs.widgets import Widgets
 
 Output = dict[str, Any]

@@ -48,9 +48,10 @@ class Widgets:
         if not state:
             return None if state is None else ""
         kind = state.get("_model_name")
-        if kind in _BOXES and deep:
+        children = state.get("children") or []
+        if kind in _BOXES and deep and isinstance(children, list):
             parts: list[str] = []
-            for child in state.get("children") or ():
+            for child in children:
                 part = self._text(str(child).removeprefix(_REFERENCE), deep - 1, read)
                 if part is None:
                     return None
@@ -64,7 +65,7 @@ class Widgets:
 def _bar(state: Mapping[str, Any]) -> str | None:
     try:
         low, high, value = (float(state.get(name) or 0) for name in ("min", "max", "value"))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     share = min(1.0, max(0.0, (value - low) / (high - low))) if high > low else 0.0
     full = int(share * _BAR_WIDTH)

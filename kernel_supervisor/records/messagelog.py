@@ -39,6 +39,7 @@ _TOKEN = re.compile(r"[\w.:-]{0,100}", re.ASCII)
 _BETWEEN = re.compile(r"[\s,]*")
 _JSON = json.JSONDecoder()
 _BUFFER, _CHUNK = 1 << 16, 1 << 20
+_DETAIL = 200
 _BARE_HEAD = 4096
 """Bytes of a record without a head in which its message's type and parent usually stand."""
 
@@ -241,7 +242,8 @@ def _named(text: str) -> Passed | None:
 def _item(
     file: BinaryIO, position: int, length: int, checksum: bytes, named: Passed | None, wanted: Wanted
 ) -> Message | Mark | Passed | None:
-    """The payload at `position`, if it is wanted, by its name or else by itself; None if it is damaged.
+    """The payload at `position`, if it is wanted, by its name or else by itself; None if it is damaged. A mark stands
+    for one that is whole and cannot be read.
 
     Never more copies of it than are needed.
     """
@@ -257,8 +259,8 @@ def _item(
         parts = json.loads(text)
         del text
         item = _mark(parts[1]) if parts[0] == MARK else _message(*parts)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        item = Mark(kind="odd", parent_id=named.parent_id if named is not None else "", detail=str(error)[:_DETAIL])
     named = Passed(MARK if isinstance(item, Mark) else item.msg_type, item.parent_id)
     return item if wanted(*named) else named
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from kernel_supervisor.core.forms import count_of
 from kernel_supervisor.core.life import Event
 from kernel_supervisor.core.model import (
     Execution,
@@ -20,7 +21,6 @@ from kernel_supervisor.core.model import (
     Message,
     MessageId,
     Region,
-    count_of,
 )
 from kernel_supervisor.running.finished import Finished
 from kernel_supervisor.running.ticket import Ticket

@@ -40,9 +40,15 @@ def messages_of(
         if item.parent_id == execution.msg_id and (not kinds or isinstance(item, Mark) or item.msg_type in kinds):
             found = True
             yield item
-    replied = execution.status in ("ok", "error")
-    if region is not None and execution.settled and not (reaches(region.log, region.end) and (found or not replied)):
-        yield Mark(kind="hole", parent_id="", detail="its message log is gone, was cut off or never had it")
+    yield from _lacking(execution, found)
+
+
+def _lacking(execution: Execution, found: bool) -> list[Mark]:
+    """What is to be said where the log of one that is over has not all of it. Blocks on the disk."""
+    region, replied = execution.region, execution.status in ("ok", "error")
+    if region is None or not execution.settled or (reaches(region.log, region.end) and (found or not replied)):
+        return []
+    return [Mark(kind="hole", parent_id="", detail="its message log is gone, was cut off or never had it")]
 
 
 async def folded(execution: Execution, unrecorded: Unrecorded, *, without_outputs: bool) -> Folded:
@@ -63,10 +69,10 @@ def control_of(execution: Execution) -> list[Message]:
 
 async def read_on(
     execution: Execution, ticket: Ticket | None, stream_of: Callable[[Execution], Stream | None], place: Place | None
-) -> tuple[list[Message], Place | None]:
+) -> tuple[list[Message | Mark], Place | None]:
     """What an execution prints, shows and asks next, once it does, and where to go on; None where that is all.
 
-    From its beginning where there is no `place` yet. Of its questions those that are open.
+    From its beginning where there is no `place` yet. Of its questions those that are open; marks for what is missing.
     """
     while ticket is not None and ticket.execution.region is None and not ticket.settled.is_set():
         await ticket.changed.next.wait()
@@ -75,25 +81,27 @@ async def read_on(
     if region is None:
         return [], None
     stream = stream_of(execution) or Stream(region.log)
+    begun = place is not None
     place = place or Place(region.start)
     while True:
         rung, execution = stream.rings.next, ticket.execution if ticket is not None else execution
         end = execution.region.end if execution.settled and execution.region is not None else None
         found, place = await stream.more(execution.msg_id or "", place, end)
-        messages = [each for each in found if isinstance(each, Message) and await _is_shown(each, ticket)]
+        messages = [each for each in found if await _is_shown(each, ticket)]
         if messages and end is not None and place.position >= end:
             rest, _ = await stream.more(execution.msg_id or "", place, end)
             return messages, place if rest else None  # who follows need not ask once more
         if messages:
             return messages, place
         if not found and end is not None:
-            return [], None
+            return list(await asyncio.to_thread(_lacking, execution, begun)), None
+        begun = begun or bool(found)
         if not found:
             await stream.wait(rung)
 
 
-async def _is_shown(message: Message, ticket: Ticket | None) -> bool:
-    return message.msg_type != "input_request" or await _is_open(message, ticket)
+async def _is_shown(item: Message | Mark, ticket: Ticket | None) -> bool:
+    return isinstance(item, Mark) or item.msg_type != "input_request" or await _is_open(item, ticket)
 
 
 async def _is_open(question: Message, ticket: Ticket | None) -> bool:

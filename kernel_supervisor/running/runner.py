@@ -12,7 +12,8 @@ from itertools import islice
 
 from kernel_supervisor.core import model
 from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.core.model import Execution, ExecutionId, Message, Question, count_of
+from kernel_supervisor.core.forms import count_of
+from kernel_supervisor.core.model import Execution, ExecutionId, Message, Question
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.inside.recorder import UNRECORDED
 from kernel_supervisor.kernels.kernel import Kernel
@@ -288,7 +289,7 @@ class Runner:
         item = entry.item
         if isinstance(item, Message):
             self.execution_count = count_of(item.content) or self.execution_count
-            if item.asked_in not in ("", self._identity):
+            if item.asked_in not in ("", self._identity) and self._ours(item.parent_id) is None:
                 await self.others.take(item, entry.start, entry.end)
                 self._wake.set()
         if not isinstance(item, Message | Passed):

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from kernel_supervisor.core import life
+from kernel_supervisor.core.forms import count_of
 from kernel_supervisor.core.life import Event, Life
-from kernel_supervisor.core.model import Execution, ExecutionStatus, Message, Question, count_of
+from kernel_supervisor.core.model import Execution, ExecutionStatus, Message, Question
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.records.messagelog import Entry, Passed
 from kernel_supervisor.tasks import News, happens

@@ -340,7 +340,7 @@ class Executions:
 
     async def read_on(
         self, execution: Execution, ticket: Ticket | None, place: Place | None
-    ) -> tuple[list[Message], Place | None]:
+    ) -> tuple[list[Message | Mark], Place | None]:
         """What an execution prints, shows and asks next, and where to go on; None where that is all."""
         return await reading.read_on(execution, ticket, self._stream_of, place)
 

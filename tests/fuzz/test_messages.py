@@ -1,0 +1,148 @@
+"""Promise: whatever a kernel sends spoils itself alone: its cell, and all that shows it, are read all the same."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.fuzz import odd
+from tests.fuzz.survivor import OURS, Survivor
+from tests.support import RESULT, Shim
+
+MESSAGES = 100
+VALUES: list[Any] = [
+    None,
+    True,
+    -1,
+    10**30,
+    10**4000,
+    0.5,
+    "",
+    "x",
+    "\ud800",
+    [],
+    [1, 2, 3],
+    ["x"],
+    {},
+    {"x": {"x": []}},
+]
+"""At least one of every type of JSON."""
+SENDER = """
+import copy
+kernel = get_ipython().kernel
+
+def send(msg_type, changes):
+    session = kernel.session
+    whole = copy.deepcopy(session.msg(msg_type, {}, parent=kernel.get_parent()))
+    for path, value in changes:
+        place = whole
+        for name in path[:-1]:
+            place = place[name]
+        place[path[-1]] = value
+    try:
+        session.send(kernel.iopub_socket, whole, ident=b"odd")
+    except Exception:
+        pass  # it cannot be sent at all
+"""
+DATA = {"text/plain": "plain", "text/html": "<b>bold</b>", "image/png": "iVBORw0KGgo=", "application/json": {}}
+VIEW = "application/vnd.jupyter.widget-view+json"
+STATE = {"_model_name": "IntProgressModel", "value": 1, "max": 2, "children": [], "description": "bar"}
+CONTENTS: dict[str, dict[str, Any]] = {
+    "stream": {"name": "stdout", "text": "text\n"},
+    "display_data": {"data": DATA, "metadata": {"image/png": {"width": 1}}, "transient": {"display_id": "d"}},
+    "update_display_data": {"data": DATA, "metadata": {}, "transient": {"display_id": "d"}},
+    "execute_result": {"data": DATA, "metadata": {}, "execution_count": 1, "transient": {}},
+    "error": {"ename": "E", "evalue": "value", "traceback": ["a line"]},
+    "clear_output": {"wait": True},
+    "execute_input": {"code": "1", "execution_count": 1},
+    "comm_open": {"comm_id": "c", "target_name": "t", "data": {"state": STATE, "buffer_paths": [["x"]]}},
+    "comm_msg": {"comm_id": "c", "data": {"method": "update", "state": STATE, "buffer_paths": [["x"]]}},
+    "comm_close": {"comm_id": "c", "data": {}},
+    "status": {"execution_state": "busy"},
+    "execute_reply": {
+        "status": "error", "execution_count": 1, "ename": "E", "evalue": "v", "traceback": ["a line"],
+        "payload": [{"source": "page", "data": DATA}, {"source": "set_next_input", "text": "next"}],
+    },
+    "input_request": {"prompt": "?", "password": False},
+    "supervisor_input_over": {"question": "q"},
+    "supervisor_unrecorded": {"channel": "iopub"},
+    "no_such_type": {"x": 1},
+}  # fmt: skip
+
+
+HEAD: list[tuple[str, ...]] = [("header",), ("parent_header",), ("metadata",), ("buffers",), ("content",)]
+HEAD += [("header", name) for name in ("msg_id", "msg_type", "date", "username", "session", "version")]
+HEAD += [("parent_header", name) for name in ("msg_id", "msg_type", "date", "username", "session")]
+ENDING = ("execute_reply", "status", "input_request")
+"""What ends or holds an execution by itself, whatever that prints afterwards."""
+
+
+@pytest.fixture(scope="module")
+def shim(survivor: Survivor) -> Iterator[Shim]:
+    """A client with a kernel that can send what kernels do not."""
+    with survivor.home.shim() as shim:
+        shim.open()
+        shim.run(SENDER)
+        yield shim
+
+
+def paths(content: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each thing in a content."""
+    for name in content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ():
+        yield (*before, name)
+        yield from paths(content[name], (*before, name))
+
+
+@pytest.mark.parametrize("msg_type", CONTENTS)
+def test_each_field_of_each_message_may_be_of_every_type(survivor: Survivor, shim: Shim, msg_type: str) -> None:
+    whole = [(("content",), CONTENTS[msg_type])]
+    ways = [*HEAD, *(("content", *path) for path in paths(CONTENTS[msg_type]))]
+    sent = [f"send({msg_type!r}, {[*whole, (way, value)]!r})" for way in ways for value in VALUES]
+    read_back(survivor, shim, sent, ends=msg_type in ENDING)
+
+
+def test_messages_of_any_form_spoil_themselves_alone(
+    survivor: Survivor, shim: Shim, seeds: Iterator[random.Random]
+) -> None:
+    for chance in seeds:
+        kinds = [chance.choice([each for each in CONTENTS if each not in ENDING]) for _ in range(MESSAGES)]
+        contents = [odd.neighbour(CONTENTS[kind], chance) for kind in kinds]
+        sent = [f"send({kind!r}, {[(('content',), each)]!r})" for kind, each in zip(kinds, contents, strict=True)]
+        read_back(survivor, shim, sent, ends=False)
+
+
+def test_a_session_with_odd_messages_is_exported(survivor: Survivor, shim: Shim) -> None:
+    contents = [(kind, content) for kind, content in CONTENTS.items() if kind not in ENDING]
+    ways = [(kind, content, path) for kind, content in contents for path in paths(content)]
+    sent = [f"send({kind!r}, {[(('content',), content), (('content', *path), [1])]!r})" for kind, content, path in ways]
+    number = read_back(survivor, shim, sent, ends=False)
+    saved = shim.call("kernel_save_notebook", path="odd.ipynb", overwrite=True, save_html=True, first=number)
+    assert not saved["isError"], saved
+    assert (survivor.home.project / "odd.html").exists()
+
+
+def read_back(survivor: Survivor, shim: Shim, sent: list[str], *, ends: bool) -> int:
+    """A cell that sends this can be read wherever cells are; its number."""
+    code = "\n".join(
+        ["inf = nan = None", *sent, "get_ipython().display_pub.clear_output()", "print('at last')", "6 * 7"]
+    )
+    result = shim.call("kernel_exec", code=code, timeout=60)
+    number = result["_meta"][RESULT]["execution_id"]
+    shim.call("kernel_output", execution_id=number, wait=60)
+    shown = [result, shim.call("kernel_output", execution_id=number), shim.call("kernel_history", last=3)]
+    shown.append(shim.call("kernel_save_notebook", path="odd.ipynb", overwrite=True, first=number))
+    followed = survivor.home.cli("output", str(number), "--follow")
+    assert not any(each["isError"] for each in shown), shown
+    assert OURS not in json.dumps(shown), shown
+    assert "Traceback (most" not in followed.stderr, followed.stderr
+    if not ends:
+        texts = [each["content"][0]["text"] for each in shown[:2]]
+        written = (survivor.home.project / "odd.ipynb").read_text()
+        assert all("at last" in text for text in (*texts, followed.stdout, written)), (texts, followed)
+        assert all("42" in text for text in texts), texts
+    survivor.check()
+    return int(number)
