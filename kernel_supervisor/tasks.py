@@ -16,6 +16,8 @@ interpreters, and readying them, which may download."""
 _THREADS = 4
 _pools: dict[Trade, ThreadPoolExecutor] = {}
 _T = TypeVar("_T")
+_AGAIN_S = 1.0
+"""After how long what failed is begun again."""
 _END_S = 10.0
 """How long a task that was cancelled may take to end."""
 
@@ -34,6 +36,10 @@ class Tasks:
         task.add_done_callback(lambda over: self._take(over, awaited))
         return task
 
+    def keep(self, work: Callable[[], Coroutine[Any, Any, _T]], name: str) -> asyncio.Task[_T]:
+        """Begin it, and again each time that it fails: others rely on it as long as it is not closed."""
+        return self.begin(_kept(work, name), name)
+
     def _take(self, task: asyncio.Task[Any], awaited: bool) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not awaited:
@@ -49,6 +55,15 @@ class Tasks:
             _, left = await asyncio.wait(self._running, timeout=_END_S)
             for task in left:
                 log.error("%s does not end", task.get_name())
+
+
+async def _kept(work: Callable[[], Coroutine[Any, Any, _T]], name: str) -> _T:
+    while True:
+        try:
+            return await work()
+        except Exception:
+            log.exception("%s failed, and is begun again", name)
+            await asyncio.sleep(_AGAIN_S)
 
 
 async def apart(trade: Trade, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:

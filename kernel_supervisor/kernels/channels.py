@@ -12,6 +12,7 @@ import hmac
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Channels:
         self._signs: dict[str, asyncio.Event] = {}
         self._readers = Tasks()
         for name in _SOCKETS:
-            self._readers.begin(self._read(name), f"read {name} of {connection_file.stem}")
+            self._readers.keep(partial(self._read, name), f"read {name} of {connection_file.stem}")
 
     def _connect(self, name: Channel, info: dict[str, Any]) -> None:
         socket = self._sockets[name]
@@ -149,16 +150,17 @@ class Channels:
         while True:
             frames = await socket.recv_multipart()
             try:
-                message = self._decoded(name, frames)
-            except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-                log.warning("a message that is not Jupyter's was passed over: %s", error)
-                continue
-            sign, waiting = self._signs.get(message.parent_id), self._replies.get(message.parent_id)
-            if sign is not None and name == "iopub":
-                sign.set()
-            if name in ("shell", "control") and waiting is not None and not waiting.done():
-                waiting.set_result(message)
-            self._on_message(message)
+                self._hand_on(name, self._decoded(name, frames))
+            except Exception:  # one odd message must not make us deaf to all that follow
+                log.exception("a message on %s was passed over", name)
+
+    def _hand_on(self, name: Channel, message: Message) -> None:
+        sign, waiting = self._signs.get(message.parent_id), self._replies.get(message.parent_id)
+        if sign is not None and name == "iopub":
+            sign.set()
+        if name in ("shell", "control") and waiting is not None and not waiting.done():
+            waiting.set_result(message)
+        self._on_message(message)
 
     def _decoded(self, channel: Channel, frames: list[bytes]) -> Message:
         """A message whose signature is right. Raises ValueError.

@@ -31,7 +31,7 @@ READY_DEADLINE_S = 60.0
 """An interpreter on a cold network disk takes its time; nothing hangs longer than this."""
 _THEIR_SHARE = 0.75
 """Of the time that a look may take: what the kernel may use of it, so that its answer still arrives."""
-_HEAR_S, _WATCH_AGAIN_S = 20.0, 1.0
+_HEAR_S = 20.0
 _PASS_S = 2.0
 """How long a question behind what runs is waited for at first, before it is asked again."""
 
@@ -94,7 +94,7 @@ class Kernel:
         stage and the end of its standard error, or with the server's reason; KernelGoneError where that has it
         no more.
         """
-        self._tasks.begin(self._keep_watch(), f"watch of kernel {self.record.id}")
+        self._tasks.keep(self._watch, f"watch of kernel {self.record.id}")  # else its death would be noticed by nobody
         self.channels = self.keeper.open_channels(self._take, self._resumed, self._left)
         await self.channels.connected(deadline_s)
         end = asyncio.get_running_loop().time() + deadline_s
@@ -113,14 +113,8 @@ class Kernel:
     async def _failed(self, doing: str, what: str) -> UnavailableError:
         return UnavailableError(f"Stage {doing}: {what}.{await asyncio.to_thread(self.keeper.last_words)}")
 
-    async def _keep_watch(self) -> None:
-        while True:
-            try:
-                self._left(await self.keeper.watch(self._told_state))
-                return
-            except Exception:  # else its death would be noticed by nobody
-                log.exception("kernel %s cannot be watched", self.record.id)
-                await asyncio.sleep(_WATCH_AGAIN_S)
+    async def _watch(self) -> None:
+        self._left(await self.keeper.watch(self._told_state))
 
     def listen(self, listener: Listener) -> None:
         """From now on `listener` is told everything, first what came before anybody listened."""

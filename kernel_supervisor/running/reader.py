@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from kernel_supervisor.core.model import Message
 from kernel_supervisor.records.messagelog import Entry
 from kernel_supervisor.records.stream import Stream
-from kernel_supervisor.tasks import happens
+from kernel_supervisor.tasks import Tasks, happens
 
 log = logging.getLogger(__name__)
 _LOOK_S, _LOOK_IDLE_S = 1.0, 10.0
@@ -39,14 +39,14 @@ class Reader:
         self._heard: list[Message] = []
         self._waiting: list[asyncio.Event] = []
         self._closed = False
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
         self.caught_up = asyncio.Event()
         """Set once everything was read that stood there at the beginning."""
 
     def begin(self, position: int) -> None:
         """Read from `position` on, as long as it is not closed."""
         self.position = position
-        self._task = asyncio.create_task(self._read_on(), name=self._name)
+        self._tasks.keep(self._read_on, self._name)
 
     def hear(self, message: Message) -> None:
         """Take a message from a socket. Its kernel wrote it before it sent it: what the log lacks, it never had."""
@@ -95,8 +95,6 @@ class Reader:
     async def close(self) -> None:
         """Read no more; nobody waits for it."""
         self._closed = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._tasks.close()
         for taken in (self.caught_up, *self._waiting):
             taken.set()

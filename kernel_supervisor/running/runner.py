@@ -79,7 +79,7 @@ class Runner:
         self.reader = Reader(self.stream, self._take, self._take_heard, lambda: bool(self.running), name)
         self.finished = Finished(self._save_late, lambda: self.reader.position)
         self.others = Others(record, ledger, self.finished)
-        self._commits, self._looks = Tasks(), Tasks()
+        self._commits, self._looks, self._owner = Tasks(), Tasks(), Tasks()
         self._recording = Recording(record)
         self._carrier = Carrier(kernel, ledger, self.reader)
         self._doomed = ""
@@ -96,7 +96,7 @@ class Runner:
             self.reader.begin(0)
         kernel.hear_less()
         kernel.listen(self)
-        self._owner = asyncio.create_task(self._own(), name=f"owner of kernel {record.id}")
+        self._owner.keep(self._own, f"owner of kernel {record.id}")
 
     @property
     def state(self) -> model.KernelState:
@@ -408,8 +408,7 @@ class Runner:
 
     async def close(self) -> None:
         """Let go of the kernel, which runs on, and of everything that waits here."""
-        self._owner.cancel()
-        await asyncio.gather(self._owner, return_exceptions=True)
+        await self._owner.close()
         await self.reader.close()
         self.finished.close()
         if self._bell is not None:

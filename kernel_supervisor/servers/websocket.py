@@ -71,7 +71,7 @@ class ServerChannels:
         """Why there is no connection; empty where there is one."""
         self._gone = ""
         self._keeper = Tasks()
-        self._keeper.begin(self._keep(), f"connection to kernel {kernel_id}")
+        self._keeper.keep(self._keep, f"connection to kernel {kernel_id}")
 
     async def connected(self, deadline_s: float) -> WebSocketClientConnection:
         """Wait for the connection. Raises KernelGoneError, NotSentError with the reason that there is none."""
@@ -197,16 +197,17 @@ class ServerChannels:
     async def _read(self, connection: WebSocketClientConnection) -> None:
         while (frame := await connection.read_message()) is not None:
             try:
-                message = framing.decode(connection.selected_subprotocol, frame)
-            except ValueError as error:
-                log.warning("kernel %s: a message was passed over: %s", self._kernel_id, error)
-                continue
+                self._hand_on(framing.decode(connection.selected_subprotocol, frame))
+            except Exception:  # one odd message must not make us deaf to all that follow
+                log.exception("kernel %s: a message was passed over", self._kernel_id)
             del frame
-            waiting = self._replies.get(message.parent_id)
-            if message.channel in ("shell", "control") and waiting is not None and not waiting.done():
-                waiting.set_result(message)
-            if message.channel in ("shell", "control", "iopub", "stdin"):
-                self._on_message(message)
+
+    def _hand_on(self, message: Message) -> None:
+        waiting = self._replies.get(message.parent_id)
+        if message.channel in ("shell", "control") and waiting is not None and not waiting.done():
+            waiting.set_result(message)
+        if message.channel in ("shell", "control", "iopub", "stdin"):
+            self._on_message(message)
 
     def _down(self, connection: WebSocketClientConnection) -> None:
         connection.close()

@@ -61,6 +61,41 @@ async def test_a_question_behind_a_missing_reply_is_asked_again(home: Home, thei
     assert after.text.splitlines()[-1] == "42"
 
 
+ODD = """
+import json
+from comm import create_comm
+from jupyter_client.session import DELIM
+kernel = get_ipython().kernel
+comm = create_comm(target_name="odd")
+for data in ([1, 2], "text", 7, None):
+    comm.send(data)
+def send(*parts):
+    kernel.iopub_socket.send_multipart([b"odd", DELIM, kernel.session.sign(list(parts)), *parts])
+whole = kernel.session.msg("display_data", {"data": [1, 2], "transient": [1]}, parent=kernel.get_parent())
+good = [json.dumps(whole[part], default=str).encode() for part in ("header", "parent_header", "metadata", "content")]
+for at in range(4):
+    for odd in (b"null", b"[]", b"7", b"{}", b'{"msg_id": 7}', b'"\\ud800"', b"[" * 100_000, b"\\xff", b"9" * 5_000):
+        send(*good[:at], odd, *good[at + 1:])
+send(*good)
+print("at last")
+"""
+
+
+async def test_messages_of_any_form_leave_the_kernel_heard(home: Home, theirs: Path) -> None:
+    async with home.client() as session:
+        await attach(session, theirs)
+        odd = await session.run(ODD)
+        assert odd.text.splitlines()[-1] == "at last"
+        assert "[one output could not be read]" in odd.text
+        for _ in range(3):
+            assert (await session.run("6 * 7")).text.splitlines()[-1] == "42"
+        saved = await session.call("kernel_save_notebook", path="odd.ipynb")
+        assert not saved.is_error, saved.text
+        home.kill_daemon()
+        again = await session.call("kernel_output", execution_id=odd.facts["execution_id"])
+        assert again.text.splitlines()[-1] == "at last"
+
+
 def cell(started: Path, go: Path) -> str:
     return f"""
 import os, time

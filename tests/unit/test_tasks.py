@@ -86,3 +86,36 @@ def test_a_task_that_does_not_end_is_named_and_not_waited_for(
     with caplog.at_level(logging.ERROR):
         asyncio.run(run())
     assert [record.message for record in caplog.records] == ["stubborn does not end"]
+
+
+def test_what_is_kept_is_begun_again_each_time_that_it_fails(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    async def work() -> str:
+        begun.append(len(begun))
+        if len(begun) < 3:
+            raise ValueError("broken")
+        return "done"
+
+    async def run() -> None:
+        tasks = Tasks()
+        assert await tasks.keep(work, "reader") == "done"
+        await tasks.close()
+
+    monkeypatch.setattr("kernel_supervisor.tasks._AGAIN_S", 0.01)
+    asyncio.run(run())
+    assert begun == [0, 1, 2]
+    assert [record.message for record in caplog.records] == ["reader failed, and is begun again"] * 2
+
+
+def test_what_is_kept_ends_when_its_owner_does() -> None:
+    async def run() -> None:
+        tasks = Tasks()
+        task = tasks.keep(_fail, "reader")
+        await asyncio.sleep(0)
+        await tasks.close()
+        assert task.cancelled()
+
+    asyncio.run(run())
