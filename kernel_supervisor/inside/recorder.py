@@ -17,14 +17,18 @@ import argparse
 import base64
 import binascii
 import contextlib
+import fcntl
 import importlib.util
 import itertools
 import json
 import os
 import re
+import resource
 import socket
+import stat
 import sys
 import threading
+import time
 from typing import Any, Callable, Iterator
 
 PIECE = 1 << 20
@@ -39,6 +43,11 @@ _RECORDED = dict.fromkeys(OUTPUTS | {"error", "execute_input", "status"}, "iopub
 _RECORDED.update(execute_reply="shell", input_request="stdin", supervisor_input_over="stdin")
 _ROOM = {"error": 1 << 18, "execute_reply": 1 << 18, "input_request": 1 << 18, "execute_input": 1 << 20}
 """Characters that are recorded of each text in messages that are no outputs, which the limit does not count."""
+_REMOVED = "its message log was removed or replaced while the kernel ran: what stood there is gone"
+_LOOK_S = 0.05
+"""How often the log's path is looked at, at the most."""
+_MISSED = 100
+"""Requests whose missing messages are counted one by one."""
 _PLAIN = re.compile(r"[\w.:-]{0,100}", re.ASCII)
 
 
@@ -89,17 +98,113 @@ def pieces(msg: Any) -> Iterator[tuple[Any, Any]]:
         yield header, dict(content, text=content["text"][start : start + PIECE])
 
 
+class Held:
+    """A descriptor that user code may close, and whose number it may be given for a file of its own.
+
+    It stands behind those that user code is given, and often closes by range.
+    """
+
+    def __init__(self, fd: int) -> None:
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        try:
+            self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max((soft if 0 < soft < 4096 else 4096) - 32, 3))
+            os.close(fd)
+        except OSError:  # there is no room
+            self.fd = fd
+        self.found = os.fstat(self.fd)
+        self.who = (self.found.st_dev, self.found.st_ino)
+
+    def look(self) -> Any:
+        """What the system says of it; None where it is another's by now, or nobody's."""
+        try:
+            found = os.fstat(self.fd)
+        except OSError:
+            return None
+        return found if (found.st_dev, found.st_ino) == self.who else None
+
+
+class Log:
+    """The message log, as long as it is the file at its path; else that is opened, or made, again."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.length = 0
+        self.looked = 0.0
+        self.lost = False
+        self.held = Held(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+    def opened(self) -> Held:
+        """What is at the path now, which must be a file. Raises OSError."""
+        held = Held(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK))
+        if stat.S_ISREG(held.found.st_mode):
+            return held
+        os.close(held.fd)
+        raise OSError("%s is no file" % self.path)
+
+    def is_there(self, found: Any) -> bool:
+        """Whether the file that we have open is the one at the path; asked now and then where it has a name at all."""
+        now = time.monotonic()
+        if found.st_nlink and now - self.looked < _LOOK_S:
+            return True
+        self.looked = now
+        with contextlib.suppress(OSError):
+            return os.path.samestat(found, os.stat(self.path))
+        return False
+
+    def descriptor(self, beginning: bytes) -> int:
+        """Where to write, now. Raises OSError.
+
+        A log that was removed is made again with this `beginning`: as long as it was, so that whoever has read a part
+        of it reads on.
+        """
+        found = self.held.look()
+        if found is not None:
+            self.length = found.st_size
+            if self.is_there(found):
+                return self.held.fd
+        try:
+            if not os.path.lexists(self.path):
+                self.make_again(beginning)
+                self.lost = True
+            held = self.opened()
+            self.lost = self.lost or held.who != self.held.who
+        except OSError:
+            if found is None or not found.st_nlink:
+                raise
+            return self.held.fd  # it was moved, or this process has another root
+        if found is not None:  # under the same number, to which another thread may be about to write
+            os.dup2(held.fd, self.held.fd, inheritable=False)
+            os.close(held.fd)
+            held.fd = self.held.fd
+        self.held = held
+        return held.fd
+
+    def make_again(self, beginning: bytes) -> None:
+        """Lay a new log at the path, whole at once: a fork may do the same."""
+        aside = "%s.%d" % (self.path, os.getpid())
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, beginning)
+            os.ftruncate(fd, max(self.length, len(beginning)))
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, self.path)
+        finally:
+            os.close(fd)
+            os.unlink(aside)
+
+
 class Recorder:
     """Appends records for one kernel and its forks; one `O_APPEND` write each, no lock to inherit locked."""
 
     def __init__(self, path: str, limit: int, bell: str) -> None:
-        self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.bell, self.bell_path = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), bell
-        self.bell.setblocking(False)
+        self.log = Log(path)
+        self.bell_path = bell
+        self.hang()
         self.limit = limit
+        self.beginning = b""
         self.introduced = False
         self.written: dict[str, int] = {}  # bytes per execution, of the last few
-        self.missed = 0
+        self.missed: dict[str, int] = {}  # messages per execution
         self.reason = ""
         self.pending = threading.local()
 
@@ -145,7 +250,7 @@ class Recorder:
                     parts = [*parts[:3], session.pack(sayable(short))]
                 self.record(msg, parts)
             except Exception as error:  # noqa: BLE001 - whatever it is, the kernel goes on
-                self.miss(error)
+                self.miss(msg, error)
                 attempt(self.send_unrecorded, msg, parts)
             return frames
 
@@ -155,14 +260,16 @@ class Recorder:
     def introduce(self) -> None:
         """Begin the log, or go on with it once it can be written, with who records here."""
         fields = {"format": 2, "ident": self.kernel.ident, "bell": True}
-        self.write(b"recorder ", json.dumps(["recorder", fields]).encode())
+        payload = json.dumps(["recorder", fields]).encode()
+        self.beginning = b"".join(record(b"recorder ", payload))
+        self.write(b"recorder ", payload)
         self.introduced = True
 
     def record(self, msg: Any, frames: list[bytes]) -> None:
         """Append `msg`, whose four serialised parts are `frames`, if it is of the kind that is kept."""
         msg_type = msg["header"]["msg_type"]
         parent = msg["parent_header"] or {}
-        channel = _RECORDED.get(msg_type)
+        channel = _RECORDED.get(msg_type) if isinstance(msg_type, str) else None
         if channel is None or (msg_type == "status" and parent.get("msg_type") != "execute_request"):
             return
         if msg_type == "stream" and len(frames[3]) > PIECE:
@@ -171,7 +278,7 @@ class Recorder:
                 try:
                     self.append(channel, msg_type, parent, piece)
                 except Exception as error:  # noqa: BLE001 - the other pieces are recorded
-                    self.miss(error)
+                    self.miss(msg, error)
                     attempt(self.send_unrecorded, msg, piece)
         else:
             self.append(channel, msg_type, parent, frames)
@@ -179,6 +286,7 @@ class Recorder:
     def append(self, channel: str, msg_type: str, parent: Any, frames: list[bytes]) -> None:
         """Append a message, an output only within the limit."""
         parent_id = parent.get("msg_id", "")
+        parent_id = parent_id if isinstance(parent_id, str) else "?"
         if msg_type in OUTPUTS and not self.within_limit(parent_id, sum(map(len, frames))):
             return
         if not self.introduced:
@@ -212,21 +320,27 @@ class Recorder:
         self.written[parent_id] = before + size
         return before + size <= self.limit
 
-    def miss(self, error: Exception) -> None:
+    def miss(self, msg: Any, error: Exception) -> None:
         """A record could not be written: remember it for the log, as soon as the log can be written again."""
-        self.missed += 1
+        parent = msg["parent_header"]
+        parent_id = parent.get("msg_id", "") if isinstance(parent, dict) else ""
+        if not isinstance(parent_id, str) or (len(self.missed) >= _MISSED and parent_id not in self.missed):
+            parent_id = ""
+        self.missed[parent_id] = self.missed.get(parent_id, 0) + 1
         self.reason = "%s: %s" % (type(error).__name__, error)
 
     def confess(self) -> None:
-        """Say in the log what is missing from it, now that it can be written again."""
-        missed, reason = self.missed, self.reason
-        self.mark("hole", "", "%d messages could not be recorded (%s)" % (missed, reason))
-        self.missed -= missed
+        """Say in the log what is missing from it, and of what, now that it can be written again."""
+        for parent_id in list(self.missed):
+            missed = self.missed[parent_id]
+            self.mark("hole", parent_id, "%d messages could not be recorded (%s)" % (missed, self.reason))
+            self.missed[parent_id] -= missed
+            if not self.missed[parent_id]:
+                del self.missed[parent_id]
 
     def mark(self, kind: str, parent_id: str, detail: str) -> None:
         """Append a remark about the record itself."""
-        fields = {"kind": kind, "parent_id": parent_id, "detail": detail}
-        self.write(b"mark " + plain(parent_id), json.dumps(["mark", fields]).encode())
+        self.write(*marked(kind, parent_id, detail))
 
     def write(self, who: bytes, *payload: bytes) -> None:
         """Append one record, and ring. `who` is its type and its parent. Raises OSError where it could not be written
@@ -236,15 +350,43 @@ class Recorder:
         """
         if any(b"\n" in part for part in payload):  # a packer that is not json's: its newlines are white space
             payload = (json.dumps(json.loads(b"".join(payload))).encode(),)
-        checksum = 0
-        for part in payload:
-            checksum = binascii.crc32(part, checksum)
-        head = b"\n#%08x %d %s\n" % (checksum, sum(map(len, payload)), who)
-        record = (head, *payload, b" %08x\n" % checksum)
-        if os.writev(self.fd, record) != sum(map(len, record)):
+        parts, fd = record(who, *payload), self.log.descriptor(self.beginning)
+        if self.log.lost:
+            parts = [*record(*marked("hole", "", _REMOVED)), *parts]
+        if os.writev(fd, parts) != sum(map(len, parts)):
             raise OSError("the record was cut short: no room on the disk")
+        self.log.lost = False
+        self.ring()
+
+    def hang(self) -> None:
+        """Have a socket of our own to ring with."""
+        bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.bell_held = Held(bell.detach())
+        self.bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, fileno=self.bell_held.fd)
+        self.bell.setblocking(False)
+
+    def ring(self) -> None:
+        """Say that there is more."""
         with contextlib.suppress(OSError):  # nobody listens, or there is a ring in the queue
+            if self.bell_held.look() is None:
+                self.bell.detach()
+                self.hang()
             self.bell.sendto(b"!", self.bell_path)
+
+
+def record(who: bytes, *payload: bytes) -> list[bytes]:
+    """The parts of a record."""
+    checksum = 0
+    for part in payload:
+        checksum = binascii.crc32(part, checksum)
+    head = b"\n#%08x %d %s\n" % (checksum, sum(map(len, payload)), who)
+    return [head, *payload, b" %08x\n" % checksum]
+
+
+def marked(kind: str, parent_id: str, detail: str) -> tuple[bytes, bytes]:
+    """Whose a mark is, and what it says."""
+    fields = {"kind": kind, "parent_id": parent_id, "detail": detail}
+    return b"mark " + plain(parent_id), json.dumps(["mark", fields]).encode()
 
 
 def plain(parent_id: Any) -> bytes:
@@ -301,8 +443,6 @@ def pipe_through_folder(iostream: Any, base: str) -> None:
 
 def apply_client_limits(umask: int | None, limits: dict[str, list[int]]) -> None:
     """The umask and the resource limits that user code sees are those of the client, not the daemon's."""
-    import resource
-
     for name, (soft, _) in limits.items():
         with contextlib.suppress(AttributeError, OSError, ValueError):  # this system has it not, or not so
             number = getattr(resource, name)

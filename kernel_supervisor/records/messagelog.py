@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import os
 import re
@@ -166,6 +167,9 @@ def scan(
         while end is None or position < end:
             file.seek(position)
             line = file.readline(_CHUNK)
+            if line.startswith(b"\0") and (data := _data(file, position)) > position:
+                position = data
+                continue
             if line == b"\n":
                 position += 1
                 continue
@@ -182,6 +186,13 @@ def scan(
                 yield Entry(position, behind, item)
             del line, item
             position = behind
+
+
+def _data(file: BinaryIO, position: int) -> int:
+    """Where something was written, from `position` on: a log that was made again begins with a hole."""
+    with contextlib.suppress(OSError):
+        return os.lseek(file.fileno(), position, os.SEEK_DATA)
+    return position
 
 
 def _with_head(file: BinaryIO, head: re.Match[bytes], body: int, wanted: Wanted) -> Found:
