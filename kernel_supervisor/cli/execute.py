@@ -197,6 +197,7 @@ def history(command: Command) -> int:
 def _row(entry: dict[str, Any]) -> list[Any]:
     count, lines = entry["execution_count"], [line for line in entry["code"].splitlines() if line.strip()] or [""]
     standing = entry["status"] if entry["kind"] == "code" else entry["kind"]
+    standing += ", not all recorded" if "unrecorded" in entry else ""
     when = time.strftime("%m-%d %H:%M", time.localtime(entry["queued_at"]))
     client = entry["client"].removeprefix("kernel-supervisor-")
     code = lines[0] + (f" … ({len(lines)} lines)" if len(lines) > 1 else "")

@@ -132,6 +132,8 @@ class Execution:
     """Why it is aborted, lost or dead."""
     replaces: ExecutionId | None = None
     """The entry of a loaded notebook that this is a run of; it stands in that entry's place."""
+    unrecorded: int = 0
+    """How many of its messages its log could not take, as far as is known."""
 
     @property
     def settled(self) -> bool:

@@ -146,10 +146,12 @@ class Log:
         now = time.monotonic()
         if found.st_nlink and now - self.looked < _LOOK_S:
             return True
-        self.looked = now
-        with contextlib.suppress(OSError):
-            return os.path.samestat(found, os.stat(self.path))
-        return False
+        try:
+            there = os.path.samestat(found, os.stat(self.path))
+        except OSError:
+            there = False
+        self.looked = now if there else 0.0
+        return there
 
     def descriptor(self, beginning: bytes) -> int:
         """Where to write, now. Raises OSError.
@@ -162,16 +164,11 @@ class Log:
             self.length = found.st_size
             if self.is_there(found):
                 return self.held.fd
-        try:
-            if not os.path.lexists(self.path):
-                self.make_again(beginning)
-                self.lost = True
-            held = self.opened()
-            self.lost = self.lost or held.who != self.held.who
-        except OSError:
-            if found is None or not found.st_nlink:
-                raise
-            return self.held.fd  # it was moved, or this process has another root
+        if not os.path.lexists(self.path):
+            self.make_again(beginning)
+            self.lost = True
+        held = self.opened()
+        self.lost = self.lost or held.who != self.held.who
         if found is not None:  # under the same number, to which another thread may be about to write
             os.dup2(held.fd, self.held.fd, inheritable=False)
             os.close(held.fd)

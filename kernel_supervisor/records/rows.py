@@ -28,7 +28,7 @@ Statement = tuple[str, Iterable[Any]]
 SESSION_COLUMNS = "name, directory, kernel_id, created_at, notebooks, autosave, notice, loaded"
 EXECUTION_COLUMNS = (
     "id, session, kernel_id, generation, msg_id, kind, source, status, execution_count, client, queued_at, "
-    "started_at, finished_at, log, log_start, log_end, reason, replaces"
+    "started_at, finished_at, log, log_start, log_end, reason, replaces, unrecorded"
 )
 _LAST_PLACE = "(SELECT coalesce(max(place), 0) + 1 FROM executions WHERE session = ?)"
 USED_KERNELS = "SELECT kernel_id FROM executions WHERE kernel_id IS NOT NULL"

@@ -33,7 +33,10 @@ MIGRATIONS = [
     """,
 ]
 """What brings a database from each version to the next."""
-_ADDED = (("kernels", "missing", "TEXT NOT NULL DEFAULT ''"),)
+_ADDED = (
+    ("kernels", "missing", "TEXT NOT NULL DEFAULT ''"),
+    ("executions", "unrecorded", "INTEGER NOT NULL DEFAULT 0"),
+)
 _INDEXES = """
     CREATE INDEX IF NOT EXISTS executions_by_count ON executions (kernel_id, generation, execution_count);
     CREATE INDEX IF NOT EXISTS executions_of_kernel ON executions (kernel_id, generation);"""

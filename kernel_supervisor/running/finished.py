@@ -43,10 +43,21 @@ class Finished:
         times = times if times <= self.times else 0  # of another runner of the same kernel
         return [number for number, at in self._went_on.items() if at > times]
 
-    def hear(self, msg_id: str, end: int) -> None:
+    def reach(self, msg_id: str, end: int) -> None:
+        """What the log has of one of them ends there: it is said to have a hole."""
+        execution = self._executions.get(msg_id)
+        if execution is not None and execution.region is not None and end > execution.region.end:
+            self._executions[msg_id] = replace(execution, region=replace(execution.region, end=end))
+            self._save(self._executions[msg_id])
+
+    def hear(self, msg_id: str, end: int, *, unrecorded: bool) -> None:
         """One of them printed: where that ends behind what belongs to it, more does, and is committed soon."""
         execution = self._executions.get(msg_id)
-        if execution is None or execution.region is None or end <= execution.region.end or msg_id in self._late:
+        if execution is None or execution.region is None or not (unrecorded or end > execution.region.end):
+            return
+        if unrecorded:
+            self._executions[msg_id] = replace(execution, unrecorded=execution.unrecorded + 1)
+        if msg_id in self._late:
             return
         self._late[msg_id] = asyncio.get_running_loop().call_later(_LATE_S, self._extend, msg_id)
 
@@ -55,7 +66,8 @@ class Finished:
         execution = self._executions.get(msg_id)
         if execution is None or execution.region is None:
             return
-        self._executions[msg_id] = replace(execution, region=replace(execution.region, end=self._read_to()))
+        end = max(execution.region.end, self._read_to())
+        self._executions[msg_id] = replace(execution, region=replace(execution.region, end=end))
         self._save(self._executions[msg_id])
         self.times += 1
         self._went_on[execution.id] = self.times

@@ -30,22 +30,27 @@ def messages_of(
     `end` is where to stop in the log of one that runs; `kinds` are the types of what is wanted, if not all is. Of one
     that is over it is said where its log lacks it.
     """
-    region, found = execution.region, False
+    region, found, told = execution.region, False, False
     if region is not None:
         end = region.end if execution.settled else end
         for _, item in messagelog.read(region.log, region.start, end, kinds, parent=execution.msg_id or ""):
             found = True
+            told = told or (isinstance(item, Mark) and item.kind == "hole" and item.parent_id != "")
             yield item
     for item in unrecorded:
         if item.parent_id == execution.msg_id and (not kinds or isinstance(item, Mark) or item.msg_type in kinds):
             found = True
             yield item
-    yield from _lacking(execution, found)
+    if not told:
+        yield from _lacking(execution, found, unrecorded)
 
 
-def _lacking(execution: Execution, found: bool) -> list[Mark]:
-    """What is to be said where the log of one that is over has not all of it. Blocks on the disk."""
+def _lacking(execution: Execution, found: bool, unrecorded: Unrecorded) -> list[Mark]:
+    """What is to be said where the log has not all of one, and nobody else. Blocks on the disk."""
     region, replied = execution.region, execution.status in ("ok", "error")
+    missing = execution.unrecorded - sum(each.parent_id == execution.msg_id for each in unrecorded)
+    if missing > 0:
+        return [Mark(kind="hole", parent_id="", detail=f"{missing} of its messages could not be recorded")]
     if region is None or not execution.settled or (reaches(region.log, region.end) and (found or not replied)):
         return []
     return [Mark(kind="hole", parent_id="", detail="its message log is gone, was cut off or never had it")]
@@ -90,11 +95,12 @@ async def read_on(
         messages = [each for each in found if await _is_shown(each, ticket)]
         if messages and end is not None and place.position >= end:
             rest, _ = await stream.more(execution.msg_id or "", place, end)
-            return messages, place if rest else None  # who follows need not ask once more
+            lacking = [] if rest else await asyncio.to_thread(_lacking, execution, True, stream.unrecorded()[0])
+            return [*messages, *lacking], place if rest else None  # who follows need not ask once more
         if messages:
             return messages, place
         if not found and end is not None:
-            return list(await asyncio.to_thread(_lacking, execution, begun)), None
+            return list(await asyncio.to_thread(_lacking, execution, begun, stream.unrecorded()[0])), None
         begun = begun or bool(found)
         if not found:
             await stream.wait(rung)

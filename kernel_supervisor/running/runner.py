@@ -293,14 +293,24 @@ class Runner:
                 await self.others.take(item, entry.start, entry.end)
                 self._wake.set()
         if not isinstance(item, Message | Passed):
+            self.finished.reach(item.parent_id, entry.end)
             return
+        unrecorded = entry.start == entry.end
+        if unrecorded:
+            self._lack(item.parent_id)
         ticket = self._ours(item.parent_id)
         if ticket is not None:
             ticket.hear(item)
             if item.msg_type == "stream":
                 ticket.printed = entry
         elif item.msg_type not in _NO_OUTPUT:
-            self.finished.hear(item.parent_id, entry.end)
+            self.finished.hear(item.parent_id, entry.end, unrecorded=unrecorded)
+
+    def _lack(self, msg_id: str) -> None:
+        """Of what runs the log could not take a message: committed with the first, should we die, and at its end."""
+        for ticket in self._all_running():
+            if ticket.execution.msg_id == msg_id and ticket.lack():
+                self._save_late(ticket.execution)
 
     async def _take_heard(self, message: Message) -> None:
         """A kernel that records itself said this: where it could not write it, nothing that the log has tells us."""

@@ -61,6 +61,11 @@ class Ticket:
         self.changed.tell()
         self.attention.tell()
 
+    def lack(self) -> bool:
+        """Its log could not take a message of it; whether that is the first."""
+        self.execution = replace(self.execution, unrecorded=self.execution.unrecorded + 1)
+        return self.execution.unrecorded == 1
+
     def hear(self, item: Message | Passed) -> None:
         """Take what its kernel said of it, which may come twice: also where what a predecessor left is taken up."""
         if isinstance(item, Passed):
@@ -94,7 +99,7 @@ class Ticket:
             self.attention.tell()
 
     def ended(self, finished_at: float, end: int) -> Execution:
-        """Its execution as its end has it. `end` is how far its log is known to have its output."""
+        """Its execution as its end has it. `end` is how far its log, if it is not gone, has its output."""
         status, reason = life.ending(self.life)
         count, region = self.life.execution_count, self.execution.region
         return replace(
@@ -103,5 +108,5 @@ class Ticket:
             reason=reason,
             finished_at=finished_at,
             execution_count=self.execution.execution_count if count is None else count,
-            region=None if region is None else replace(region, end=end),
+            region=None if region is None else replace(region, end=max(region.start, end)),
         )
