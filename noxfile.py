@@ -61,7 +61,7 @@ def tests(session: nox.Session) -> None:
     """All four layers, against the built package, on the Python that runs this."""
     system_packages(session)
     session.install("--compile-bytecode", ".[test]")
-    session.run("pytest", *(session.posargs or [*PARALLEL, "tests"]))
+    session.run("pytest", *(session.posargs or [*PARALLEL, "--ignore", "tests/systemd", "tests"]))
 
 
 @nox.session

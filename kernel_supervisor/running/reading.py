@@ -95,12 +95,12 @@ async def read_on(
         messages = [each for each in found if await _is_shown(each, ticket)]
         if messages and end is not None and place.position >= end:
             rest, _ = await stream.more(execution.msg_id or "", place, end)
-            lacking = [] if rest else await asyncio.to_thread(_lacking, execution, True, stream.unrecorded()[0])
+            lacking = [] if rest else await apart("results", _lacking, execution, True, stream.unrecorded()[0])
             return [*messages, *lacking], place if rest else None  # who follows need not ask once more
         if messages:
             return messages, place
         if not found and end is not None:
-            return list(await asyncio.to_thread(_lacking, execution, begun, stream.unrecorded()[0])), None
+            return list(await apart("results", _lacking, execution, begun, stream.unrecorded()[0])), None
         begun = begun or bool(found)
         if not found:
             await stream.wait(rung)
