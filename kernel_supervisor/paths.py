@@ -90,6 +90,8 @@ def find() -> Paths:
     chosen = os.environ.get(HOME_VARIABLE)
     usual = os.path.join(_home(), ".kernel-supervisor", _machine())
     state = os.path.abspath(os.path.expanduser(chosen)) if chosen else usual
+    if os.path.islink(state):
+        state = os.path.realpath(state)
     run = os.path.join(state, "run")
     if len(os.fsencode(run)) + _LONGEST_SUFFIX > LONGEST_SOCKET_PATH or _on_network(state):
         run = _elsewhere(state)
@@ -135,10 +137,15 @@ def _make(folder: str, *, is_state: bool) -> None:
         os.umask(previous)
     if not _is_ours(folder):
         raise PermissionError(errno.EPERM, "it is not a folder of yours", folder)
-    content = set(os.listdir(folder))
-    if is_state and content - _CONTENT and not content > {"daemon.log", "logs"}:
+    if is_state and not _is_used(folder) and not _CONTENT.issuperset(os.listdir(folder)):
         raise PermissionError(errno.EPERM, "it has other files than a supervisor's: name an empty one", folder)
     os.chmod(folder, 0o700)
+
+
+def _is_used(folder: str) -> bool:
+    """Whether a supervisor has worked in it; also where its folder for sockets was removed, or is elsewhere."""
+    lock = os.path.join(folder, "run", "daemon.lock")
+    return os.path.lexists(lock) or {"daemon.log", "logs"}.issubset(os.listdir(folder))
 
 
 def _home() -> str:

@@ -212,6 +212,23 @@ def test_a_folder_with_other_files_is_left_as_it_is(home: Home) -> None:
     assert sorted(os.listdir(home.path)) == ["thesis.tex"]
 
 
+def test_a_home_that_is_a_link_is_the_folder_that_it_leads_to(home: Home) -> None:
+    link = replace(home, path=home.path.with_name("link"))
+    home.path.mkdir()
+    link.path.symlink_to(home.path)
+    assert link.cli("exec", "x = 41").returncode == 0
+    assert home.cli("exec", "print(x + 1)").stdout.splitlines()[-1:] == ["42"]
+    assert link.cli("stop", "--kernels").returncode == 0
+
+
+def test_a_home_that_is_in_use_stays_one_whatever_others_put_beside_it(home: Home) -> None:
+    assert home.cli("exec", "x = 41").returncode == 0
+    assert home.cli("stop", "--kernels").returncode == 0
+    (home.path / "notes.txt").write_text("mine")
+    shutil.rmtree(home.path / "run")
+    assert home.cli("start").returncode == 0
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for somebody else")
 @pytest.mark.parametrize("squatted", ["folder", "file", "link"])
 def test_a_name_that_somebody_else_took_in_a_shared_folder_costs_nothing(home: Home, squatted: str) -> None:
