@@ -47,11 +47,9 @@ class Lock:
     def renew(self) -> bool:
         """Take again what was removed, and keep the rest; False where another daemon has it. Raises OSError."""
         if not same(os.fstat(self._folder), self._state):
-            os.close(self._folder)
-            self._folder = self._opened_folder()
+            self._folder = _instead(self._folder, self._opened_folder())
         if not same(os.fstat(self._file), self._path):
-            os.close(self._file)
-            self._file = self._opened_file()
+            self._file = _instead(self._file, self._opened_file())
         return self.acquire()
 
     def holder(self) -> int | None:
@@ -60,6 +58,11 @@ class Lock:
             return int(os.pread(self._file, 32, 0))
         except ValueError:
             return None
+
+
+def _instead(old: int, new: int) -> int:
+    os.close(old)  # after the new one is there: it may not be had, and this number would be another file's
+    return new
 
 
 def _taken(descriptor: int, *, may_lack: bool = False) -> bool:

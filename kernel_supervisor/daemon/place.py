@@ -26,8 +26,8 @@ _SOCKETS = 8192
 """Of libzmq's, four for each kernel; it has 1,023 otherwise."""
 _LOOK_S, _AGAIN_S = 30.0, 0.5
 """How often is looked, where nothing tells; and tried, where something is missing."""
-_REMOVALS = 0x40 | 0x200 | 0x400 | 0x800
-"""IN_MOVED_FROM, IN_DELETE, IN_DELETE_SELF and IN_MOVE_SELF, of inotify(7)."""
+_WITHIN, _ITSELF = 0x40 | 0x200, 0x400 | 0x800
+"""IN_MOVED_FROM and IN_DELETE, IN_DELETE_SELF and IN_MOVE_SELF, of inotify(7)."""
 
 
 class Place:
@@ -47,6 +47,7 @@ class Place:
     def _bind(self) -> None:
         endpoint = f"ipc://{self._paths.socket}"
         if self._bound is not None:
+            self._bound = None  # what stands in the way may keep it from being bound at once
             self.socket.unbind(endpoint)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._paths.socket)  # a predecessor's, or no socket at all: the lock says that nobody is bound
@@ -79,7 +80,7 @@ class Place:
 
 @contextlib.contextmanager
 def _watched(folder: str, removed: asyncio.Event) -> Iterator[None]:
-    """Set `removed` when something in a folder is, or the folder itself, where the system tells."""
+    """Set `removed` when something in a folder is, or the folder or one that it is in, where the system tells."""
     descriptor = _inotify(folder)
     if descriptor < 0:
         yield
@@ -98,7 +99,9 @@ def _inotify(folder: str) -> int:
         return -1
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = int(libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
-    if descriptor >= 0 and libc.inotify_add_watch(descriptor, os.fsencode(folder), _REMOVALS) < 0:
+    if descriptor >= 0 and libc.inotify_add_watch(descriptor, os.fsencode(folder), _WITHIN | _ITSELF) < 0:
         os.close(descriptor)
         return -1
+    while descriptor >= 0 and (folder := os.path.dirname(folder)) != os.sep:
+        libc.inotify_add_watch(descriptor, os.fsencode(folder), _ITSELF)
     return descriptor

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,49 @@ def test_many_clients_that_come_when_everything_is_gone_find_the_one_daemon(home
             assert len(home.daemons()) == 1
     for process in (*home.daemons(), *home.kernels()):
         os.kill(process.pid, 9)
+
+
+IN_THE_WAY: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object]]] = {
+    "folder for the socket": ("run/daemon.sock", Path.mkdir, Path.rmdir),
+    "folder for the lock": ("run/daemon.lock", Path.mkdir, Path.rmdir),
+    "link for the lock": ("run/daemon.lock", lambda path: path.symlink_to("/dev/null"), Path.unlink),
+    "file for the folder": ("run", Path.touch, Path.unlink),
+}
+
+
+@pytest.mark.parametrize("form", IN_THE_WAY.values(), ids=IN_THE_WAY)
+def test_what_stood_in_the_way_for_a_while_is_overcome_and_what_is_removed_later_too(
+    home: Home, form: tuple[str, Callable[[Path], object], Callable[[Path], object]]
+) -> None:
+    name, put, take = form
+    path, log = home.path / name, home.path / "daemon.log"
+    assert home.cli("exec", "x = 41").returncode == 0
+    daemon = home.daemon()
+    path.rename(home.path.parent / "elsewhere")
+    put(path)
+    until_now(lambda: "cannot be had, and is tried again" in log.read_text(), "it is missed")
+    take(path)
+    if name == "run":
+        (home.path.parent / "elsewhere").rename(path)
+    for number in (42, 43):
+        assert home.cli("exec", "x += 1; print(x)").stdout.splitlines()[-1:] == [str(number)]
+        until_now(lambda: (home.path / "run/daemon.lock").exists(), "it has its place")
+        (home.path / "run/daemon.sock").unlink()
+    assert home.cli("exec", "x += 1; print(x)").stdout.splitlines()[-1:] == ["44"]
+    assert [each.pid for each in home.daemons()] == [daemon.pid]  # type: ignore[union-attr]  # there was one
+
+
+@pytest.mark.parametrize("depth", [0, 1], ids=["the home", "the folder that it is in"])
+def test_a_home_that_is_moved_away_is_made_again_before_a_second_daemon_comes(home: Home, depth: int) -> None:
+    home = replace(home, path=home.path / "deep")
+    with home.shim() as shim:
+        shim.open()
+        shim.run("x = 41")
+        daemon = home.daemon()
+        moved = [home.path, *home.path.parents][depth]
+        moved.rename(moved.with_name("away"))
+        until_now((home.path / "run/daemon.sock").exists, "it is missed, not only looked for now and then", 20)
+        assert home.cli("exec", "assert x == 41").returncode == 0
+        assert "x = 41" in str(shim.call("kernel_history"))
+        assert [each.pid for each in home.daemons()] == [daemon.pid]  # type: ignore[union-attr]  # there was one
+    home.sweep()
