@@ -43,7 +43,7 @@ class Store:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
         self._db = _connection(":memory:")  # until it is open
-        self._file: os.stat_result
+        self._files: list[tuple[int, int] | None]
         self._tasks, self._closing = Tasks(), asyncio.Event()
         self._on_its_way: asyncio.Task[None] | None = None
         self.not_recorded = ""
@@ -108,7 +108,7 @@ class Store:
         self._return_soon()
 
     def _look(self) -> None:
-        if not self.not_recorded and not _stands(self._path, self._file):
+        if not self.not_recorded and _files(self._path) != self._files:
             self._go_to_memory(sqlite3.OperationalError("the file was removed"))
 
     def _go_to_memory(self, error: sqlite3.Error) -> None:
@@ -135,14 +135,16 @@ class Store:
 
     def _return_to_disk(self) -> None:
         """Write the copy back, in one transaction, if the file takes it."""
-        with closing(_connection(self._path, timeout_s=_PROBE_S)) as probe:
-            try:
+        try:
+            with closing(_connection(self._path, timeout_s=_PROBE_S)) as probe:
                 probe.execute("BEGIN EXCLUSIVE")
                 probe.execute("CREATE TABLE IF NOT EXISTS probe (written)")
                 probe.rollback()
-            except sqlite3.Error as error:
-                log.debug("the records cannot be written yet: %s", error)
+        except sqlite3.Error as error:
+            log.debug("the records cannot be written yet: %s", error)
+            if not _is_damage(error):
                 return
+            self._set_aside(error)
         disk = _connection(self._path, timeout_s=_LOCKED_S)
         try:
             _copy(self._db, disk)
@@ -152,7 +154,7 @@ class Store:
             disk.close()
             return
         self._db.close()
-        self._db, self._file, self.not_recorded = disk, os.stat(self._path), ""
+        self._db, self._files, self.not_recorded = disk, _files(self._path), ""
         log.info("the records are on the disk again")
 
     def _close(self) -> None:
@@ -166,7 +168,7 @@ class Store:
         try:
             self._connect()
         except (sqlite3.DatabaseError, _NewerSchemaError) as error:
-            if isinstance(error, _NewerSchemaError) or any(word in str(error) for word in _DAMAGED):
+            if isinstance(error, _NewerSchemaError) or _is_damage(error):
                 self._set_aside(error)
                 self._connect()
             else:
@@ -184,8 +186,8 @@ class Store:
         self._db = _connection(self._path, timeout_s=_LOCKED_S)
         try:
             _prepare(self._db)
-            self._file = os.stat(self._path)
             self._bring_up_to_date()
+            self._files = _files(self._path)
         except BaseException:
             self._db.close()
             raise
@@ -224,16 +226,26 @@ class _NewerSchemaError(Exception):
     pass
 
 
-def _stands(path: str, file: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(file, os.stat(path))
-    except FileNotFoundError:
-        return False
+def _is_damage(error: Exception) -> bool:
+    return any(word in str(error) for word in _DAMAGED)
+
+
+def _files(path: str) -> list[tuple[int, int] | None]:
+    """Which files stand at a database's path and at its log's, in which the latest commits are."""
+    found: list[tuple[int, int] | None] = []
+    for each in (path, f"{path}-wal"):
+        try:
+            status = os.stat(each)
+            found.append((status.st_dev, status.st_ino))
+        except OSError:
+            found.append(None)
+    return found
 
 
 def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("SELECT 1 FROM sqlite_master").fetchone()  # so that the log is there
 
 
 def _readable(path: str) -> sqlite3.Connection:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import anyio
 import pytest
@@ -72,4 +73,32 @@ async def test_a_daemon_starts_while_its_records_are_locked(home: Home) -> None:
         assert [each["code"] for each in (await session.call("kernel_history")).facts["entries"]] == [
             "x = 41",
             "x += 1\nx",
+        ]
+
+
+def _replace(run: Path) -> None:
+    for path in run.glob("records*"):
+        path.unlink()
+    (run / "records.sqlite").write_text("nothing of ours\n" * 500)
+
+
+SPOILED: dict[str, Callable[[Path], object]] = {
+    "its log removed": lambda run: (run / "records.sqlite-wal").unlink(),
+    "something else in its place": _replace,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+async def test_a_database_that_others_spoil_is_written_again(home: Home, spoil: Callable[[Path], object]) -> None:
+    """What is committed stands in the database's log for a while: without it, the file knows of no kernel."""
+    async with home.client() as session:
+        await session.run("x = 41")
+        spoil(home.path / "run")
+        await recorded_again(session, await session.run("x += 1"))
+        home.kill_daemon()
+        assert (await session.run("x")).text.endswith("42")
+        assert [each["code"] for each in (await session.call("kernel_history")).facts["entries"]] == [
+            "x = 41",
+            "x += 1",
+            "x",
         ]
