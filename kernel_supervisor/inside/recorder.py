@@ -504,10 +504,19 @@ def pretend(connection_file: str, rest: list[str]) -> None:
 
 
 def dump_crashes(descriptor: int) -> None:
-    """Tracebacks of crashes in C go to the kernel's log: ipykernel's pipe would lose them."""
+    """Tracebacks of crashes in C go to the kernel's log, also those that user code asks for on standard error.
+
+    ipykernel's pipe would lose them.
+    """
     import faulthandler
 
-    faulthandler.enable(file=os.fdopen(descriptor, "w"), all_threads=False)
+    log, enable = os.fdopen(descriptor, "w"), faulthandler.enable
+    enable(file=log, all_threads=False)
+
+    def enabling(file: Any = None, *args: Any, **kwargs: Any) -> None:
+        enable(log if file in (None, sys.stderr, sys.__stderr__, 2) else file, *args, **kwargs)
+
+    faulthandler.enable = enabling
 
 
 def main() -> None:

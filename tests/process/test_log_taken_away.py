@@ -14,6 +14,7 @@ from kernel_supervisor.core.model import Mark
 from kernel_supervisor.outputs.folding import fold
 from kernel_supervisor.records import messagelog
 from tests.process.test_recorder import Recorded, recorded
+from tests.support import until_now
 
 pytestmark = pytest.mark.timeout(180)
 IN_A_FORK = "import os\npid = os.fork()\nif pid == 0:\n    {}\n    os._exit(0)\nos.waitpid(pid, 0)\n"
@@ -112,6 +113,14 @@ def test_a_log_that_is_gone_is_begun_again_and_says_so(folder: Path, how: str) -
         items = [item for item in all_of(kernel) if isinstance(item, Mark)]
         assert any("removed or replaced" in mark.detail for mark in items), items
         assert fold(kernel.items(cell)).reply is not None, "how it ended is recorded"
+
+
+@pytest.mark.parametrize("arguments", ["", "file=__import__('sys').stderr", "all_threads=True"])
+def test_who_asks_for_tracebacks_of_crashes_leaves_them_to_the_post_mortem(folder: Path, arguments: str) -> None:
+    with recorded(folder / "k") as kernel:
+        kernel.run(f"import ctypes, faulthandler\nfaulthandler.enable({arguments})")
+        kernel.client.execute("ctypes.string_at(0)")
+        until_now(lambda: "Fatal Python error" in (folder / "k/stderr").read_text(), "the dump of the crash")
 
 
 def all_of(kernel: Recorded) -> list[object]:
