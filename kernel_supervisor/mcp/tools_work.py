@@ -102,7 +102,7 @@ async def kernel_reply(
             raise RefusedError(f"execution {ticket.execution.id} does not ask for input (now)")
         question_id = ticket.question.id
     await answering.give_once(call.supervisor, ticket, question_id, text, call.once)
-    await call.wait(ticket, _exec_patience(call, timeout), reader=True)
+    await call.wait(ticket, _exec_patience(call, timeout) - await call.once.age_s(), reader=True)
     return await call.show(ticket.execution, ticket, reading)
 
 
@@ -120,8 +120,9 @@ async def kernel_output(
     """Wait for an execution, or read on in its output by lines, tail, grep or image."""
     execution, ticket = await call.supervisor.executions.find(execution_id)
     call.until = call.begun + wait
-    if ticket is not None:
-        await call.wait(ticket, wait, reader=True)
+    if ticket is not None and wait > 0:
+        await call.once.begin("kernel_output")
+        await call.wait(ticket, wait - await call.once.age_s(), reader=True)
     reading = Reading(max_chars=max_chars, from_image=from_image, full_traceback=full_traceback)
     reading = replace(reading, from_line=from_line, tail=tail, grep=grep)
     return await call.show(execution, ticket, reading)

@@ -39,6 +39,11 @@ class Once:
         await self._commit("INSERT OR IGNORE", what, intent)
         return await self.known() or intent
 
+    async def age_s(self) -> float:
+        """How long ago it was made for the first time, to whichever daemon, by what it committed; 0 without that."""
+        found = await self.records.select("SELECT at FROM calls WHERE call_key = ?", (self.key,))
+        return max(0.0, time.time() - float(found[0][0])) if found else 0.0
+
     async def decide(self, what: str, **decision: Any) -> None:
         """Commit what was decided, in place of what was before."""
         await self._commit("INSERT OR REPLACE", what, decision)

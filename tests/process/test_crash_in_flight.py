@@ -84,6 +84,23 @@ async def test_a_calls_patience_does_not_begin_anew_with_each_daemon(home: Home)
         await session.call("kernel_interrupt")
 
 
+@pytest.mark.parametrize("tool", ["kernel_output", "kernel_reply"])
+async def test_waiting_for_what_runs_already_does_not_begin_anew_with_each_daemon(home: Home, tool: str) -> None:
+    patience_s = 14.0
+    async with home.client() as session:
+        cell = await session.run("import threading; line = input(); threading.Event().wait()", timeout=1)
+        if tool == "kernel_output":
+            await session.call("kernel_reply", text="x", timeout=0)
+        about = {"execution_id": cell.facts["execution_id"]}
+        how = {"wait": patience_s} if tool == "kernel_output" else {"text": "x", "timeout": patience_s}
+        began = time.monotonic()
+        call = asyncio.create_task(session.call(tool, **about, **how))
+        await asyncio.wait({call}, timeout=patience_s * 0.7)  # what of it is over when the daemon dies
+        home.kill_daemon()
+        assert (await call).facts["status"] == "running"
+        assert time.monotonic() - began < patience_s * 1.5, "a patience that began anew would be over at 1.7"
+
+
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_cell_that_finishes_while_no_daemon_lives_is_answered(home: Home, era: str) -> None:
     async with home.client(era) as session:
