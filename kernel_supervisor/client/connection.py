@@ -82,7 +82,10 @@ class Connection:
 
     def _greet(self, end: float) -> bool:
         """Whether a daemon answered our hello; not so where it was on its way out, or the time is up."""
-        self._wire = Wire(self._paths)
+        try:
+            self._wire = Wire(self._paths)
+        except zmq.ZMQError as error:  # no descriptor is left, most likely
+            raise NoDaemonError(f"no connection to the daemon can be opened: {error} (ulimit -n)") from None
         self._wire.send(HELLO, self._hello)
         while self._wait(end):
             frame = self._wire.receive()

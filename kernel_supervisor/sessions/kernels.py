@@ -332,4 +332,4 @@ def _check_room() -> None:
         few = (
             f"the daemon has only {left} file descriptors left, too few for one more kernel: end one that nobody needs"
         )
-        raise UnavailableError(f"{few}, or raise the limit (ulimit -Hn) and restart the daemon. ", WayOn("see kernels"))
+        raise UnavailableError(f"{few}, or raise the limit (ulimit -Hn) and restart the daemon", WayOn("see kernels"))

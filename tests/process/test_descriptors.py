@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from tests.support import RESULT, Home, Shim
@@ -46,3 +48,12 @@ def test_a_daemon_that_cannot_have_enough_of_them_says_so(home: Home) -> None:
         assert "ulimit -Hn" in told
     finally:
         shim.close()
+
+
+def test_a_command_line_that_cannot_have_enough_of_them_says_so(home: Home) -> None:
+    assert home.cli("start").returncode == 0
+    command = ["bash", "-c", 'ulimit -n 8; exec "$@"', "bash", *home.cli_command("list")]
+    told = subprocess.run(command, cwd=home.project, env=home.env, capture_output=True, text=True, check=False)
+    assert told.returncode == 3
+    assert "ulimit -n" in told.stderr
+    assert "Traceback" not in told.stderr
