@@ -62,6 +62,8 @@ class Caller:
     """Whether it knew another daemon before, and was not told yet that there is a new one."""
     preparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Held while a result of its is prepared: one client never has all the threads for that."""
+    documents: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Held while a notebook of its is written or read, likewise."""
     whereabouts: Whereabouts = field(default_factory=Whereabouts)
     """What is known of where it works."""
     tasks: Tasks = field(default_factory=Tasks)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import mcp_types as types
 
@@ -19,6 +20,8 @@ from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.notebooks.export import FORMATS
 from kernel_supervisor.notebooks.history import Choice
 from kernel_supervisor.sessions import loading, rerunning, saving
+
+_T = TypeVar("_T")
 
 
 async def kernel_add_markdown(
@@ -83,7 +86,7 @@ async def kernel_save_notebook(
         exports={form: options[form] for form in FORMATS if form == named or asked[form]},
     )
     saved = await with_progress(
-        call, "writing the notebook", lambda tell: saving.save(call.supervisor, session, wanted, tell)
+        call, "writing the notebook", lambda tell: _in_turn(call, saving.save(call.supervisor, session, wanted, tell))
     )
     lines = [f"wrote {path}" for path in (f"{saved.notebook} ({saved.cells} cells)", *saved.exports)] + saved.failures
     if autosave is not None:
@@ -100,6 +103,11 @@ async def kernel_save_notebook(
     return Answer(text="\n".join(lines), facts=facts)
 
 
+async def _in_turn(call: Call, work: Coroutine[Any, Any, _T]) -> _T:
+    async with call.caller.documents:
+        return await work
+
+
 async def kernel_load_notebook(
     call: Call,
     session: SessionRecord,
@@ -110,7 +118,7 @@ async def kernel_load_notebook(
     them up to the first error."""
     given = needed(path, "path is empty: name a notebook").strip()
     notebook = await asyncio.to_thread(_existing, call.caller.asker.cwd, given)
-    entries = await loading.load(call.supervisor, session, notebook, call.client, call.key)
+    entries = await _in_turn(call, loading.load(call.supervisor, session, notebook, call.client, call.key))
     span = f" as entries {entries[0].id} to {entries[-1].id}" if entries else ""
     text = f"loaded {notebook}: {len(entries)} cells{span} of session {session.name}"
     facts: dict[str, Any] = {"path": str(notebook), "entries": [entry.id for entry in entries]}

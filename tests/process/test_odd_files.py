@@ -118,6 +118,20 @@ def test_environments_that_take_long_to_enter_hold_up_nobody_else(home: Home) ->
     assert gave_up == [], "not one of them had to for that"
 
 
+def test_documents_that_take_long_leave_a_thread_to_other_clients(home: Home) -> None:
+    (home.project / "small.ipynb").write_text(json.dumps(NOTEBOOK))
+    cells = [{"cell_type": "markdown", "metadata": {}, "source": f"# {number}"} for number in range(20_000)]
+    (home.project / "large.ipynb").write_text(json.dumps({**NOTEBOOK, "cells": cells}))
+    with _shim(home, {}) as shim, _shim(home, {}) as other:
+        for number in range(AT_ONCE):
+            arguments = {"path": "large.ipynb", "session": f"s{number}"}
+            shim.send("tools/call", {"name": "kernel_load_notebook", "arguments": arguments}, id=f"load {number}")
+        shim.call("kernel_list_running")  # so that they are under way
+        assert not other.call("kernel_load_notebook", path="small.ipynb", session="other")["isError"]
+        done = [number for number in range(AT_ONCE) if shim.answered(f"load {number}")]
+        assert len(done) <= 2, "it did not wait for its turn behind all of them"
+
+
 def _messages(shim: Shim) -> Iterator[dict[str, Any]]:
     with suppress(queue.Empty):
         while message := shim.message(0.01):
