@@ -233,7 +233,7 @@ async def test_a_kernel_that_its_server_did_not_restart_is_sought_again(tmp_path
 
 async def test_a_watch_that_fails_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A death that nobody notices is told to nobody: what fails here is logged, and is no death."""
-    monkeypatch.setattr("kernel_supervisor.kernels.kernel._WATCH_AGAIN_S", 0)
+    monkeypatch.setattr("kernel_supervisor.tasks._AGAIN_S", 0)
     keeper, notes = Pretended(OURS), Notes()
     kernel = Kernel(keeper)
     await kernel.connect()
