@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "systemd", "fast"]
+nox.options.sessions = ["lint", "types", "tests", "fast"]
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 SYSTEM = {"chromium": "chromium", "pdftoppm": "poppler-utils", "pdftotext": "poppler-utils", "sshd": "openssh-server"}
@@ -61,10 +61,10 @@ def tests(session: nox.Session) -> None:
     """All four layers, against the built package, on the Python that runs this."""
     system_packages(session)
     session.install("--compile-bytecode", ".[test]")
-    session.run("pytest", *(session.posargs or [*PARALLEL, "--ignore", "tests/systemd", "tests"]))
+    session.run("pytest", *(session.posargs or [*PARALLEL, "tests"]))
 
 
-@nox.session
+@nox.session(default=False)
 def systemd(session: nox.Session) -> None:
     """The service on a machine that systemd runs, booted for it; skipped by name where that cannot be."""
     session.install("--compile-bytecode", ".", "hypothesis", "pip", "pytest", "pytest-timeout")

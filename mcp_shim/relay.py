@@ -113,8 +113,12 @@ class Relay:
             self._wire.send(HELLO, {**self._hello, "known": self._known})
 
     def _waits(self) -> bool:
-        """Whether the client waits for a daemon, or will want the one that its first questions were answered for."""
-        return not self._resting and (self._asked or bool(self._unanswered))
+        """Whether the client waits for a daemon, or will want the one that its first questions were answered for.
+
+        Where no service manager looks after it, one that is gone is started again in any case: cells may wait for it.
+        """
+        wanted = self._asked or bool(self._unanswered) or not autostart.has_service()
+        return not self._resting and wanted
 
     def _give_up(self, why: str) -> None:
         """Let nobody wait for a daemon that does not come up. Late answers to what was sent are dropped.

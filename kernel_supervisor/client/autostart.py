@@ -185,16 +185,19 @@ def service_file() -> str:
     return os.path.expanduser(f"~/.config/systemd/user/{SYSTEMD_UNIT}")
 
 
+def has_service() -> bool:
+    """Whether a service manager is to look after the daemon: not after that of a second instance."""
+    return not os.environ.get(HOME_VARIABLE) and os.path.exists(service_file())
+
+
 def _state_of_service() -> str:
     """What the service manager says of our service: `inactive` after a stop, `deactivating` while that, or the stop
     before a start, goes on; empty where it is not installed, or where nobody answers.
     """
-    if os.environ.get(HOME_VARIABLE):  # a second instance: the service is not about it
+    if not has_service():
         return ""
     if sys.platform == "darwin":
-        return "unknown" if os.path.exists(service_file()) else ""
-    if not os.path.exists(service_file()):
-        return ""
+        return "unknown"
     state, job = "", ""
     for line in _output(["systemctl", "--user", "show", "--property=ActiveState,Job", SYSTEMD_UNIT]).splitlines():
         name, _, value = line.partition("=")

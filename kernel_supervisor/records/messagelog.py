@@ -266,14 +266,25 @@ def _item(
         return None
     text = payload.decode("utf-8", "replace")  # half of a surrogate pair is written as a byte, as Jupyter sends it
     del payload
+    parts: Any = None
     try:
         parts = json.loads(text)
-        del text
+        text = ""
         item = _mark(parts[1]) if parts[0] == MARK else _message(*parts)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        item = Mark(kind="odd", parent_id=named.parent_id if named is not None else "", detail=str(error)[:_DETAIL])
+        parent_id = named.parent_id if named is not None else _asked_by(parts)
+        if parent_id is None:
+            return None
+        item = Mark(kind="odd", parent_id=parent_id, detail=str(error)[:_DETAIL])
     named = Passed(MARK if isinstance(item, Mark) else item.msg_type, item.parent_id)
     return item if wanted(*named) else named
+
+
+def _asked_by(parts: Any) -> str | None:
+    """Of which request an unreadable message is; empty where that is not known, None where it is none of ours."""
+    parent = parts[2] if isinstance(parts, list) and len(parts) > 2 else None
+    msg_id = parent.get("msg_id", "") if isinstance(parent, dict) else ""
+    return msg_id if isinstance(msg_id, str) else None
 
 
 def _mark(fields: dict[str, Any]) -> Mark:

@@ -251,26 +251,6 @@ def test_after_a_stop_on_purpose_no_daemon_is_started_before_the_client_asks(
     assert shim.read()["id"] == 2, "a real daemon was started, and answered"
 
 
-def test_a_client_that_waits_for_nothing_starts_no_daemon_and_finds_the_one_that_others_start(
-    home: Home, daemon: PlayedDaemon, shim: Shim, lock: IO[str]
-) -> None:
-    daemon.welcome()
-    shim.write(request(1))
-    daemon.call()
-    daemon.answer(1, 1)
-    shim.read()
-    daemon.die()
-    lock.close()
-    for _ in range(20):  # it has seen by then that its daemon is gone
-        shim.write(b"not json")
-        shim.read()
-    assert not home.daemons()
-    successor = PlayedDaemon(home)
-    assert successor.welcome()["known"] == [1, 1]
-    assert not (home.path / "daemon.log").exists()
-    successor.die()
-
-
 @pytest.mark.parametrize(
     ("line", "code"),
     [
