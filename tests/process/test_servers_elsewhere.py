@@ -174,17 +174,6 @@ async def test_out_of_reach_when_the_daemon_starts_it_is_taken_up_once_it_is_bac
         assert (await session.run("runs")).text.endswith("1")
 
 
-async def test_one_out_of_reach_is_not_said_to_be_gone(home: Home, server: JupyterServer) -> None:
-    async with wire(server.port) as relay, home.client(env=elsewhere(home, server, relay.port)) as session:
-        used = await session.call("kernel_use_env", env_name="gpu:python3")
-        assert not used.is_error, used.text
-        relay.cut()
-        stopped = await asyncio.to_thread(home.cli, "stop", "--kernels")
-    assert stopped.returncode != 0
-    assert "are gone" not in stopped.stdout
-    assert f"out of its reach: kernel {used.facts['kernel_id']}" in stopped.stderr
-
-
 async def test_started_there_restarted_and_ended(home: Home, server: JupyterServer) -> None:
     config = home.path / "servers.json"
     home.path.mkdir()
@@ -213,3 +202,15 @@ async def test_started_there_restarted_and_ended(home: Home, server: JupyterServ
         assert not there & {each["id"] for each in server.api("GET", "kernels")}
     assert tokens_found(server.token, home.path / "logs", home.path / "run") == []
     assert server.token not in (home.path / "daemon.log").read_text()
+
+
+async def test_one_out_of_reach_is_not_said_to_be_gone(home: Home, server: JupyterServer) -> None:
+    """The last one here: what it leaves on the server is ended with that."""
+    async with wire(server.port) as relay, home.client(env=elsewhere(home, server, relay.port)) as session:
+        used = await session.call("kernel_use_env", env_name="gpu:python3")
+        assert not used.is_error, used.text
+        relay.cut()
+        stopped = await asyncio.to_thread(home.cli, "stop", "--kernels")
+    assert stopped.returncode != 0
+    assert "are gone" not in stopped.stdout
+    assert f"out of its reach: kernel {used.facts['kernel_id']}" in stopped.stderr
