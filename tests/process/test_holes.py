@@ -15,7 +15,7 @@ limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
 """
 ROOM = "resource.setrlimit(resource.RLIMIT_FSIZE, limits)\n"
-FAULTS = {
+FAULTS = {  # the recorder looks at its log's path each 50 ms, so the cell goes on for longer
     "a limit": NO_ROOM,
     "no folder": "import os\nos.rename({folder!r}, {folder!r} + '-away')\nimport time; time.sleep(0.1)\n",
     "a folder in its place": "import os, time\nos.unlink({log!r}); os.mkdir({log!r}); time.sleep(0.1)\n",

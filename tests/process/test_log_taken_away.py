@@ -103,7 +103,7 @@ def test_a_log_that_is_gone_is_begun_again_and_says_so(folder: Path, how: str) -
     with recorded(folder / "k") as kernel:
         before = kernel.run("print('before')")
         size = kernel.log.stat().st_size
-        cell = kernel.run(
+        cell = kernel.run(  # which goes on for longer than the recorder trusts its log's path, 50 ms
             f"import os, time\nlog = {str(kernel.log)!r}\nprint('lost', flush=True)\n{how}\ntime.sleep(0.1)"
         )
         after = kernel.run("print('after')\n6 * 7")

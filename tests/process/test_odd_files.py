@@ -103,7 +103,8 @@ def test_environments_that_take_long_to_enter_hold_up_nobody_else(home: Home) ->
     (prefix / "pyvenv.cfg").unlink()
     (prefix / "conda-meta").mkdir()
     (prefix / "conda-meta/history").touch()
-    (prefix / "etc/conda/activate.d/slow.sh").write_text(f"while [ ! -e '{gate}' ]; do sleep 0.05; done\n")
+    waiting = f"while [ -e '{prefix}' ] && [ ! -e '{gate}' ]; do sleep 0.05; done\n"
+    (prefix / "etc/conda/activate.d/slow.sh").write_text(waiting)
     with _shim(home, {}) as shim, _shim(home, {}) as other:
         other.run("x = 6", session="other")
         for number in range(AT_ONCE):
