@@ -7,14 +7,16 @@ import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 log = logging.getLogger(__name__)
 Trade = Literal["results", "documents", "environments"]
 """What blocks for long: reading and rendering what was printed; writing and reading notebooks; looking for
 interpreters, and readying them, which may download."""
 _THREADS = 4
-_pools: dict[Trade, ThreadPoolExecutor] = {}
+_pools: dict[Trade, ThreadPoolExecutor] = {
+    trade: ThreadPoolExecutor(_THREADS, thread_name_prefix=trade) for trade in get_args(Trade)
+}
 _T = TypeVar("_T")
 _AGAIN_S = 1.0
 """After how long what failed is begun again."""
@@ -68,8 +70,7 @@ async def _kept(work: Callable[[], Coroutine[Any, Any, _T]], name: str) -> _T:
 
 async def apart(trade: Trade, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
     """Do what blocks in one of the few threads of its trade: however long it takes, no other trade waits for that."""
-    pool = _pools.setdefault(trade, ThreadPoolExecutor(_THREADS, thread_name_prefix=trade))
-    return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *arguments, **named))
+    return await asyncio.get_running_loop().run_in_executor(_pools[trade], partial(work, *arguments, **named))
 
 
 class News:

@@ -168,9 +168,7 @@ def logs(command: Command) -> int:
 
 def runs_as(pid: int) -> bool:
     """Whether that process is the service's daemon."""
-    return (
-        not os.environ.get(HOME_VARIABLE) and os.path.exists(autostart.service_file()) and _facts()["pid"] == str(pid)
-    )
+    return autostart.has_service() and _facts()["pid"] == str(pid)
 
 
 def see_off() -> None:
@@ -220,11 +218,9 @@ def _at_logout() -> str:
 
 def _lingering() -> str:
     """Whether the user's services outlive logins: yes, no, or nothing where nobody ends them at a logout."""
-    return (
-        ""
-        if _MAC
-        else (_output("loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value") or "").strip()
-    )
+    if _MAC:
+        return ""
+    return (_output("loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value") or "").strip()
 
 
 def _facts() -> dict[str, str]:

@@ -153,7 +153,7 @@ class Daemon:
         place = Place(self._paths, self._lock)
         serving = asyncio.create_task(self._serve(place.socket), name="router")
         self._tasks.begin(keep_watchdog_fed(), "watchdog")
-        self._tasks.begin(self._keep(place), "place")
+        self._tasks.keep(lambda: self._keep(place), "place")
         serving.add_done_callback(lambda _: self._stop.set())
         try:
             await self._stop.wait()

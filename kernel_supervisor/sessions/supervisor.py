@@ -25,6 +25,7 @@ from kernel_supervisor.sessions.sessions import Sessions
 from kernel_supervisor.tasks import Tasks, apart
 
 log = logging.getLogger(__name__)
+_STOPPED = "the supervisor was stopped with its kernels"
 _HOME_S = 10.0
 """How long a call waits for its session's kernel to be found for what was left there without one."""
 
@@ -165,9 +166,7 @@ class Supervisor:
 
         Where nobody asked for it they are told `why`, as of a kernel that died.
         """
-        end, reason = (
-            (self.kernels.end, why) if why else (self.shut_down, "the supervisor was stopped with its kernels")
-        )
+        end, reason = (self.kernels.end, why) if why else (self.shut_down, _STOPPED)
         await self.kernels.adoption.end_all(reason)
         owned = [runner.kernel.record.id for runner in self.kernels.runners.values() if runner.kernel.record.owned]
         ends = await asyncio.gather(*(end(kernel_id, reason) for kernel_id in owned), return_exceptions=True)
