@@ -82,7 +82,7 @@ class Life:
     """What its kernel replied."""
     execution_count: int | None = None
     doubt: str = ""
-    """Why its reply may be lost: `nobody listened`, `log gone` or `broken off`."""
+    """Why its reply may be lost: `nobody listened`, `log gone`, `broken off` or `unsaid`."""
     unanswered: bool = False
     """Whether its kernel was done with it before it replied."""
     cancelled: str = ""
@@ -158,8 +158,10 @@ _DOUBTS: dict[str, str] = {
     f"it; {_NOT_AGAIN}",
     "broken off": "the connection to its kernel broke while it ran, and when that was back it was over and its reply "
     f"gone, or it had never arrived; {_NOT_AGAIN}",
-    "": "its kernel was done with it and sent no reply, so nobody knows how it ended; kernels that do not record "
-    "themselves do that where an interrupt comes as a cell ends. What it printed is whole. It was not run again",
+    "unsaid": "its kernel is done with it and never said how it ended, as where code changes whose output it is, "
+    f"{_NOT_AGAIN}",
+    "": "its kernel was done with it and sent no reply, as where an interrupt comes while a cell ends, so nobody knows "
+    "how it ended. What it printed is whole. It was not run again",
 }
 
 

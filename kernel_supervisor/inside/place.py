@@ -6,6 +6,7 @@ from the control thread and calls nothing of the user's.
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import os
 import sys
@@ -14,19 +15,42 @@ from typing import Any
 
 PLACE = "supervisor_place_request"
 _LONGEST = 120
+_RUNNING = "_supervisor_running"
 
 
 def install(kernel: Any) -> None:
-    """Add the request to the control channel of `kernel`: `{"line", "code", "function", "threads"}`, as `_place`."""
+    """Add the request to the control channel of `kernel`: what `_place` says, and whether a cell is `running`."""
+    running = _count_cells(kernel)
 
     async def handle(stream: Any, ident: Any, parent: Any) -> None:
         # A cell that awaits hears of an interrupt when its loop wakes up, and ipykernel's own call from the signal's
         # handler does not wake it (https://github.com/ipython/ipykernel/issues/881): this call, from here, does.
         kernel.io_loop.add_callback(lambda: None)
-        content = {"status": "ok", **_place()}
+        content = {"status": "ok", "running": bool(running), **_place()}
         kernel.session.send(stream, "supervisor_place_reply", content, parent=parent, ident=ident)
 
     kernel.control_handlers[PLACE] = handle
+
+
+def _count_cells(kernel: Any) -> list[str]:
+    """A list with an item for each that runs: one that awaits is in no stack."""
+    running: list[str] = getattr(kernel, _RUNNING, [])
+    if hasattr(kernel, _RUNNING):
+        return running
+    setattr(kernel, _RUNNING, running)
+    execute = kernel.shell_handlers["execute_request"]
+
+    async def execute_request(stream: Any, ident: Any, parent: Any) -> None:
+        running.append("")
+        try:
+            result = execute(stream, ident, parent)
+            if inspect.isawaitable(result):
+                await result
+        finally:
+            running.pop()
+
+    kernel.shell_handlers["execute_request"] = execute_request
+    return running
 
 
 def _place() -> dict[str, Any]:

@@ -19,6 +19,8 @@ from kernel_supervisor.tasks import happens
 
 BEGIN_S = 1.0
 """How long an execution that was sent is given to begin: the kernel may be held by what is nobody's execution."""
+SILENT_S = 5.0
+"""After how long an execution that says nothing of its end is looked after: what tells it can be lost."""
 _PLACE_S, _LOOK_AGAIN_S = 2.0, (5.0, 60.0)
 
 
@@ -52,7 +54,7 @@ class Carrier:
         ticket.caught_up.set()
         behind: asyncio.Task[None] | None = None
         if ticket.life.sent and again and not ticket.life.over:
-            behind = asyncio.create_task(self._learn_of_its_end(ticket), name="the end of what was left")
+            behind = self._look_behind(ticket, "log gone")
         try:
             while (wanted := life.wants(ticket.life, sending_again_is_safe=again)) != "settle":
                 if wanted == "begin":
@@ -63,8 +65,8 @@ class Carrier:
                     ticket.step("doubted", "log gone" if self._kernel.record.recorded else "nobody listened")
                 elif wanted == "ask" and behind is None:
                     behind = asyncio.create_task(self._ask_behind(ticket), name="a request behind ours")
-                else:
-                    await _next_step(ticket)
+                elif await _stands_still(ticket) and self._kernel.record.recorded and ticket.life.sent and not behind:
+                    behind = self._look_behind(ticket, "unsaid")
         finally:
             if behind is not None:
                 behind.cancel()
@@ -110,11 +112,14 @@ class Carrier:
         await self._reader.to_end()
         ticket.step("passed")
 
-    async def _learn_of_its_end(self, ticket: Ticket) -> None:
-        """Learn of what a predecessor left running, and was just sent again, that it is over, also without a record."""
+    def _look_behind(self, ticket: Ticket, doubt: str) -> asyncio.Task[None]:
+        return asyncio.create_task(self._learn_of_its_end(ticket, doubt), name="an end that nothing tells")
+
+    async def _learn_of_its_end(self, ticket: Ticket, doubt: str) -> None:
+        """Learn of what was sent that it is over, also where nothing says so."""
         await ticket.until(has_started, BEGIN_S)
         await self.pass_what_runs()
-        ticket.step("doubted", "log gone")
+        ticket.step("doubted", doubt)
         ticket.step("passed")
 
     async def pass_what_runs(self) -> None:
@@ -123,7 +128,7 @@ class Carrier:
         No request is put behind a cell that is seen to run: some ipykernels do not bear two at a time.
         """
         look_again_s = _LOOK_AGAIN_S[0]
-        while await _is_in_a_cell(self._kernel):
+        while self._kernel.language == "python" and await _runs_a_cell(self._kernel):
             await asyncio.sleep(look_again_s)  # a kernel is asked, it does not tell
             look_again_s = min(2 * look_again_s, _LOOK_AGAIN_S[1])
         await self._kernel.pass_through_shell()
@@ -135,16 +140,20 @@ def has_started(each: Life) -> bool:
     return each.started
 
 
-async def _next_step(ticket: Ticket) -> None:
-    """Wait for the next step of its life, or until the grace for what is missing is over."""
-    before = ticket.life
-    if not await happens(ticket.changed.next, life.grace_s(before)) and ticket.life == before:
+async def _stands_still(ticket: Ticket) -> bool:
+    """Wait for the next step of its life, or until the grace for what is missing is over; whether nothing was said."""
+    before, grace_s = ticket.life, life.grace_s(ticket.life)
+    if await happens(ticket.changed.next, grace_s or SILENT_S) or ticket.life != before:
+        return False
+    if grace_s is not None:
         ticket.step("waited")
+    return grace_s is None
 
 
-async def _is_in_a_cell(kernel: Kernel) -> bool:
-    """Whether a kernel runs lines of a cell now, or does not even say."""
+async def _runs_a_cell(kernel: Kernel) -> bool:
+    """Whether a kernel runs a cell now, or does not even say. Older recorders only knew lines, not what awaits."""
     try:
-        return bool((await kernel.place(_PLACE_S)).get("line"))
+        place = await kernel.place(_PLACE_S)
+        return bool(place.get("running") or place.get("line"))
     except TimeoutError:
         return True

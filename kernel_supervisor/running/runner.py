@@ -21,14 +21,14 @@ from kernel_supervisor.records.bell import hang
 from kernel_supervisor.records.messagelog import Entry, Passed
 from kernel_supervisor.records.recording import Recording
 from kernel_supervisor.records.stream import Stream
-from kernel_supervisor.running.carrying import BEGIN_S, Carrier, has_started
+from kernel_supervisor.running.carrying import BEGIN_S, SILENT_S, Carrier, has_started
 from kernel_supervisor.running.finished import Finished, read_by_a_predecessor
 from kernel_supervisor.running.others import Ledger, Others
 from kernel_supervisor.running.reader import Reader
 from kernel_supervisor.running.reading import log_size
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.servers.websocket import NotSentError
-from kernel_supervisor.tasks import Tasks
+from kernel_supervisor.tasks import Tasks, happens
 
 log = logging.getLogger(__name__)
 _RESTARTED = "the kernel was restarted by somebody else: its variables are gone"
@@ -80,6 +80,7 @@ class Runner:
         self.finished = Finished(self._save_late, lambda: self.reader.position)
         self.others = Others(record, ledger, self.finished)
         self._commits, self._looks, self._owner = Tasks(), Tasks(), Tasks()
+        self._theirs: asyncio.Task[None] | None = None
         self._recording = Recording(record)
         self._carrier = Carrier(kernel, ledger, self.reader)
         self._doomed = ""
@@ -211,6 +212,12 @@ class Runner:
         await self.others.abandon("failed", _NO_END, self.reader.position, running)
         self._wake.set()
 
+    async def _wait_for_theirs(self) -> None:
+        """Have what others run come to an end, also where the kernel never says so."""
+        while theirs := self.others.tickets:
+            if not await happens(theirs[0].settled, SILENT_S):
+                await self._learn_of_their_end(frozenset({theirs[0].execution.id}))
+
     async def attended(self) -> None:
         """Return once what a predecessor left running is looked after: before that nobody could say that it runs."""
         end = time.monotonic() + _ATTENDED_S
@@ -292,6 +299,9 @@ class Runner:
             if item.asked_in not in ("", self._identity) and self._ours(item.parent_id) is None:
                 await self.others.take(item, entry.start, entry.end)
                 self._wake.set()
+                if self.others and (self._theirs is None or self._theirs.done()):
+                    name = f"the end of theirs on kernel {self.kernel.record.id}"
+                    self._theirs = self._looks.begin(self._wait_for_theirs(), name)
         if not isinstance(item, Message | Passed):
             self.finished.reach(item.parent_id, entry.end)
             return

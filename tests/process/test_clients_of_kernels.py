@@ -18,6 +18,7 @@ import psutil
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
+from kernel_supervisor.running.carrying import SILENT_S
 from tests.support import DEADLINE_S, Home, Session, fresh_home, shim_pid, until
 
 pytestmark = pytest.mark.anyio
@@ -221,3 +222,47 @@ def test_published_connection_files_are_private_and_go_with_their_kernel(home: H
     assert {link.resolve().parent for link in links} == {Path(home.path / "run/kernels").resolve()}
     assert home.cli("kill", "--all").returncode == 0
     assert [*(home.path / "run/jupyter").iterdir(), *(home.path / "run/clients").iterdir()] == []
+
+
+UNDER_ANOTHER_NAME = "get_ipython().kernel.get_parent('shell')['header']['msg_id'] = 'nobody'"
+UNTRACEABLE = "get_ipython().kernel.get_parent('shell').clear()"
+
+
+@pytest.mark.parametrize("code", [UNDER_ANOTHER_NAME, UNTRACEABLE])
+async def test_our_cell_runs_after_one_of_theirs_whose_end_is_never_said(home: Home, code: str) -> None:
+    async with home.client() as session:
+        await session.run("x = 41")
+        with another_client(await connection_of(session)) as client:
+            client.execute(code)
+            theirs = await until_running(session)
+            ours = await session.run("x + 1", timeout=DEADLINE_S)
+            assert (ours.facts["status"], "42" in ours.text) == ("ok", True), ours.text
+        ended = await session.call("kernel_output", execution_id=theirs)
+        assert "nothing of its end is on record" in ended.text, ended.text
+
+
+@pytest.mark.parametrize("code", [UNDER_ANOTHER_NAME, UNTRACEABLE])
+async def test_a_cell_of_ours_whose_end_is_never_said_holds_up_no_other(home: Home, code: str) -> None:
+    async with home.client() as session:
+        await session.run("x = 41")
+        unsaid = await session.run(code, wait=False)
+        ours = await session.run("x + 1", timeout=DEADLINE_S)
+        assert (ours.facts["status"], "42" in ours.text) == ("ok", True), ours.text
+        ended = await session.call("kernel_output", execution_id=unsaid.facts["execution_id"])
+        assert ended.facts["status"] == "lost", ended.text
+        assert "never said how it ended" in ended.text
+
+
+@pytest.mark.parametrize("code", ["await asyncio.sleep(0.05)", "time.sleep(0.05)"])
+async def test_a_cell_that_runs_for_longer_than_its_looks_is_not_taken_for_over(home: Home, code: str) -> None:
+    async with home.client() as session:
+        await session.run("import asyncio, os, time")
+        loop = f"end = time.monotonic() + {2.5 * SILENT_S}\nwhile time.monotonic() < end: {code}\n'went'"
+        long = await session.run(loop, timeout=DEADLINE_S)
+        assert (long.facts["status"], "went" in long.text) == ("ok", True), long.text
+        with another_client(await connection_of(session)) as client:
+            theirs = client.execute(loop)
+            await until_running(session)
+            assert (await session.run("'after'", timeout=DEADLINE_S)).facts["status"] == "ok"
+            wait_for_reply(client, theirs)
+        assert (await entry(session, loop))["status"] == "ok"
