@@ -1,9 +1,10 @@
-"""PDF as a browser prints it: the look of a notebook, HTML included; formulas only with a network."""
+"""PDF as a browser prints it: the look of a notebook, HTML included; no formulas, whose script is on the network."""
 
 from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.notebooks.glyphs import in_a_font
+from kernel_supervisor.notebooks.guarded import OFFLINE, guard, new_permit, with_permits
 from kernel_supervisor.notebooks.html import write_html
 
 _COMMANDS = (
@@ -25,6 +27,8 @@ _COMMANDS = (
 )
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _SCRIPTS_MS = 10_000
+_NO_SANDBOX = re.compile("sandbox|namespace", re.IGNORECASE)
+"""What a Chromium says whose sandbox cannot start, as in many containers."""
 shows = in_a_font
 
 
@@ -35,14 +39,15 @@ def found() -> str | None:
 
 def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
     """Write `notebook`, which stands at `ipynb`, to `pdf`. Raises OSError or RuntimeError."""
-    page = pdf.with_suffix(".print.html")
-    write_html(_printable(notebook), ipynb, page, "light")
-    # Chromium's sandbox does not start for root, nor in many containers; the code has run here anyway.
-    sandboxes = ([], ["--no-sandbox"]) if os.geteuid() else (["--no-sandbox"],)
-    for sandbox in sandboxes:
+    page, permit = pdf.with_suffix(".print.html"), new_permit()
+    write_html(with_permits(_printable(notebook), permit), ipynb, page, "light")
+    guard(page, permit)
+    for sandbox in ([], ["--no-sandbox"]) if os.geteuid() else (["--no-sandbox"],):  # root's cannot be
         finished = subprocess.run(_command(page, pdf, sandbox), capture_output=True, text=True, check=False)
         if pdf.exists():
             return
+        if not _NO_SANDBOX.search(finished.stderr):
+            break
     raise RuntimeError(finished.stderr)
 
 
@@ -53,6 +58,7 @@ def _command(page: Path, pdf: Path, sandbox: list[str]) -> list[str]:
         browser,
         "--headless=new",
         *sandbox,
+        *OFFLINE,
         "--disable-gpu",
         "--disable-dev-shm-usage",
         "--no-first-run",

@@ -84,6 +84,7 @@ def _metadata(execution: Execution, seen: CellSurvey) -> dict[str, Any]:
     about: dict[str, Any] = {"execution_id": execution.id, "client": execution.client}
     if execution.kind == "code":
         about["status"] = _status(execution, seen)
+        about["loaded"] = "" if seen.ran else "its outputs too"
         tag = _TAGS.get(about["status"]) if seen.ran else None
         if tag and tag not in metadata.get("tags", ()):
             metadata["tags"] = [*metadata.get("tags", ()), tag]

@@ -1,0 +1,112 @@
+"""Promise: a document made of a notebook that somebody else wrote runs nothing of it, and asks nobody for anything."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.notebooks_corpus.nbf import nbformat, v4
+from tests.support import Home, fresh_home
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium: apt-get install chromium"),
+    pytest.mark.skipif(not shutil.which("pdftotext"), reason="no poppler: apt-get install poppler-utils"),
+]
+
+WRITE = "document.body.append('RAN ' + 'ANYWAY'); fetch('{url}/fetched');"
+HTML = {
+    "script": "<script>{write}</script>",
+    "upper case": "<SCRIPT\n>{write}</SCRIPT>",
+    "onerror": '<img src="x:" onerror="{write}">',
+    "onload": '<svg onload="{write}"></svg>',
+    "style": "<style>@import url({url}/css); body {{ background: url({url}/background) }}</style>",
+    "picture": '<img src="{url}/picture"><object data="{url}/object"></object>',
+    "sheet": '<link rel="stylesheet" href="{url}/sheet">',
+    "script from elsewhere": '<script src="{url}/script"></script>',
+    "frame": '<iframe src="{url}/frame"></iframe><iframe src="file://{secret}"></iframe>',
+    "frame with a script": '<iframe srcdoc="<script>{write}</script>"></iframe>',
+    "frame of an address": '<iframe src="javascript:{write}"></iframe>',
+    "elsewhere": '<meta http-equiv="refresh" content="0;url={url}/refreshed">',
+    "to a file": '<META HTTP-EQUIV="refresh" CONTENT="0;url=file://{secret}">',
+    "base": '<base href="{url}/"><img src="based">',
+    "end of a script": "</script><script>{write}</script>",
+}
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    with fresh_home() as place:
+        yield place
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[str, list[str]]]:
+    """A server on this machine, and what it was asked for."""
+    paths: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *words: Any) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", paths
+        server.shutdown()
+
+
+def hostile(folder: Path, url: str) -> Path:
+    """A notebook with each form as an output of a cell that claims to be ours, as Markdown, and as a widget's state."""
+    secret = folder / "secret.txt"
+    secret.write_text("A SECRET OF THIS MACHINE")
+    write = WRITE.format(url=url)
+    forms = [form.format(write=write, url=url, secret=secret) for form in HTML.values()]
+    outputs = [v4.new_output("display_data", {"text/html": form, "text/plain": "shown"}) for form in forms]
+    outputs.append(v4.new_output("display_data", {"application/javascript": write, "text/plain": "shown"}))
+    outputs.append(v4.new_output("display_data", {"text/latex": f"$x$<script>{write}</script>"}))
+    outputs.append(v4.new_output("display_data", {"image/svg+xml": f"<svg><script>{write}</script></svg>"}))
+    claim = {"kernel_supervisor": {"execution_id": 1, "status": "ok", "client": "test"}}
+    cells = [v4.new_markdown_cell(form) for form in forms]
+    cells += [v4.new_code_cell("shown()", outputs=outputs, execution_count=1, metadata=claim)]
+    state = {"state": {"a": {"html": f"</script><script>{write}</script>"}}, "version_major": 2, "version_minor": 0}
+    widgets = {"application/vnd.jupyter.widget-state+json": state}
+    notebook = v4.new_notebook(cells=cells, metadata={"widgets": widgets, "title": f"</title><script>{write}</script>"})
+    nbformat.write(notebook, folder / "theirs.ipynb")
+    return folder / "theirs.ipynb"
+
+
+async def test_a_pdf_runs_the_scripts_of_our_kernels_alone(
+    home: Home, tmp_path: Path, asked: tuple[str, list[str]]
+) -> None:
+    url, paths = asked
+    async with home.client() as session:
+        await session.call("kernel_load_notebook", path=str(hostile(tmp_path, url)))
+        shown = "<p id='ours'>still</p><script>document.getElementById('ours').textContent = 'DRAWN ' + 'HERE'</script>"
+        script = "document.body.append('APPENDED ' + 'HERE')"
+        await session.run(f"from IPython.display import HTML, Javascript, display\ndisplay(HTML({shown!r}))")
+        await session.run(f"display(Javascript({script!r}))")
+        await session.run(f"display(HTML('<img src={url}/ours><script src={url}/script></script>'))")
+        pdf = tmp_path / "made.pdf"
+        made = await session.call(
+            "kernel_save_notebook", path=str(tmp_path / "made"), save_pdf=True, pdf_engine="browser"
+        )
+        assert pdf.exists(), made.text
+    text = subprocess.run(["pdftotext", str(pdf), "-"], check=True, capture_output=True, text=True).stdout
+    assert "DRAWN HERE" in text, text
+    assert "APPENDED HERE" in text
+    assert "RAN ANYWAY" not in text
+    assert "A SECRET" not in text
+    assert "shown()" in text, "the page stays where it is"
+    assert paths == []
