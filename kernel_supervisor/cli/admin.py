@@ -43,8 +43,8 @@ def _print_status(facts: dict[str, Any]) -> None:
     up = span(time.time() - facts["started_at"])
     kernels = f"{facts['kernels']} kernel" + "s" * (facts["kernels"] != 1)
     print(f"the daemon runs: version {facts['version']}, pid {facts['pid']}, up {up}, {kernels}")
-    if facts.get("differences"):
-        print(f"note    {facts['differences']}")
+    for note in filter(None, (facts.get("differences"), facts.get("not_recorded"))):
+        print(f"note    {note}")
     print(f"state   {facts['state']}\nsocket  {facts['socket']}\nlog     {facts['log']}")
     for client in facts["clients"]:
         print(f"client  {client['kind']} pid {client['pid']} in {client['directory']}")

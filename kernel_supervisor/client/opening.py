@@ -6,6 +6,7 @@ this package reads it where a daemon takes longer than clients wait.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -39,9 +40,14 @@ def keep(paths: Paths, name: str, result: dict[str, Any]) -> None:
     path = _path(paths, name)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     aside = f"{path}.{os.getpid()}"
-    with open(aside, "w", encoding="utf-8") as file:
-        json.dump(result, file)
-    os.replace(aside, path)
+    try:
+        with open(aside, "w", encoding="utf-8") as file:
+            json.dump(result, file)
+        os.replace(aside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        raise
 
 
 def recall(paths: Paths, method: str, params: Any, handshake: Any) -> dict[str, Any] | None:

@@ -6,12 +6,14 @@ jupyter_client starts them: over `ipc`, each in a session of its own, outliving 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import resource
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -161,6 +163,15 @@ def _record_limit(surroundings: Surroundings) -> str:
     return chosen if chosen.isdecimal() else str(RECORDED_BYTES)
 
 
+@contextmanager
+def _appended(path: str) -> Iterator[int]:
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield log
+    finally:
+        os.close(log)
+
+
 async def _start(record: KernelRecord, command: list[str], env: dict[str, str], key: str) -> subprocess.Popen[bytes]:
     """The process of `record`. Raises UnavailableError where the interpreter cannot be started."""
     manager = AsyncKernelManager(connection_file=record.connection_file, transport="ipc")
@@ -168,16 +179,16 @@ async def _start(record: KernelRecord, command: list[str], env: dict[str, str], 
         manager.session.key = key.encode()
     interpreter = record.interpreter
     manager._kernel_spec = KernelSpec(argv=command, display_name=interpreter.name, language=interpreter.language)
-    log = os.open(record.standard_error, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         # `independent`: no JPY_PARENT_PID, which would end the kernel with us. A file for its output: when a
         # pipe's reader dies, the kernel hangs for ever after 64 KB.
-        await manager.start_kernel(env=env, cwd=record.directory, independent=True, stdout=log, stderr=log)
+        with _appended(record.standard_error) as log:
+            await manager.start_kernel(env=env, cwd=record.directory, independent=True, stdout=log, stderr=log)
     except (OSError, RuntimeError, ValueError) as error:
-        where = f"{interpreter.argv[0]} in {record.directory}"
-        raise UnavailableError(f"the kernel could not be started: {where}: {error}") from error
-    finally:
-        os.close(log)
+        why = f"{interpreter.argv[0]} in {record.directory}: {error}"
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why = f"no room is left on the disk of {os.path.dirname(record.connection_file)}; free some, and try again"
+        raise UnavailableError(f"the kernel could not be started: {why}") from error
     manager._connection_file_written = False  # else its `__del__` removes the file that a next daemon needs
     manager._close_control_socket()
     child: subprocess.Popen[bytes] = manager.provisioner.process  # type: ignore[union-attr]  # the local provisioner's

@@ -89,3 +89,32 @@ async def test_what_a_hole_swallowed_is_named_in_the_log(home: Home, small_disk:
         await session.run("print('after')")
         logs = list(small_disk.glob("logs/*.messages"))
         await until(lambda: any(b'"hole"' in path.read_bytes() for path in logs), "the hole is marked")
+
+
+@pytest.mark.parametrize("worked_before", [True, False])
+async def test_a_daemon_starts_on_a_full_disk_and_says_so(home: Home, small_disk: Path, worked_before: bool) -> None:
+    async with home.client() as session:
+        if worked_before:
+            before = await session.run("x = 41\nprint('recorded before')")
+        else:
+            await session.call("kernel_list_running")
+    home.kill_daemon()
+    filler = fill(small_disk)
+    started = home.cli("start")
+    assert (started.returncode, "the daemon runs" in started.stdout) == (0, True), started.stderr
+    async with home.client() as session:
+        if worked_before:
+            result = await session.run("x + 1")
+            assert "42" in result.text
+            assert "not being recorded" in result.text
+            old = await session.call("kernel_output", execution_id=before.facts["execution_id"])
+            assert "recorded before" in old.text
+        else:
+            refused = await session.call("kernel_exec", code="40 + 2")
+            assert "no room is left on the disk" in refused.text, refused.text
+        assert "cannot be written" in home.cli("status").stdout
+        filler.unlink()
+        assert "42" in (await session.run("40 + 2")).text
+        await until(lambda: "cannot be written" not in home.cli("status").stdout, "the records are written again")
+    leftovers = [path for path in small_disk.rglob("*") if path.parent.name == "0.1.0" and path.suffix != ".json"]
+    assert leftovers == []
