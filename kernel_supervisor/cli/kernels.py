@@ -18,10 +18,10 @@ def list_kernels(command: Command) -> int:
     """Every living kernel."""
     try:
         facts = command.tool("kernel_list_running")[1]
-    except NoDaemonError:
+    except NoDaemonError as error:
         if not command.options.json:
             raise
-        facts = {"kernels": [], "others": [], "troubles": []}
+        facts = {"kernels": [], "others": [], "troubles": [str(error)]}
     if command.options.json:
         print_json(facts)
         return DONE

@@ -39,6 +39,8 @@ async def kernel_list_running(call: Call, session: SessionRecord) -> Answer:
         theirs = found.pop(record.server_kernel, None) or _behind(record.connection_file, found)
         facts = await living_facts(runner)
         kernels.append({**facts, **place(record), "notebook": theirs.path if theirs is not None else ""})
+    for record in [each for each in supervisor.starting.values() if each.id not in supervisor.runners]:
+        kernels.append({**await facts_of(record), **place(record), "state": "starting", "trouble": "", "notebook": ""})
     for record in supervisor.adoption.records:
         facts = await facts_of(record) | {"state": "unreachable", "trouble": supervisor.adoption.why(record)}
         kernels.append({**facts, **place(record), "notebook": ""})

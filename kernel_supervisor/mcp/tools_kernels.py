@@ -71,6 +71,8 @@ async def kernel_status(call: Call, session: SessionRecord) -> Answer:
 async def _status_without_kernel(
     call: Call, session: SessionRecord, record: KernelRecord | None, facts: dict[str, Any]
 ) -> Answer:
+    if any(each.session == session.name for each in call.supervisor.kernels.starting.values()):
+        return Answer(text=f"session {session.name}: its kernel is starting", facts=facts | {"state": "starting"})
     if record is not None and (why := call.supervisor.kernels.adoption.why(record)):
         facts |= {"state": "unreachable", "trouble": why}
         lives = f"session {session.name}: kernel {_called(record)} ({record.id}) lives but does not answer: {why} Its "

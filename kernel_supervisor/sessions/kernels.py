@@ -65,6 +65,8 @@ class Kernels:
         """Held while a kernel is ended, restarted or buried: they share its record and its files."""
         self.had: dict[KernelId, Surroundings] = {}
         """What kernels were started with, also of some that are dead: in memory alone."""
+        self.starting: dict[KernelId, KernelRecord] = {}
+        """Those whose process was begun, or is about to be, and that cannot be used yet."""
         self._tasks = Tasks()
 
     async def start(
@@ -132,6 +134,13 @@ class Kernels:
             await self._records.save_kernel(kernel.record)
 
     async def _launch(self, record: KernelRecord, surroundings: Surroundings, key: str = "") -> Runner:
+        self.starting[record.id] = record
+        try:
+            return await self._launched(record, surroundings, key)
+        finally:
+            del self.starting[record.id]
+
+    async def _launched(self, record: KernelRecord, surroundings: Surroundings, key: str) -> Runner:
         """Commit, launch, commit the process, connect: a next daemon finds the kernel whatever line was the last."""
         await self._records.save_kernel(record)
         kind = kind_of(record)

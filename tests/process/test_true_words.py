@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+import time
+from collections.abc import Awaitable, Callable
 
 import psutil
 import pytest
 
-from tests.support import Home, until_now
+from tests.support import DEADLINE_S, Home, until, until_now
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
 def test_variables_are_said_to_be_kept_only_where_their_kernel_lives(home: Home) -> None:
@@ -69,6 +73,47 @@ def test_the_memory_that_a_kernel_had_at_most_is_its_own(home: Home) -> None:
         told = str(shim.call("kernel_exec", code="x", session="small"))
     assert "died" in told
     assert all(int(peak) * 1e6 < 1.3 * had for peak in re.findall(r"peak memory (\d+) MB", told)), told
+
+
+async def test_a_kernel_that_starts_is_listed_as_starting(home: Home) -> None:
+    """Its start waits for a file, which is the event of this test."""
+    startup, go = home.project / "ipython/profile_default/startup", home.project / "go"
+    startup.mkdir(parents=True)
+    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
+    (startup / "00-wait.py").write_text(wait)
+    async with home.client(env={"IPYTHONDIR": str(startup.parents[1])}) as session:
+        running = asyncio.create_task(session.call("kernel_exec", code="6 * 7"))
+        await until(home.kernels, "its process is there")
+        listed = await session.call("kernel_list_running")
+        assert [each["state"] for each in listed.facts["kernels"]] == ["starting"], listed.text
+        assert "its kernel is starting" in (await session.call("kernel_status")).text
+        assert "starting" in home.cli("list").stdout
+        go.touch()
+        assert "42" in (await running).text
+        listed = await session.call("kernel_list_running")
+        assert [each["state"] for each in listed.facts["kernels"]] == ["idle"]
+        go.unlink()
+        again = asyncio.create_task(session.call("kernel_restart"))
+
+        async def states() -> list[str]:
+            return [each["state"] for each in (await session.call("kernel_list_running")).facts["kernels"]]
+
+        await until_async(states, ["starting"])
+        go.touch()
+        assert "was restarted" in (await again).text
+
+
+async def until_async(states: Callable[[], Awaitable[list[str]]], wanted: list[str]) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while (seen := await states()) != wanted:
+        assert time.monotonic() < end, seen
+        await asyncio.sleep(0.05)
+
+
+def test_no_list_of_kernels_is_said_to_be_whole_where_nobody_was_asked(home: Home) -> None:
+    told = json.loads(home.cli("list", "--json").stdout)
+    assert told["kernels"] == []
+    assert "no daemon is running" in told["troubles"][0]
 
 
 def _pid(shim, session: str) -> int:  # type: ignore[no-untyped-def]  # tests.support.Shim
