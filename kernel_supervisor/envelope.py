@@ -25,7 +25,8 @@ WELCOME = b"welcome"
 """The answer. Header: protocol, version, pid, start (the daemon's incarnation)."""
 RPC = b"rpc"
 """One message. From a client: `call`, its number among this client's requests (the call key), absent for
-what is not a request. From the daemon: `answers`, the call number, where it is a response."""
+what is not a request; `again`, where it was handed to a daemon before. From the daemon: `answers`, the call number,
+where it is a response."""
 SETTLED = b"settled"
 """A call that will never be answered (it was cancelled). Header: call."""
 WHO = b"who"
@@ -39,6 +40,7 @@ BYE = b"bye"
 _LARGEST = (1 << 63) - 1
 _FIELDS: dict[str, type[Any]] = {
     **dict.fromkeys(("protocol", "pid", "start", "umask", "call", "answers"), int),
+    "again": bool,
     **dict.fromkeys(("client_id", "kind", "version", "cwd", "project", "session", "python", "shim_python"), str),
     "env": dict,
     "limits": dict,

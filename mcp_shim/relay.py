@@ -168,9 +168,10 @@ class Relay:
                 self._replayed.add(call)
                 self._wire.send(RPC, {"call": call}, request.line)
         for call, request in self._unanswered.items():
+            header: dict[str, Any] = {"call": call, "again": True} if request.sent else {"call": call}
             request.sent = True
             if call not in opening:
-                self._wire.send(RPC, {"call": call}, request.line)
+                self._wire.send(RPC, header, request.line)
             if request.cancel is not None:
                 self._wire.send(RPC, {}, request.cancel)
         for line in self._waiting:

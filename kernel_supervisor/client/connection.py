@@ -126,9 +126,9 @@ class Connection:
             if answer is not None:
                 return answer
 
-    def _send(self, line: bytes) -> None:
+    def _send(self, line: bytes, *, again: bool = False) -> None:
         assert self._wire is not None, "open it first"
-        self._wire.send(RPC, {"call": self._calls}, line)
+        self._wire.send(RPC, {"call": self._calls, "again": again}, line)
 
     def _wait(self, end: float | None) -> bool:
         """Wait for a frame, half a second at most; False when the time is up."""
@@ -143,7 +143,7 @@ class Connection:
         while (frame := self._wire.receive()) is not None:
             if frame.kind == WHO:
                 self._wire.send(HELLO, self._hello)
-                self._send(line)
+                self._send(line, again=True)
             elif frame.kind == STOPPING:
                 self._stopped = True
             elif frame.kind == RPC:
@@ -156,7 +156,7 @@ class Connection:
             return {}
         if lost:
             self._open_again()
-            self._send(line)
+            self._send(line, again=True)
         return None
 
     def _open_again(self) -> None:

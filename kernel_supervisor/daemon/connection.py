@@ -88,8 +88,10 @@ class Connection:
         """Answer a call that a fault of ours keeps from its answer: sent again, it would meet the same."""
         self._send(RPC, {"answers": call}, _error(self._close_call(call), types.INTERNAL_ERROR, _FAILED))
 
-    def take(self, call: int | None, body: bytes) -> None:
-        """One JSON-RPC message from the client; `call` is its number where it is a request."""
+    def take(self, call: int | None, body: bytes, *, again: bool = False) -> None:
+        """One JSON-RPC message from the client; `call` is its number where it is a request, which may come `again`."""
+        if again and call is not None:
+            self.caller.again.add(call)
         try:
             self._take(call, types.jsonrpc_message_adapter.validate_json(body, by_name=False))
         except ValidationError as error:
@@ -190,6 +192,7 @@ class Connection:
     def _close_call(self, call: int) -> str | int | None:
         """Forget a call that is answered, or never will be; the client's id of it."""
         self.caller.cancels.pop(call, None)
+        self.caller.again.discard(call)
         id_ = self._calls.pop(call, None)
         self._standing.discard(call)
         if self._calls.keys() <= self._standing:

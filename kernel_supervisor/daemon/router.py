@@ -90,7 +90,7 @@ class Router:
             if connection is None:
                 self.send(identity, WHO, {})
             else:
-                connection.take(frame.header.get("call"), frame.body)
+                connection.take(frame.header.get("call"), frame.body, again=bool(frame.header.get("again")))
 
     def _let_go(self, identity: bytes) -> None:
         """Drop a client, and tell it so that it says hello again, should it go on as it is to."""

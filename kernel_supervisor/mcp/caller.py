@@ -42,6 +42,8 @@ class Caller:
     admin: Admin
     cancels: dict[int, str] = field(default_factory=dict)
     """Calls that the client cancelled, with its reason; what is cancelled and not in here lost its client."""
+    again: set[int] = field(default_factory=set)
+    """Calls that were handed to a daemon before, which may have done what they ask for."""
     generations: dict[str, int] = field(default_factory=dict)
     """The generation of each kernel when this client last heard of it."""
     company: set[str] = field(default_factory=set)
