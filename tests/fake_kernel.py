@@ -23,6 +23,7 @@ from kernel_supervisor.core.model import (
     MessageId,
     SessionName,
 )
+from kernel_supervisor.records.beside import Forgotten
 from kernel_supervisor.records.messagelog import MessageLogWriter, encode_message
 from kernel_supervisor.running.others import prefix
 from kernel_supervisor.running.ticket import Ticket
@@ -79,7 +80,7 @@ class FakeKernel:
     def listen(self, listener: Any) -> None:
         self.listeners = [listener]
 
-    async def execute(self, msg_id: str, code: str) -> None:
+    async def execute(self, msg_id: str, code: str, beside: str = "") -> None:
         self.requests.append(msg_id)
         if not self.record.recorded or msg_id not in self.begun:
             self.begun.append(msg_id)
@@ -180,6 +181,14 @@ class FakeLedger:
         if call_key not in self._calls:
             self._calls[call_key] = self.add(execution).id
         return self.executions[self._calls[call_key]]
+
+    async def restore(self, forgotten: Forgotten) -> Execution | None:
+        if any(each.msg_id == forgotten.execution.msg_id for each in self.executions.values()):
+            return None
+        return self.add(forgotten.execution)
+
+    def beside(self, ticket: Ticket) -> str:
+        return ""
 
     async def entered(self, kernel: KernelRecord) -> list[Execution]:
         keys = [key for key in self._calls if key.startswith(prefix(kernel.id))]

@@ -9,15 +9,19 @@ from typing import Any, Literal
 from kernel_supervisor.core.model import ExecutionStatus
 
 Phase = Literal[
-    "queued", "begun", "left", "sent", "running", "replied", "idle", "doubted", "unanswered", "over"
+    "queued", "begun", "left", "sent", "unheard", "running", "replied", "idle", "doubted", "unanswered", "over"
 ]  # fmt: skip
-"""`begun`: committed as running, not sent. `left`: a predecessor sent it, or was about to. `running`: its kernel said
-so. `replied`: its idle status is missing yet; `idle`: its reply. `doubted`: its reply may have been lost, so a request
-behind it is to tell; `unanswered`: likewise, and its kernel is done with it."""
+"""`begun`: committed as running, not sent. `left`: a predecessor sent it, or was about to. `unheard`: sent, and its
+kernel does not begin: it runs something else, or had it from a predecessor whose records are lost. `running`: its
+kernel said so. `replied`: its idle status is missing yet; `idle`: its reply. `doubted`: its reply may have been lost,
+so a request behind it is to tell; `unanswered`: likewise, and its kernel is done with it."""
 
-Step = Literal["begin", "send", "doubt", "ask", "wait", "settle"]
-"""What is to be done: commit it as running, send it, put it in doubt, put a request behind it, wait, or settle it."""
+Step = Literal["begin", "send", "look", "doubt", "ask", "wait", "settle"]
+"""What is to be done: commit it as running, send it, look whether it is over, put it in doubt, put a request behind it,
+wait, or settle it."""
 
+BEGIN_GRACE_S = 2.0
+"""How long after it was sent an execution may not have begun before that is looked into."""
 IDLE_GRACE_S = 4.0
 """How long after its reply an execution's idle status may be missing (nbclient waits as long)."""
 REPLY_GRACE_S = 1.0
@@ -46,7 +50,8 @@ STEPS: dict[Phase, dict[Event, Phase]] = {
     "queued": {**_ENDS, "begun": "begun", "left": "left", "cancelled": "over"},
     "begun": {**_ENDS, "moved": "queued", "sent": "sent", "cancelled": "over"},
     "left": {**_SENT, "cancelled": "left", "sent": "sent"},
-    "sent": {**_SENT, "cancelled": "sent"},
+    "sent": {**_SENT, "cancelled": "sent", "waited": "unheard"},
+    "unheard": {**_SENT, "cancelled": "unheard"},
     "running": {**_SENT, "cancelled": "running"},
     "replied": {
         **_ENDS, **dict.fromkeys(("cancelled", "started", "replied", "doubted", "passed"), "replied"),
@@ -142,12 +147,14 @@ def wants(life: Life, *, sending_again_is_safe: bool) -> Step:
     """What is to be done next. What a predecessor may have sent is sent again only where the kernel begins it once."""
     if life.left and not (life.doubt or sending_again_is_safe) and life.phase in ("left", "running", "idle"):
         return "doubt"
+    if life.phase == "unheard":
+        return "look" if sending_again_is_safe else "wait"
     return _WANTED.get(life.phase, "wait")
 
 
 def grace_s(life: Life) -> float | None:
     """How long what is missing now may be waited for; None for as long as it takes."""
-    return {"replied": IDLE_GRACE_S, "idle": REPLY_GRACE_S}.get(life.phase)
+    return {"sent": BEGIN_GRACE_S, "replied": IDLE_GRACE_S, "idle": REPLY_GRACE_S}.get(life.phase)
 
 
 _NOT_AGAIN = "so nobody knows how it ended. It was not run again"

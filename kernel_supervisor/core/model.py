@@ -45,9 +45,13 @@ class Message:
     buffers: tuple[bytes, ...] = ()
     asked_in: str = ""
     """The Jupyter session of the request: ours, or that of another client of the kernel."""
+    beside: str = ""
+    """What a request of ours says of its execution (`records/beside.py`); empty for those of others."""
 
 
 OnMessage = Callable[[Message], None]
+BESIDE = "supervisor"
+"""Where in the header of a request of ours stands what travels beside it; text, as ipykernel hashes what is there."""
 
 
 def message_of(channel: str, parts: Sequence[Any], buffers: Iterable[bytes] = ()) -> Message:
@@ -61,6 +65,7 @@ def message_of(channel: str, parts: Sequence[Any], buffers: Iterable[bytes] = ()
         raise ValueError("a header of it is no object")
     if not all(isinstance(name, str) for name in (header["msg_id"], header["msg_type"], parent.get("msg_id", ""))):
         raise ValueError("its ids and its type are not text")
+    beside = parent.get(BESIDE)
     return Message(
         channel=channel,
         msg_type=header["msg_type"],
@@ -72,6 +77,7 @@ def message_of(channel: str, parts: Sequence[Any], buffers: Iterable[bytes] = ()
         metadata=metadata if isinstance(metadata, dict) else {},
         buffers=tuple(buffers),
         asked_in=str(parent.get("session", "")),
+        beside=beside if isinstance(beside, str) else "",
     )
 
 

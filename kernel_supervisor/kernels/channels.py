@@ -20,7 +20,7 @@ import zmq
 import zmq.asyncio
 from jupyter_client.session import DELIM, Session
 
-from kernel_supervisor.core.model import Channel, Message, OnMessage, message_of
+from kernel_supervisor.core.model import BESIDE, Channel, Message, OnMessage, message_of
 from kernel_supervisor.kernels.connection import read_connection
 from kernel_supervisor.tasks import Tasks, happens
 
@@ -86,12 +86,21 @@ class Channels:
         """Nothing is to be waited for: requests wait in the socket."""
 
     async def send(
-        self, channel: Channel, msg_type: str, content: dict[str, Any], *, msg_id: str = "", parent: Any = None
+        self,
+        channel: Channel,
+        msg_type: str,
+        content: dict[str, Any],
+        *,
+        msg_id: str = "",
+        parent: Any = None,
+        beside: str = "",
     ) -> None:
-        """Send a request, under `msg_id` where it is given."""
+        """Send a request, under `msg_id` where it is given, with what is to stand `beside` it in the log."""
         message = self.session.msg(msg_type, content, parent=parent)
         if msg_id:
             message["header"]["msg_id"] = message["msg_id"] = msg_id
+        if beside:
+            message["header"][BESIDE] = beside
         await self._sockets[channel].send_multipart(self.session.serialize(message))
 
     async def ask(

@@ -178,8 +178,11 @@ class Kernel:
         """Why it died, as far as can be known. Blocks on files."""
         return self.keeper.explain(self._gone_because)
 
-    async def execute(self, msg_id: str, code: str) -> None:
-        """Send an execute_request under `msg_id`. Its recorder never begins one msg_id twice."""
+    async def execute(self, msg_id: str, code: str, beside: str = "") -> None:
+        """Send an execute_request under `msg_id`, with what is to stand `beside` it in the log.
+
+        Its recorder never begins one msg_id twice.
+        """
         content = {
             "code": code,
             "silent": False,
@@ -188,7 +191,7 @@ class Kernel:
             "allow_stdin": True,
             "stop_on_error": False,  # it would abort what other clients have queued
         }
-        await self.channels.send("shell", "execute_request", content, msg_id=msg_id)
+        await self.channels.send("shell", "execute_request", content, msg_id=msg_id, beside=beside)
         self.keeper.sample()  # while the kernel is busy anyway
 
     async def answer(self, question: str, text: str) -> None:

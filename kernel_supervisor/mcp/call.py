@@ -103,6 +103,11 @@ class Call:
         return Once(records=self.supervisor.records, key=self.key, client_id=self.caller.asker.client_id)
 
     @property
+    def again(self) -> bool:
+        """Whether a daemon had it before, which may have done what it asks for."""
+        return self.number in self.caller.again
+
+    @property
     def client(self) -> str:
         """How the client names itself."""
         params = self.ctx.session.client_params
@@ -172,12 +177,19 @@ class Call:
         return "" if lost_patience else "the client cancelled the call"
 
     async def run_again(
-        self, session: SessionRecord, cell: Execution, key: str, replaces: ExecutionId | None = None
+        self, session: SessionRecord, cell: Execution, why: str, index: int, replaces: ExecutionId | None = None
     ) -> Ticket:
-        """Run a cell once more, once however often this call is sent, until that is over or waits for something."""
+        """Run a cell once more, once however often this call is sent, until that is over or waits for something.
+
+        It is known by its `index` among those that the call runs; a version before this one, which may have begun
+        this call, knew it by its entry.
+        """
+        records, key, older = self.supervisor.records, f"{self.key}:{why}-{index}", f"{self.key}:{why}:{cell.id}"
+        if await records.execution_of_call(older) is not None:
+            key = older
         session = self.supervisor.sessions.known.get(session.name, session)
         ticket = await self.supervisor.executions.execute(
-            session, cell.source, self.caller.asker, self.client, f"{self.key}:{key}", replaces
+            session, cell.source, self.caller.asker, self.client, key, replaces, again=self.again
         )
         while self._goes_on(ticket):
             await self.wait(ticket, PROGRESS_S)

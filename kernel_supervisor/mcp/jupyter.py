@@ -158,7 +158,7 @@ async def _restart(call: Call, params: LinkedParams) -> dict[str, Any]:
     record = await supervisor.records.kernel(params.kernel_id)
     if record is None:
         raise RefusedError(f"there is no kernel {params.kernel_id}")
-    begun = (await call.once.begin("restart_kernel", at=time.time()))["at"]
+    begun = (await call.once.begin_durably("restart_kernel", at=time.time()))["at"]
     runner = await _found(supervisor, record.id)
     if runner is None or runner.kernel.record.started_at < begun:
         runner = await supervisor.restart_kernel(record.id, caller.asker, CLIENT, params.key)

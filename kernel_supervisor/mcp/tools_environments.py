@@ -72,7 +72,7 @@ async def kernel_use_env(
             installing = f"installing ipykernel in {environment.name}"
             await with_progress(call, installing, lambda tell: apart("environments", install, environment, tell, env))
         interpreter = as_interpreter(environment, "chosen by kernel_use_env")
-    intent = await call.once.begin("kernel_use_env", at=time.time())
+    intent = await call.once.begin_durably("kernel_use_env", at=time.time())
     runner, returned = await with_progress(
         call,
         f"starting a kernel in {interpreter.name}",

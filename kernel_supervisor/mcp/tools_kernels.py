@@ -146,7 +146,9 @@ async def kernel_restart(
     record = await call.supervisor.sessions.kernel_record(session)
     replayed = await call.supervisor.records.last_good(session.name) if replay else []
     generation = record.generation if record is not None else 0
-    intent = await call.once.begin("kernel_restart", generation=generation, replay=[cell.id for cell in replayed])
+    intent = await call.once.begin_durably(
+        "kernel_restart", generation=generation, replay=[cell.id for cell in replayed]
+    )
     forgotten = record is not None and record.ended and record.id not in call.supervisor.kernels.had
     if record is None or record.ended or record.generation == intent["generation"]:
         runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=force)
@@ -164,7 +166,7 @@ async def kernel_restart(
     if not replay:
         return Answer(text=text, facts=facts)
     cells = [(await call.supervisor.executions.find(number))[0] for number in intent["replay"]]
-    done, stopped = await rerunning.run(cells, lambda cell: call.run_again(session, cell, f"replay:{cell.id}"))
+    done, stopped = await rerunning.run(cells, lambda index, cell: call.run_again(session, cell, "replay", index))
     if stopped is None:
         return Answer(text=(*text, f" {len(cells)} cells were run again."), facts={**facts, "replayed": len(cells)})
     again = stopped.execution.id
@@ -198,6 +200,6 @@ async def kernel_shutdown(
         raise RefusedError(
             f"kernel {kernel_id} was started by somebody else, who may be working in it", WayOn("detach or end")
         )
-    await call.once.begin("kernel_shutdown", kernel_id=kernel_id)
+    await call.once.begin_durably("kernel_shutdown", kernel_id=kernel_id)
     await call.supervisor.shut_down(kernel_id, f"the kernel was shut down by {call.client}")
     return Answer(text=f"kernel {kernel_id} is gone, with its variables", facts={"kernel_id": kernel_id})

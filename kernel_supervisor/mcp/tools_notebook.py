@@ -118,6 +118,8 @@ async def kernel_load_notebook(
     them up to the first error."""
     given = needed(path, "path is empty: name a notebook").strip()
     notebook = await asyncio.to_thread(_existing, call.caller.asker.cwd, given)
+    if run:
+        await call.once.begin_durably("kernel_load_notebook")
     entries = await _in_turn(call, loading.load(call.supervisor, session, notebook, call.client, call.key))
     span = f" as entries {entries[0].id} to {entries[-1].id}" if entries else ""
     text = f"loaded {notebook}: {len(entries)} cells{span} of session {session.name}"
@@ -126,7 +128,7 @@ async def kernel_load_notebook(
         return Answer(text=f"{text}. None of them was run.", facts={**facts, "ran": 0})
     cells = [entry for entry in entries if entry.kind == "code" and entry.source.strip()]
     done, stopped = await rerunning.run(
-        cells, lambda cell: call.run_again(session, cell, f"run:{cell.id}", replaces=cell.id), loaded=True
+        cells, lambda index, cell: call.run_again(session, cell, "run", index, replaces=cell.id), loaded=True
     )
     text, facts = f"{text}. {done} of {len(cells)} code cells", {**facts, "ran": done}
     if stopped is None:

@@ -50,7 +50,9 @@ async def kernel_exec(
 async def _begin(call: Call, session: SessionRecord, code: str) -> Ticket:
     """The execution, where the session has a kernel; else the kernel's start is waited for, and told of."""
     executions, sessions, asker = call.supervisor.executions, call.supervisor.sessions, call.caller.asker
-    beginning = executions.execute(session, code, asker, call.client, call.key, no_longer_wanted=call.cancelled_because)
+    beginning = executions.execute(
+        session, code, asker, call.client, call.key, no_longer_wanted=call.cancelled_because, again=call.again
+    )
     if sessions.runner_of(session) is not None:
         return await beginning
     ticket = await with_progress(call, "starting the session's kernel", lambda tell: beginning)

@@ -121,6 +121,34 @@ class Database(Store):
         self._tell(added)
         return added, True
 
+    async def restore_execution(self, execution: Execution, call_key: str | None) -> Execution | None:
+        """Commit an entry that stands in a log and not here, under the number that it was given if nobody else has it.
+
+        None where it is known, by its message or its call.
+        """
+        known = await self._entries("msg_id = ? OR call_key = ?", execution.msg_id, call_key)
+        for wanted in () if known else (execution.id or None, None):
+            with suppress(sqlite3.IntegrityError):
+                number = await self.write(*self._insertion(execution, call_key, None, wanted))
+                restored = replace(execution, id=ExecutionId(number))
+                self._tell(restored)
+                return restored
+        return None
+
+    async def ends_in_logs(self, logs: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Where in each of these message logs the last entry begins that is known, and where it ends."""
+        last = "SELECT log_start, log_end FROM executions WHERE log = ? ORDER BY log_start DESC LIMIT 1"
+
+        def look() -> dict[str, tuple[int, int]]:
+            found = {log: self._db.execute(last, (rows.stored(log),)).fetchone() or (0, 0) for log in logs}
+            return {log: each if all(type(at) is int for at in each) else (0, 0) for log, each in found.items()}
+
+        return await self.run(look)
+
+    async def reserve(self, number: int) -> None:
+        """Give no entry a number up to this one any more."""
+        await self.write(*((statement, (number,)) for statement in rows.RESERVE))
+
     async def add_executions(self, executions: Sequence[Execution], call_keys: Sequence[str]) -> None:
         """Commit new entries, which stand last, all or none; none where the first call key is known already."""
         pairs = zip(executions, call_keys, strict=True)
@@ -137,8 +165,10 @@ class Database(Store):
         await self.write((f"UPDATE executions SET {assignments} WHERE id = ?", (*values.values(), execution.id)))
         self._tell(execution)
 
-    def _insertion(self, entry: Execution, call_key: str | None, beside: Beside | None) -> list[Statement]:
-        return rows.insertion(self._kept(entry), call_key, beside) + self._trigrams.take(entry.source)
+    def _insertion(
+        self, entry: Execution, call_key: str | None, beside: Beside | None, number: int | None = None
+    ) -> list[Statement]:
+        return rows.insertion(self._kept(entry), call_key, beside, number) + self._trigrams.take(entry.source)
 
     def _kept(self, entry: Execution) -> Execution:
         return replace(entry, session=self._names.key(entry.session))

@@ -14,6 +14,7 @@ from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.records.database import Database
 
+_TWICE = "nothing was done, for it could be done twice while nothing can be recorded"
 _COLUMNS = "INTO calls (call_key, client_id, tool, intent, at) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -38,6 +39,18 @@ class Once:
         """Commit what it is about to do; returns what it said the first time. Raises UnavailableError."""
         await self._commit("INSERT OR IGNORE", what, intent)
         return await self.known() or intent
+
+    async def begin_durably(self, what: str, **intent: Any) -> dict[str, Any]:
+        """`begin`, for what no kernel can refuse the second time. Raises UnavailableError, with the reason, also where
+        that is in memory alone: the next daemon, should this one die, would do it again."""
+        before = await self.known()
+        if before is not None:
+            return before
+        begun = await self.begin(what, **intent)
+        if why := self.records.not_recorded:
+            await self.records.write(("DELETE FROM calls WHERE call_key = ?", (self.key,)))
+            raise UnavailableError(f"{_TWICE}: {why}. What kernels run goes on, and so does running more")
+        return begun
 
     async def age_s(self) -> float:
         """How long ago it was made for the first time, to whichever daemon, by what it committed; 0 without that."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
+from hashlib import sha256
 from pathlib import Path
 
-from kernel_supervisor.core.model import Execution, KernelRecord, Mark, Message, MessageId, Question
+from kernel_supervisor.core.model import BESIDE, Execution, KernelRecord, Mark, Message, MessageId, Question
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter
@@ -28,9 +29,10 @@ class Recording:
         if self._writer is None:
             return True
         parent = {"msg_id": message.parent_id, "username": message.username, "session": message.asked_in}
+        beside = {BESIDE: message.beside} if message.beside else {}
         parts = {
             "header": {"msg_id": message.msg_id, "msg_type": message.msg_type, "date": message.date},
-            "parent_header": parent,
+            "parent_header": {**parent, **beside},
             "metadata": message.metadata,
             "content": message.content,
             "buffers": message.buffers,
@@ -73,3 +75,8 @@ class Recording:
 def new_msg_id() -> MessageId:
     """A message id that nobody has."""
     return MessageId(secrets.token_hex(16))
+
+
+def msg_id_of(call_key: str | None) -> MessageId:
+    """The message id of what a call runs: by the call alone, so that its kernel knows it whatever is recorded."""
+    return MessageId(sha256(call_key.encode()).hexdigest()[:32]) if call_key else new_msg_id()

@@ -69,6 +69,12 @@ LAST_ENTRIES = """
         max(CASE WHEN finished_at BETWEEN {0} AND {1} THEN finished_at ELSE 0 END))
     FROM executions GROUP BY session""".format(*_MOMENTS)
 """By session, how many entries it has and when the last one was made, by those that tell."""
+HIGHEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'executions'"
+RESERVE = (
+    "INSERT INTO sqlite_sequence (name, seq) SELECT 'executions', ?1 "
+    "WHERE ?1 > 0 AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'executions')",
+    "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'executions' AND seq < ?1",
+)
 NEWEST_PLACE = "SELECT place FROM executions WHERE session = ? ORDER BY place DESC LIMIT 1 OFFSET ?"
 STANDS = "SELECT place, id FROM executions WHERE id = ?"
 REPLACED = "SELECT replaces FROM executions WHERE session = ? AND replaces IS NOT NULL"
@@ -131,9 +137,16 @@ def _paths(text: Any) -> Any:
     return found if isinstance(found, dict) and all(isinstance(each, str) for each in found.values()) else text
 
 
-def insertion(execution: Execution, call_key: str | None, beside: Beside | None) -> list[Statement]:
-    """The statements that put an entry in its place. Where its call key is known, they fail together."""
+def insertion(
+    execution: Execution, call_key: str | None, beside: Beside | None, number: int | None = None
+) -> list[Statement]:
+    """The statements that put an entry in its place, under a `number` if it is to have that.
+
+    Where its call key or its number is known, they fail together.
+    """
     values = {"call_key": call_key, **execution_values(execution)}
+    if number:
+        values["id"] = number
     insert = f"INSERT INTO executions ({', '.join(values)}, place) VALUES ({_marks(values)}, %s)"
     of_entry = "(SELECT place FROM executions WHERE id = ?)"
     if execution.replaces is not None:

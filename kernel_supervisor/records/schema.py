@@ -39,7 +39,8 @@ _ADDED = (
 )
 _INDEXES = """
     CREATE INDEX IF NOT EXISTS executions_by_count ON executions (kernel_id, generation, execution_count);
-    CREATE INDEX IF NOT EXISTS executions_of_kernel ON executions (kernel_id, generation);"""
+    CREATE INDEX IF NOT EXISTS executions_of_kernel ON executions (kernel_id, generation);
+    CREATE INDEX IF NOT EXISTS executions_in_log ON executions (log, log_start);"""
 
 
 def complete(db: sqlite3.Connection) -> None:

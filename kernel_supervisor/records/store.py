@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.records import rows
+from kernel_supervisor.records.highest import Highest
 from kernel_supervisor.records.rows import Statement
 from kernel_supervisor.records.schema import MIGRATIONS, SCHEMA
 from kernel_supervisor.tasks import Tasks, happens
@@ -46,6 +47,9 @@ class Store:
         self._files: list[tuple[int, int] | None]
         self._tasks, self._closing = Tasks(), asyncio.Event()
         self._on_its_way: asyncio.Task[None] | None = None
+        self._highest = Highest(f"{path}-highest")
+        self.forgot = False
+        """Whether a predecessor ended whose records were in memory: what came to it then may be in none."""
         self.not_recorded = ""
         """Why the records are only in memory now; empty where they are on the disk."""
         self.set_aside = ""
@@ -98,7 +102,20 @@ class Store:
         with self._db:
             for statement, values in statements:
                 number = self._db.execute(statement, tuple(map(rows.stored, values))).lastrowid or 0
+        if self.not_recorded:
+            self._note_highest()
         return number
+
+    def _note_highest(self) -> None:
+        """Write down which number was given last: nobody else does while the records are in memory."""
+        in_memory = bool(self.not_recorded) or self.forgot
+        self._highest.write(in_memory=in_memory, number=self._db.execute(rows.HIGHEST).fetchone()[0])
+
+    def _reserve(self, number: int) -> None:
+        """Give no entry a number up to this one any more."""
+        with self._db:
+            for statement in rows.RESERVE:
+                self._db.execute(statement, (number,))
 
     # To memory, and back
 
@@ -155,16 +172,33 @@ class Store:
             return
         self._db.close()
         self._db, self._files, self.not_recorded = disk, _files(self._path), ""
+        self._note_highest()
         log.info("the records are on the disk again")
 
     def _close(self) -> None:
         if self.not_recorded:
             self._return_to_disk()
+        if self.forgot and not self.not_recorded:
+            self.forgot = False  # whoever asked again has been answered, or is gone
+            self._note_highest()
         self._db.close()
 
     # Opening
 
     def _open(self) -> None:
+        self.forgot, given = self._highest.read()
+        self._open_anywhere()
+        self._reserve_from(given)
+
+    def _reserve_from(self, given: int) -> None:
+        try:
+            self._reserve(given)
+        except sqlite3.Error as error:
+            self._go_to_memory(error)
+            self._reserve(given)
+        self._note_highest()
+
+    def _open_anywhere(self) -> None:
         try:
             self._connect()
         except (sqlite3.DatabaseError, _NewerSchemaError) as error:

@@ -63,6 +63,8 @@ class Carrier:
                     await self._send(ticket)
                 elif wanted == "doubt":
                     ticket.step("doubted", "log gone" if self._kernel.record.recorded else "nobody listened")
+                elif wanted == "look" and behind is None:
+                    behind = self._look_behind(ticket, "log gone")
                 elif wanted == "ask" and behind is None:
                     behind = asyncio.create_task(self._ask_behind(ticket), name="a request behind ours")
                 elif await _stands_still(ticket) and self._kernel.record.recorded and ticket.life.sent and not behind:
@@ -79,7 +81,7 @@ class Carrier:
         if ticket.life.phase == "begun" and not is_here:
             ticket.step("moved")
         if ticket.life.phase != "left":
-            return True
+            return record.recorded
         if execution.region is None:
             return record.recorded
         for message in await asyncio.to_thread(control_of, execution):
@@ -91,6 +93,14 @@ class Carrier:
         await self._ledger.save(ticket.execution)
         ticket.step("begun")
 
+    async def begun_before(self, ticket: Ticket, start: int) -> None:
+        """What waits here runs already, and its messages stand in the log from `start` on: a predecessor sent it."""
+        begun = self.begun(ticket.execution)
+        assert begun.region is not None
+        ticket.execution = replace(begun, region=replace(begun.region, start=start))
+        ticket.step("left")
+        await self._ledger.save(ticket.execution)
+
     async def _send(self, ticket: Ticket) -> None:
         """Send it; again where a predecessor may have sent it: the recorder begins each msg_id only once."""
         while self.deaf:  # it may be restarted once more meanwhile, and whatever ends an execution may come
@@ -100,7 +110,8 @@ class Carrier:
             return
         assert ticket.execution.msg_id is not None
         ticket.step("sent")
-        await self._kernel.execute(ticket.execution.msg_id, ticket.execution.source)
+        beside = self._ledger.beside(ticket)
+        await self._kernel.execute(ticket.execution.msg_id, ticket.execution.source, beside)
 
     async def _ask_behind(self, ticket: Ticket) -> None:
         """A request on the same channel is answered behind it: if its reply has not come by then, it came while nobody

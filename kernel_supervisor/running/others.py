@@ -1,5 +1,7 @@
 """What other clients run on one kernel of ours (JupyterLab, a console, nbclient): committed to the session's history.
 
+Also what a predecessor of ours had sent whose records could not be written, and no record tells of.
+
 It is found in the kernel's stream, so that it makes no difference whether a daemon listened: a cell that ran while none
 did is committed when the next one adopts the kernel. The call key makes it the same entry both times.
 """
@@ -8,7 +10,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from kernel_supervisor.core.forms import count_of
@@ -22,6 +23,7 @@ from kernel_supervisor.core.model import (
     MessageId,
     Region,
 )
+from kernel_supervisor.records.beside import Forgotten, forgotten, seconds
 from kernel_supervisor.running.finished import Finished
 from kernel_supervisor.running.ticket import Ticket
 
@@ -40,8 +42,14 @@ class Ledger(Protocol):
     async def entered(self, kernel: KernelRecord) -> list[Execution]:
         """The entries of other clients' that stand in this kernel's log."""
 
+    async def restore(self, forgotten: Forgotten) -> Execution | None:
+        """Commit one of ours that the records have forgotten; None where they have not."""
+
     def expect(self, execution: Execution) -> Ticket:
         """The ticket of one that is on its way."""
+
+    def beside(self, ticket: Ticket) -> str:
+        """What is to travel beside the request for one, see `records.beside`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,7 +91,8 @@ class Others:
         """Take what the kernel said to another client, and where that stands."""
         msg_id = message.parent_id
         known = msg_id in self._running or msg_id in self._finished
-        if message.msg_type == "execute_input" and self._record.owned and not known:
+        wanted = self._record.owned or bool(message.beside)
+        if message.msg_type == "execute_input" and wanted and not known:
             self._running[msg_id] = None
             try:
                 await self._enter(message, start)
@@ -102,7 +111,10 @@ class Others:
                 await self._settle(theirs, end)
 
     async def _enter(self, message: Message, start: int) -> None:
-        record, begun = self._record, _seconds(message.date)
+        record, begun = self._record, seconds(message.date) or time.time()
+        if message.beside:
+            await self._restore(message, start)
+            return
         execution = Execution(
             id=ExecutionId(0),
             session=record.session,
@@ -121,6 +133,13 @@ class Others:
         key = f"{prefix(record.id)}{record.generation}:{message.parent_id}"
         execution = await self._ledger.enter(execution, key)
         if not execution.settled:
+            self._begin(execution)
+
+    async def _restore(self, message: Message, start: int) -> None:
+        record = self._record
+        region = Region(log=record.message_log, start=start, end=start)
+        execution = await self._ledger.restore(forgotten(message, record.id, record.generation, region))
+        if execution is not None:
             self._begin(execution)
 
     def _begin(self, execution: Execution) -> None:
@@ -155,10 +174,3 @@ class Others:
 def prefix(kernel_id: KernelId) -> str:
     """With which the call keys of what others run on a kernel begin. A client's id is never of this form."""
     return f"jupyter-{kernel_id}:"
-
-
-def _seconds(date: str) -> float:
-    try:
-        return datetime.fromisoformat(date.replace("Z", "+00:00")).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return time.time()

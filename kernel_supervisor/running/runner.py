@@ -296,8 +296,8 @@ class Runner:
         item = entry.item
         if isinstance(item, Message):
             self.execution_count = count_of(item.content) or self.execution_count
-            if item.asked_in not in ("", self._identity) and self._ours(item.parent_id) is None:
-                await self.others.take(item, entry.start, entry.end)
+            if (item.asked_in not in ("", self._identity) or item.beside) and self._ours(item.parent_id) is None:
+                await self._take_what_is_not_ours(item, entry)
                 self._wake.set()
                 if self.others and (self._theirs is None or self._theirs.done()):
                     name = f"the end of theirs on kernel {self.kernel.record.id}"
@@ -315,6 +315,14 @@ class Runner:
                 ticket.printed = entry
         elif item.msg_type not in _NO_OUTPUT:
             self.finished.hear(item.parent_id, entry.end, unrecorded=unrecorded)
+
+    async def _take_what_is_not_ours(self, message: Message, entry: Entry) -> None:
+        """Somebody else's, or what a predecessor of ours sent: that is forgotten, or waits here to be sent again."""
+        waiting = [each for each in self._queue if each.execution.msg_id == message.parent_id]
+        if not waiting or not message.beside:
+            await self.others.take(message, entry.start, entry.end)
+        elif message.msg_type == "execute_input" and not waiting[0].life.sent:
+            await self._carrier.begun_before(waiting[0], entry.start)
 
     def _lack(self, msg_id: str) -> None:
         """Of what runs the log could not take a message: committed with the first, should we die, and at its end."""

@@ -22,6 +22,8 @@ class Ticket:
 
     execution: Execution
     life: Life = field(default_factory=Life)
+    call_key: str = ""
+    """Of the call that made it, where this daemon took that."""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once its status is final."""
     committed: asyncio.Event = field(default_factory=asyncio.Event)

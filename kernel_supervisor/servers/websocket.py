@@ -20,7 +20,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketError, websocket_connect
 
 from kernel_supervisor.core.errors import UnavailableError
-from kernel_supervisor.core.model import Channel, Message, OnMessage
+from kernel_supervisor.core.model import BESIDE, Channel, Message, OnMessage
 from kernel_supervisor.servers import framing, rest
 from kernel_supervisor.servers.rest import FindServer, KernelGoneError, Server, ServerError
 from kernel_supervisor.tasks import Tasks, happens
@@ -83,9 +83,16 @@ class ServerChannels:
         return self._connection
 
     async def send(
-        self, channel: Channel, msg_type: str, content: dict[str, Any], *, msg_id: str = "", parent: Any = None
+        self,
+        channel: Channel,
+        msg_type: str,
+        content: dict[str, Any],
+        *,
+        msg_id: str = "",
+        parent: Any = None,
+        beside: str = "",
     ) -> None:
-        """Send a request, under `msg_id` where it is given.
+        """Send a request, under `msg_id` where it is given, with what is to stand `beside` it in the log.
 
         Raises NotSentError and KernelGoneError where it was certainly not sent. Where the connection breaks
         meanwhile nobody knows; the watcher hears of that.
@@ -93,6 +100,8 @@ class ServerChannels:
         message = self.session.msg(msg_type, content, parent=parent)
         if msg_id:
             message["header"]["msg_id"] = message["msg_id"] = msg_id
+        if beside:
+            message["header"][BESIDE] = beside
         await self._send(channel, message)
 
     async def ask(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -27,8 +28,9 @@ from kernel_supervisor.core.model import (
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.tracebacks import cell_counts
+from kernel_supervisor.records.beside import Forgotten, facts
 from kernel_supervisor.records.database import Database
-from kernel_supervisor.records.recording import new_msg_id
+from kernel_supervisor.records.recording import msg_id_of
 from kernel_supervisor.records.stream import Place, Stream
 from kernel_supervisor.running import others, reading
 from kernel_supervisor.running.runner import Runner
@@ -38,6 +40,11 @@ from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.sessions import Sessions
 from kernel_supervisor.tasks import Tasks, apart, happens
 
+log = logging.getLogger(__name__)
+_FORGOTTEN = (
+    "a daemon had this call that could not record it, and is gone; this kernel does not record itself, so nobody knows "
+    "whether it was run. It was not run again"
+)
 _GIANT = 8 << 20
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
@@ -74,15 +81,20 @@ class Executions:
         call_key: str | None,
         replaces: ExecutionId | None = None,
         no_longer_wanted: Callable[[], str] = lambda: "",
+        *,
+        again: bool = False,
     ) -> Ticket:
         """Commit an execution and put it in the queue; a call that is known already is joined, not repeated.
+
+        One that comes `again` and is not known may have been sent by a predecessor whose records were lost: no kernel
+        gets it that would begin it twice.
 
         It takes the place of the loaded entry that it `replaces`. Once begun it is carried through, whatever becomes
         of the caller, unless that is `no_longer_wanted`. Raises RefusedError and UnavailableError as `ready_runner`.
         """
         name = f"execute in session {session.name}"
         known = self._tasks.begin(self._know(session, code, client, call_key, replaces), name, awaited=True)
-        placed = self._tasks.begin(self._place(known, session, asker), name, awaited=True)
+        placed = self._tasks.begin(self._place(known, session, asker, again=again), name, awaited=True)
         try:
             return await asyncio.shield(placed)
         except asyncio.CancelledError:
@@ -104,7 +116,9 @@ class Executions:
         self.tickets[ticket.execution.id] = ticket
         return ticket, True
 
-    async def _place(self, known: asyncio.Task[tuple[Ticket, bool]], session: SessionRecord, asker: Asker) -> Ticket:
+    async def _place(
+        self, known: asyncio.Task[tuple[Ticket, bool]], session: SessionRecord, asker: Asker, *, again: bool
+    ) -> Ticket:
         ticket, to_be_placed = await known
         if not to_be_placed:
             return ticket
@@ -114,6 +128,10 @@ class Executions:
             del self.tickets[ticket.execution.id]
             await self._call_off(ticket, str(error))  # the same call may have been sent again meanwhile, and wait here
             raise
+        forgotten = again and self._records.forgot and not (ticket.life.sent or runner.kernel.record.recorded)
+        if forgotten and not ticket.settled.is_set():
+            lost = replace(ticket.execution, status="lost", reason=_FORGOTTEN, finished_at=time.time())
+            await self._settle(ticket, lost)
         if ticket.settled.is_set():
             del self.tickets[ticket.execution.id]
         else:
@@ -152,7 +170,7 @@ class Executions:
             source=source,
             status="queued" if kind == "code" else "ok",
             kernel_id=session.kernel_id,
-            msg_id=new_msg_id() if kind == "code" else None,
+            msg_id=msg_id_of(call_key) if kind == "code" else None,
             client=client,
             queued_at=time.time(),
             replaces=replaces,
@@ -160,7 +178,7 @@ class Executions:
         if runner is not None and runner.free:
             entry = runner.begun(entry)
         execution, fresh = await self._records.add_execution(entry, call_key, beside)
-        ticket = Ticket(execution=execution)
+        ticket = Ticket(execution=execution, call_key=call_key or "")
         if execution.settled:
             ticket.settle(execution)
         return ticket, fresh
@@ -298,6 +316,30 @@ class Executions:
     async def enter(self, execution: Execution, call_key: str) -> Execution:
         """Commit what another client runs as an entry of its session's history, once; the entry as it stands."""
         return (await self._records.add_execution(execution, call_key))[0]
+
+    async def restore(self, forgotten: Forgotten) -> Execution | None:
+        """Commit an execution of ours that the records have forgotten, in its session; None where they have not."""
+        execution = await self._in_its_session(forgotten)
+        restored = await self._records.restore_execution(execution, forgotten.call_key)
+        if restored is not None:
+            log.info("session %s: execution %s is on record again", restored.session, restored.id)
+        return restored
+
+    async def _in_its_session(self, forgotten: Forgotten) -> Execution:
+        execution = forgotten.execution
+        kernel = await self._records.kernel(execution.kernel_id) if execution.kernel_id is not None else None
+        name = execution.session or (kernel.session if kernel is not None else SessionName(""))
+        if name and name not in self._sessions.known:
+            directory = forgotten.directory or (kernel.directory if kernel is not None else "")
+            known = SessionRecord(name=name, directory=directory, created_at=execution.queued_at)
+            await self._sessions.keep(replace(known, kernel_id=execution.kernel_id))
+        return replace(execution, session=name)
+
+    def beside(self, ticket: Ticket) -> str:
+        """What is to travel beside the request for an execution."""
+        session = self._sessions.known.get(ticket.execution.session)
+        directory = session.directory if session is not None else ""
+        return facts(ticket.execution, ticket.call_key, directory, recorded=not self._records.not_recorded)
 
     async def entered(self, kernel: KernelRecord) -> list[Execution]:
         """The entries of other clients' that stand in this kernel's log."""

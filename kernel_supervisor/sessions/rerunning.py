@@ -11,8 +11,8 @@ from kernel_supervisor.sessions import loading
 
 _MAY_FAIL, _NOT_RUN = "raises-exception", "skip-execution"
 """Tags of cells, as nbclient has them."""
-SeeThrough = Callable[[Execution], Awaitable[Ticket]]
-"""Runs a cell's source, and returns when that is over, or waits for something."""
+SeeThrough = Callable[[int, Execution], Awaitable[Ticket]]
+"""Runs the source of a cell, which has this index among those to be run, until it is over or waits for something."""
 
 
 async def run(
@@ -24,11 +24,11 @@ async def run(
     run again.
     """
     done = 0
-    for cell in cells:
+    for index, cell in enumerate(cells):
         tags = await asyncio.to_thread(loading.tags_of, cell) if loaded else frozenset()
         if _NOT_RUN in tags:
             continue
-        ticket = await see_through(cell)
+        ticket = await see_through(index, cell)
         if ticket.execution.status != "ok" and not (ticket.execution.status == "error" and _MAY_FAIL in tags):
             return done, ticket
         done += 1

@@ -17,6 +17,7 @@ from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.runner import Runner
+from kernel_supervisor.sessions import recovering
 from kernel_supervisor.sessions.adopting import PATIENCE_S
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.executions import Executions
@@ -56,6 +57,7 @@ class Supervisor:
         """Open the records, and begin to look for what lives. Calls may come from now on: see `reached`."""
         await self.records.open()
         await self.sessions.open()
+        await recovering.recover(self.paths.logs, self.records, self.executions)
         await self.records.forget_calls(keeping.CALLS_S)
         living = await self.records.living_kernels()
         self.executions.remember(await self.records.unsettled(), {record.id for record in living})

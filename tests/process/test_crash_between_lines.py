@@ -31,10 +31,10 @@ if "kernel_supervisor.daemon" in sys.orig_argv:
             return
         os.kill(os.getpid(), 9)
 
-    async def wrapped(self, msg_id, code):
+    async def wrapped(self, msg_id, code, *more):
         if "# fault" in code:
             die_if_told("before")
-        await execute(self, msg_id, code)
+        await execute(self, msg_id, code, *more)
         if "# fault" in code:
             die_if_told("after")
 
