@@ -242,6 +242,8 @@ class KernelRecord:
     """The ZeroMQ identity of our channels, kept so that replies find the next daemon."""
     missing: str = ""
     """Its session's directory, where nothing could work in that when it was started; `directory` stands in then."""
+    connection: str = field(default="", repr=False)
+    """What its connection file says, its key too, should that file be removed; empty for kernels of others."""
     process: ProcessIdentity | None = None
     """None while it is being started, and for kernels that are not ours."""
     overlay: str = ""

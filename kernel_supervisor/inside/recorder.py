@@ -5,7 +5,7 @@ Python 3.8 and later. It fails open: whatever goes wrong in recording, the kerne
 that it has a hole. User code sees the `sys.argv`, `sys.path` and `__main__` of `python -m ipykernel_launcher`.
 
     python recorder.py --log FILE --limit BYTES [--umask N] [--limits JSON] [--overlay DIR] [--owner SESSION]
-        -f CONNECTION_FILE
+        [--about JSON] -f CONNECTION_FILE
 
 The log's format is described in `records/messagelog.py`. Each record is written *before* its message is sent, and then
 the bell is rung (`records/bell.py`). What could not be written is sent to the supervisor instead.
@@ -490,6 +490,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--limits", type=json.loads, default={})
     parser.add_argument("--overlay")
     parser.add_argument("--owner")
+    parser.add_argument("--about")  # read by a daemon that has no record of this kernel, from its command line
     parser.add_argument("-f", dest="connection_file", required=True)
     return parser.parse_known_args(arguments)
 

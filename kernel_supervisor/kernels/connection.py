@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.paths import read_regular
 
@@ -16,6 +18,10 @@ _TRANSPORTS = ("ipc", "tcp")
 _SCHEMES = frozenset(f"hmac-{name}" for name in hashlib.algorithms_guaranteed if not name.startswith("shake"))
 _TEXTS = ("transport", "ip", "key", "signature_scheme")
 _TYPES: dict[str, type] = {**dict.fromkeys(_TEXTS, str), **dict.fromkeys(PORTS, int)}
+
+
+class StrandedError(UnavailableError):
+    """A kernel of ours runs, and nobody can reach it any more; the text says why."""
 
 
 def read_connection(path: Path) -> dict[str, Any]:
@@ -35,6 +41,32 @@ def check_own(path: Path) -> None:
     address = read_connection(path)["ip"]
     if address != f"{path.with_suffix('')}-ipc":
         raise ValueError(f"{path} leads to sockets that are not its kernel's: {address:.200}")
+
+
+def text_of(path: Path) -> str:
+    """What stands in a connection file; empty where that cannot be read. Blocks on the disk, never for ever."""
+    with contextlib.suppress(OSError, ValueError):
+        return read_regular(str(path)).decode()
+    return ""
+
+
+def lay_again(path: Path, text: str) -> None:
+    """Put a connection file where it was removed, whole at once. Raises OSError."""
+    fresh = path.with_suffix(".fresh")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def check_sockets(path: Path) -> None:
+    """Make sure that the sockets are there to which a connection file of ours leads. Raises StrandedError, and as
+    `read_connection`."""
+    connection = read_connection(path)
+    wanted = [f"{connection['ip']}-{connection[port]}" for port in PORTS if port != "hb_port"]
+    missing = [each for each in wanted if not os.path.exists(each)]
+    if missing:
+        were = f"its sockets were removed ({missing[0]})"
+        raise StrandedError(f"{were}: it runs on with its variables, and nothing can reach it any more.")
 
 
 def remove_connection(record: KernelRecord) -> None:

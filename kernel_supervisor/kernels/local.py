@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,15 +27,17 @@ from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord, OnMessage, ProcessIdentity
 from kernel_supervisor.inside import source
 from kernel_supervisor.keeping import RECORDED_BYTES
-from kernel_supervisor.kernels import postmortem
-from kernel_supervisor.kernels.connection import check_own
+from kernel_supervisor.kernels import postmortem, strays
+from kernel_supervisor.kernels.connection import StrandedError, check_own, check_sockets, lay_again, text_of
 from kernel_supervisor.kernels.hindrances import searched_first
 from kernel_supervisor.kernels.keeper import Keeper, OpenChannels, Surroundings, Told
 from kernel_supervisor.kernels.process import Process, identify
+from kernel_supervisor.records.messagelog import begins
 from kernel_supervisor.servers.known import Servers
 
 _LADDER_S = (3.0, 3.0, 3.0)
 """How long a request, SIGTERM and SIGKILL are each given."""
+_STARTING_S = 60.0
 _RECORD_LIMIT_VARIABLE = "KERNEL_SUPERVISOR_RECORD_LIMIT"
 """Bytes that the recorder keeps of one execution's outputs, where the client's environment sets nothing else."""
 _NEVER_PASSED_ON = ("JPY_PARENT_PID", "PYTHONDONTWRITEBYTECODE")
@@ -47,10 +50,14 @@ class Local(Keeper):
     here: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
 
-    def __init__(self, record: KernelRecord, process: Process, folders: Sequence[str] = ()) -> None:
-        """Keep a process; `folders` of the user's may keep it from starting."""
-        self.record = replace(record, process=process.identity)
-        self._process, self._folders = process, folders
+    def __init__(
+        self, record: KernelRecord, process: Process, folders: Sequence[str] = (), *, adopted: bool = False
+    ) -> None:
+        """Keep a process; `folders` of the user's may keep it from starting. Of one that is `adopted` others may have
+        removed what leads to it."""
+        connection = text_of(Path(record.connection_file)) or record.connection
+        self.record = replace(record, process=process.identity, connection=connection)
+        self._process, self._folders, self._adopted = process, folders, adopted
         self._memory: postmortem.MemoryWatch | None = None
 
     @classmethod
@@ -81,7 +88,7 @@ class Local(Keeper):
         identity = record.process
         if identity is None:
             identity = await asyncio.to_thread(_with_connection_file, record.connection_file)
-        return cls(record, Process(identity))
+        return cls(record, Process(identity), adopted=True)
 
     @property
     def alive(self) -> bool:
@@ -89,9 +96,22 @@ class Local(Keeper):
         return self._process.alive()
 
     def open_channels(self, on_message: OnMessage, on_resumed: Told, on_gone: Told) -> OpenChannels:
-        """Through its own connection file. Raises OSError and ValueError."""
-        check_own(Path(self.record.connection_file))
+        """Through its own connection file, which is laid again where it was removed. Raises OSError, ValueError and
+        StrandedError."""
+        path = Path(self.record.connection_file)
+        if not os.path.lexists(path) and self.record.connection:
+            lay_again(path, self.record.connection)
+        if self._adopted and not os.path.lexists(path):
+            gone = f"its connection file was removed ({path}), and its key stands nowhere else"
+            raise StrandedError(f"{gone}: it runs on with its variables, and nothing can reach it any more.")
+        check_own(path)
+        if self._adopted and self._is_up():
+            check_sockets(path)
         return super().open_channels(on_message, on_resumed, on_gone)
+
+    def _is_up(self) -> bool:
+        """Whether it had the time to lay its sockets."""
+        return begins(self.record.message_log) is not None or time.time() > self.record.started_at + _STARTING_S
 
     async def watch(self, on_state: Told) -> str:
         """Return once the process has ended."""
@@ -148,7 +168,7 @@ def _command(record: KernelRecord, surroundings: Surroundings) -> list[str]:
     if not record.recorded:
         return list(record.interpreter.argv)
     options = ["--log", record.message_log, "--limit", _record_limit(surroundings)]
-    options += ["--owner", record.channel_identity]
+    options += ["--owner", record.channel_identity, strays.ABOUT, strays.about(record)]
     if surroundings.umask is not None:
         options += ["--umask", str(surroundings.umask)]
     if surroundings.limits:

@@ -75,8 +75,11 @@ async def _status_without_kernel(
         return Answer(text=f"session {session.name}: its kernel is starting", facts=facts | {"state": "starting"})
     if record is not None and (why := call.supervisor.kernels.adoption.why(record)):
         facts |= {"state": "unreachable", "trouble": why}
-        lives = f"session {session.name}: kernel {_called(record)} ({record.id}) lives but does not answer: {why} Its "
-        return Answer(text=(lives, "variables may be there. ", record.way_around, "."), facts=facts)
+        kernel = f"session {session.name}: kernel {_called(record)} ({record.id})"
+        if call.supervisor.kernels.adoption.stranded(record):
+            return Answer(text=(f"{kernel} cannot be reached: {why} ", record.way_around, "."), facts=facts)
+        lives = f"{kernel} lives but does not answer: {why} Its variables may be there. "
+        return Answer(text=(lives, record.way_around, "."), facts=facts)
     if record is not None:
         facts |= {"state": "dead", "end_reason": record.end_reason}
         why = record.end_reason.rstrip(".") or "how it ended is not on record"

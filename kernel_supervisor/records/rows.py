@@ -32,7 +32,7 @@ EXECUTION_COLUMNS = (
 )
 _LAST_PLACE = "(SELECT coalesce(max(place), 0) + 1 FROM executions WHERE session = ?)"
 USED_KERNELS = "SELECT kernel_id FROM executions WHERE kernel_id IS NOT NULL"
-KERNEL_COLUMNS = "id, session, record, missing"
+KERNEL_COLUMNS = "id, session, record, missing, connection"
 _FILES = """
     SELECT log AS file FROM executions WHERE session {0} AND log IS NOT NULL
     UNION SELECT json_extract(record, '$.message_log') FROM kernels WHERE session {0} AND json_valid(record)
@@ -164,7 +164,7 @@ def insertion(
 def kernel_values(kernel: KernelRecord) -> dict[str, Any]:
     """The columns of a kernel."""
     record = asdict(kernel)
-    beside = {"missing": record.pop("missing"), "ended": kernel.ended}
+    beside = {"missing": record.pop("missing"), "connection": record.pop("connection"), "ended": kernel.ended}
     return {"id": kernel.id, "session": kernel.session, "record": json.dumps(record), **beside}
 
 
@@ -173,9 +173,9 @@ def kernel(row: tuple[Any, ...]) -> KernelRecord:
 
     One whose record is damaged counts as ended: nobody can find it again.
     """
-    kernel_id, session_name, text, missing = row
+    kernel_id, session_name, text, missing, connection = row
     try:
-        return replace(_understood(kernel_id, text), missing=str(missing))
+        return replace(_understood(kernel_id, text), missing=str(missing), connection=str(connection))
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         return KernelRecord(
             id=KernelId(str(kernel_id)),

@@ -35,6 +35,7 @@ MIGRATIONS = [
 """What brings a database from each version to the next."""
 _ADDED = (
     ("kernels", "missing", "TEXT NOT NULL DEFAULT ''"),
+    ("kernels", "connection", "TEXT NOT NULL DEFAULT ''"),
     ("executions", "unrecorded", "INTEGER NOT NULL DEFAULT 0"),
 )
 _INDEXES = """

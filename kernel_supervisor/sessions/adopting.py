@@ -16,6 +16,7 @@ from typing import Protocol
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelId, KernelRecord
+from kernel_supervisor.kernels.connection import StrandedError
 from kernel_supervisor.kernels.keeper import Keeper
 from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.kernels.kinds import kind_of
@@ -63,6 +64,8 @@ class Home(Protocol):
 class _Sought:
     record: KernelRecord
     why: str = _NOT_YET
+    stranded: bool = False
+    """Whether nothing leads to it any more."""
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after the first try."""
     task: asyncio.Task[None] | None = None
@@ -84,6 +87,10 @@ class Adoption:
         """What was tried to reach it, in words; empty for one that is not sought."""
         return self._sought[record.id].why if record.id in self._sought else ""
 
+    def stranded(self, record: KernelRecord) -> bool:
+        """Whether it runs, and trying again is of no use."""
+        return record.id in self._sought and self._sought[record.id].stranded
+
     @property
     def records(self) -> list[KernelRecord]:
         """What is on record of those that are sought."""
@@ -96,20 +103,24 @@ class Adoption:
 
     async def _keep_trying(self, sought: _Sought) -> None:
         deadline_s, pause_s = FIRST_TRY_S, _ASK_AGAIN_S
-        while why := await self._try(sought.record, deadline_s):
+        while why := await self._try(sought, deadline_s):
             if why != sought.why:
                 log.warning("kernel %s lives but cannot be reached: %s", sought.record.id, why)
             sought.why, deadline_s = why, LATER_TRY_S
             sought.tried.set()
             await happens(self._home.servers.news.next, pause_s)
-            if not kind_of(sought.record).here:
+            if sought.stranded or not kind_of(sought.record).here:
                 pause_s = min(2 * pause_s, _ASK_OTHERS_AGAIN_S)
         self._sought.pop(sought.record.id, None)
         sought.tried.set()
 
-    async def _try(self, record: KernelRecord, deadline_s: float) -> str:
+    async def _try(self, sought: _Sought, deadline_s: float) -> str:
+        record, sought.stranded = sought.record, False
         try:
             return await self._attempt(record, deadline_s)
+        except StrandedError as error:
+            sought.stranded = True
+            return str(error)
         except Exception as error:  # whatever stands on record of it
             log.debug("kernel %s", record.id, exc_info=True)
             return f"it cannot be taken over ({type(error).__name__}: {error})."
@@ -122,6 +133,8 @@ class Adoption:
             await self._home.settle_gone(record, f"{UNWATCHED}: {error}")
         except ProcessLookupError:
             await self._home.settle_gone(record, await asyncio.to_thread(explain_unwatched, record))
+        except StrandedError:
+            raise
         except (UnavailableError, OSError, ValueError) as error:
             return str(error)
         else:

@@ -93,6 +93,16 @@ class Sessions:
             self.known.setdefault(session.name, session)
         return self.known[session.name]
 
+    async def of_stray(self, record: KernelRecord) -> SessionName:
+        """The session of a kernel that was found on no record; on record itself from now on, with that kernel if it
+        is new. Where nothing tells, it is its directory's own."""
+        name = record.session or naming.resolve("", record.directory, self.projects, self.known)[0]
+        if name not in self.known:
+            notice = f"kernel {record.id} was found running, and no record told of it: this session goes on with it"
+            session = SessionRecord(name=name, directory=record.directory, kernel_id=record.id, notice=notice)
+            await self.keep(replace(session, created_at=time.time()))
+        return name
+
     def enter(self, session: SessionName, client_id: str) -> int:
         """Note that a client works in a session; how many others do."""
         self._at_work[session].add(client_id)
@@ -194,6 +204,8 @@ class Sessions:
         """Raises RefusedError with what is known of a session's kernel that cannot be used."""
         record = await self._records.kernel(kernel_id)
         if record is not None and (why := self._kernels.adoption.why(record)):
+            if self._kernels.adoption.stranded(record):
+                raise RefusedError(f"kernel {kernel_id} cannot be reached: {why} ", record.way_around, ".")
             silent = f"kernel {kernel_id} lives but does not answer: {why}"
             raise RefusedError(f"{silent} Try again in a moment; ", record.way_around, ".")
         if record is not None and record.ended:

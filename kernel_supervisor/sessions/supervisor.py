@@ -7,12 +7,14 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 from kernel_supervisor import keeping
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.commands import Progress, silent
+from kernel_supervisor.kernels import strays
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
@@ -57,6 +59,7 @@ class Supervisor:
         """Open the records, and begin to look for what lives. Calls may come from now on: see `reached`."""
         await self.records.open()
         await self.sessions.open()
+        await self._take_in_strays()
         await recovering.recover(self.paths.logs, self.records, self.executions)
         await self.records.forget_calls(keeping.CALLS_S)
         living = await self.records.living_kernels()
@@ -65,6 +68,17 @@ class Supervisor:
             self.kernels.adoption.seek(record)
         for name in self.executions.homeless:
             self._homes[name] = self._tasks.begin(self._find_home(name), f"what was left in session {name}")
+
+    async def _take_in_strays(self) -> None:
+        """Have on record what runs as a kernel of ours and is on none."""
+        for stray in await asyncio.to_thread(strays.find, self.paths.connections):
+            known = await self.records.kernel(stray.id)
+            if known is not None and not known.ended and known.process == stray.process:
+                continue
+            record = strays.record_of(stray, known, self.paths.logs)
+            log.warning("kernel %s, pid %s, runs and is on no record", record.id, stray.process.pid)
+            record = replace(record, session=await self.sessions.of_stray(record))
+            await self.records.save_kernel(record)
 
     async def _take_up(self, runner: Runner) -> None:
         over = await self.records.settled_on(runner.kernel.record, keeping.FINISHED)
