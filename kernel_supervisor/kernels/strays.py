@@ -58,7 +58,7 @@ def about(record: KernelRecord) -> str:
 
 def find(connections: str) -> list[Stray]:
     """The processes that were started with a connection file in our folder, one of each kernel. Blocks on /proc."""
-    pattern = re.compile(re.escape(connections) + r"/([0-9a-f]{12})\.json")
+    pattern = re.compile(rf"(?:^|=)({re.escape(connections)}/([0-9a-f]{{12}})\.json)$")
     found: dict[KernelId, Stray] = {}
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or ()
@@ -80,8 +80,8 @@ def _stray(process: psutil.Process, command: Sequence[str], file: re.Match[str])
     except (psutil.Error, OSError):
         return None
     return Stray(
-        id=KernelId(file[1]),
-        connection_file=file[0],
+        id=KernelId(file[2]),
+        connection_file=file[1],
         command=tuple(command),
         process=identity,
         began=began,

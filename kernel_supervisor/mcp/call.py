@@ -100,7 +100,9 @@ class Call:
     @property
     def once(self) -> Once:
         """The call on record: what it is about to do is committed there, and done once."""
-        return Once(records=self.supervisor.records, key=self.key, client_id=self.caller.asker.client_id)
+        records = self.supervisor.records
+        doubtful = self.again and records.forgot
+        return Once(records=records, key=self.key, client_id=self.caller.asker.client_id, doubtful=doubtful)
 
     @property
     def again(self) -> bool:

@@ -36,7 +36,7 @@ async def kernel_interrupt(
         current = runner.running if runner is not None else None
         # sent again after a daemon's death, it must not hit another execution than the first time
         now = current.execution.id if current is not None else None
-        intent = await call.once.begin("kernel_interrupt", execution_id=now)
+        intent = await call.once.begin_unless_done("kernel_interrupt", execution_id=now)
         if current is None or intent["execution_id"] != current.execution.id:
             return Answer(text="nothing is running", facts={"stopped": False})
         ticket = current

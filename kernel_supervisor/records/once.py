@@ -15,6 +15,10 @@ from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.records.database import Database
 
 _TWICE = "nothing was done, for it could be done twice while nothing can be recorded"
+_MAY_BE_DONE = (
+    "a daemon had this call that could not record it, and is gone: whether it was done is not known, and it is not "
+    "done again"
+)
 _COLUMNS = "INTO calls (call_key, client_id, tool, intent, at) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -25,6 +29,8 @@ class Once:
     records: Database
     key: str
     client_id: str
+    doubtful: bool = False
+    """Whether a daemon had it before that could not record it, should it be unknown."""
 
     async def known(self) -> dict[str, Any] | None:
         """What it said that it was about to do, if it was made before. Raises UnavailableError."""
@@ -39,6 +45,13 @@ class Once:
         """Commit what it is about to do; returns what it said the first time. Raises UnavailableError."""
         await self._commit("INSERT OR IGNORE", what, intent)
         return await self.known() or intent
+
+    async def begin_unless_done(self, what: str, **intent: Any) -> dict[str, Any]:
+        """`begin`, for what takes effect on whatever is there now. Raises UnavailableError, also where it may have been
+        done before and nothing tells."""
+        if self.doubtful and await self.known() is None:
+            raise UnavailableError(_MAY_BE_DONE, WayOn("see history"))
+        return await self.begin(what, **intent)
 
     async def begin_durably(self, what: str, **intent: Any) -> dict[str, Any]:
         """`begin`, for what no kernel can refuse the second time. Raises UnavailableError, with the reason, also where

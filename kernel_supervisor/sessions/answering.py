@@ -32,7 +32,7 @@ async def give_once(supervisor: Supervisor, ticket: Ticket, question_id: str, te
         return
     if before is not None and not runner.kernel.record.recorded:
         return
-    await once.begin("answer", execution_id=ticket.execution.id, question=question_id)
+    await once.begin_unless_done("answer", execution_id=ticket.execution.id, question=question_id)
     await runner.answer(ticket, question, text)
 
 

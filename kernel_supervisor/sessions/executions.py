@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kernel_supervisor.core import life
+from kernel_supervisor.core import life, names
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import (
     Beside,
@@ -320,15 +320,20 @@ class Executions:
     async def restore(self, forgotten: Forgotten) -> Execution | None:
         """Commit an execution of ours that the records have forgotten, in its session; None where they have not."""
         execution = await self._in_its_session(forgotten)
+        if not execution.session:
+            return None
         restored = await self._records.restore_execution(execution, forgotten.call_key)
         if restored is not None:
             log.info("session %s: execution %s is on record again", restored.session, restored.id)
         return restored
 
     async def _in_its_session(self, forgotten: Forgotten) -> Execution:
+        """With its session, which is on record from now on; empty where nothing tells which it was."""
         execution = forgotten.execution
         kernel = await self._records.kernel(execution.kernel_id) if execution.kernel_id is not None else None
-        name = execution.session or (kernel.session if kernel is not None else SessionName(""))
+        name = execution.session
+        if name not in self._sessions.known and not names.fits(*name.partition("/")[::2]):
+            name = kernel.session if kernel is not None else SessionName("")
         if name and name not in self._sessions.known:
             directory = forgotten.directory or (kernel.directory if kernel is not None else "")
             known = SessionRecord(name=name, directory=directory, created_at=execution.queued_at)

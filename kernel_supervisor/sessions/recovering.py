@@ -8,6 +8,7 @@ in it begins that is known.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from kernel_supervisor.records.beside import Forgotten, forgotten, number_of, se
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.others import Ledger
 
+log = logging.getLogger(__name__)
 _LOG = re.compile(r"([0-9a-f]{12})-(\d{1,9})\.messages", re.ASCII)
 _KINDS = ("execute_input", "execute_reply", "status")
 
@@ -57,8 +59,11 @@ async def recover(folder: str, records: Database, ledger: Ledger) -> None:
     ends = await records.ends_in_logs(sizes)
     longer = {path: ends[path][0] for path, size in sizes.items() if size > ends[path][1]}
     found, highest = await asyncio.to_thread(_read, longer)
-    for each in sorted(found, key=lambda each: (each.execution.started_at or 0.0, each.execution.id)):
-        await ledger.restore(each)
+    for each in found:
+        try:
+            await ledger.restore(each)
+        except Exception:  # whatever stands in a log keeps no daemon from starting
+            log.exception("execution %s stays forgotten", each.execution.id)
     if highest:
         await records.reserve(highest)
 
@@ -75,15 +80,19 @@ def _sizes(folder: str) -> dict[str, int]:
 
 
 def _read(logs: dict[str, int]) -> tuple[list[Forgotten], int]:
-    """What begins in these logs from these places on, and the highest number that stands there."""
-    found: list[Forgotten] = []
+    """What begins in these logs from these places on, and the highest number that stands there.
+
+    Of each log in its order: a daemon that dies meanwhile goes on behind the last that is committed.
+    """
+    found: list[list[Forgotten]] = []
     highest = 0
     for path, start in logs.items():
         with suppress(OSError, ValueError):
             begun, number = _begun(path, start)
-            found += [each.standing() for each in begun]
+            found.append([each.standing() for each in begun])
             highest = max(highest, number)
-    return found, highest
+    found.sort(key=lambda of_one: of_one[0].execution.queued_at if of_one else 0.0)
+    return [each for of_one in found for each in of_one], highest
 
 
 def _begun(path: str, start: int) -> tuple[Iterable[_Found], int]:

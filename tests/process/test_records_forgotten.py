@@ -6,15 +6,17 @@ The records are in memory, because another process keeps them locked or the disk
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.process.test_full_disk import fill, small_disk
-from tests.process.test_kernels_without_recorder import theirs
+from tests.process.test_kernels_without_recorder import attach, theirs
 from tests.process.test_records_locked import LOCKS, locked, recorded_again
 from tests.support import Home, Session, shim_pid, until
 
@@ -209,3 +211,150 @@ async def test_a_cell_that_was_over_on_a_full_disk_is_lost_and_not_run_again(
         after = await session.run("runs")
         assert after.text.splitlines()[-1].endswith("1")
         assert after.facts["execution_id"] > result.facts["execution_id"]
+
+
+def notebook(home: Home, *sources: str) -> None:
+    """A notebook with these cells."""
+    code: dict[str, Any] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+    cells = [{**code, "id": f"cell-{number}", "source": source} for number, source in enumerate(sources)]
+    whole = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (home.project / "some.ipynb").write_text(json.dumps(whole))
+
+
+KERNEL_CANNOT_REFUSE: dict[str, dict[str, Any]] = {
+    "kernel_restart": {},
+    "kernel_restart with a replay": {"replay": True},
+    "kernel_load_notebook": {"path": "some.ipynb", "run": True},
+    "kernel_use_env": {"env_name": "default", "fresh": True},
+    "kernel_shutdown": {},
+}
+
+
+async def test_what_a_kernel_cannot_refuse_is_refused_while_nothing_can_be_recorded(home: Home) -> None:
+    """With the reason; running code goes on, and so does all of it once records can be written."""
+    notebook(home, "ran = globals().get('ran', 0) + 1")
+    async with home.client() as session:
+        await session.run("x = 41")
+        status = (await session.call("kernel_status")).facts
+        calls = [(name.partition(" ")[0], given) for name, given in KERNEL_CANNOT_REFUSE.items()]
+        calls[-1] = ("kernel_shutdown", {"kernel_id": status["kernel_id"]})
+        with locked(home, EXCLUSIVELY):
+            for name, given in calls:
+                refused = await session.call(name, **given)
+                assert refused.is_error, (name, refused.text)
+                assert "nothing can be recorded" in refused.text
+                assert "database is locked" in refused.text
+            result = await session.run("x + 1, 'ran' in globals()")
+            assert result.text.endswith("(42, False)")
+            assert not (await session.call("kernel_load_notebook", path="some.ipynb")).is_error
+        assert [each.pid for each in home.kernels()] == [status["pid"]]
+        await recorded_again(session, result)
+        for name, given in calls:
+            done = await session.call(name, **given)
+            assert not done.is_error, (name, done.text)
+
+
+@pytest.mark.parametrize("how", ["loaded", "replayed"])
+async def test_a_cell_of_a_call_that_runs_several_runs_once(home: Home, how: str) -> None:
+    """The call is on record, its first cell runs, and then the records are locked: of the second nothing is there."""
+    sources = [cell(home, "a"), cell(home, "b")]
+    async with home.client() as session:
+        if how == "loaded":
+            notebook(home, *sources)
+            call = asyncio.create_task(session.call("kernel_load_notebook", path="some.ipynb", run=True))
+        else:
+            for name, source in zip("ab", sources, strict=True):
+                (home.project / f"{name}-go").touch()
+                await session.run(source)
+            for name in "ab":
+                (home.project / f"{name}-go").unlink()
+                (home.project / f"{name}-begun").unlink()
+            call = asyncio.create_task(session.call("kernel_restart", replay=True))
+        await until(lambda: began(home, "a"), "the first cell runs")
+        with locked(home, EXCLUSIVELY):
+            (home.project / "a-go").touch()
+            await until(lambda: began(home, "b"), "the second cell runs")
+            with no_daemon(home):
+                pass
+            await session.call("kernel_status")
+            (home.project / "b-go").touch()
+            result = await call
+        assert not result.is_error, result.text
+        assert (began(home, "a"), began(home, "b")) == (1, 1)
+        assert (await session.run("runs")).text.endswith("2")
+
+
+async def test_a_restart_in_between_does_not_have_a_cell_run_again(home: Home) -> None:
+    """It ran on the generation before; another client restarts the kernel before the call is made again."""
+    async with home.client() as session:
+        await session.run("x = 41")
+        kernel_id = (await session.call("kernel_status")).facts["kernel_id"]
+        with ExitStack() as lock:
+            lock.enter_context(locked(home, EXCLUSIVELY))
+            call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
+            await until(lambda: began(home, "a"), "the cell runs")
+            with no_daemon(home):
+                lock.close()
+                for command in (["start"], ["restart", kernel_id]):
+                    done = await asyncio.to_thread(home.cli, *command)
+                    assert done.returncode == 0, done.stderr
+        result = await call
+        assert began(home, "a") == 1
+        assert result.facts["status"] == "dead", result.text
+        assert "begun 1" in result.text
+        assert (await session.run("'runs' in globals()")).text.endswith("False")
+
+
+async def test_a_cell_of_the_command_line_runs_once(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("runs = 0")
+    with locked(home, EXCLUSIVELY):
+        command = asyncio.create_task(asyncio.to_thread(home.cli, "exec", cell(home, "a")))
+        await until(lambda: began(home, "a"), "the cell runs")
+        await another_daemon(home)
+        (home.project / "a-go").touch()
+        done = await command
+    assert done.returncode == 0, done.stderr
+    assert began(home, "a") == 1
+    assert done.stdout.count("begun 1") == 1, done.stdout
+    assert done.stdout.count("over 1") == 1, done.stdout
+
+
+async def test_a_cell_on_a_kernel_without_a_recorder_runs_once(home: Home, theirs: Path) -> None:
+    async with home.client() as session:
+        await attach(session, theirs)
+        await session.run("runs = 0")
+        with locked(home, EXCLUSIVELY):
+            call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
+            await until(lambda: began(home, "a"), "the cell runs")
+            with no_daemon(home):
+                pass
+            await session.call("kernel_status")
+            (home.project / "a-go").touch()
+            result = await call
+        assert began(home, "a") == 1
+        assert "begun 1" in result.text, result.text
+        assert (await session.run("runs")).text.splitlines()[-1].endswith("1")
+
+
+@pytest.mark.parametrize("room", [True, False], ids=["room again", "still full"])
+async def test_on_a_full_disk_a_cell_on_a_kernel_without_a_recorder_is_lost_and_not_run_again(
+    home: Home, small_disk: Path, theirs: Path, room: bool
+) -> None:
+    """Neither the records nor any log knows it, nor does the kernel: its call says that it comes again."""
+    async with home.client() as session:
+        await attach(session, theirs)
+        await session.run("runs = 0")
+        filler = fill(small_disk)
+        await session.run("print('x' * 9000)")  # what was left of the log's last page
+        call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
+        await until(lambda: began(home, "a"), "the cell runs")
+        with no_daemon(home):
+            if room:
+                filler.unlink()
+        result = await call
+        (home.project / "a-go").touch()
+        assert result.facts["status"] == "lost", result.text
+        assert "not run again" in result.text
+        assert (await session.run("runs")).text.splitlines()[-1].endswith("1")
+        assert began(home, "a") == 1
