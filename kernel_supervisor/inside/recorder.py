@@ -17,22 +17,16 @@ import argparse
 import base64
 import binascii
 import contextlib
-import fcntl
 import importlib.util
-import itertools
 import json
 import os
 import re
 import resource
 import socket
-import stat
 import sys
 import threading
-import time
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
-PIECE = 1 << 20
-"""Characters of a printed text that are recorded together, at the most."""
 UNRECORDED, UNRECORDED_TOPIC = "supervisor_unrecorded", b"kernel.unrecorded"
 """What a message that could not be written is sent in; of a type that Jupyter's clients do not know and pass over."""
 BELL = "-bell"
@@ -44,157 +38,30 @@ _RECORDED.update(execute_reply="shell", input_request="stdin", supervisor_input_
 _ROOM = {"error": 1 << 18, "execute_reply": 1 << 18, "input_request": 1 << 18, "execute_input": 1 << 20}
 """Characters that are recorded of each text in messages that are no outputs, which the limit does not count."""
 _REMOVED = "its message log was removed or replaced while the kernel ran: what stood there is gone"
-_LOOK_S = 0.05
-"""How often the log's path is looked at, at the most."""
 _MISSED = 100
 """Requests whose missing messages are counted one by one."""
 _PLAIN = re.compile(r"[\w.:-]{0,100}", re.ASCII)
 
 
-def sayable(value: Any) -> Any:
-    """`value` with its lone surrogates written as `\\udc80`."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {sayable(key): sayable(each) for key, each in value.items()}
-    return [sayable(each) for each in value] if isinstance(value, (list, tuple)) else value
+def beside(name: str) -> Any:
+    """The module in the file beside this one, without touching `sys.path` or `sys.modules`."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+    spec = importlib.util.spec_from_file_location("_kernel_supervisor_" + name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def shortened(value: Any, room: int) -> Any:
-    """`value` without the middle of what is longer than `room` characters in it, and with how much that was."""
-    if isinstance(value, str):
-        half = room // 2
-        return value if len(value) <= room else value[:half] + cut(len(value) - 2 * half, "character") + value[-half:]
-    if isinstance(value, dict):
-        return {key: shortened(each, room) for key, each in value.items()}
-    if not isinstance(value, (list, tuple)) or not value:
-        return value
-    if not all(isinstance(each, str) for each in value):
-        return [shortened(each, max(room // len(value), 1000)) for each in value]
-    if sum(map(len, value)) <= room:
-        return value
-    lines = [shortened(each, room // 4) for each in value]
-    first, last = fitting(lines, room // 2), fitting(lines[::-1], room // 2)
-    if first + last >= len(lines):
-        return lines
-    return [*lines[:first], cut(len(lines) - first - last, "line"), *lines[-last:]]
-
-
-def cut(number: int, what: str) -> str:
-    """What stands in the place of something that is not recorded."""
-    return "\n[… %d %ss that are not recorded …]\n" % (number, what)
-
-
-def fitting(lines: list[str], room: int) -> int:
-    """How many of the first `lines` have room."""
-    return sum(length <= room for length in itertools.accumulate(map(len, lines)))
-
-
-def pieces(msg: Any) -> Iterator[tuple[Any, Any]]:
-    """A long text that was printed as several messages: their headers and contents. No reader has to hold more."""
-    content = sayable(msg["content"])
-    for number, start in enumerate(range(0, len(content["text"]), PIECE)):
-        header = dict(msg["header"], msg_id="%s-%d" % (msg["header"]["msg_id"], number))
-        yield header, dict(content, text=content["text"][start : start + PIECE])
-
-
-class Held:
-    """A descriptor that user code may close, and whose number it may be given for a file of its own.
-
-    It stands behind those that user code is given, and often closes by range.
-    """
-
-    def __init__(self, fd: int) -> None:
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        try:
-            self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max((soft if 0 < soft < 4096 else 4096) - 32, 3))
-            os.close(fd)
-        except OSError:  # there is no room
-            self.fd = fd
-        self.found = os.fstat(self.fd)
-        self.who = (self.found.st_dev, self.found.st_ino)
-
-    def look(self) -> Any:
-        """What the system says of it; None where it is another's by now, or nobody's."""
-        try:
-            found = os.fstat(self.fd)
-        except OSError:
-            return None
-        return found if (found.st_dev, found.st_ino) == self.who else None
-
-
-class Log:
-    """The message log, as long as it is the file at its path; else that is opened, or made, again."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.length = 0
-        self.looked = 0.0
-        self.lost = False
-        self.held = Held(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-    def opened(self) -> Held:
-        """What is at the path now, which must be a file. Raises OSError."""
-        held = Held(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK))
-        if stat.S_ISREG(held.found.st_mode):
-            return held
-        os.close(held.fd)
-        raise OSError("%s is no file" % self.path)
-
-    def is_there(self, found: Any) -> bool:
-        """Whether the file that we have open is the one at the path; asked now and then where it has a name at all."""
-        now = time.monotonic()
-        if found.st_nlink and now - self.looked < _LOOK_S:
-            return True
-        try:
-            there = os.path.samestat(found, os.stat(self.path))
-        except OSError:
-            there = False
-        self.looked = now if there else 0.0
-        return there
-
-    def descriptor(self, beginning: bytes) -> int:
-        """Where to write, now. Raises OSError.
-
-        A log that was removed is made again with this `beginning`: as long as it was, so that whoever has read a part
-        of it reads on.
-        """
-        found = self.held.look()
-        if found is not None:
-            self.length = found.st_size
-            if self.is_there(found):
-                return self.held.fd
-        if not os.path.lexists(self.path):
-            self.make_again(beginning)
-            self.lost = True
-        held = self.opened()
-        self.lost = self.lost or held.who != self.held.who
-        if found is not None:  # under the same number, to which another thread may be about to write
-            os.dup2(held.fd, self.held.fd, inheritable=False)
-            os.close(held.fd)
-            held.fd = self.held.fd
-        self.held = held
-        return held.fd
-
-    def make_again(self, beginning: bytes) -> None:
-        """Lay a new log at the path, whole at once: a fork may do the same."""
-        aside = "%s.%d" % (self.path, os.getpid())
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, beginning)
-            os.ftruncate(fd, max(self.length, len(beginning)))
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, self.path)
-        finally:
-            os.close(fd)
-            os.unlink(aside)
+logfile, bounds = beside("logfile"), beside("bounds")
 
 
 class Recorder:
     """Appends records for one kernel and its forks; one `O_APPEND` write each, no lock to inherit locked."""
 
     def __init__(self, path: str, limit: int, bell: str) -> None:
-        self.log = Log(path)
+        self.log = logfile.Log(path)
         self.bell_path = bell
         self.hang()
         self.limit = limit
@@ -239,12 +106,12 @@ class Recorder:
             try:
                 frames = serialize(msg, ident)
             except UnicodeError:  # a lone surrogate, which UTF-8 cannot say: the output would be lost
-                msg["content"] = sayable(msg["content"])
+                msg["content"] = bounds.sayable(msg["content"])
                 frames = serialize(msg, ident)
             parts = frames[-4:]
             try:
                 if short is not None:
-                    parts = [*parts[:3], session.pack(sayable(short))]
+                    parts = [*parts[:3], session.pack(bounds.sayable(short))]
                 self.record(msg, parts)
             except Exception as error:  # noqa: BLE001 - whatever it is, the kernel goes on
                 self.miss(msg, error)
@@ -269,8 +136,8 @@ class Recorder:
         channel = _RECORDED.get(msg_type) if isinstance(msg_type, str) else None
         if channel is None or (msg_type == "status" and parent.get("msg_type") != "execute_request"):
             return
-        if msg_type == "stream" and len(frames[3]) > PIECE:
-            for header, content in pieces(msg):
+        if msg_type == "stream" and len(frames[3]) > bounds.PIECE:
+            for header, content in bounds.pieces(msg):
                 piece = [self.session.pack(header), *frames[1:3], self.session.pack(content)]
                 try:
                     self.append(channel, msg_type, parent, piece)
@@ -358,7 +225,7 @@ class Recorder:
     def hang(self) -> None:
         """Have a socket of our own to ring with."""
         bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.bell_held = Held(bell.detach())
+        self.bell_held = logfile.Held(bell.detach())
         self.bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, fileno=self.bell_held.fd)
         self.bell.setblocking(False)
 
@@ -397,7 +264,7 @@ def bounded(msg: Any) -> Any:
     room = _ROOM.get(msg["header"]["msg_type"])
     if room is None:
         return None
-    short = shortened(msg["content"], room)
+    short = bounds.shortened(msg["content"], room)
     return None if short == msg["content"] else short
 
 
@@ -451,14 +318,8 @@ def apply_client_limits(umask: int | None, limits: dict[str, list[int]]) -> None
 
 
 def install(name: str, *arguments: Any) -> Any:
-    """Install the module in the file beside this one, without touching `sys.path` or `sys.modules`."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-    spec = importlib.util.spec_from_file_location("_kernel_supervisor_" + name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.install(*arguments)
+    """Install the module in the file beside this one."""
+    return beside(name).install(*arguments)
 
 
 def attempt(step: Callable[..., Any], *arguments: Any) -> Any:

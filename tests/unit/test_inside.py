@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_supervisor import inside
-from kernel_supervisor.inside.recorder import shortened
+from kernel_supervisor.inside.bounds import shortened
 
 FOLDER = Path(inside.__file__).parent
 FILES = [path for path in sorted(FOLDER.rglob("*.py")) if path != Path(inside.__file__)]
