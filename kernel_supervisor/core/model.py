@@ -96,11 +96,14 @@ class Question:
 class Mark:
     """What the recorder says about its own record: not a message of the kernel's."""
 
-    kind: Literal["hole", "limit", "gap", "odd"]
-    """`hole`: records could not be written; `limit`: an execution reached its limit; `gap`: nobody listened; `odd`: a
-    record cannot be read."""
+    kind: Literal["hole", "limit", "cut", "before", "gap", "odd"]
+    """`hole`: records could not be written; `limit`: an execution reached its limit; `cut`: so the middle of what it
+    showed is missing; `before`: how much stood before
+    a file that has its end; `gap`: nobody listened; `odd`: a record cannot be read."""
     parent_id: str
     detail: str
+    goes_on: bool = False
+    """Whether what an execution at its limit showed last is recorded beside the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,13 @@ OUTPUTS |= {"comm_open", "comm_msg", "comm_close"}
 _RECORDED = dict.fromkeys(OUTPUTS | {"error", "execute_input", "status"}, "iopub")
 _RECORDED.update(execute_reply="shell", input_request="stdin", supervisor_input_over="stdin")
 _ROOM = {"error": 1 << 18, "execute_reply": 1 << 18, "input_request": 1 << 18, "execute_input": 1 << 20}
-"""Characters that are recorded of each text in messages that are no outputs, which the limit does not count."""
+"""Characters that are recorded of each text in messages that are no outputs."""
+SPARED = ("error", "execute_result")
+"""What has room in the log also where what was printed has filled it."""
+_PROMPT = 1000
+"""Characters of a question for which there is room at any rate."""
+_PARTS = 1 << 16
+"""Bytes of the parts of a message that are no content."""
 _REMOVED = "its message log was removed or replaced while the kernel ran: what stood there is gone"
 _MISSED = 100
 """Requests whose missing messages are counted one by one."""
@@ -54,7 +60,7 @@ def beside(name: str) -> Any:
     return module
 
 
-logfile, bounds = beside("logfile"), beside("bounds")
+logfile, bounds, rooms = beside("logfile"), beside("bounds"), beside("room")
 
 
 class Recorder:
@@ -64,10 +70,10 @@ class Recorder:
         self.log = logfile.Log(path)
         self.bell_path = bell
         self.hang()
-        self.limit = limit
+        self.room = rooms.Room(limit)
+        self.ends = rooms.Ends(path, self.room.side)
         self.beginning = b""
         self.introduced = False
-        self.written: dict[str, int] = {}  # bytes per execution, of the last few
         self.missed: dict[str, int] = {}  # messages per execution
         self.reason = ""
         self.pending = threading.local()
@@ -100,7 +106,7 @@ class Recorder:
                 self.pending.buffers = None
 
         def serializing(msg: Any, ident: Any = None) -> Any:
-            short = attempt(bounded, msg)
+            short = attempt(bounded, msg, self.room.short)
             if short is not None and is_for(owner, msg):
                 msg["content"], short = short, None
             try:
@@ -136,33 +142,74 @@ class Recorder:
         channel = _RECORDED.get(msg_type) if isinstance(msg_type, str) else None
         if channel is None or (msg_type == "status" and parent.get("msg_type") != "execute_request"):
             return
-        if msg_type == "stream" and len(frames[3]) > bounds.PIECE:
-            for header, content in bounds.pieces(msg):
+        step = self.step(parent, len(frames[3]))
+        if msg_type == "stream" and len(frames[3]) > step:
+            for header, content in bounds.pieces(msg, step):
                 piece = [self.session.pack(header), *frames[1:3], self.session.pack(content)]
                 try:
-                    self.append(channel, msg_type, parent, piece)
+                    self.append(channel, msg_type, parent, piece, content)
                 except Exception as error:  # noqa: BLE001 - the other pieces are recorded
                     self.miss(msg, error)
                     attempt(self.send_unrecorded, msg, piece)
         else:
-            self.append(channel, msg_type, parent, frames)
+            self.append(channel, msg_type, parent, frames, msg["content"])
 
-    def append(self, channel: str, msg_type: str, parent: Any, frames: list[bytes]) -> None:
-        """Append a message, an output only within the limit."""
-        parent_id = parent.get("msg_id", "")
-        parent_id = parent_id if isinstance(parent_id, str) else "?"
-        if msg_type in OUTPUTS and not self.within_limit(parent_id, sum(map(len, frames))):
-            return
+    def step(self, parent: Any, length: int) -> int:
+        """How much of a printed text is recorded together: less where the log has no room for all of it."""
+        has_room = length <= self.room.left(asker(parent))
+        return int(bounds.PIECE if has_room else min(bounds.PIECE, self.room.short))
+
+    def append(self, channel: str, msg_type: str, parent: Any, frames: list[bytes], content: Any) -> None:
+        """Append a message, or as much of it as there is room for, where that is."""
+        parent_id = asker(parent)
         if not self.introduced:
             self.introduce()
         if self.missed:
             self.confess()
         buffers = getattr(self.pending, "buffers", None) or ()
-        tail = b",%s]" % json.dumps([base64.b64encode(part).decode("ascii") for part in buffers]).encode()
-        header, parent_header, metadata, content = frames
-        start = b'["%s",' % channel.encode()
+        payload = message_of(channel, frames, buffers)
         who = b"%s %s" % (msg_type.encode(), plain(parent_id))
-        self.write(who, start, header, b",", parent_header, b",", metadata, b",", content, tail)
+        size = sum(map(len, payload))
+        if msg_type not in OUTPUTS and msg_type != "error":
+            if msg_type == "input_request" and not self.room.spares(parent_id, size):
+                frames = [*frames[:3], self.session.pack(bounds.shortened(bounds.sayable(content), _PROMPT))]
+                payload = message_of(channel, frames, buffers)
+            self.write(who, *payload)
+            return
+        if size > max(self.room.large, self.room.left(parent_id)):
+            who, payload = self.shorter(channel, msg_type, parent_id, frames, content)
+        if self.has_room(msg_type, parent_id, sum(map(len, payload))):
+            self.write(who, *payload)
+        else:
+            parts = record(who, *in_one_line(payload))
+            self.ends.append(
+                parent_id, parts, lambda before: b"".join(record(*marked("before", parent_id, str(before))))
+            )
+            self.ring()
+
+    def shorter(
+        self, channel: str, msg_type: str, parent_id: str, frames: list[bytes], content: Any
+    ) -> tuple[bytes, list[bytes]]:
+        """A message without most of what is long in it; a mark where nothing of it can be left out."""
+        short = bounds.shown_shortly(msg_type, content, self.room.short)
+        if short is not None:
+            frames = [part if len(part) <= _PARTS else b"{}" for part in frames[:3]]
+            frames.append(self.session.pack(bounds.sayable(short)))
+            payload = message_of(channel, frames, ())
+            if sum(map(len, payload)) <= self.room.large or msg_type == "stream":
+                return b"%s %s" % (msg_type.encode(), plain(parent_id)), payload
+        who, mark = marked("hole", parent_id, "a message was too long to be recorded (%s)" % msg_type)
+        return who, [mark]
+
+    def has_room(self, msg_type: str, parent_id: str, size: int) -> bool:
+        """Count what an execution shows; where the log has no room, say in it once where the rest is."""
+        if self.room.takes(parent_id, size) or (msg_type in SPARED and self.room.spares(parent_id, size)):
+            return True
+        if not self.room.is_closed(parent_id):
+            detail = "not recorded beyond %d bytes but for its end" % self.room.limit
+            self.write(*marked("limit", parent_id, detail, end=os.path.basename(self.ends.base(parent_id))))
+            self.room.close(parent_id)
+        return False
 
     def send_unrecorded(self, msg: Any, frames: list[bytes]) -> None:
         """Send what could not be written to the supervisor, which reads everything else in the log."""
@@ -170,19 +217,6 @@ class Recorder:
         wrapper = self.serialize(self.session.msg(UNRECORDED, {"channel": channel}), UNRECORDED_TOPIC)
         buffers = getattr(self.pending, "buffers", None) or ()
         self.kernel.iopub_socket.send_multipart([*wrapper, *frames, *buffers])
-
-    def within_limit(self, parent_id: str, size: int) -> bool:
-        """Count `size` bytes for an execution; at its limit, mark the place once and refuse from there on."""
-        before = self.written.pop(parent_id, 0)
-        self.written[parent_id] = before  # it is the latest of those that are remembered
-        if before > self.limit:
-            return False
-        if len(self.written) > 64:
-            del self.written[next(iter(self.written))]
-        if before + size > self.limit:
-            self.mark("limit", parent_id, "not recorded beyond %d bytes" % self.limit)
-        self.written[parent_id] = before + size
-        return before + size <= self.limit
 
     def miss(self, msg: Any, error: Exception) -> None:
         """A record could not be written: remember it for the log, as soon as the log can be written again."""
@@ -212,9 +246,7 @@ class Recorder:
 
         `writev` is one write, and saves joining the parts: an image is not copied once more.
         """
-        if any(b"\n" in part for part in payload):  # a packer that is not json's: its newlines are white space
-            payload = (json.dumps(json.loads(b"".join(payload))).encode(),)
-        parts, fd = record(who, *payload), self.log.descriptor(self.beginning)
+        parts, fd = record(who, *in_one_line(payload)), self.log.descriptor(self.beginning)
         if self.log.lost:
             parts = [*record(*marked("hole", "", _REMOVED)), *parts]
         if os.writev(fd, parts) != sum(map(len, parts)):
@@ -247,10 +279,30 @@ def record(who: bytes, *payload: bytes) -> list[bytes]:
     return [head, *payload, b" %08x\n" % checksum]
 
 
-def marked(kind: str, parent_id: str, detail: str) -> tuple[bytes, bytes]:
+def marked(kind: str, parent_id: str, detail: str, **more: str) -> tuple[bytes, bytes]:
     """Whose a mark is, and what it says."""
-    fields = {"kind": kind, "parent_id": parent_id, "detail": detail}
+    fields = {"kind": kind, "parent_id": parent_id, "detail": detail, **more}
     return b"mark " + plain(parent_id), json.dumps(["mark", fields]).encode()
+
+
+def message_of(channel: str, frames: list[bytes], buffers: Any) -> list[bytes]:
+    """The parts of a message's payload."""
+    header, parent_header, metadata, content = frames
+    tail = b",%s]" % json.dumps([base64.b64encode(part).decode("ascii") for part in buffers]).encode()
+    return [b'["%s",' % channel.encode(), header, b",", parent_header, b",", metadata, b",", content, tail]
+
+
+def in_one_line(payload: Any) -> Any:
+    """A payload whose newlines, of a packer that is not json's, are white space."""
+    if any(b"\n" in part for part in payload):
+        return [json.dumps(json.loads(b"".join(payload))).encode()]
+    return payload
+
+
+def asker(parent: Any) -> str:
+    """The msg_id of a request."""
+    parent_id = parent.get("msg_id", "")
+    return parent_id if isinstance(parent_id, str) else "?"
 
 
 def plain(parent_id: Any) -> bytes:
@@ -259,12 +311,13 @@ def plain(parent_id: Any) -> bytes:
     return parent_id.encode() if fits else b"?"
 
 
-def bounded(msg: Any) -> Any:
+def bounded(msg: Any, most: int) -> Any:
     """The content of a message as far as it is recorded; None where that is all of it."""
-    room = _ROOM.get(msg["header"]["msg_type"])
+    msg_type = msg["header"]["msg_type"]
+    room = _ROOM.get(msg_type)
     if room is None:
         return None
-    short = bounds.shortened(msg["content"], room)
+    short = bounds.shortened(msg["content"], room if msg_type == "execute_input" else min(room, max(most, 1000)))
     return None if short == msg["content"] else short
 
 

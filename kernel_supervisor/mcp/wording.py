@@ -30,6 +30,7 @@ _MARKS_SHOWN = 3
 _MARKS = {
     "hole": "some output could not be recorded",
     "limit": "recording stopped at its limit, later output was not kept",
+    "cut": "the middle of its output was too much to be kept",
     "odd": "one output could not be read",
     "gap": "nobody was listening for a while, output of that time may be missing",
 }

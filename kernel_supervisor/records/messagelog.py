@@ -6,7 +6,8 @@ The format, which `inside/recorder.py` writes too (it must stand alone):
 
 CRC32 is eight hexadecimal digits over PAYLOAD, LENGTH its bytes; PAYLOAD is a JSON array without raw newlines:
 `[channel, header, parent_header, metadata, content, [buffer in base64, …]]`, or for a mark
-`["mark", {"kind": …, "parent_id": …, "detail": …}]`. TYPE and PARENT say what is in it, so that it can be passed over
+`["mark", {"kind": …, "parent_id": …, "detail": …}]`, of the kind `limit` with the files' name in `end` that have what
+was shown last (`ends.py`). TYPE and PARENT say what is in it, so that it can be passed over
 without being read: the message's type, or `mark`, and the msg_id of the request; `?` where it cannot be written there.
 The log of a kernel that records itself begins with `["recorder", {"format": 2, "ident": …, "bell": true}]`.
 
@@ -76,7 +77,7 @@ def encode_message(channel: str, message: dict[str, Any]) -> bytes:
 
 def encode_mark(mark: Mark) -> bytes:
     """A record for `mark`."""
-    fields = {"kind": mark.kind, "parent_id": mark.parent_id, "detail": mark.detail}
+    fields = {"kind": mark.kind, "parent_id": mark.parent_id, "detail": mark.detail, "end": mark.goes_on}
     return _record([MARK, fields], MARK, token(mark.parent_id))
 
 
@@ -163,29 +164,34 @@ def scan(
     Raises OSError or ValueError for a log that cannot be read, FileNotFoundError where there is none.
     """
     with os.fdopen(open_regular(os.fspath(path)), "rb", buffering=_BUFFER) as file:
-        position = start if start <= os.fstat(file.fileno()).st_size else 0
-        while end is None or position < end:
-            file.seek(position)
-            line = file.readline(_CHUNK)
-            if line.startswith(b"\0") and (data := _data(file, position)) > position:
-                position = data
-                continue
-            if line == b"\n":
-                position += 1
-                continue
-            head = _HEAD.fullmatch(line)
-            if head is not None:
-                behind, item = _with_head(file, head, position + len(line), wanted)
-            elif _BARE.match(line):
-                behind, item = _bare(file, line, position, wanted)
-            else:
-                behind, item = _line_end(file, position), None
-            if not behind:
-                return
-            if item is not None:
-                yield Entry(position, behind, item)
-            del line, item
-            position = behind
+        yield from scan_file(file, start, end, wanted)
+
+
+def scan_file(file: BinaryIO, start: int, end: int | None, wanted: Wanted) -> Iterator[Entry]:
+    """The same of a log that is open."""
+    position = start if start <= os.fstat(file.fileno()).st_size else 0
+    while end is None or position < end:
+        file.seek(position)
+        line = file.readline(_CHUNK)
+        if line.startswith(b"\0") and (data := _data(file, position)) > position:
+            position = data
+            continue
+        if line == b"\n":
+            position += 1
+            continue
+        head = _HEAD.fullmatch(line)
+        if head is not None:
+            behind, item = _with_head(file, head, position + len(line), wanted)
+        elif _BARE.match(line):
+            behind, item = _bare(file, line, position, wanted)
+        else:
+            behind, item = _line_end(file, position), None
+        if not behind:
+            return
+        if item is not None:
+            yield Entry(position, behind, item)
+        del line, item
+        position = behind
 
 
 def _data(file: BinaryIO, position: int) -> int:
@@ -292,6 +298,7 @@ def _mark(fields: dict[str, Any]) -> Mark:
         kind=str(fields["kind"]),  # type: ignore[arg-type]  # a later version may have others
         parent_id=str(fields["parent_id"]),
         detail=str(fields["detail"]),
+        goes_on=bool(fields.get("end")),
     )
 
 

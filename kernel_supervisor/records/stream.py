@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.inside.recorder import OUTPUTS, UNRECORDED
-from kernel_supervisor.records import messagelog
+from kernel_supervisor.records import ends, messagelog
 from kernel_supervisor.records.bell import Bell
+from kernel_supervisor.records.ends import Spot
 from kernel_supervisor.records.messagelog import MARK, Entry, Passed, Wanted
 from kernel_supervisor.tasks import News, apart, happens
 
@@ -27,10 +28,13 @@ _LOST = "some of its output could not be recorded, and was more than the supervi
 
 
 class Place(NamedTuple):
-    """How far a reader is: in the log, and in what was kept because the log could not take it."""
+    """How far a reader is: in the log, in what was kept because the log could not take it, and in what one execution
+    showed last, beside the log: `before` is -1 where the log has not said yet that it goes on there."""
 
     position: int
     kept: int = 0
+    before: int = -1
+    beside: int = 0
 
 
 class Stream:
@@ -98,17 +102,45 @@ class Stream:
     async def more(self, msg_id: str, place: Place, end: int | None) -> tuple[list[Message | Mark], Place]:
         """What one execution sent behind `place`, and where to go on; nothing where there is no more before `end` now.
 
-        Bounded; from the log first, then what was kept of it.
+        Bounded; from the log first, and beside it before what the log has behind that; then what was kept of it.
         """
 
         def wanted(msg_type: str, parent: str) -> bool:
             return parent == msg_id or (msg_type == MARK and not parent)
 
-        entries, position = await apart("results", self._read, place.position, end, wanted, passed=False)
-        if entries:
-            return [entry.item for entry in entries if not isinstance(entry.item, Passed)], Place(position, place.kept)
-        kept, times = self.unrecorded(place.kept)
-        return [each for each in kept if each.parent_id == msg_id], Place(position, times)
+        while True:
+            entries, position = await apart("results", self._read, place.position, end, wanted, passed=False)
+            late, spot = await apart("results", self._beside, msg_id, place)
+            if late:
+                return late, place._replace(before=spot.before, beside=spot.position)
+            place = place._replace(position=position)
+            items: list[Message | Mark] = []
+            for entry in entries:
+                if isinstance(entry.item, Mark) and entry.item.goes_on and self._goes_on(entry.item, end):
+                    place = place._replace(position=entry.end, before=max(place.before, 0))
+                    break
+                if not isinstance(entry.item, Passed):
+                    items.append(entry.item)
+            if items:
+                return items, place
+            if not entries:
+                kept, times = self.unrecorded(place.kept)
+                return [each for each in kept if each.parent_id == msg_id], place._replace(kept=times)
+
+    def _goes_on(self, mark: Mark, end: int | None) -> bool:
+        """Whether what was shown last is beside the log, or may come to be."""
+        return end is None or ends.exist(self.log, mark.parent_id)
+
+    def _beside(self, msg_id: str, place: Place) -> tuple[list[Message | Mark], Spot]:
+        """The next of what an execution showed last; nothing where the log has not said yet that there is such."""
+        items: list[Message | Mark] = []
+        size, spot = 0, Spot(place.before, place.beside)
+        for reached, item in ends.read(self.log, msg_id, spot) if place.before >= 0 else ():
+            items.append(item)
+            size, spot = size + max(0, reached.position - spot.position), reached
+            if len(items) >= _MOST or size >= _MOST_BYTES:
+                break
+        return items, spot
 
     async def wait(self, rung: asyncio.Event) -> None:
         """Return when that was rung; or at times, should a ring be lost, and often where there is no bell."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from kernel_supervisor.core.model import Execution, Mark, Message
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.outputs.folding import Folded, fold
-from kernel_supervisor.records import messagelog
+from kernel_supervisor.records import ends, messagelog
+from kernel_supervisor.records.ends import Spot
 from kernel_supervisor.records.stream import Place, Stream
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.tasks import apart, happens
@@ -18,6 +20,8 @@ _CONTROL = ("execute_input", "execute_reply", "status", "input_request", OVER)
 _ASKED_S = 5.0
 _SHORT = 1 << 20
 """Bytes of a record that is read for the one line that those see who wait."""
+_LATEST = 3
+"""Texts at the end of what it printed in which the last line is."""
 Unrecorded = Sequence[Message | Mark]
 """What a kernel's log could not take, in order, of all its executions."""
 
@@ -27,22 +31,35 @@ def messages_of(
 ) -> Iterator[Message | Mark]:
     """What is recorded of one execution, in order, then what is not; of a running one as far as there is. Blocks.
 
-    `end` is where to stop in the log of one that runs; `kinds` are the types of what is wanted, if not all is. Of one
-    that is over it is said where its log lacks it.
+    `end` is where to stop in the log of one that runs, so that reading it again finds the same; `kinds` are the types
+    of what is wanted, if not all is. Of one that is over it is said where its log lacks it.
     """
     region, found, told = execution.region, False, False
     if region is not None:
         end = region.end if execution.settled else end
+        ended = False
         for _, item in messagelog.read(region.log, region.start, end, kinds, parent=execution.msg_id or ""):
             found = True
             told = told or (isinstance(item, Mark) and item.kind == "hole" and item.parent_id != "")
-            yield item
+            if not isinstance(item, Mark) or not item.goes_on:
+                yield item
+            elif not ended:
+                ended = True
+                yield from _end(region.log, item, kinds) if execution.settled or end is None else (item,)
     for item in unrecorded:
         if item.parent_id == execution.msg_id and (not kinds or isinstance(item, Mark) or item.msg_type in kinds):
             found = True
             yield item
     if not told:
         yield from _lacking(execution, found, unrecorded)
+
+
+def _end(log: str, mark: Mark, kinds: Collection[str]) -> Iterator[Message | Mark]:
+    """What an execution showed last, in the place of the mark that says where that is; the mark, where it is gone."""
+    if not ends.exist(log, mark.parent_id):
+        yield mark
+    for _, item in ends.read(log, mark.parent_id, Spot(), lambda msg_type, _: not kinds or msg_type in kinds):
+        yield item
 
 
 def _lacking(execution: Execution, found: bool, unrecorded: Unrecorded) -> list[Mark]:
@@ -131,11 +148,19 @@ async def last_line(ticket: Ticket) -> str:
         return ""
 
     def read() -> str:
-        found = messagelog.read(region.log, printed.start, printed.end, parent=ticket.execution.msg_id or "")
-        texts = [str(item.content.get("text", "")) for _, item in found if isinstance(item, Message)]
+        msg_id = ticket.execution.msg_id or ""
+        if isinstance(printed.item, Mark):
+            latest = deque((item for _, item in ends.read(region.log, msg_id, Spot(), _is_printed)), maxlen=_LATEST)
+        else:
+            latest = deque(item for _, item in messagelog.read(region.log, printed.start, printed.end, parent=msg_id))
+        texts = [str(item.content.get("text", "")) for item in latest if isinstance(item, Message)]
         return ([line.strip() for text in texts for line in text.splitlines() if line.strip()] or [""])[-1][-200:]
 
     return await apart("results", read)
+
+
+def _is_printed(msg_type: str, parent: str) -> bool:
+    return msg_type == "stream"
 
 
 def log_size(path: str) -> int:

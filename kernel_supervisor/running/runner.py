@@ -304,6 +304,9 @@ class Runner:
                     self._theirs = self._looks.begin(self._wait_for_theirs(), name)
         if not isinstance(item, Message | Passed):
             self.finished.reach(item.parent_id, entry.end)
+            ticket = self._ours(item.parent_id)
+            if ticket is not None and item.goes_on:
+                ticket.printed = entry
             return
         unrecorded = entry.start == entry.end
         if unrecorded:

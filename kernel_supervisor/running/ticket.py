@@ -39,7 +39,7 @@ class Ticket:
     answered: set[str] = field(default_factory=set)
     """The questions that are over."""
     printed: Entry | None = None
-    """Where the text stands that it printed last."""
+    """Where the text stands that it printed last, or what says that it goes on beside the log."""
 
     def step(
         self, event: Event, why: str = "", *, reply: ExecutionStatus | None = None, count: int | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
+from kernel_supervisor.records import ends
 from kernel_supervisor.running.reading import log_size
 from kernel_supervisor.sessions.supervisor import Supervisor
 
@@ -38,7 +39,7 @@ async def kept(supervisor: Supervisor) -> list[Kept]:
     entries = await supervisor.records.entries_of_sessions()
     found = []
     for name, session in list(supervisor.sessions.known.items()):
-        files = await supervisor.records.files_of(name)
+        files = await asyncio.to_thread(_with_ends, await supervisor.records.files_of(name))
         count, last_used = entries.get(name, (0, session.created_at))
         found.append(
             Kept(
@@ -59,7 +60,7 @@ async def forget(supervisor: Supervisor, name: SessionName) -> int:
     Whenever we die, what is left is a session that can be forgotten again, or files that `sweep` knows.
     """
     async with supervisor.sessions.locks[name]:
-        files = await supervisor.records.files_of(name)
+        files = await asyncio.to_thread(_with_ends, await supervisor.records.files_of(name))
         if name not in supervisor.sessions.known:
             raise RefusedError(f"there is no session {name!r}")
         if why := _at_work(supervisor, supervisor.sessions.known[name]):
@@ -83,6 +84,11 @@ def _at_work(supervisor: Supervisor, session: SessionRecord) -> Words:
     if any(ticket.execution.session == session.name for ticket in supervisor.executions.tickets.values()):
         return "it has executions that are not over"
     return ""
+
+
+def _with_ends(files: list[str]) -> list[str]:
+    """Files of a session, and what its executions showed last, beside their logs."""
+    return [*files, *(each for path in files if path for each in ends.files_of(path))]
 
 
 def _doom(path: str) -> str:

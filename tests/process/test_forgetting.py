@@ -50,6 +50,15 @@ def test_a_session_goes_with_its_files_once_no_kernel_lives_in_it(home: Home) ->
     assert home.cli("exec", "--session", "old", "3 + 3").stdout.split()[-1] == "6", "its name can be used again"
 
 
+def test_what_a_flood_showed_last_goes_with_its_session(home: Home) -> None:
+    limited = {**home.env, "KERNEL_SUPERVISOR_RECORD_LIMIT": "100000"}
+    home.cli("exec", "--session", "flood", "for n in range(300): display('x' * 1000)", env=limited)
+    home.cli("kill", "flood")
+    assert len([path for path in _logs(home) if ".messages-" in path.name]) == 2
+    assert home.cli("forget", "flood").returncode == 0
+    assert not [path for path in _logs(home) if ".messages" in path.name]
+
+
 @pytest.mark.anyio
 async def test_what_another_session_ran_in_its_kernel_stays(home: Home) -> None:
     async with home.client() as session:
