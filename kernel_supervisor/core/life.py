@@ -200,3 +200,9 @@ def status_of(reply: Mapping[str, Any]) -> ExecutionStatus:
     """The status that the content of an execute_reply means."""
     known: dict[str, ExecutionStatus] = {"ok": "ok", "aborted": "aborted", "abort": "aborted"}
     return known.get(str(reply.get("status")), "error")
+
+
+def exits(reply: Mapping[str, Any]) -> bool:
+    """Whether a kernel whose execute_reply has this content said that it will exit, as `exit()` makes it."""
+    asked = [payload for payload in reply.get("payload") or () if payload.get("source") == "ask_exit"]
+    return any(not payload.get("keepkernel") for payload in asked)

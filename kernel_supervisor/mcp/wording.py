@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kernel_supervisor.amounts import span
+from kernel_supervisor.core.life import exits
 from kernel_supervisor.core.model import ExecutionId, Mark, Question
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.view import Reading, ResultView
@@ -119,7 +120,7 @@ def _missing(view: ResultView, reading: Reading, left: Sequence[int]) -> Iterato
 
 def _next_steps(view: ResultView) -> Iterator[Words]:
     number = view.execution.id
-    if any(payload.get("source") == "ask_exit" for payload in (view.folded.reply or {}).get("payload") or ()):
+    if exits(view.folded.reply or {}):
         yield "The cell told its kernel to exit: it ends now, with its variables. sys.exit() would end the cell only."
     if view.question is not None:
         yield "The cell asks", *how_to_answer(number, view.question), WayOn("stop", (number,))

@@ -13,6 +13,7 @@ from itertools import islice
 from kernel_supervisor.core import model
 from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.core.forms import count_of
+from kernel_supervisor.core.life import exits
 from kernel_supervisor.core.model import Execution, ExecutionId, Message, Question
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.inside.recorder import UNRECORDED
@@ -43,6 +44,8 @@ _ATTENDED_S = 1.0
 """How long an adoption waits, at the most, until what was left running on a kernel is looked after."""
 _READ_S = 30.0
 """How long it may take to read what a kernel said before it was gone."""
+_EXITS_S = 1.0
+"""How long a kernel that said that it exits is given for that before it is asked whether it goes on."""
 _COMMITS_S = 2.0
 """How long the commits that are under way may take when the kernel is let go of."""
 
@@ -84,6 +87,8 @@ class Runner:
         self._recording = Recording(record)
         self._carrier = Carrier(kernel, ledger, self.reader)
         self._doomed = ""
+        self._exiting = False
+        """Whether it said that it exits: nothing is begun in it that would be cut off."""
         self.gone = asyncio.Event()
         """Set once the kernel's end is on record."""
         self.dead_because = ""
@@ -134,7 +139,7 @@ class Runner:
     @property
     def free(self) -> bool:
         """Whether it can begin an execution at once, and would not begin it twice if we died in between."""
-        idle = self.current is None and not self._queue and not self.others
+        idle = self.current is None and not self._queue and not self.others and not self._exiting
         return idle and not self._carrier.ended and self.kernel.record.recorded
 
     def begun(self, execution: Execution) -> Execution:
@@ -230,12 +235,12 @@ class Runner:
 
     async def _own(self) -> None:
         while not self._carrier.ended:
-            if not self._queue or self.others:
+            if not self._queue or self.others or self._exiting:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             async with self._between:
-                if self._carrier.ended or self.others or not self._queue:  # it was withdrawn meanwhile
+                if self._carrier.ended or self.others or self._exiting or not self._queue:  # it was withdrawn meanwhile
                     continue
                 ticket = self.current = self._queue.popleft()
             self.last_used = time.time()
@@ -296,6 +301,7 @@ class Runner:
         item = entry.item
         if isinstance(item, Message):
             self.execution_count = count_of(item.content) or self.execution_count
+            self._take_exit(item)
             if (item.asked_in not in ("", self._identity) or item.beside) and self._ours(item.parent_id) is None:
                 await self._take_what_is_not_ours(item, entry)
                 self._wake.set()
@@ -335,6 +341,7 @@ class Runner:
 
     async def _take_heard(self, message: Message) -> None:
         """A kernel that records itself said this: where it could not write it, nothing that the log has tells us."""
+        self._take_exit(message)
         ticket = self._ours(message.parent_id)
         if ticket is not None:
             before = ticket.life, ticket.question
@@ -344,6 +351,20 @@ class Runner:
         elif message.msg_type == "status":
             await self.others.take(message, self.reader.position, self.reader.position)
             self._wake.set()
+
+    def _take_exit(self, message: Message) -> None:
+        if message.msg_type == "execute_reply" and exits(message.content) and not self._exiting:
+            self._exiting = True
+            self._looks.begin(self._learn_that_it_stays(), f"requests behind an exit of {self.kernel.record.id}")
+
+    async def _learn_that_it_stays(self) -> None:
+        """Go on with the queue where the kernel did not exit. One whose loop is about to stop may still answer a
+        request, and none that comes behind that."""
+        await asyncio.sleep(_EXITS_S)
+        for _ in range(2):
+            await self.kernel.pass_through_shell()
+        self._exiting = False
+        self._wake.set()
 
     def _ours(self, msg_id: str) -> Ticket | None:
         return self.current if self.current is not None and self.current.execution.msg_id == msg_id else None
@@ -375,7 +396,7 @@ class Runner:
         """Somebody else restarted it: what ran is over, what waited for its variables is not run."""
         if self._carrier.ended:
             return
-        self._carrier.deaf = True
+        self._carrier.deaf, self._exiting = True, False
         self._recording.mark_gap(_RESTARTED)
         ended = self._end_all(_RESTARTED, *self._taken_out(_RESTARTED))
         self._commits.begin(ended, f"what a restart ended on kernel {self.kernel.record.id}")
