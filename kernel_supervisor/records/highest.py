@@ -42,6 +42,7 @@ class Highest:
         with suppress(OSError, ValueError):
             descriptor = open_regular(self._path, os.O_WRONLY | os.O_CREAT)
             try:
-                os.pwrite(descriptor, b"%d %019d\n" % (in_memory, number), 0)
+                length = os.pwrite(descriptor, b"%d %019d\n" % (in_memory, number), 0)
+                os.ftruncate(descriptor, length)
             finally:
                 os.close(descriptor)
