@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from tests.process.test_full_disk import fill, small_disk
 from tests.process.test_kernels_without_recorder import attach, theirs
 from tests.process.test_records_locked import LOCKS, locked, recorded_again
-from tests.support import Home, Session, shim_pid, until
+from tests.support import Home, Result, Session, shim_pid, until
 
 __all__ = ["small_disk", "theirs"]
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
@@ -97,27 +98,48 @@ async def test_a_cell_that_runs_while_records_are_locked_runs_once(home: Home, k
         assert (await session.run("runs")).text.endswith("1")
 
 
-@pytest.mark.parametrize("moment", ["before it begins", "after it is over"])
-async def test_a_cell_is_known_whenever_the_daemon_died(home: Home, moment: str) -> None:
-    """Its kernel is stopped, or its cell is over, when the daemon dies; the call is made again all the same."""
+async def test_a_cell_runs_once_that_had_not_begun_when_the_daemon_died(home: Home) -> None:
+    """Its kernel is stopped: no log has anything of it yet."""
     code = cell(home, "a")
+    (home.project / "a-go").touch()
     async with home.client() as session:
         await session.run("runs = 0")
         (kernel,) = home.kernels()
         with locked(home, EXCLUSIVELY):
-            (home.project / "a-go").touch()
             await session.run("'the records are in memory'")
-            if moment == "before it begins":
-                kernel.suspend()
-            call = asyncio.create_task(session.run(code, timeout=100))
-            if moment == "before it begins":
-                await asyncio.sleep(0.5)  # it may or may not be sent by now: both are to end well
-            else:
-                await until(lambda: began(home, "a"), "the cell ran")
+            kernel.suspend()
+            told = await session.run(code, timeout=0)  # it is answered, and so never made again
+            call = asyncio.create_task(session.run("'behind it'", timeout=100))
+            await until(lambda: _waits(home, told), "it is in the kernel's socket")
             with no_daemon(home):
                 kernel.resume()
                 await until(lambda: b"over 1" in _logs(home), "it is over")
-        result = await call
+            result = await call
+            listed = await entries(session)
+        assert began(home, "a") == 1
+        assert result.facts["status"] == "ok", result.text
+        assert (told.facts["execution_id"], "ok", code) in listed
+        assert len({each[0] for each in listed}) == len(listed) == 4
+        assert (await session.run("runs")).text.endswith("1")
+
+
+def _waits(home: Home, told: Result) -> bool:
+    return told.facts["status"] == "running" and not began(home, "a")
+
+
+async def test_a_cell_that_was_over_when_the_daemon_died_is_answered_and_not_run_again(home: Home) -> None:
+    """It ends while the daemon stands still, which is killed then."""
+    async with home.client() as session:
+        await session.run("runs = 0")
+        with locked(home, EXCLUSIVELY):
+            call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
+            await until(lambda: began(home, "a"), "the cell runs")
+            home.kill_daemon(signal.SIGSTOP)
+            (home.project / "a-go").touch()
+            await until(lambda: b"over 1" in _logs(home), "it is over")
+            with no_daemon(home):
+                pass
+            result = await call
         assert began(home, "a") == 1
         assert result.facts["status"] == "ok", result.text
         assert "begun 1\nover 1" in result.text, result.text

@@ -127,7 +127,7 @@ async def test_a_kernel_that_nothing_leads_to_is_listed_and_ended_by_a_restart(
 
 WAYS: dict[str, Callable[[Home], object]] = {
     "records": lambda home: remove(home, RECORDS),
-    "connection files": lambda home: remove(home, CONNECTION),
+    "records and connection files": lambda home: remove(home, RECORDS, CONNECTION),
     "all of it": lambda home: remove(home, RECORDS, CONNECTION, SOCKETS),
 }
 
