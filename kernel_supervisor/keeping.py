@@ -1,5 +1,17 @@
-"""What is kept how long, and how much of it. Histories of sessions and their logs stay until they are forgotten."""
+"""What is kept how long, and how much of it: one place for the figures. `core/retention.py` applies them."""
 
+UNUSED_S = 90 * 86_400.0
+"""A session, or what is fetched and left over, that nobody used for so long goes; `keep.json` changes it."""
+TOTAL_BYTES, SHARE_OF_DISK = 20_000_000_000, 10
+"""How much there is in all, or the disk's size divided by that where it is less; `keep.json` changes it."""
+TOLD_S = 30 * 86_400.0
+"""So long it is said of a history that no notebook has that it goes, before it does."""
+RECENT_S = 86_400.0
+"""What was used so lately never goes to make room."""
+SWEEP_S = 86_400.0
+"""How often is looked whether something is to go."""
+STDERR_BYTES = 8 << 20
+"""What is kept of the standard error of a kernel that has ended: its end."""
 CALLS_S = 7 * 86_400.0
 """What a call said that it was about to do: so long it may be sent again."""
 LOG_BYTES, LOG_FILES = 2 << 20, 3

@@ -15,7 +15,7 @@ HOME_VARIABLE = "KERNEL_SUPERVISOR_HOME"
 LONGEST_SOCKET_PATH = 100
 """Bytes. The limit is 107 on Linux and 103 on macOS, less what ZeroMQ and a kernel id's suffix need."""
 _LONGEST_SUFFIX = len("/kernels/0123456789ab-ipc-5")
-_CONTENT = frozenset({"run", "logs", "cache", "daemon.log", "daemon.log.err", "servers.json"})
+_CONTENT = frozenset({"run", "logs", "cache", "jupyter", "daemon.log", "daemon.log.err", "servers.json", "keep.json"})
 """What is in a folder that is a supervisor's."""
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "fuse.s3fs", "fuse.sshfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
@@ -53,6 +53,8 @@ class Paths:
         """Message logs and standard error of the kernels."""
         self.servers = os.path.join(state, "servers.json")
         """Where Jupyter servers elsewhere are, and their tokens: written by the user alone."""
+        self.keep = os.path.join(state, "keep.json")
+        """How long and how much is kept, where somebody wants another policy: written by the user alone."""
         self.cache = os.path.join(state, "cache")
         """What can be fetched again: overlays for environments without ipykernel."""
 

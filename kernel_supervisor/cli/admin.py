@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel_supervisor.amounts import span
 from kernel_supervisor.cli import service
+from kernel_supervisor.cli.forgetting import room, what_is_kept
 from kernel_supervisor.cli.session import DONE, NO_DAEMON, Command, failed, print_json
 from kernel_supervisor.client.autostart import listening
 from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, not_running
@@ -32,10 +33,13 @@ def status(command: Command) -> int:
             print(f"{error}\nKernels that a daemon left run on; the next one finds them again.")
         return NO_DAEMON
     facts = {key: value for key, value in facts.items() if not key.startswith("_") and key != "resultType"}
+    kept = what_is_kept(command)
     if command.options.json:
-        print_json({"running": True, **facts})
-    else:
-        _print_status(facts)
+        print_json({"running": True, **facts, **kept})
+        return DONE
+    _print_status(facts)
+    for line in (*(room(kept["room"]) if kept else ()), *kept.get("leaving", {}).values()):
+        print(f"kept    {line}")
     return DONE
 
 

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from kernel_supervisor.amounts import size, span
+from kernel_supervisor.cli.forgetting import told
 from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed, print_json, print_table
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 from kernel_supervisor.isolation import isolated
@@ -22,8 +23,9 @@ def list_kernels(command: Command) -> int:
         if not command.options.json:
             raise
         facts = {"kernels": [], "others": [], "troubles": [str(error)]}
+    leaving = told(command)
     if command.options.json:
-        print_json(facts)
+        print_json({**facts, "leaving": leaving})
         return DONE
     rows = [_row(each) for each in facts["kernels"]] + [_foreign_row(each) for each in facts["others"]]
     if rows:
@@ -32,6 +34,8 @@ def list_kernels(command: Command) -> int:
         print("no other kernels are running" if facts["troubles"] else "no kernels are running")
     for trouble in facts["troubles"]:
         print(f"not asked: {trouble}", file=sys.stderr)
+    for words in leaving.values():
+        print(f"note: {words}", file=sys.stderr)
     return DONE
 
 

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -171,7 +173,34 @@ def _add_kept(commands: _Commands) -> None:
     forget.add_argument(
         "sessions", nargs="*", metavar="SESSION", help="as `sessions` spells it; no kernel may live in it"
     )
-    forget.add_argument("--older-than", type=float, metavar="DAYS", help="all that were not used for so many days")
+    forget.add_argument("--older-than", type=_days, metavar="DAYS", help="all that were not used for so many days")
+    text = "Delete what the policy says is to go, or what these options say. Nothing of a kernel that lives."
+    prune = _add(commands, "prune", forgetting.prune, text)
+    prune.add_argument("--older-than", type=_days, metavar="DAYS", help="what was not used for so many days")
+    prune.add_argument(
+        "--keep-total", type=_bytes, metavar="SIZE", help="the oldest, until so much is left: 500MB, 5GB"
+    )
+    prune.add_argument("--dry-run", action="store_true", help="only show what would go")
+    for parser in (forget, prune):
+        _add_yes(parser)
+
+
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 <= days < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no number of days")
+    return days
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)b?", text.strip().lower())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text} is no size; one is like 500MB or 5GB")
+    return int(float(found[1]) * 1000 ** " kmgt".index(found[2] or " "))
 
 
 def _add_admin(commands: _Commands) -> None:

@@ -125,6 +125,16 @@ def failed(words: str, code: int = FAILED) -> int:
     return code
 
 
+def agreed(options: argparse.Namespace, question: str) -> int:
+    """DONE where a person at the terminal says yes, or `-y` did before; what to end with where nobody does."""
+    if options.yes:
+        return DONE
+    if not sys.stdin.isatty():
+        return failed(f"kernel-supervisor: {question} There is no terminal to ask at: with -y it is done", USAGE)
+    print(f"{question} Is it to be done? [y/N] ", end="", file=sys.stderr, flush=True)
+    return DONE if sys.stdin.readline().strip().lower() in ("y", "yes") else failed("nothing was done")
+
+
 def print_json(value: Any) -> None:
     """For programs: one document, sorted by nothing, indented for the person who looks at it anyway."""
     print(json.dumps(value, indent=2, default=str))

@@ -14,6 +14,8 @@ from kernel_supervisor.paths import Paths
 from kernel_supervisor.sessions import forgetting
 from kernel_supervisor.sessions.autosave import Autosave
 from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.sessions.sweeping import Sweeping
+from kernel_supervisor.tasks import Tasks
 
 
 class Parts:
@@ -22,7 +24,8 @@ class Parts:
     def __init__(self, paths: Paths, socket: Any, admin: Admin) -> None:
         """Connect them; nothing is opened before `serve`."""
         self.supervisor = Supervisor(paths)
-        self._autosave = Autosave(self.supervisor)
+        self._autosave, self._sweeping = Autosave(self.supervisor), Sweeping(self.supervisor)
+        self._tasks = Tasks()
         changes = Changes(self.supervisor.sessions)
         self.supervisor.records.watchers.append(changes.take)
         self.router = Router(socket, self.supervisor, admin, build(changes), changes.bus)
@@ -35,13 +38,15 @@ class Parts:
             self._autosave.open()
             self.router.ready.set()
             notify("READY=1")
-            await forgetting.sweep(self.supervisor)
+            await forgetting.finish(self.supervisor)
+            self._tasks.keep(self._sweeping.keep, "sweeping")
             await serving
         finally:
             serving.cancel()
 
     async def close(self, *, told: bool) -> None:
         """Let go of notebooks, clients and kernels; `told` as `Router.close` has it."""
+        await self._tasks.close()
         await self._autosave.close()
         await self.router.close(told=told)
         await self.supervisor.close()

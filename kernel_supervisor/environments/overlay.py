@@ -54,6 +54,8 @@ def ensure_overlay(
     until = time.monotonic() + deadline
     overlay = cache / _tag(environment, environ)
     if _whole(overlay):
+        with contextlib.suppress(OSError):
+            os.utime(overlay)  # what nobody uses any more goes
         return overlay
     try:
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,12 @@ def _boot() -> str:
 def restarted_since(identity: ProcessIdentity) -> float | None:
     """When this machine was restarted that ran the process, in seconds since the epoch; None where it was not."""
     return psutil.boot_time() if identity.boot and identity.boot != _boot() else None
+
+
+def mentioned(words: Collection[str]) -> set[str]:
+    """Which of these words stand in the command line of any process. Blocks on /proc."""
+    lines = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+    return {word for word in words if any(word in line for line in lines)}
 
 
 def is_stopped(identity: ProcessIdentity) -> bool:

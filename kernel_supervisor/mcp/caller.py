@@ -52,6 +52,8 @@ class Caller:
     """The sessions of whose kernel's environment it was told what differs from its own."""
     told: dict[str, str] = field(default_factory=dict)
     """The notice of each session that went out with its last result."""
+    leaving: set[str] = field(default_factory=set)
+    """The sessions of which it was told that their history goes."""
     handshake: bool = False
     """Whether it opened its connection by a handshake: news come to it unasked, of what it subscribed to."""
     subscribed: set[str] = field(default_factory=set)

@@ -10,11 +10,13 @@ from mcp.server.lowlevel import Server
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionRecord
+from kernel_supervisor.core.retention import Policy
 from kernel_supervisor.mcp import following
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.carried import Context, method
-from kernel_supervisor.sessions import forgetting, naming
+from kernel_supervisor.mcp.ways import sent
+from kernel_supervisor.sessions import forgetting, naming, stock, sweeping
 
 
 class StopParams(types.RequestParams):
@@ -31,12 +33,24 @@ class SessionParams(types.RequestParams):
     session: str = ""
 
 
+class PruneParams(types.RequestParams):
+    """supervisor/due, supervisor/prune. Camel case on the wire. Without `days` and `total` it is the policy's."""
+
+    days: float | None = None
+    total: int | None = None
+    wanted: tuple[str, ...] = ()
+    """What is to go of what is due, by name."""
+
+
 def add_methods(server: Server[Caller]) -> None:
     """Let the server answer them."""
     server.add_request_handler("supervisor/status", types.RequestParams, _status)
     server.add_request_handler("supervisor/shutdown", StopParams, _stop)
     server.add_request_handler("supervisor/hand_over", types.RequestParams, _hand_over)
     server.add_request_handler("supervisor/sessions", types.RequestParams, method(_sessions))
+    server.add_request_handler("supervisor/kept", types.RequestParams, method(_kept))
+    server.add_request_handler("supervisor/due", PruneParams, method(_due))
+    server.add_request_handler("supervisor/prune", PruneParams, method(_prune))
     server.add_request_handler("supervisor/forget", SessionParams, method(_forget))
     server.add_request_handler("supervisor/which", SessionParams, method(_which))
     server.add_request_handler("supervisor/place", SessionParams, method(_place))
@@ -70,7 +84,30 @@ async def _hand_over(ctx: Context, params: types.RequestParams) -> dict[str, Any
 
 
 async def _sessions(call: Call, params: types.RequestParams) -> dict[str, Any]:
-    return {"sessions": [asdict(each) for each in await forgetting.kept(call.supervisor)]}
+    return {"sessions": [asdict(each) for each in await stock.kept(call.supervisor)]}
+
+
+async def _kept(call: Call, params: types.RequestParams) -> dict[str, Any]:
+    """How much is kept, and what is to be said of histories that are to go; from now on they count as told."""
+    leaving = await sweeping.told(call.supervisor)
+    facts = {"room": asdict(await sweeping.room(call.supervisor)), "leaving": leaving}
+    return dict(sent(facts, call.caller.asker.ways))
+
+
+def _policy(params: PruneParams) -> Policy | None:
+    if params.days is None and params.total is None:
+        return None
+    return Policy(unused_s=None if params.days is None else params.days * 86_400, total=params.total)
+
+
+async def _due(call: Call, params: PruneParams) -> dict[str, Any]:
+    found = await sweeping.due(call.supervisor, _policy(params))
+    return {"due": [{**asdict(each.item), "why": each.why, "at": each.at} for each in found.due], "over": found.over}
+
+
+async def _prune(call: Call, params: PruneParams) -> dict[str, Any]:
+    gone = await sweeping.prune(call.supervisor, _policy(params), params.wanted)
+    return {"gone": [asdict(each) for each in gone]}
 
 
 def _meant(caller: Caller, wanted: str) -> SessionRecord | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kernel_supervisor.core.model import Execution, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.sessions import sweeping
 from kernel_supervisor.sessions.placing import differences
 from kernel_supervisor.tasks import apart
 
@@ -24,6 +25,7 @@ async def note(caller: Caller, session: SessionRecord) -> None:
     _note_restart(caller, session)
     _note_late_output(caller, session)
     await _note_notebook(caller, session)
+    await _note_leaving(caller, session)
 
 
 def _note_company(caller: Caller, session: SessionRecord) -> None:
@@ -94,6 +96,14 @@ def _note_late_output(caller: Caller, session: SessionRecord) -> None:
         which = ", ".join(map(str, numbers[-_LATE_SHOWN:]))
         late_ones = f"execution {which} showed more after it had ended"
         caller.notices.append((late_ones, WayOn("read", (numbers[-1],))))
+
+
+async def _note_leaving(caller: Caller, session: SessionRecord) -> None:
+    """Once to each client, of all sessions of its project."""
+    if caller.supervisor.sessions.leaving and caller.asker.kind != "cli":
+        said = await sweeping.told(caller.supervisor, session.directory)
+        caller.notices += [words for name, words in said.items() if name not in caller.leaving]
+        caller.leaving.update(said)
 
 
 async def _note_notebook(caller: Caller, session: SessionRecord) -> None:

@@ -65,9 +65,24 @@ class Database(Store):
         found = await self.select(rows.LAST_ENTRIES)
         return {self._names.name(name): (count, float(last or 0.0)) for name, count, last in found}
 
-    async def files_of(self, session: SessionName) -> list[str]:
-        """The files of a session's kernels and entries that belong to no other session too."""
-        return [row[0] for row in await self.select(rows.FILES_OF_ONE, (self._names.key(session),))]
+    async def logs_of_sessions(self) -> list[tuple[SessionName, str]]:
+        """The message logs that entries of sessions stand in, each with each session that has some there."""
+        found = await self.select("SELECT DISTINCT session, log FROM executions WHERE log IS NOT NULL")
+        return [(self._names.name(session), str(log)) for session, log in found]
+
+    async def kernels_of_sessions(self) -> list[tuple[SessionName, KernelId]]:
+        """All kernels, living and ended, each with the session that it was started for."""
+        found = await self.select("SELECT session, id FROM kernels")
+        return [(self._names.name(session), KernelId(str(kernel_id))) for session, kernel_id in found]
+
+    async def ends_of_kernels(self) -> dict[SessionName, float]:
+        """When the last kernel of each session ended that did, in seconds since the epoch."""
+        found: dict[SessionName, float] = {}
+        for name, at in await self.select(rows.ENDS):
+            if isinstance(at, int | float):
+                session = self._names.name(name)
+                found[session] = max(found.get(session, 0.0), float(at))
+        return found
 
     async def forget_session(self, session: SessionName) -> None:
         """Delete a session with its entries, and its kernels that no other session's entries name."""

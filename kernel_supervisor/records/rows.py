@@ -25,7 +25,7 @@ from kernel_supervisor.core.model import (
 
 Statement = tuple[str, Iterable[Any]]
 """A statement of SQL, and what its question marks stand for."""
-SESSION_COLUMNS = "name, directory, kernel_id, created_at, notebooks, autosave, notice, loaded"
+SESSION_COLUMNS = "name, directory, kernel_id, created_at, notebooks, autosave, notice, loaded, told_at"
 EXECUTION_COLUMNS = (
     "id, session, kernel_id, generation, msg_id, kind, source, status, execution_count, client, queued_at, "
     "started_at, finished_at, log, log_start, log_end, reason, replaces, unrecorded"
@@ -33,13 +33,6 @@ EXECUTION_COLUMNS = (
 _LAST_PLACE = "(SELECT coalesce(max(place), 0) + 1 FROM executions WHERE session = ?)"
 USED_KERNELS = "SELECT kernel_id FROM executions WHERE kernel_id IS NOT NULL"
 KERNEL_COLUMNS = "id, session, record, missing, connection"
-_FILES = """
-    SELECT log AS file FROM executions WHERE session {0} AND log IS NOT NULL
-    UNION SELECT json_extract(record, '$.message_log') FROM kernels WHERE session {0} AND json_valid(record)
-    UNION SELECT json_extract(record, '$.standard_error') FROM kernels WHERE session {0} AND json_valid(record)"""
-FILES_OF_ONE = (
-    f"SELECT file FROM ({_FILES.format('= ?1')} EXCEPT SELECT file FROM ({_FILES.format('<> ?1')})) WHERE file <> ''"
-)
 _BY_ANNOTATION: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("str", "KernelId", "SessionName", "EntryKind", "ExecutionStatus"), (str,)),
     **dict.fromkeys(("KernelId | None", "MessageId | None"), (str, NoneType)),
@@ -75,6 +68,9 @@ RESERVE = (
     "WHERE ?1 > 0 AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'executions')",
     "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'executions' AND seq < ?1",
 )
+ENDS = """
+    SELECT session, CASE WHEN json_valid(record) THEN json_extract(record, '$.ended_at') END
+    FROM kernels WHERE ended"""
 NEWEST_PLACE = "SELECT place FROM executions WHERE session = ? ORDER BY place DESC LIMIT 1 OFFSET ?"
 STANDS = "SELECT place, id FROM executions WHERE id = ?"
 REPLACED = "SELECT replaces FROM executions WHERE session = ? AND replaces IS NOT NULL"

@@ -36,6 +36,7 @@ MIGRATIONS = [
 _ADDED = (
     ("kernels", "missing", "TEXT NOT NULL DEFAULT ''"),
     ("kernels", "connection", "TEXT NOT NULL DEFAULT ''"),
+    ("sessions", "told_at", "REAL"),
     ("executions", "unrecorded", "INTEGER NOT NULL DEFAULT 0"),
 )
 _INDEXES = """

@@ -5,74 +5,78 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
 from pathlib import Path
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
-from kernel_supervisor.records import ends
 from kernel_supervisor.running.reading import log_size
 from kernel_supervisor.sessions.supervisor import Supervisor
 
 _DOOMED = ".forgotten"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """A session as it is kept."""
+class Owners:
+    """Which sessions need a file in the folder of logs: those with entries there, and the one whose kernel it was.
 
-    name: SessionName
-    directory: str
-    entries: int
-    size_bytes: int
-    """Of the files that no other session needs."""
-    last_used: float
-    """Seconds since the epoch."""
-    at_work: str
-    """Why it cannot be forgotten now; empty where it can."""
+    A file belongs to a kernel by its name, whatever is behind that: KERNEL-GENERATION.messages and .stderr, and what
+    the recorder writes beside. So does one of a notebook that was loaded: loaded-….messages.
+    """
+
+    def __init__(self) -> None:
+        """Nobody needs any yet."""
+        self._by_stem: defaultdict[str, set[SessionName]] = defaultdict(set)
+        self._by_kernel: defaultdict[str, set[SessionName]] = defaultdict(set)
+
+    @classmethod
+    async def on_record(cls, supervisor: Supervisor) -> Owners:
+        """As it is now."""
+        found, known = cls(), supervisor.sessions.known
+        for session, log in await supervisor.records.logs_of_sessions():
+            if session in known:
+                found._by_stem[_stem(log)].add(session)
+        for session, kernel in await supervisor.records.kernels_of_sessions():
+            if session in known:
+                found._by_kernel[kernel].add(session)
+        for record in known.values():
+            if record.loaded:
+                found._by_stem[_stem(record.loaded)].add(record.name)
+        return found
+
+    def of(self, path: str) -> set[SessionName]:
+        """Those that need this one."""
+        return self._by_stem.get(_stem(path), set()) | self._by_kernel.get(kernel_of(path), set())
 
 
-async def kept(supervisor: Supervisor) -> list[Kept]:
-    """All sessions, the one that was used last first."""
-    entries = await supervisor.records.entries_of_sessions()
-    found = []
-    for name, session in list(supervisor.sessions.known.items()):
-        files = await asyncio.to_thread(_with_ends, await supervisor.records.files_of(name))
-        count, last_used = entries.get(name, (0, session.created_at))
-        found.append(
-            Kept(
-                name=name,
-                directory=session.directory,
-                entries=count,
-                size_bytes=await asyncio.to_thread(_size, files),
-                last_used=last_used,
-                at_work=str(parts(_at_work(supervisor, session))[0]),
-            )
-        )
-    return sorted(found, key=lambda each: each.last_used, reverse=True)
+def kernel_of(path: str) -> str:
+    """The kernel that a file in the folder of logs belongs to."""
+    return _stem(path).rpartition("-")[0]
+
+
+def _stem(path: str) -> str:
+    return os.path.basename(path).partition(".")[0]
 
 
 async def forget(supervisor: Supervisor, name: SessionName) -> int:
     """Forget a session that nothing runs in; how many bytes of files are gone. Raises RefusedError.
 
-    Whenever we die, what is left is a session that can be forgotten again, or files that `sweep` knows.
+    Whenever we die, what is left is a session that can be forgotten again, or files that `finish` knows.
     """
     async with supervisor.sessions.locks[name]:
-        files = await asyncio.to_thread(_with_ends, await supervisor.records.files_of(name))
+        needed = await Owners.on_record(supervisor)
         if name not in supervisor.sessions.known:
             raise RefusedError(f"there is no session {name!r}")
-        if why := _at_work(supervisor, supervisor.sessions.known[name]):
+        if why := at_work(supervisor, supervisor.sessions.known[name]):
             raise RefusedError(f"session {name} cannot be forgotten: ", *parts(why))
         # From here to the deletion there is no await: an execution that comes now is committed behind it, and stays.
-        doomed = [_doom(path) for path in files if Path(path).parent == Path(supervisor.paths.logs)]
+        doomed = [_doom(path) for path in _logs(supervisor) if needed.of(path) == {name}]
         supervisor.sessions.forget(name)
         await supervisor.records.forget_session(name)
-    return await asyncio.to_thread(_remove, list(filter(None, doomed)))
+    return await asyncio.to_thread(_remove, doomed)
 
 
-def _at_work(supervisor: Supervisor, session: SessionRecord) -> Words:
+def at_work(supervisor: Supervisor, session: SessionRecord) -> Words:
     """Why a session cannot be forgotten now; empty where it can."""
     kernels = [runner.kernel.record for runner in supervisor.kernels.runners.values()]
     for kernel in kernels:
@@ -86,32 +90,28 @@ def _at_work(supervisor: Supervisor, session: SessionRecord) -> Words:
     return ""
 
 
-def _with_ends(files: list[str]) -> list[str]:
-    """Files of a session, and what its executions showed last, beside their logs."""
-    return [*files, *(each for path in files if path for each in ends.files_of(path))]
+def _logs(supervisor: Supervisor) -> list[str]:
+    with contextlib.suppress(OSError):
+        return [entry.path for entry in os.scandir(supervisor.paths.logs) if not entry.name.endswith(_DOOMED)]
+    return []
 
 
 def _doom(path: str) -> str:
-    """Give a file the name by which `sweep` knows it; empty where there is none."""
-    with contextlib.suppress(FileNotFoundError):
+    """Give a file the name by which `finish` knows it."""
+    with contextlib.suppress(OSError):
         os.replace(path, path + _DOOMED)
-        return path + _DOOMED
-    return ""
-
-
-def _size(paths: Iterable[str]) -> int:
-    return sum(map(log_size, paths))
+    return path + _DOOMED
 
 
 def _remove(paths: list[str]) -> int:
-    size = _size(paths)
+    size = sum(map(log_size, paths))
     for path in paths:
         with contextlib.suppress(OSError):
             Path(path).unlink()
     return size
 
 
-async def sweep(supervisor: Supervisor) -> None:
+async def finish(supervisor: Supervisor) -> None:
     """Remove what a predecessor had begun to forget."""
     logs = Path(supervisor.paths.logs)
     await asyncio.to_thread(lambda: _remove(list(map(str, logs.glob(f"*{_DOOMED}")))))

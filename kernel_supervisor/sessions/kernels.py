@@ -33,7 +33,7 @@ from kernel_supervisor.servers.rest import KernelGoneError
 from kernel_supervisor.sessions.adopting import FIRST_TRY_S, Adoption, connected
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.placing import Furnished, furnished, no_place, place_of
-from kernel_supervisor.tasks import Tasks, apart
+from kernel_supervisor.tasks import News, Tasks, apart
 
 log = logging.getLogger(__name__)
 _TRIES_AFTER_RESTART = 12
@@ -67,6 +67,8 @@ class Kernels:
         """What kernels were started with, also of some that are dead: in memory alone."""
         self.starting: dict[KernelId, KernelRecord] = {}
         """Those whose process was begun, or is about to be, and that cannot be used yet."""
+        self.endings = News()
+        """Told of each kernel that has ended."""
         self._tasks = Tasks()
 
     async def start(
@@ -217,6 +219,7 @@ class Kernels:
             await asyncio.to_thread(links.withdraw, self._paths)
         self.ended[record.id] = reason
         await self._records.save_kernel(replace(record, ended_at=time.time(), end_reason=reason))
+        self.endings.tell()
 
     async def end(self, kernel_id: KernelId, reason: str) -> None:
         """End a kernel on request, politely first. Its running execution is told `reason`.

@@ -11,6 +11,7 @@ from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
+from kernel_supervisor.core.retention import Due
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.defaults import default
 from kernel_supervisor.records.database import Database
@@ -32,6 +33,8 @@ class Sessions:
         """Know none before `open`."""
         self._records, self._kernels = records, kernels
         self.known: dict[SessionName, SessionRecord] = {}
+        self.leaving: dict[SessionName, Due] = {}
+        """Those whose history goes, and no notebook has it: who looks is told."""
         self.projects = naming.Projects()
         self.locks: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a session gets another kernel."""
@@ -124,6 +127,7 @@ class Sessions:
     def forget(self, name: SessionName) -> None:
         """A session is no more."""
         del self.known[name]
+        self.leaving.pop(name, None)
         self._release()
 
     def _release(self) -> None:

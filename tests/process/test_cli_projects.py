@@ -24,7 +24,7 @@ def home(standing_home: Home) -> Iterator[Home]:
     """A home with nothing in it."""
     yield standing_home
     standing_home.cli("kill", "--all")
-    standing_home.cli("forget", "--older-than", "0")
+    standing_home.cli("forget", "-y", "--older-than", "0")
 
 
 _numbers = itertools.count()
@@ -71,7 +71,7 @@ def test_kill_means_this_projects_then_the_only_one_and_else_lists_them(
     assert f'"{one.name}/explore", "{other.name}/explore"' in _refused(home, "kill", "explore", cwd=third), (
         "one is kept still"
     )
-    _done(home, "forget", "explore", cwd=one)
+    _done(home, "forget", "-y", "explore", cwd=one)
     _done(home, "kill", "explore", cwd=third)
     assert _living(home, third) == set()
 
@@ -88,7 +88,7 @@ def test_restart_interrupt_and_forget_find_sessions_in_the_same_way(home: Home, 
     assert _done(home, "exec", "--session", "explore", "x", cwd=one).splitlines()[-1] == "41"
     assert "NameError" in home.cli("exec", "--session", "explore", "x", cwd=other).stderr
     _done(home, "kill", "explore", cwd=other)
-    assert f"session {other.name}/explore is forgotten" in _done(home, "forget", "explore", cwd=other)
+    assert f"session {other.name}/explore is forgotten" in _done(home, "forget", "-y", "explore", cwd=other)
     _done(home, "restart", "explore", cwd=third)
     assert "NameError" in home.cli("exec", "--session", "explore", "x", cwd=one).stderr, "the only one that is left"
 
@@ -99,7 +99,7 @@ def test_a_projects_own_session_is_found_by_its_folder(home: Home, two: tuple[Pa
     assert _done(home, "exec", "--session", f"{one.name}/", "2", cwd=third).splitlines()[-1] == "2"
     _done(home, "kill", one.name, cwd=third)
     assert _living(home, third) == set()
-    assert f"session {one.name}/ is forgotten" in _done(home, "forget", f"{one.name}/", cwd=third)
+    assert f"session {one.name}/ is forgotten" in _done(home, "forget", "-y", f"{one.name}/", cwd=third)
 
 
 def test_a_name_that_is_no_session_is_never_the_beginning_of_a_kernels_id(

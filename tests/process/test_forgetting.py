@@ -28,7 +28,7 @@ def test_a_session_goes_with_its_files_once_no_kernel_lives_in_it(home: Home) ->
     home.cli("exec", "--session", "old", "print('x' * 10_000)")
     home.cli("exec", "--session", "kept", "1 + 1")
     home.cli("save", "--session", "old", "old.ipynb")
-    refused = home.cli("forget", "old")
+    refused = home.cli("forget", "-y", "old")
     assert (refused.returncode, "kernel-supervisor kill" in refused.stderr) == (1, True), refused.stderr
     home.cli("kill", "old")
     before = _kept(home)
@@ -36,7 +36,7 @@ def test_a_session_goes_with_its_files_once_no_kernel_lives_in_it(home: Home) ->
     assert before["old"]["size_bytes"] > 10_000
     assert before["kept"]["at_work"]
     files = _logs(home)
-    done = home.cli("forget", "old")
+    done = home.cli("forget", "-y", "old")
     assert (done.returncode, done.stdout.startswith("session project/old is forgotten (")) == (0, True), done
     assert list(_kept(home)) == ["kept"]
     left = _logs(home)
@@ -68,7 +68,7 @@ async def test_what_another_session_ran_in_its_kernel_stays(home: Home) -> None:
         assert not attached.is_error, attached.text
         ran = await session.call("kernel_exec", code="print('of the second')", session="second")
         await session.call("kernel_shutdown", kernel_id=kernel)
-    assert home.cli("forget", "first").returncode == 0
+    assert home.cli("forget", "-y", "first").returncode == 0
     assert list(_kept(home)) == ["second"]
     assert "of the second" in home.cli("output", str(ran.facts["execution_id"])).stdout
 
@@ -77,15 +77,15 @@ def test_old_ones_are_forgotten_together_and_those_in_use_stay(home: Home) -> No
     for name in ("one", "two", "three"):
         home.cli("exec", "--session", name, "1")
     home.cli("kill", "one", "two")
-    assert "no session is as old" in home.cli("forget", "--older-than", "1").stdout
-    done = home.cli("forget", "--older-than", "0")
+    assert "no session is as old" in home.cli("forget", "-y", "--older-than", "1").stdout
+    done = home.cli("forget", "-y", "--older-than", "0")
     assert sorted(line.split()[1] for line in done.stdout.splitlines()) == ["project/one", "project/two"]
     assert list(_kept(home)) == ["three"]
 
 
 def test_a_name_that_is_not_there_gets_near_ones(home: Home) -> None:
     home.cli("exec", "--session", "analysis", "1")
-    missed = home.cli("forget", "analisys")
+    missed = home.cli("forget", "-y", "analisys")
     assert missed.returncode == 1
     assert "there is no session 'analisys'; did you mean analysis?" in missed.stderr
     assert home.cli("forget").returncode == 2

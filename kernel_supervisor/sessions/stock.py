@@ -1,0 +1,182 @@
+"""What is kept: sessions with their files, what is left over, the cache, logs; and how much it is in all."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+
+from kernel_supervisor import __version__
+from kernel_supervisor.core.model import SessionName, SessionRecord
+from kernel_supervisor.core.retention import Item
+from kernel_supervisor.core.ways import parts
+from kernel_supervisor.kernels.process import mentioned
+from kernel_supervisor.paths import Paths
+from kernel_supervisor.sessions.forgetting import Owners, at_work, kernel_of
+from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.tasks import apart
+
+_SAME_S = 2.0
+"""By how much a file system may put the time of a notebook too early."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A session as it is kept."""
+
+    name: SessionName
+    directory: str
+    entries: int
+    size_bytes: int
+    """Of the files that no other session needs."""
+    last_used: float
+    """Seconds since the epoch."""
+    at_work: str
+    """Why it cannot be forgotten now; empty where it can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stock:
+    """All that can go as a whole, and how many bytes there are besides."""
+
+    items: list[Item]
+    besides: int
+    living: frozenset[str]
+    """The ids of kernels that are not known to have ended."""
+
+
+async def kept(supervisor: Supervisor) -> list[Kept]:
+    """All sessions, the one that was used last first."""
+    entries, sizes = await supervisor.records.entries_of_sessions(), await _sizes_of_sessions(supervisor)
+    found = []
+    for name, session in list(supervisor.sessions.known.items()):
+        count, last_used = entries.get(name, (0, session.created_at))
+        found.append(
+            Kept(
+                name=name,
+                directory=session.directory,
+                entries=count,
+                size_bytes=sizes.get(name, 0),
+                last_used=last_used,
+                at_work=str(parts(at_work(supervisor, session))[0]),
+            )
+        )
+    return sorted(found, key=lambda each: each.last_used, reverse=True)
+
+
+async def _sizes_of_sessions(supervisor: Supervisor) -> dict[SessionName, int]:
+    needed, sizes = await Owners.on_record(supervisor), defaultdict[SessionName, int](int)
+    for path, status in await apart("documents", _files, supervisor.paths.logs):
+        if len(whose := needed.of(path)) == 1:
+            sizes[next(iter(whose))] += status.st_size
+    return sizes
+
+
+async def stock(supervisor: Supervisor) -> Stock:
+    """All that there is, as it can be decided on."""
+    records = await supervisor.records.living_kernels()
+    living = frozenset(map(str, (*(each.id for each in records), *supervisor.kernels.runners)))
+    sessions = [(each, supervisor.sessions.known[each.name]) for each in await kept(supervisor)]
+    busy = {each.session for each in records} | {each.name for each, now in sessions if now.kernel_id in living}
+    needed, ended = await Owners.on_record(supervisor), await supervisor.records.ends_of_kernels()
+    overlays = {each.overlay for each in records if each.overlay}
+    used = [(replace(each, last_used=max(each.last_used, ended.get(each.name, 0.0))), now) for each, now in sessions]
+    return await apart("documents", _look, supervisor.paths, used, busy, needed, living, overlays)
+
+
+def _look(
+    paths: Paths,
+    sessions: list[tuple[Kept, SessionRecord]],
+    busy: Collection[str],
+    needed: Owners,
+    living: frozenset[str],
+    overlays: Collection[str],
+) -> Stock:
+    items = [_session(each, now, busy) for each, now in sessions]
+    items += [*_left_over(paths, needed, living), *_cached(paths, overlays), *_old_logs(paths)]
+    besides = size_of_all(paths) - sum(each.size for each in items)
+    return Stock(items=items, besides=max(0, besides), living=living)
+
+
+def _session(kept: Kept, session: SessionRecord, busy: Collection[str]) -> Item:
+    return Item(
+        kind="session",
+        name=kept.name,
+        size=kept.size_bytes,
+        last_used=kept.last_used,
+        stays=kept.at_work or ("a kernel of it may live" if kept.name in busy else ""),
+        unsaved=kept.entries > 0 and not any(_is_as_new(path, kept.last_used) for path in session.notebooks),
+        told_at=session.told_at,
+    )
+
+
+def _is_as_new(notebook: str, last_used: float) -> bool:
+    """Whether a notebook stands where it was written, and was after a session was used last."""
+    try:
+        return os.stat(notebook).st_mtime > last_used - _SAME_S
+    except (OSError, ValueError):
+        return False
+
+
+def _left_over(paths: Paths, needed: Owners, living: frozenset[str]) -> Iterator[Item]:
+    """Files in the folder of logs that no session needs. Where records were set aside, those may."""
+    found = [(path, status) for path, status in _files(paths.logs) if not needed.of(path)]
+    lives = living | mentioned({kernel_of(path) for path, _ in found} - {""}) if found else living
+    aside = any(".set-aside-" in name for name in _names(os.path.dirname(paths.records)))
+    for path, status in found:
+        stays = "records that were set aside may need it" if aside else ""
+        stays = "its kernel lives" if kernel_of(path) in lives else stays
+        yield Item(kind="left over", name=path, size=status.st_size, last_used=status.st_mtime, stays=stays)
+
+
+def _cached(paths: Paths, overlays: Collection[str]) -> Iterator[Item]:
+    """Folders that can be fetched again: of a version of ours, or an ipykernel for interpreters that have none."""
+    answers = os.path.join(paths.cache, "answers")
+    of_others = [os.path.join(answers, name) for name in _names(answers) if name != __version__]
+    for path in (*of_others, *(os.path.join(paths.cache, name) for name in _names(paths.cache))):
+        if path != answers and os.path.isdir(path) and not os.path.islink(path):
+            stays = "a kernel that lives runs with it" if path in overlays else ""
+            size = sum(status.st_size for _, status in _files(path))
+            yield Item(kind="cache", name=path, size=size, last_used=os.stat(path).st_mtime, stays=stays)
+
+
+def _old_logs(paths: Paths) -> Iterator[Item]:
+    """The daemon's, but for the one that it writes."""
+    log = os.path.basename(paths.daemon_log)
+    for path, status in _files(paths.state, deep=False):
+        if os.path.basename(path).startswith(f"{log}.") and path != f"{paths.daemon_log}.err":
+            yield Item(kind="log", name=path, size=status.st_size, last_used=status.st_mtime)
+
+
+def size_of_all(paths: Paths) -> int:
+    """Bytes of all files in the supervisor's folders."""
+    folders = {paths.state, paths.run} if not paths.run.startswith(paths.state + os.sep) else {paths.state}
+    return sum(status.st_size for folder in folders for _, status in _files(folder))
+
+
+def _files(folder: str, *, deep: bool = True) -> list[tuple[str, os.stat_result]]:
+    """The regular files in a folder, and in those in it; what goes meanwhile is passed over."""
+    found: list[tuple[str, os.stat_result]] = []
+    folders = [folder]
+    while folders:
+        try:
+            entries = list(os.scandir(folders.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False) and deep:
+                    folders.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    found.append((entry.path, entry.stat(follow_symlinks=False)))
+            except OSError:
+                continue
+    return found
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

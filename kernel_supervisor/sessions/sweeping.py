@@ -1,0 +1,216 @@
+"""Sweeping: what the policy says is to go goes, once a day and after each kernel's end. People are told beforehand.
+
+The policy is in `keep.json`, beside what it is about, since whoever starts the daemon may know other variables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernel_supervisor.amounts import size, span
+from kernel_supervisor.core.errors import RefusedError, SupervisorError
+from kernel_supervisor.core.model import Execution, SessionName
+from kernel_supervisor.core.retention import Item, Plan, Policy, plan
+from kernel_supervisor.core.ways import WayOn, Words
+from kernel_supervisor.keeping import CALLS_S, SHARE_OF_DISK, STDERR_BYTES, SWEEP_S, TOLD_S, TOTAL_BYTES, UNUSED_S
+from kernel_supervisor.paths import Paths, open_regular, read_regular
+from kernel_supervisor.sessions.forgetting import forget, kernel_of
+from kernel_supervisor.sessions.stock import size_of_all, stock
+from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.tasks import apart, happens
+
+log = logging.getLogger(__name__)
+_DAY_S, _LARGEST = 86_400.0, 1 << 16
+_FIRST_S, _SETTLED_S, _LOOK_S = 10.0, 1.0, 600.0
+"""How long after a daemon's start, and after a kernel's end; how often is looked what the clock says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How much there is, and how much there may be."""
+
+    total: int
+    limit: int | None
+    over: int
+    """By how many bytes it is too much now."""
+    trouble: str
+    """Why nothing goes by itself, empty where it does."""
+
+
+class Sweeping:
+    """The daemon's."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        """Nothing is swept before `keep`."""
+        self._supervisor = supervisor
+        supervisor.records.watchers.append(self._note_use)
+
+    def _note_use(self, entry: Execution) -> None:
+        self._supervisor.sessions.leaving.pop(entry.session, None)
+
+    async def keep(self) -> None:
+        """Sweep soon, each day, and after each kernel's end; until cancelled."""
+        ended = self._supervisor.kernels.endings.next
+        await happens(ended, _FIRST_S)
+        while True:
+            await asyncio.sleep(_SETTLED_S)
+            ended, tomorrow = self._supervisor.kernels.endings.next, _clock() + SWEEP_S
+            await self._sweep()
+            while _clock() < tomorrow and not await happens(ended, _LOOK_S):
+                pass
+
+    async def _sweep(self) -> None:
+        supervisor = self._supervisor
+        await supervisor.records.forget_calls(CALLS_S)
+        try:
+            policy = await apart("documents", policy_of, supervisor.paths)
+        except ValueError as error:
+            log.error("nothing is swept: %s", error)
+            return
+        there = await stock(supervisor)
+        found = plan(there.items, policy, time.time(), there.besides)
+        await _carry_out(supervisor, [each.item for each in found.due if each.at <= time.time()])
+        await apart("documents", _shorten, supervisor.paths, there.living)
+        _announce(supervisor, found)
+        if found.over:
+            log.warning("%s more than is to be kept: what lives, or was used lately, stays", size(found.over))
+
+
+def _clock() -> float:
+    """Seconds, those included that the machine slept."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def policy_of(paths: Paths) -> Policy:
+    """What `keep.json` says, or the usual. Blocks on the disk. Raises ValueError where it cannot be understood."""
+    disk = shutil.disk_usage(paths.state).total
+    usual = Policy(unused_s=UNUSED_S, total=min(TOTAL_BYTES, disk // SHARE_OF_DISK))
+    try:
+        given = json.loads(read_regular(paths.keep, _LARGEST))
+    except FileNotFoundError:
+        return usual
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{paths.keep} cannot be read: {error}") from None
+    if not isinstance(given, dict) or not {"days", "gigabytes"}.issuperset(given):
+        raise ValueError(f'{paths.keep} is to be like {{"days": 90, "gigabytes": 20}}')
+    days, gigabytes = (_amount(paths, given, name) for name in ("days", "gigabytes"))
+    return Policy(
+        unused_s=(days * _DAY_S if days is not None else None) if "days" in given else usual.unused_s,
+        total=(int(gigabytes * 1e9) if gigabytes is not None else None) if "gigabytes" in given else usual.total,
+    )
+
+
+def _amount(paths: Paths, given: dict[str, Any], name: str) -> float | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+        raise ValueError(f"{paths.keep}: {name} is to be a number above 0, or null for no limit")
+    return float(value)
+
+
+async def due(supervisor: Supervisor, policy: Policy | None = None) -> Plan:
+    """What is to go now, or by another policy. Raises RefusedError where it is not known what is to go."""
+    try:
+        usual = await apart("documents", policy_of, supervisor.paths)
+    except ValueError as error:
+        raise RefusedError(str(error)) from None
+    there = await stock(supervisor)
+    return plan(there.items, usual if policy is None else policy, time.time(), there.besides)
+
+
+async def prune(supervisor: Supervisor, policy: Policy | None, wanted: Collection[str]) -> list[Item]:
+    """Have those go of what is due that are `wanted` by name; what went. Raises RefusedError."""
+    found, now = await due(supervisor, policy), time.time()
+    ready = [each.item for each in found.due if each.at <= now]
+    return await _carry_out(supervisor, [each for each in ready if each.name in wanted])
+
+
+async def _carry_out(supervisor: Supervisor, items: list[Item]) -> list[Item]:
+    """Have these go; those that went. What is used again meanwhile stays."""
+    gone = []
+    for each in items:
+        try:
+            if each.kind == "session":
+                await forget(supervisor, SessionName(each.name))
+            else:
+                await apart("documents", _remove, each.name)
+        except (SupervisorError, OSError) as error:
+            log.info("%s stays: %s", each.name, error)
+            continue
+        log.info("%s %s went, %s, used last %s", each.kind, each.name, size(each.size), _date(each.last_used))
+        gone.append(each)
+    return gone
+
+
+def _remove(path: str) -> None:
+    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+
+
+def _shorten(paths: Paths, living: Collection[str]) -> None:
+    """Leave the end of what kernels that are gone, and daemons, wrote to their standard error."""
+    ended = [path for path in Path(paths.logs).glob("*.stderr") if kernel_of(str(path)) not in living]
+    for path in (*map(str, ended), f"{paths.daemon_log}.err"):
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.getsize(path) > STDERR_BYTES:
+                _keep_end(path, STDERR_BYTES)
+
+
+def _keep_end(path: str, length: int) -> None:
+    """In place: whoever goes on writing there adds to it."""
+    with os.fdopen(open_regular(path, os.O_RDWR), "r+b", buffering=0) as file:
+        end = os.pread(file.fileno(), length, os.fstat(file.fileno()).st_size - length)
+        os.pwrite(file.fileno(), end, 0)
+        os.ftruncate(file.fileno(), len(end))
+
+
+# Being told
+
+
+def _announce(supervisor: Supervisor, found: Plan) -> None:
+    """Have people be told of histories that no notebook has and that are to go."""
+    waiting = [each for each in found.due if each.item.unsaved]
+    supervisor.sessions.leaving = {SessionName(each.item.name): each for each in waiting}
+
+
+async def told(supervisor: Supervisor, directory: str = "") -> dict[SessionName, Words]:
+    """What is to be said of histories that are to go, of a project's or of all; from now on people count as told."""
+    said: dict[SessionName, Words] = {}
+    for name, each in list(supervisor.sessions.leaving.items()):
+        session = supervisor.sessions.known.get(name)
+        if session is None or (directory and session.directory != directory):
+            continue
+        if session.told_at is None or session.told_at <= each.item.last_used:
+            session = await supervisor.sessions.change(name, told_at=time.time())
+        said[name] = _words(each.item, (session.told_at or 0.0) + TOLD_S)
+    return said
+
+
+def _words(item: Item, at: float) -> Words:
+    unused = f"session {item.name} was not used for {span(time.time() - item.last_used)}"
+    goes = f"and no notebook has its history, which goes after {_date(at)} unless it is used or saved"
+    return f"{unused}, {goes}", WayOn("write notebook")
+
+
+def _date(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(at))
+
+
+async def room(supervisor: Supervisor) -> Room:
+    """How much there is."""
+    try:
+        limit, trouble = (await apart("documents", policy_of, supervisor.paths)).total, ""
+    except ValueError as error:
+        limit, trouble = None, str(error)
+    total = await apart("documents", size_of_all, supervisor.paths)
+    return Room(total=total, limit=limit, over=max(0, total - limit) if limit is not None else 0, trouble=trouble)

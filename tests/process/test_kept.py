@@ -1,0 +1,189 @@
+"""Promise: what is kept has an age and an amount, and who owns it is told and asked before anything goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import sqlite3
+import subprocess
+from collections.abc import Sequence
+from contextlib import closing
+
+import pytest
+
+from tests.support import DEADLINE_S, Home, until_now
+
+pytestmark = pytest.mark.timeout(180)
+
+_DAY_S = 86_400.0
+
+
+def _sessions(home: Home) -> set[str]:
+    return {
+        each["name"].removeprefix("project/") for each in json.loads(home.cli("sessions", "--json").stdout)["sessions"]
+    }
+
+
+def _ended(home: Home, name: str, code: str = "print('x')", *, days: float = 0.0, saved: bool = False) -> None:
+    """A session whose kernel has ended, and that nobody used for so many days. Afterwards no daemon runs."""
+    assert home.cli("exec", "--session", name, code).returncode == 0
+    if saved:
+        assert home.cli("save", "--session", name, f"{name}.ipynb").returncode == 0
+    assert home.cli("kill", name).returncode == 0
+    home.cli("stop")
+    _age(home, name, days)
+
+
+def _age(home: Home, name: str, days: float) -> None:
+    with closing(sqlite3.connect(home.path / "run/records.sqlite")) as db, db:
+        ago = days * _DAY_S
+        db.execute(
+            "UPDATE executions SET queued_at = queued_at - ?1, finished_at = finished_at - ?1 WHERE session = ?2",
+            (ago, name),
+        )
+        db.execute(
+            "UPDATE sessions SET created_at = created_at - ?1, told_at = told_at - ?1 WHERE name = ?2", (ago, name)
+        )
+        db.execute(
+            "UPDATE kernels SET record = json_set(record, '$.ended_at', json_extract(record, '$.ended_at') - ?1) "
+            "WHERE session = ?2",
+            (ago, name),
+        )
+
+
+def _swept(home: Home) -> None:
+    """Have it swept, as after each kernel's end."""
+    home.cli("exec", "--session", "swept", "1")
+    home.cli("kill", "swept")
+
+
+def _at_a_terminal(home: Home, arguments: Sequence[str], typed: str) -> tuple[int, str]:
+    """What a person sees who answers so; the exit code."""
+    here, there = pty.openpty()
+    with subprocess.Popen(
+        home.cli_command(*arguments), cwd=home.project, env=home.env, stdin=there, stdout=there, stderr=there
+    ) as process:
+        os.close(there)
+        os.write(here, typed.encode() + b"\n")
+        seen = b""
+        try:
+            while piece := os.read(here, 4096):
+                seen += piece
+        except OSError:  # the other end is closed
+            pass
+        os.close(here)
+        return process.wait(DEADLINE_S), seen.decode()
+
+
+def test_forgetting_asks_and_takes_what_each_start_of_its_kernel_wrote(home: Home) -> None:
+    home.cli("exec", "--session", "old", "import os; os.write(2, b'first')")
+    home.cli("restart", "old")
+    home.cli("exec", "--session", "old", "import os; os.write(2, b'second')")
+    home.cli("kill", "old")
+    logs = home.path / "logs"
+    assert len(list(logs.glob("*.stderr"))) == 2
+    untold = home.cli("forget", "old", stdin=subprocess.DEVNULL)
+    assert (untold.returncode, "with -y it is done" in untold.stderr) == (2, True), untold
+    code, seen = _at_a_terminal(home, ["forget", "old"], "n")
+    assert (code, "project/old" in seen, "nothing was done" in seen) == (1, True, True), seen
+    assert _sessions(home) == {"old"}
+    code, seen = _at_a_terminal(home, ["forget", "old"], "y")
+    assert (code, "is forgotten" in seen) == (0, True), seen
+    assert _sessions(home) == set()
+    assert list(logs.iterdir()) == []
+
+
+def test_pruning_shows_what_goes_and_takes_that_alone(home: Home) -> None:
+    _ended(home, "saved", days=100, saved=True)
+    _ended(home, "unsaved", days=100)
+    _ended(home, "young", days=10, saved=True)
+    (home.path / "logs/0123456789ab-1.stderr").write_text("of nobody")
+    os.utime(home.path / "logs/0123456789ab-1.stderr", (1e9, 1e9))
+    home.cli("exec", "--session", "living", "x = 41")
+    _age(home, "living", 200)
+    shown = home.cli("prune", "--dry-run")
+    assert "2 things to go" in shown.stdout, shown
+    assert "project/saved" in shown.stdout
+    assert "session project/unsaved" in shown.stdout.split("2 things")[1], "it stays, and why is said"
+    refused = home.cli("prune", stdin=subprocess.DEVNULL)
+    assert (refused.returncode, "with -y it is done" in refused.stderr) == (2, True), refused
+    assert _sessions(home) == {"saved", "unsaved", "young", "living"}
+    assert "2 things gone" in home.cli("prune", "-y").stdout
+    assert _sessions(home) == {"unsaved", "young", "living"}
+    assert not (home.path / "logs/0123456789ab-1.stderr").exists()
+    assert "1 thing gone" in home.cli("prune", "-y", "--keep-total", "1kB").stdout
+    assert _sessions(home) == {"unsaved", "living"}
+    assert home.cli("exec", "--session", "living", "x + 1").stdout.splitlines()[-1] == "42"
+    assert (home.project / "saved.ipynb").exists()
+    for wrong in (["--older-than", "-1"], ["--older-than", "nan"], ["--keep-total", "much"]):
+        assert home.cli("prune", "-y", *wrong).returncode == 2
+
+
+def test_what_is_old_goes_by_itself_and_a_history_that_no_notebook_has_once_that_was_said_for_long(home: Home) -> None:
+    _ended(home, "saved", days=100, saved=True)
+    _ended(home, "unsaved", days=100)
+    _swept(home)
+    until_now(lambda: _sessions(home) == {"unsaved", "swept"}, "what a notebook has is gone")
+    for verb in ("list", "status", "sessions"):
+        done = home.cli(verb)
+        assert "session project/unsaved was not used for 100 days" in done.stdout + done.stderr, verb
+    with home.shim() as shim:
+        shim.open()
+        said = "session project/unsaved was not used for"
+        assert said in shim.call("kernel_status")["content"][0]["text"]
+        assert said not in shim.call("kernel_status")["content"][0]["text"], "once"
+    home.cli("stop")
+    with closing(sqlite3.connect(home.path / "run/records.sqlite")) as db, db:
+        assert db.execute("UPDATE sessions SET told_at = told_at - ? WHERE told_at > 0", (31 * _DAY_S,)).rowcount == 1
+    _swept(home)
+    until_now(lambda: _sessions(home) == {"swept"}, "it is gone, too")
+
+
+def test_what_somebody_uses_again_is_not_said_to_go(home: Home) -> None:
+    _ended(home, "unsaved", days=100)
+    _swept(home)
+    until_now(lambda: "project/unsaved" in home.cli("status").stdout, "it is said")
+    home.cli("restart", "unsaved")
+    home.cli("exec", "--session", "unsaved", "1")
+    assert "project/unsaved" not in home.cli("status").stdout
+
+
+def test_a_policy_that_cannot_be_understood_takes_nothing(home: Home) -> None:
+    home.path.mkdir(mode=0o700)
+    (home.path / "keep.json").write_text('{"days": -1}')
+    _ended(home, "saved", days=100, saved=True)
+    _swept(home)
+    until_now(lambda: "nothing is swept" in (home.path / "daemon.log").read_text(), "it was looked at")
+    assert "nothing goes by itself" in home.cli("status").stdout
+    assert home.cli("prune", "-y").returncode == 1
+    assert _sessions(home) == {"saved", "swept"}
+    (home.path / "keep.json").write_text('{"days": 365, "gigabytes": null}')
+    assert "0 things to go" in home.cli("prune", "-y").stdout
+    (home.path / "keep.json").write_text('{"days": 30}')
+    assert "1 thing gone" in home.cli("prune", "-y").stdout
+
+
+def test_what_a_kernel_wrote_to_its_standard_error_is_bounded_once_it_has_ended(home: Home) -> None:
+    home.cli(
+        "exec",
+        "--session",
+        "loud",
+        "import os; [os.write(2, b'x' * (1 << 20)) for _ in range(20)]; os.write(2, b'the end')",
+    )
+    (path,) = (home.path / "logs").glob("*.stderr")
+    assert path.stat().st_size > 20 << 20, "nothing of a living kernel goes"
+    home.cli("kill", "loud")
+    until_now(lambda: path.stat().st_size == 8 << 20, "its end is left")
+    assert path.read_bytes().endswith(b"the end")
+
+
+def test_it_is_said_how_much_there_is_and_where_that_is_too_much(home: Home) -> None:
+    home.path.mkdir(mode=0o700)
+    (home.path / "keep.json").write_text('{"gigabytes": 0.0001}')
+    home.cli("exec", "print('x' * 300_000)")
+    facts = json.loads(home.cli("sessions", "--json").stdout)["room"]
+    assert facts["total"] > facts["limit"] == 100_000
+    for verb in ("status", "sessions"):
+        assert "100 kB at most" in home.cli(verb).stdout
+        assert "nothing of living kernels goes by itself" in home.cli(verb).stdout
