@@ -5,7 +5,9 @@ Strings and `os.path` instead of pathlib: the shim imports this file, and pathli
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import platform
 import pwd
@@ -30,7 +32,11 @@ class PlaceError(OSError):
 class Paths:
     """The supervisor's folders, all 0700 and owned by this user, and what is in them."""
 
-    def __init__(self, state: str, run: str) -> None:
+    def __init__(self, state: str, run: str, *, on_network: bool = False) -> None:
+        self.on_network = on_network
+        """Whether `state` is on a network file system."""
+        self.apart = os.path.dirname(run) != state
+        """Whether `run` is in a folder that all share, and that is cleaned: nothing is there that could not be lost."""
         self.state = state
         """Records, message logs, logs."""
         self.run = run
@@ -39,8 +45,11 @@ class Paths:
         """The daemon's `ipc://` socket."""
         self.lock = os.path.join(run, "daemon.lock")
         """The file whose `flock` makes the daemon the only one."""
-        self.records = os.path.join(run, "records.sqlite")
-        """The database. It needs a local disk (WAL), so it stands beside the sockets."""
+        places = [os.path.join(folder, "records.sqlite") for folder in (os.path.join(state, "run"), state, run)]
+        self.records = places[1] if self.apart else places[0]
+        """The database: never where others may clean."""
+        self.records_before = tuple(place for place in places if place != self.records)
+        """Where versions before this one had it, or this one before a disk was another's."""
         self.connections = os.path.join(run, "kernels")
         """Connection files and sockets of the kernels."""
         self.links = os.path.join(run, "clients")
@@ -94,10 +103,21 @@ def find() -> Paths:
     state = os.path.abspath(os.path.expanduser(chosen)) if chosen else usual
     if os.path.islink(state):
         state = os.path.realpath(state)
-    run = os.path.join(state, "run")
-    if len(os.fsencode(run)) + _LONGEST_SUFFIX > LONGEST_SOCKET_PATH or _on_network(state):
+    run, on_network = os.path.join(state, "run"), _on_network(state)
+    if len(os.fsencode(run)) + _LONGEST_SUFFIX > LONGEST_SOCKET_PATH or on_network:
         run = _elsewhere(state)
-    return Paths(state, run)
+    return Paths(state, run, on_network=on_network)
+
+
+def hold(folder: str) -> int:
+    """A descriptor of a folder that keeps cleaners out of it, as long as anybody has it. Raises OSError.
+
+    systemd-tmpfiles passes over what is in a folder that somebody has a `flock` on: tmpfiles.d(5).
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with contextlib.suppress(OSError):  # where there are no locks, there is nobody who looks for them
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return descriptor
 
 
 def _elsewhere(state: str) -> str:
@@ -148,6 +168,17 @@ def _is_used(folder: str) -> bool:
     """Whether a supervisor has worked in it; also where its folder for sockets was removed, or is elsewhere."""
     lock = os.path.join(folder, "run", "daemon.lock")
     return os.path.lexists(lock) or {"daemon.log", "logs"}.issubset(os.listdir(folder))
+
+
+def vacate(paths: Paths) -> None:
+    """Leave nothing in a folder that all share, once no kernel has anything there."""
+    with contextlib.suppress(OSError):
+        if paths.apart and not os.listdir(paths.connections):
+            doomed = f"{paths.run}.gone-{os.getpid()}"
+            os.rename(paths.run, doomed)  # at one stroke: whoever comes now makes another
+            import shutil  # 10 ms, and only where there is something to remove
+
+            shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _home() -> str:

@@ -25,7 +25,7 @@ def list_kernels(command: Command) -> int:
         facts = {"kernels": [], "others": [], "troubles": [str(error)]}
     leaving = told(command)
     if command.options.json:
-        print_json({**facts, "leaving": leaving})
+        print_json({**facts, "leaving": leaving} if leaving else facts)
         return DONE
     rows = [_row(each) for each in facts["kernels"]] + [_foreign_row(each) for each in facts["others"]]
     if rows:

@@ -6,19 +6,20 @@ import contextlib
 import fcntl
 import os
 
-from kernel_supervisor.paths import Paths
+from kernel_supervisor.paths import Paths, hold
 
 
 class Lock:
     """Exclusive `flock`s, held until the process ends, whichever way it ends.
 
     On a file, which says who holds it and which clients look at; and on the folder of all that is ours, so that nobody
-    becomes a second daemon where something has removed the file.
+    becomes a second daemon where something has removed the file. The folder of the sockets is held besides, see `hold`.
     """
 
     def __init__(self, paths: Paths) -> None:
         """Open both. Raises OSError."""
         self._path, self._state = paths.lock, paths.state
+        self._run, self._sockets = paths.run, hold(paths.run)
         self._file, self._folder = self._opened_file(), self._opened_folder()
 
     def _opened_file(self) -> int:
@@ -41,13 +42,16 @@ class Lock:
         return True
 
     def stands(self) -> bool:
-        """Whether file and folder still are those that it is on."""
-        return same(os.fstat(self._file), self._path) and same(os.fstat(self._folder), self._state)
+        """Whether file and folders still are those that it is on."""
+        places = ((self._file, self._path), (self._folder, self._state), (self._sockets, self._run))
+        return all(same(os.fstat(descriptor), path) for descriptor, path in places)
 
     def renew(self) -> bool:
         """Take again what was removed, and keep the rest; False where another daemon has it. Raises OSError."""
         if not same(os.fstat(self._folder), self._state):
             self._folder = _instead(self._folder, self._opened_folder())
+        if not same(os.fstat(self._sockets), self._run):
+            self._sockets = _instead(self._sockets, hold(self._run))
         if not same(os.fstat(self._file), self._path):
             self._file = _instead(self._file, self._opened_file())
         return self.acquire()

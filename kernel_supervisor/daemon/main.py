@@ -21,7 +21,7 @@ from kernel_supervisor.daemon.notify import keep_watchdog_fed, notify
 from kernel_supervisor.daemon.place import Place
 from kernel_supervisor.daemon.version import differences
 from kernel_supervisor.isolation import VARIABLES
-from kernel_supervisor.paths import Paths, PlaceError, find, prepare
+from kernel_supervisor.paths import Paths, PlaceError, find, prepare, vacate
 from kernel_supervisor.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -164,6 +164,8 @@ class Daemon:
             await self._tasks.close()
             await self._drain(serving)
             place.socket.close(500)
+            if self._end_kernels:
+                vacate(self._paths)
         return 0
 
     async def _keep(self, place: Place) -> None:

@@ -14,10 +14,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import psutil
 from jupyter_client.kernelspec import KernelSpec
@@ -32,6 +32,7 @@ from kernel_supervisor.kernels.connection import StrandedError, check_own, check
 from kernel_supervisor.kernels.hindrances import searched_first
 from kernel_supervisor.kernels.keeper import Keeper, OpenChannels, Surroundings, Told
 from kernel_supervisor.kernels.process import Process, identify
+from kernel_supervisor.paths import hold
 from kernel_supervisor.records.messagelog import begins
 from kernel_supervisor.servers.known import Servers
 
@@ -184,12 +185,14 @@ def _record_limit(surroundings: Surroundings) -> str:
 
 
 @contextmanager
-def _appended(path: str) -> Iterator[int]:
-    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        yield log
-    finally:
-        os.close(log)
+def _files(record: KernelRecord) -> Iterator[dict[str, Any]]:
+    """What a process gets: its output goes to a file, and its folder is held for as long as it runs."""
+    with ExitStack() as opened:
+        folder = hold(os.path.dirname(os.path.dirname(record.connection_file)))
+        opened.callback(os.close, folder)
+        log = os.open(record.standard_error, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        opened.callback(os.close, log)
+        yield {"stdout": log, "stderr": log, "pass_fds": (folder,)}
 
 
 async def _start(record: KernelRecord, command: list[str], env: dict[str, str], key: str) -> subprocess.Popen[bytes]:
@@ -202,8 +205,8 @@ async def _start(record: KernelRecord, command: list[str], env: dict[str, str], 
     try:
         # `independent`: no JPY_PARENT_PID, which would end the kernel with us. A file for its output: when a
         # pipe's reader dies, the kernel hangs for ever after 64 KB.
-        with _appended(record.standard_error) as log:
-            await manager.start_kernel(env=env, cwd=record.directory, independent=True, stdout=log, stderr=log)
+        with _files(record) as files:
+            await manager.start_kernel(env=env, cwd=record.directory, independent=True, **files)
     except (OSError, RuntimeError, ValueError) as error:
         why = f"{interpreter.argv[0]} in {record.directory}: {error}"
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

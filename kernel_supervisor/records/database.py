@@ -32,9 +32,9 @@ _NEAR = 100
 class Database(Store):
     """The records of one supervisor."""
 
-    def __init__(self, path: str) -> None:
-        """Name the file; nothing is opened before `open`."""
-        super().__init__(path)
+    def __init__(self, path: str, *, before: Sequence[str] = (), on_network: bool = False) -> None:
+        """As `Store` has it."""
+        super().__init__(path, before=before, on_network=on_network)
         self._names: Names
         self._trigrams: Trigrams
         self.watchers: list[Callable[[Execution], None]] = []

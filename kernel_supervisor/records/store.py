@@ -9,6 +9,7 @@ says so, and the copy goes back as soon as the file takes it: that is looked at 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sqlite3
@@ -39,9 +40,13 @@ _DAMAGED = ("malformed", "not a database", "encrypted")
 class Store:
     """A database. Methods may be awaited by any task; they run in order."""
 
-    def __init__(self, path: str) -> None:
-        """Name the file; nothing is opened before `open`."""
-        self._path = path
+    def __init__(self, path: str, *, before: Sequence[str] = (), on_network: bool = False) -> None:
+        """Name the file; nothing is opened before `open`. What stands at a place of `before` is moved there.
+
+        On a network's disk there are no locks to rely on, and no memory to share: our own lock, which is not there,
+        keeps others away.
+        """
+        self._path, self._before, self._on_network = path, before, on_network
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
         self._db = _connection(":memory:")  # until it is open
         self._files: list[tuple[int, int] | None]
@@ -153,7 +158,7 @@ class Store:
     def _return_to_disk(self) -> None:
         """Write the copy back, in one transaction, if the file takes it."""
         try:
-            with closing(_connection(self._path, timeout_s=_PROBE_S)) as probe:
+            with closing(self._connection(_PROBE_S)) as probe:
                 probe.execute("BEGIN EXCLUSIVE")
                 probe.execute("CREATE TABLE IF NOT EXISTS probe (written)")
                 probe.rollback()
@@ -162,10 +167,10 @@ class Store:
             if not _is_damage(error):
                 return
             self._set_aside(error)
-        disk = _connection(self._path, timeout_s=_LOCKED_S)
+        disk = self._connection(_LOCKED_S)
         try:
             _copy(self._db, disk)
-            _prepare(disk)
+            self._prepare(disk)
         except sqlite3.Error as error:
             log.info("the records cannot be written yet: %s", error)
             disk.close()
@@ -185,7 +190,21 @@ class Store:
 
     # Opening
 
+    def _connection(self, timeout_s: float) -> sqlite3.Connection:
+        if not self._on_network:
+            return _connection(self._path, timeout_s)
+        return _connection(f"{Path(self._path).as_uri()}?nolock=1", timeout_s, uri=True)
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        db.execute(f"PRAGMA journal_mode = {'TRUNCATE' if self._on_network else 'WAL'}")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()  # so that the log is there
+
     def _open(self) -> None:
+        self._move_here()
+        if self._on_network and os.path.exists(self._path):
+            with contextlib.suppress(sqlite3.Error), closing(_connection(self._path, _LOCKED_S)) as db:
+                db.execute("PRAGMA journal_mode = TRUNCATE")  # a disk that was local before
         self.forgot, given = self._highest.read()
         self._open_anywhere()
         self._reserve_from(given)
@@ -208,6 +227,28 @@ class Store:
             else:
                 self._open_in_memory(error)
 
+    def _move_here(self) -> None:
+        """Have what stands at an earlier place here, whole or not at all; where it cannot be moved, go on there."""
+        found = [each for each in self._before if os.path.exists(each)]
+        if not found or os.path.exists(self._path):
+            return
+        aside = f"{self._path}.new"
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(aside)
+            with closing(_connection(found[0], _LOCKED_S)) as source, closing(_connection(aside)) as target:
+                _copy(source, target)
+                target.execute("PRAGMA journal_mode = DELETE")  # the copy has the other's, which this disk may not take
+            os.replace(aside, self._path)
+        except (sqlite3.Error, OSError) as error:
+            log.error("the records cannot be moved from %s: %s", found[0], error)
+            self._path, self._on_network = found[0], False
+            return
+        log.info("the records were moved from %s to %s", found[0], self._path)
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                os.unlink(found[0] + suffix)
+
     def _set_aside(self, error: Exception) -> None:
         self.set_aside = f"{self._path}.set-aside-{time.strftime('%Y%m%d-%H%M%S')}"
         log.error("the records cannot be used (%s) and were moved to %s", error, self.set_aside)
@@ -217,9 +258,9 @@ class Store:
 
     def _connect(self) -> None:
         self._db.close()
-        self._db = _connection(self._path, timeout_s=_LOCKED_S)
+        self._db = self._connection(_LOCKED_S)
         try:
-            _prepare(self._db)
+            self._prepare(self._db)
             self._bring_up_to_date()
             self._files = _files(self._path)
         except BaseException:
@@ -274,12 +315,6 @@ def _files(path: str) -> list[tuple[int, int] | None]:
         except OSError:
             found.append(None)
     return found
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("SELECT 1 FROM sqlite_master").fetchone()  # so that the log is there
 
 
 def _readable(path: str) -> sqlite3.Connection:

@@ -48,6 +48,11 @@ class Owners:
         """Those that need this one."""
         return self._by_stem.get(_stem(path), set()) | self._by_kernel.get(kernel_of(path), set())
 
+    def connections(self, name: SessionName, folder: str) -> list[str]:
+        """Connection files and sockets that the kernels of a session may have left."""
+        kernels = [kernel for kernel, sessions in self._by_kernel.items() if name in sessions]
+        return [str(path) for kernel in kernels for path in Path(folder).glob(f"{kernel}[.-]*")]
+
 
 def kernel_of(path: str) -> str:
     """The kernel that a file in the folder of logs belongs to."""
@@ -71,6 +76,7 @@ async def forget(supervisor: Supervisor, name: SessionName) -> int:
             raise RefusedError(f"session {name} cannot be forgotten: ", *parts(why))
         # From here to the deletion there is no await: an execution that comes now is committed behind it, and stays.
         doomed = [_doom(path) for path in _logs(supervisor) if needed.of(path) == {name}]
+        _remove(needed.connections(name, supervisor.paths.connections))
         supervisor.sessions.forget(name)
         await supervisor.records.forget_session(name)
     return await asyncio.to_thread(_remove, doomed)

@@ -151,7 +151,7 @@ def _old_logs(paths: Paths) -> Iterator[Item]:
 
 def size_of_all(paths: Paths) -> int:
     """Bytes of all files in the supervisor's folders."""
-    folders = {paths.state, paths.run} if not paths.run.startswith(paths.state + os.sep) else {paths.state}
+    folders = [paths.state, paths.run] if paths.apart else [paths.state]
     return sum(status.st_size for folder in folders for _, status in _files(folder))
 
 

@@ -39,7 +39,7 @@ class Supervisor:
     def __init__(self, paths: Paths) -> None:
         """Name the folders; nothing is opened before `open`."""
         self.paths, self.began = paths, time.time()
-        self.records = Database(paths.records)
+        self.records = Database(paths.records, before=paths.records_before, on_network=paths.on_network)
         self.kernels = Kernels(paths, self.records)
         self.sessions = Sessions(self.records, self.kernels)
         self.executions = Executions(self.records, self.kernels, self.sessions)
