@@ -17,7 +17,9 @@ HOME_VARIABLE = "KERNEL_SUPERVISOR_HOME"
 LONGEST_SOCKET_PATH = 100
 """Bytes. The limit is 107 on Linux and 103 on macOS, less what ZeroMQ and a kernel id's suffix need."""
 _LONGEST_SUFFIX = len("/kernels/0123456789ab-ipc-5")
-_CONTENT = frozenset({"run", "logs", "cache", "jupyter", "daemon.log", "daemon.log.err", "servers.json", "keep.json"})
+CONTENT = frozenset(
+    {"run", "logs", "cache", "jupyter", "daemon.log", "daemon.log.err", "servers.json", "keep.json", "lingering"}
+)
 """What is in a folder that is a supervisor's."""
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "fuse.s3fs", "fuse.sshfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
@@ -64,6 +66,8 @@ class Paths:
         """Where Jupyter servers elsewhere are, and their tokens: written by the user alone."""
         self.keep = os.path.join(state, "keep.json")
         """How long and how much is kept, where somebody wants another policy: written by the user alone."""
+        self.lingering = os.path.join(state, "lingering")
+        """Is there where `service install` enabled lingering, which nobody had."""
         self.cache = os.path.join(state, "cache")
         """What can be fetched again: overlays for environments without ipykernel."""
 
@@ -159,7 +163,7 @@ def _make(folder: str, *, is_state: bool) -> None:
         os.umask(previous)
     if not _is_ours(folder):
         raise PermissionError(errno.EPERM, "it is not a folder of yours", folder)
-    if is_state and not _is_used(folder) and not _CONTENT.issuperset(os.listdir(folder)):
+    if is_state and not _is_used(folder) and not CONTENT.issuperset(os.listdir(folder)):
         raise PermissionError(errno.EPERM, "it has other files than a supervisor's: name an empty one", folder)
     os.chmod(folder, 0o700)
 

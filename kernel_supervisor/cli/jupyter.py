@@ -61,11 +61,11 @@ def _refresh(command: Command, folder: Path) -> None:
         wanted[_free(folder, _called(f"session-{session}"), session, wanted)] = spec
         if old_name and (folder / _called(f"session-{old_name}")).exists():
             wanted[_called(f"session-{old_name}")] = spec  # notebooks name it that a version before this one made
-    for name in _installed(folder):
+    for name in installed(folder):
         if name not in wanted:
             shutil.rmtree(folder / name, ignore_errors=True)
     for name, spec in wanted.items():
-        _write(folder / name, spec)
+        write(folder / name, spec)
 
 
 def install(command: Command) -> int:
@@ -78,32 +78,32 @@ def install(command: Command) -> int:
         config |= {"session": session, "project": place["directory"]}
     name = _called(options.name or (f"session-{session}" if session else options.env))
     if not options.name:
-        name = _free(_users_folder(), name, session)
+        name = _free(users_folder(), name, session)
     title = options.name or " ".join(filter(None, ("supervised", options.env or "Python", session)))
-    folder = _users_folder() / name
-    _write(folder, _spec(title, config))
+    folder = users_folder() / name
+    write(folder, _spec(title, config))
     print(f"kernelspec {name} is in {folder}")
     return DONE
 
 
 def uninstall(command: Command) -> int:
     """Some of ours, or all."""
-    found = _installed(_users_folder())
+    found = installed(users_folder())
     for name in command.options.name or found:
         if name not in found:
-            return failed(f"kernel-supervisor: {name} is no kernelspec of ours in {_users_folder()}")
-        shutil.rmtree(_users_folder() / name)
+            return failed(f"kernel-supervisor: {name} is no kernelspec of ours in {users_folder()}")
+        shutil.rmtree(users_folder() / name)
         print(f"kernelspec {name} is gone")
     return DONE
 
 
 def list_specs(command: Command) -> int:
     """Ours, with their titles."""
-    found = _installed(_users_folder())
+    found = installed(users_folder())
     if not found:
-        print(f"none of ours is in {_users_folder()}; `kernel-supervisor kernelspec install` adds one", file=sys.stderr)
+        print(f"none of ours is in {users_folder()}; `kernel-supervisor kernelspec install` adds one", file=sys.stderr)
     for name in found:
-        print(f"{name}  {_read(_users_folder() / name).get('display_name', '')}  {_users_folder() / name}")
+        print(f"{name}  {read(users_folder() / name).get('display_name', '')}  {users_folder() / name}")
     return DONE
 
 
@@ -120,10 +120,14 @@ def _free(folder: Path, name: str, session: str, taken: Collection[str] = ()) ->
     return name
 
 
+def command() -> list[str]:
+    """For programs that know no provisioners, VS Code's own starter among them: it says what to do instead."""
+    return isolated("kernel_supervisor.provisioner", "{connection_file}")
+
+
 def _spec(title: str, config: dict[str, str]) -> dict[str, Any]:
     return {
-        # for programs that know no provisioners, VS Code's own starter among them: it says what to do instead
-        "argv": isolated("kernel_supervisor.provisioner", "{connection_file}"),
+        "argv": command(),
         "display_name": title,
         "language": "python",
         "metadata": {
@@ -136,30 +140,33 @@ def _spec(title: str, config: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _users_folder() -> Path:
+def users_folder() -> Path:
     """Where Jupyter looks for the user's kernelspecs."""
     from jupyter_core.paths import jupyter_data_dir  # 0.1 s, and only where kernelspecs are installed
 
     return Path(jupyter_data_dir(), "kernels")
 
 
-def _installed(folder: Path) -> list[str]:
+def installed(folder: Path) -> list[str]:
+    """The names of the kernelspecs of ours in a folder."""
     specs = sorted(path.name for path in folder.glob("*/"))
     return [name for name in specs if _provisioner_of(folder / name).get("provisioner_name") == _PROVISIONER]
 
 
 def _provisioner_of(folder: Path) -> dict[str, Any]:
-    return (_read(folder).get("metadata") or {}).get("kernel_provisioner") or {}
+    return (read(folder).get("metadata") or {}).get("kernel_provisioner") or {}
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read(folder: Path) -> dict[str, Any]:
+    """A kernelspec; empty where there is none that can be read."""
     try:
         return dict(json.loads((folder / "kernel.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
 
 
-def _write(folder: Path, spec: dict[str, Any]) -> None:
+def write(folder: Path, spec: dict[str, Any]) -> None:
+    """Put a kernelspec there, at one stroke. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / "kernel.json.new"
     fresh.write_text(json.dumps(spec, indent=1), "utf-8")

@@ -12,6 +12,8 @@ from kernel_supervisor.cli.session import DONE, Command, failed
 from kernel_supervisor.isolation import isolated
 
 NAME = "kernel-supervisor"
+OPTIONS = ("--python", "--session")
+"""What a registration may have chosen for the shim."""
 
 
 def register(command: Command) -> int:

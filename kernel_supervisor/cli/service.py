@@ -19,7 +19,7 @@ from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed
 from kernel_supervisor.client import autostart
 from kernel_supervisor.client.connection import ask
 from kernel_supervisor.isolation import isolated
-from kernel_supervisor.paths import HOME_VARIABLE, Paths, find
+from kernel_supervisor.paths import HOME_VARIABLE, Paths, find, prepare
 
 _MAC = sys.platform == "darwin"
 _UNIT, _AGENT = autostart.SYSTEMD_UNIT, f"gui/{os.getuid()}/{autostart.LAUNCHD_LABEL}"
@@ -41,31 +41,31 @@ def install(command: Command) -> int:
     if os.environ.get(HOME_VARIABLE):
         set_aside = f"{HOME_VARIABLE} is set, and the service is for the usual place. Unset it and try again."
         return failed(f"kernel-supervisor service install: {set_aside}", USAGE)
-    if _facts()["state"] == "unknown":
+    if facts()["state"] == "unknown":
         return failed("kernel-supervisor service install: the service manager did not take it; it does not answer")
     target = Path(autostart.service_file())
-    installed, lingered = target.exists(), _lingering()
-    if lingered == "no" and not command.options.no_linger and not _enable_lingering():
+    installed, lingered = target.exists(), lingers()
+    if lingered == "no" and not command.options.no_linger and not _enable_lingering(command.paths):
         return FAILED
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(target.name + ".new")
-    aside.write_text(filled(mac=_MAC, python=sys.executable), encoding="utf-8")
-    os.replace(aside, target)
+    write(target)
     print(f"wrote {target}", flush=True)
     code = _start_on_mac(target, again=installed) if _MAC else _start_on_linux()
     if code != DONE and not installed:
-        if lingered == "no" and _lingering() == "yes":
-            _run("loginctl", "disable-linger", str(os.getuid()))
-        if _removed(command.paths, target):
+        if lingered == "no" and lingers() == "yes":
+            disable_lingering(command.paths)
+        if removed(command.paths, target):
             print(f"removed {target} again: the service manager did not take it", file=sys.stderr)
         return code
     return _told(code)
 
 
-def _enable_lingering() -> bool:
+def _enable_lingering(paths: Paths) -> bool:
     """Have the user's services, and with them kernels, outlive the user's logins. Says what was done, or who can."""
     if _run("loginctl", "--no-ask-password", "enable-linger", str(os.getuid())) == DONE:
         print("enabled lingering: logging out ends neither the daemon nor its kernels")
+        with contextlib.suppress(OSError):  # so that `uninstall` knows whose it is
+            prepare(paths)
+            Path(paths.lingering).touch(mode=0o600)
         return True
     print(
         "kernel-supervisor service install: logging out would end the daemon and its kernels, and you may not change\n"
@@ -74,6 +74,33 @@ def _enable_lingering() -> bool:
         file=sys.stderr,
     )
     return False
+
+
+def disable_lingering(paths: Paths) -> bool:
+    """Have logins end the user's services again; whether that was done."""
+    with contextlib.suppress(OSError):
+        os.unlink(paths.lingering)
+    return _run("loginctl", "--no-ask-password", "disable-linger", str(os.getuid())) == DONE
+
+
+def outdated(path: str) -> bool:
+    """Whether the unit at `path` is not what this version would write. Raises OSError."""
+    return Path(path).read_text(encoding="utf-8", errors="replace") != filled(mac=_MAC, python=sys.executable)
+
+
+def rewrite(path: str) -> None:
+    """Put this version's unit there; what runs goes on with the one that it was started by. Raises OSError."""
+    write(Path(path))
+    if not _MAC:
+        _run("systemctl", "--user", "daemon-reload")
+
+
+def write(target: Path) -> None:
+    """Put the unit for this interpreter there, at one stroke. Raises OSError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(target.name + ".new")
+    aside.write_text(filled(mac=_MAC, python=sys.executable), encoding="utf-8")
+    os.replace(aside, target)
 
 
 def _start_on_linux() -> int:
@@ -93,14 +120,14 @@ def uninstall(command: Command) -> int:
     if not target.exists():
         print("the service is not installed")
         return DONE
-    if not _removed(command.paths, target):
+    if not removed(command.paths, target):
         return failed(f"kernel-supervisor service uninstall: it does not stop ({_line()}); nothing was removed")
     print(f"removed {target}")
     print(f"not installed{_about_lingering()}; kernels run on{_at_logout()}")
     return DONE
 
 
-def _removed(paths: Paths, target: Path) -> bool:
+def removed(paths: Paths, target: Path) -> bool:
     """Whether the unit is gone. Once its file is, no client starts it: only then nothing of it is sure to run."""
     if not _stopped(paths):
         return False
@@ -119,12 +146,12 @@ def _removed(paths: Paths, target: Path) -> bool:
 
 def _stopped(paths: Paths) -> bool:
     """Whether nothing of the service runs, once the daemon was asked to stop, so that its clients hear of it."""
-    if _facts()["state"] not in ("inactive", "failed"):
+    if facts()["state"] not in ("inactive", "failed"):
         with contextlib.suppress(OSError, RuntimeError):  # it is gone, or hangs: then it is stopped without a word
             ask(paths, "supervisor/shutdown", {"kernels": False}, deadline_s=_STOP_S, start=False)
         if not _MAC:
             _run("systemctl", "--user", "stop", _UNIT)
-    return _facts()["state"] in ("inactive", "failed")
+    return facts()["state"] in ("inactive", "failed")
 
 
 def start(command: Command) -> int:
@@ -155,7 +182,7 @@ def status(command: Command) -> int:
     """What the service manager says; 1 where it is not installed or does not run."""
     if not os.path.exists(autostart.service_file()):
         return _not_installed()
-    return _told(DONE if _facts()["state"] == "active" else FAILED)
+    return _told(DONE if facts()["state"] == "active" else FAILED)
 
 
 def logs(command: Command) -> int:
@@ -168,7 +195,7 @@ def logs(command: Command) -> int:
 
 def runs_as(pid: int) -> bool:
     """Whether that process is the service's daemon."""
-    return autostart.has_service() and _facts()["pid"] == str(pid)
+    return autostart.has_service() and facts()["pid"] == str(pid)
 
 
 def see_off() -> None:
@@ -177,7 +204,7 @@ def see_off() -> None:
         what = "all your services, which systemd ended"
         if _stopping("--system"):
             what = "the machine, which was shut down"
-        elif _lingering() == "no":
+        elif lingers() == "no":
             what = "your last login: lingering is off"
         with contextlib.suppress(OSError, RuntimeError):  # a daemon that hangs; its kernels end all the same
             params = {"kernels": True, "why": f"the kernel ended with {what}"}
@@ -196,7 +223,7 @@ def _not_installed() -> int:
 
 def _told(code: int) -> int:
     """Say what is so now; `code`."""
-    if _lingering() == "no":
+    if lingers() == "no":
         print(_AT_LOGOUT)
     print(_line(), flush=True)
     return code
@@ -204,26 +231,26 @@ def _told(code: int) -> int:
 
 def _line() -> str:
     """Such as "active, pid 4711, lingering: yes"."""
-    facts = _facts()
-    return facts["state"] + (f", pid {facts['pid']}" if facts["pid"] else "") + _about_lingering()
+    told = facts()
+    return told["state"] + (f", pid {told['pid']}" if told["pid"] else "") + _about_lingering()
 
 
 def _about_lingering() -> str:
-    return f", lingering: {lingering}" if (lingering := _lingering()) else ""
+    return f", lingering: {lingering}" if (lingering := lingers()) else ""
 
 
 def _at_logout() -> str:
-    return "; those of the service end when you log out" if _lingering() == "no" else ""
+    return "; those of the service end when you log out" if lingers() == "no" else ""
 
 
-def _lingering() -> str:
+def lingers() -> str:
     """Whether the user's services outlive logins: yes, no, or nothing where nobody ends them at a logout."""
     if _MAC:
         return ""
     return (_output("loginctl", "show-user", str(os.getuid()), "--property=Linger", "--value") or "").strip()
 
 
-def _facts() -> dict[str, str]:
+def facts() -> dict[str, str]:
     """The `state` of the service, `unknown` where nobody tells, and its daemon's `pid`, if it has one."""
     if _MAC:
         said = dict(re.findall(r"^\t(state|pid) = (.*)$", _output("launchctl", "print", _AGENT) or "", re.MULTILINE))

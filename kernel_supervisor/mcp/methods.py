@@ -65,6 +65,7 @@ async def _status(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
         "ready": caller.ready.is_set(),
         "kernels": len(supervisor.kernels.runners) + len(supervisor.kernels.adoption.records),
         "sessions": list(supervisor.sessions.known),
+        "pids": supervisor.kernels.pids(),
         "not_recorded": supervisor.records.not_recorded,
     }
 

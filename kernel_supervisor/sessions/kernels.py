@@ -103,6 +103,11 @@ class Kernels:
         )
         return kind_of(record).prepared(record)
 
+    def pids(self) -> list[int]:
+        """The processes of the kernels that are held here or sought."""
+        records = [*(runner.kernel.record for runner in self.runners.values()), *self.adoption.records]
+        return [record.process.pid for record in records if record.process is not None]
+
     async def attach(self, record: KernelRecord) -> Runner:
         """Connect to a kernel that somebody else started. Raises UnavailableError where it does not answer."""
         await self.adoption.tried(each.id for each in self.adoption.records if place_of(each) == place_of(record))

@@ -58,11 +58,11 @@ def _swept(home: Home) -> None:
     home.cli("kill", "swept")
 
 
-def _at_a_terminal(home: Home, arguments: Sequence[str], typed: str) -> tuple[int, str]:
+def at_a_terminal(home: Home, arguments: Sequence[str], typed: str, **env: str) -> tuple[int, str]:
     """What a person sees who answers so; the exit code."""
     here, there = pty.openpty()
     with subprocess.Popen(
-        home.cli_command(*arguments), cwd=home.project, env=home.env, stdin=there, stdout=there, stderr=there
+        home.cli_command(*arguments), cwd=home.project, env={**home.env, **env}, stdin=there, stdout=there, stderr=there
     ) as process:
         os.close(there)
         os.write(here, typed.encode() + b"\n")
@@ -85,10 +85,10 @@ def test_forgetting_asks_and_takes_what_each_start_of_its_kernel_wrote(home: Hom
     assert len(list(logs.glob("*.stderr"))) == 2
     untold = home.cli("forget", "old", stdin=subprocess.DEVNULL)
     assert (untold.returncode, "with -y it is done" in untold.stderr) == (2, True), untold
-    code, seen = _at_a_terminal(home, ["forget", "old"], "n")
+    code, seen = at_a_terminal(home, ["forget", "old"], "n")
     assert (code, "project/old" in seen, "nothing was done" in seen) == (1, True, True), seen
     assert _sessions(home) == {"old"}
-    code, seen = _at_a_terminal(home, ["forget", "old"], "y")
+    code, seen = at_a_terminal(home, ["forget", "old"], "y")
     assert (code, "is forgotten" in seen) == (0, True), seen
     assert _sessions(home) == set()
     assert list(logs.iterdir()) == []

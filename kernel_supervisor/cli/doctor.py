@@ -1,0 +1,335 @@
+"""doctor: all that has to be right, looked at from outside, with the command that mends what is not.
+
+It asks the daemon, and needs none: one that is gone, hangs or cannot be started is a finding, and so is a folder that
+cannot be read. Each part is looked at on its own: what goes wrong there is its finding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shlex
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from kernel_supervisor import __version__
+from kernel_supervisor.amounts import size
+from kernel_supervisor.cli import installed, service
+from kernel_supervisor.cli.forgetting import room
+from kernel_supervisor.cli.session import DONE, FAILED, Command, print_json
+from kernel_supervisor.cli.ways import COMMANDS
+from kernel_supervisor.client import aftermath, autostart
+from kernel_supervisor.client.connection import CallError, Connection, NoDaemonError
+from kernel_supervisor.paths import HOME_VARIABLE, LONGEST_SOCKET_PATH, Paths
+
+_ANSWERED_S = 3.0
+"""How long a daemon has for each answer: one that has not said anything by then hangs."""
+_LITTLE_ROOM = 500_000_000
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    about: str
+    state: Literal["good", "note", "trouble"]
+    words: str
+    mend: str = ""
+    """The command that mends it."""
+    fix: Callable[[], object] | None = None
+    """Mends it and loses nothing, where that can be done."""
+    mended: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Patient:
+    """What is looked at."""
+
+    paths: Paths
+    silent: str = ""
+    """Why no daemon answered."""
+    status: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+    kernel: dict[str, Any] = field(default_factory=dict)
+
+    def ask(self) -> None:
+        """Have the daemon say how it is, if one does."""
+        connection = Connection(self.paths, ways=COMMANDS)
+        with contextlib.closing(connection), contextlib.suppress(CallError):
+            try:
+                connection.open(start=False, deadline_s=_ANSWERED_S)
+                self.status = connection.request("supervisor/status", {}, deadline_s=_ANSWERED_S)
+                self.kept = connection.request("supervisor/kept", {}, deadline_s=_ANSWERED_S)
+                self.kernel = connection.call_tool("kernel_status", {}, deadline_s=_ANSWERED_S)[1]
+            except (NoDaemonError, TimeoutError, OSError) as error:
+                self.silent = str(error)
+
+
+def doctor(command: Command) -> int:
+    """Look, mend what may be mended, say what was found; 1 where something is not right."""
+    patient = Patient(paths=command.paths)
+    patient.ask()
+    found = [finding for part in _PARTS for finding in _looked_at(part, patient)]
+    if command.options.fix:
+        found = list(map(_mended, found))
+    if command.options.json:
+        facts = ("about", "state", "words", "mend", "mended")
+        print_json({"findings": [{name: getattr(each, name) for name in facts} for each in found]})
+    else:
+        for each in found:
+            print(f"{'mended' if each.mended else each.state:<8}{each.about:<14}{each.words}")
+            if each.mend and not each.mended:
+                print(f"{'':<22}→ {each.mend}")
+    return FAILED if any(each.state == "trouble" and not each.mended for each in found) else DONE
+
+
+def _looked_at(part: Callable[[Patient], Iterator[Finding]], patient: Patient) -> Iterator[Finding]:
+    try:
+        yield from part(patient)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong there, the rest is looked at
+        about = part.__name__.strip("_").replace("_", " ")
+        yield Finding(about=about, state="trouble", words=f"it cannot be looked at: {type(error).__name__}: {error}")
+
+
+def _mended(finding: Finding) -> Finding:
+    if finding.fix is None or finding.state == "good":
+        return finding
+    try:
+        finding.fix()
+    except (OSError, ValueError, LookupError) as error:
+        return replace(finding, words=f"{finding.words} (not mended: {error})")
+    return replace(finding, mended=True)
+
+
+def _versions(patient: Patient) -> Iterator[Finding]:
+    there = f"this is version {__version__}, in {os.path.dirname(os.path.dirname(__file__))}, run by {sys.executable}"
+    yield Finding(about="versions", state="good", words=there)
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        if (version := metadata.version("kernel-supervisor")) != __version__:
+            other = f"the installed package says that it is version {version}, its files {__version__}"
+            mend = f"{sys.executable} -m pip install --force-reinstall --no-deps kernel-supervisor"
+            yield Finding(about="versions", state="note", words=other, mend=mend)
+    different = patient.status.get("differences") or ""
+    if not different and patient.status.get("version", __version__) != __version__:
+        different = f"the daemon is version {patient.status['version']}, this client {__version__}"
+    if different:
+        yield Finding(about="versions", state="trouble", words=different, mend="kernel-supervisor restart-daemon")
+
+
+def _daemon(patient: Patient) -> Iterator[Finding]:
+    paths, status = patient.paths, patient.status
+    if status:
+        words = f"pid {status['pid']} answers; kernels: {status['kernels']}, clients: {len(status['clients'])}"
+        yield Finding(about="daemon", state="good", words=words)
+        if patient.silent:
+            slow = f"it does not answer everything: {patient.silent}"
+            yield Finding(about="daemon", state="trouble", words=slow, mend="kernel-supervisor logs")
+        if not_recorded := status.get("not_recorded"):
+            yield Finding(
+                about="daemon", state="trouble", words=str(not_recorded), mend=f"df -h {shlex.quote(paths.state)}"
+            )
+    elif autostart.listening(paths) or aftermath.held(paths.lock):
+        words = f"one has its place and does not answer: {patient.silent.splitlines()[0]}"
+        yield Finding(about="daemon", state="trouble", words=words, mend=f"kill -9 {_holder(paths)}  # kernels run on")
+    elif said := aftermath.last_words(paths):
+        yield Finding(about="daemon", state="trouble", words=f"none runs. {said}", mend="kernel-supervisor start")
+    else:
+        yield Finding(about="daemon", state="good", words="none runs; the first client starts one")
+
+
+def _holder(paths: Paths) -> str:
+    try:
+        return str(int(Path(paths.lock).read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        return "PID"
+
+
+def _folders(patient: Patient) -> Iterator[Finding]:
+    paths = patient.paths
+    if not os.path.lexists(paths.state):
+        yield Finding(about="folders", state="note", words=f"{paths.state} is not there: nothing was kept so far")
+        return
+    where = f"{paths.state}" + (f"; sockets in {paths.run}, for a long path or a network's disk" if paths.apart else "")
+    yield Finding(about="folders", state="good", words=where)
+    folders = (paths.state, paths.run, paths.connections, paths.links, paths.shared, paths.logs, paths.cache)
+    for folder in filter(os.path.lexists, folders):
+        yield from _private(folder, 0o700, stat.S_ISDIR)
+    for file in filter(os.path.lexists, (paths.servers, paths.keep, paths.daemon_log, paths.records)):
+        yield from _private(file, 0o600, stat.S_ISREG)
+
+
+def _private(path: str, mode: int, is_right: Callable[[int], bool]) -> Iterator[Finding]:
+    status, quoted = os.stat(path), shlex.quote(path)
+    if not is_right(status.st_mode):
+        yield Finding(
+            about="folders", state="trouble", words=f"{path} is something else", mend=f"mv {quoted} {quoted}.old"
+        )
+    elif status.st_uid != os.getuid():
+        mend = f"sudo chown -R {os.getuid()} {quoted}"
+        yield Finding(about="folders", state="trouble", words=f"{path} belongs to user {status.st_uid}", mend=mend)
+    elif status.st_mode & 0o077:
+        words = f"others have rights on {path} ({stat.S_IMODE(status.st_mode):o})"
+        fix = partial(os.chmod, path, mode)
+        yield Finding(about="folders", state="trouble", words=words, mend=f"chmod {mode:o} {quoted}", fix=fix)
+    elif not os.access(path, os.W_OK):
+        yield Finding(
+            about="folders", state="trouble", words=f"{path} cannot be written to", mend=f"chmod u+rwX {quoted}"
+        )
+
+
+def _disk(patient: Patient) -> Iterator[Finding]:
+    folder = patient.paths.state
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    usage, table = shutil.disk_usage(folder), os.statvfs(folder)
+    words = f"{size(usage.free)} of {size(usage.total)} are free at {folder}"
+    full = usage.free < _LITTLE_ROOM or (table.f_files and not table.f_favail)
+    mend = "kernel-supervisor prune" if full else ""
+    yield Finding(about="disk", state="trouble" if full else "good", words=words, mend=mend)
+    if patient.kept:
+        for line in room(patient.kept["room"]):
+            yield Finding(about="kept", state="note" if line.startswith("nothing") else "good", words=line)
+        if trouble := patient.kept["room"]["trouble"]:
+            mend = f"rm {shlex.quote(patient.paths.keep)}"
+            yield Finding(about="kept", state="trouble", words=trouble, mend=mend)
+
+
+def _sockets(patient: Patient) -> Iterator[Finding]:
+    paths = patient.paths
+    if len(os.fsencode(paths.socket)) > LONGEST_SOCKET_PATH + len("daemon.sock"):
+        mend = f"export {HOME_VARIABLE}=/a/shorter/path"
+        yield Finding(about="sockets", state="trouble", words=f"{paths.socket} is too long a path", mend=mend)
+    elif patient.status and not os.path.exists(paths.socket):
+        words = f"{paths.socket} is gone; the daemon makes it again"
+        yield Finding(about="sockets", state="note", words=words)
+    else:
+        yield Finding(about="sockets", state="good", words=paths.socket)
+
+
+def _kernels(patient: Patient) -> Iterator[Finding]:
+    found = living_kernels(patient.paths)
+    known = set(patient.status.get("pids", found))
+    for pid in found:
+        if pid not in known:
+            words = f"process {pid} is a kernel that the daemon knows nothing of"
+            yield Finding(about="kernels", state="trouble", words=words, mend=f"kill {pid}  # its variables go")
+    alone = "" if patient.status or not found else "; the next daemon finds them again"
+    yield Finding(about="kernels", state="good", words=f"{len(found)} live here{alone}")
+
+
+def living_kernels(paths: Paths) -> list[int]:
+    """The processes on this machine that have a connection file of ours in their command lines."""
+    import psutil  # 25 ms, and only where kernels are looked for
+
+    place, found = paths.connections + os.sep, []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or ()
+        if process.info["status"] != psutil.STATUS_ZOMBIE and any(word.startswith(place) for word in words):
+            found.append(process.pid)
+    return found
+
+
+def _left_overs(patient: Patient) -> Iterator[Finding]:
+    paths = patient.paths
+    for path in sorted(Path(os.path.dirname(paths.records)).glob("*.set-aside-*[0-9]")):
+        words = f"{path} holds records that could not be used"
+        yield Finding(about="left over", state="note", words=words, mend=f"rm {shlex.quote(str(path))}*")
+    for place in shared_places():
+        if str(place) != paths.run and not aftermath.held(str(place / "daemon.lock")):
+            gone = ".gone-" in place.name
+            words = f"{place} was for the sockets of {'a daemon that is gone' if gone else 'another home'}"
+            fix = partial(shutil.rmtree, place) if gone else None
+            mend = f"rm -r {shlex.quote(str(place))}"
+            yield Finding(about="left over", state="note", words=words, mend=mend, fix=fix)
+
+
+def shared_places() -> list[Path]:
+    """Folders for sockets in /var/tmp that belong to this user."""
+    found = Path("/var/tmp").glob(f"kernel-supervisor-{os.getuid()}-*")
+    return sorted(
+        path for path in found if path.is_dir() and not path.is_symlink() and path.lstat().st_uid == os.getuid()
+    )
+
+
+def _interpreter(patient: Patient) -> Iterator[Finding]:
+    chosen = str(patient.kernel.get("interpreter") or "")
+    if not chosen:
+        words = "of the default kernel here: only a daemon knows" if not patient.status else "not known"
+        yield Finding(about="interpreter", state="note", words=words, mend="kernel-supervisor start")
+    elif os.path.isabs(chosen) and not os.access(chosen, os.X_OK):
+        words = f"{chosen}, which the kernel here is to run on, is gone"
+        yield Finding(about="interpreter", state="trouble", words=words, mend="kernel-supervisor envs")
+    else:
+        words = f"{chosen} runs this directory's kernel ({patient.kernel.get('why') or patient.kernel.get('name')})"
+        yield Finding(about="interpreter", state="good", words=words)
+
+
+def _service(patient: Patient) -> Iterator[Finding]:
+    path = autostart.service_file()
+    if not autostart.has_service():
+        yield Finding(about="service", state="good", words="not installed; clients start the daemon when they need it")
+        return
+    again = "kernel-supervisor service install"
+    if service.outdated(path):
+        words = f"{path} is not as this version writes it for {sys.executable}"
+        fix = partial(service.rewrite, path)
+        yield Finding(about="service", state="trouble", words=words, mend=again, fix=fix)
+    facts, pid = service.facts(), str(patient.status.get("pid", ""))
+    if pid and facts["pid"] != pid:
+        words = f"{facts['state']}; the daemon that runs, pid {pid}, is not the service's"
+        yield Finding(about="service", state="note", words=words, mend="kernel-supervisor service start")
+    else:
+        yield Finding(about="service", state="good", words=facts["state"])
+    if service.lingers() == "no":
+        words = "lingering is off: logging out ends the daemon and all its kernels"
+        yield Finding(about="service", state="trouble", words=words, mend=f"loginctl enable-linger {os.getuid()}")
+
+
+def _registrations(patient: Patient) -> Iterator[Finding]:
+    found = list(installed.registrations())
+    for each in found:
+        if why := installed.stale(each):
+            mend = f"claude mcp remove --scope {each.scope} kernel-supervisor; kernel-supervisor register"
+            words, fix = f"that in {each.where} {why}", partial(each.rewrite, each.fresh)
+            yield Finding(about="registration", state="trouble", words=words, mend=mend, fix=fix)
+        else:
+            yield Finding(about="registration", state="good", words=f"{each.where}: {shlex.join(each.words)}")
+    if not found:
+        words = "none in Claude Code's files"
+        yield Finding(about="registration", state="note", words=words, mend="kernel-supervisor register")
+
+
+def _kernelspecs(patient: Patient) -> Iterator[Finding]:
+    for each in installed.kernelspecs():
+        if why := installed.stale(each):
+            mend = f"kernel-supervisor kernelspec uninstall {each.folder.name}; kernel-supervisor kernelspec install"
+            words, fix = f"{each.folder} {why}", partial(each.rewrite, each.fresh)
+            yield Finding(about="kernelspec", state="trouble", words=words, mend=mend, fix=fix)
+        else:
+            yield Finding(about="kernelspec", state="good", words=str(each.folder))
+
+
+def _pdf(patient: Patient) -> Iterator[Finding]:
+    found = [name for name in ("typst",) if importlib.util.find_spec("typst") and importlib.util.find_spec("pypandoc")]
+    found += ["browser"] if any(map(shutil.which, _BROWSERS)) else []
+    found += ["xelatex"] if shutil.which("xelatex") and shutil.which("pandoc") else []
+    if found:
+        yield Finding(about="PDF", state="good", words=f"engines: {', '.join(found)}")
+    else:
+        mend = f"{sys.executable} -m pip install 'kernel-supervisor[pdf]'"
+        yield Finding(about="PDF", state="note", words="no engine is here", mend=mend)
+
+
+_PARTS = (
+    *(_versions, _folders, _disk, _daemon, _sockets, _kernels, _left_overs),
+    *(_interpreter, _service, _registrations, _kernelspecs, _pdf),
+)
