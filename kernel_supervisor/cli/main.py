@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from kernel_supervisor import __version__
-from kernel_supervisor.cli import admin, doctor, execute, forgetting, jupyter, kernels, registration, service
+from kernel_supervisor.cli import admin, doctor, execute, forgetting, jupyter, kernels, registration, service, uninstall
 from kernel_supervisor.cli.session import FAILED, INTERRUPTED, NO_DAEMON, USAGE, Command, failed
 from kernel_supervisor.client.autostart import fill_standard_streams
 from kernel_supervisor.client.connection import CallError, NoDaemonError
@@ -217,6 +217,8 @@ def _add_admin(commands: _Commands) -> None:
     text = "Look at all that has to be right, and say what mends what is not."
     look = _add(commands, "doctor", doctor.doctor, text, json=True)
     look.add_argument("--fix", action="store_true", help="mend what can be mended without losing anything")
+    text = "List everything of kernel-supervisor on this machine, and remove it. Saved notebooks stay."
+    _add_yes(_add(commands, "uninstall", uninstall.uninstall, text))
     demo = _add(commands, "demo", admin.demo, "Show the whole thing on a real data set, in a session of its own.")
     demo.add_argument("--directory", default="kernel-supervisor-demo", help="where the notebook goes")
     register = _add(commands, "register", registration.register, "Register the MCP server in Claude Code, or show how.")

@@ -187,7 +187,12 @@ def service_file() -> str:
 
 def has_service() -> bool:
     """Whether a service manager is to look after the daemon: not after that of a second instance."""
-    return not os.environ.get(HOME_VARIABLE) and os.path.exists(service_file())
+    return is_usual() and os.path.exists(service_file())
+
+
+def is_usual() -> bool:
+    """Whether it is the user's own instance that we are about, not a second one."""
+    return not os.environ.get(HOME_VARIABLE)
 
 
 def _state_of_service() -> str:
