@@ -27,7 +27,7 @@ from kernel_supervisor.records.database import Database
 
 SESSIONS, ENTRIES, BYTES = 200, 100, 5_000_000_000
 BOUND_S = 1.0
-QUESTIONS = (["status"], ["sessions"], ["prune", "--dry-run"])
+QUESTIONS = (["status"], ["sessions"], ["prune", "--dry-run"], ["doctor"])
 DAY_S = 86_400.0
 
 
@@ -36,6 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     rounds = 2 if parser.parse_args().quick else 20
+    os.umask(0o077)  # as the daemon has it
     with supervisor() as paths:
         asyncio.run(_fill(paths))
         _run("start")

@@ -196,11 +196,18 @@ def _disk(patient: Patient) -> Iterator[Finding]:
     mend = "kernel-supervisor prune" if full else ""
     yield Finding(about="disk", state="trouble" if full else "good", words=words, mend=mend)
     if patient.kept:
-        for line in room(patient.kept["room"]):
-            yield Finding(about="kept", state="note" if line.startswith("nothing") else "good", words=line)
-        if trouble := patient.kept["room"]["trouble"]:
-            mend = f"rm {shlex.quote(patient.paths.keep)}"
-            yield Finding(about="kept", state="trouble", words=trouble, mend=mend)
+        yield from _kept(patient.paths, patient.kept["room"])
+
+
+def _kept(paths: Paths, facts: dict[str, Any]) -> Iterator[Finding]:
+    yield Finding(about="kept", state="good", words=room({**facts, "trouble": "", "over": 0})[0])
+    if facts["over"]:
+        yield Finding(
+            about="kept", state="note", words=room({**facts, "trouble": ""})[1], mend="kernel-supervisor prune"
+        )
+    if facts["trouble"]:
+        mend = f"rm {shlex.quote(paths.keep)}"
+        yield Finding(about="kept", state="trouble", words=room({**facts, "over": 0})[1], mend=mend)
 
 
 def _sockets(patient: Patient) -> Iterator[Finding]:

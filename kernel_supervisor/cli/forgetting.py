@@ -64,7 +64,7 @@ def room(facts: dict[str, Any]) -> list[str]:
     if facts["trouble"]:
         lines.append(f"nothing goes by itself: {facts['trouble']}")
     if facts["over"]:
-        more = f"{size(facts['over'])} more than that, of which nothing of living kernels goes by itself"
+        more = f"{size(facts['over'])} too much, and nothing of living kernels or of today goes by itself"
         lines.append(f"{more}: end some (`kernel-supervisor list`), or `kernel-supervisor forget` sessions")
     return lines
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from kernel_supervisor.core.errors import RefusedError
@@ -47,6 +48,15 @@ class Owners:
     def of(self, path: str) -> set[SessionName]:
         """Those that need this one."""
         return self._by_stem.get(_stem(path), set()) | self._by_kernel.get(kernel_of(path), set())
+
+    @property
+    def kernels(self) -> set[str]:
+        """All that sessions had, by id."""
+        return set(self._by_kernel)
+
+    def had(self, kernels: Iterable[str]) -> set[SessionName]:
+        """The sessions that these were started for."""
+        return {session for kernel in kernels for session in self._by_kernel.get(kernel, ())}
 
     def connections(self, name: SessionName, folder: str) -> list[str]:
         """Connection files and sockets that the kernels of a session may have left."""

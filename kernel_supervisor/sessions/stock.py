@@ -43,7 +43,7 @@ class Stock:
     items: list[Item]
     besides: int
     living: frozenset[str]
-    """The ids of kernels that are not known to have ended."""
+    """The ids of kernels that live, or are not known to have ended."""
 
 
 async def kept(supervisor: Supervisor) -> list[Kept]:
@@ -76,23 +76,28 @@ async def _sizes_of_sessions(supervisor: Supervisor) -> dict[SessionName, int]:
 async def stock(supervisor: Supervisor) -> Stock:
     """All that there is, as it can be decided on."""
     records = await supervisor.records.living_kernels()
-    living = frozenset(map(str, (*(each.id for each in records), *supervisor.kernels.runners)))
-    sessions = [(each, supervisor.sessions.known[each.name]) for each in await kept(supervisor)]
-    busy = {each.session for each in records} | {each.name for each, now in sessions if now.kernel_id in living}
+    living = {str(kernel_id) for kernel_id in (*(each.id for each in records), *supervisor.kernels.runners)}
     needed, ended = await Owners.on_record(supervisor), await supervisor.records.ends_of_kernels()
+    sessions = [
+        (replace(each, last_used=max(each.last_used, ended.get(each.name, 0.0))), supervisor.sessions.known[each.name])
+        for each in await kept(supervisor)
+        if each.name in supervisor.sessions.known
+    ]
     overlays = {each.overlay for each in records if each.overlay}
-    used = [(replace(each, last_used=max(each.last_used, ended.get(each.name, 0.0))), now) for each, now in sessions]
-    return await apart("documents", _look, supervisor.paths, used, busy, needed, living, overlays)
+    return await apart("documents", _look, supervisor.paths, sessions, needed, living, overlays)
 
 
 def _look(
     paths: Paths,
     sessions: list[tuple[Kept, SessionRecord]],
-    busy: Collection[str],
     needed: Owners,
-    living: frozenset[str],
+    on_record: Collection[str],
     overlays: Collection[str],
 ) -> Stock:
+    """Whatever the records say of a kernel: where a process bears its id, it lives."""
+    of_logs = {kernel_of(path) for path, _ in _files(paths.logs)} - {""}
+    living = frozenset(on_record) | mentioned(needed.kernels | of_logs)
+    busy = needed.had(living) | {each.name for each, now in sessions if now.kernel_id in living}
     items = [_session(each, now, busy) for each, now in sessions]
     items += [*_left_over(paths, needed, living), *_cached(paths, overlays), *_old_logs(paths)]
     besides = size_of_all(paths) - sum(each.size for each in items)
@@ -119,15 +124,14 @@ def _is_as_new(notebook: str, last_used: float) -> bool:
         return False
 
 
-def _left_over(paths: Paths, needed: Owners, living: frozenset[str]) -> Iterator[Item]:
+def _left_over(paths: Paths, needed: Owners, living: Collection[str]) -> Iterator[Item]:
     """Files in the folder of logs that no session needs. Where records were set aside, those may."""
-    found = [(path, status) for path, status in _files(paths.logs) if not needed.of(path)]
-    lives = living | mentioned({kernel_of(path) for path, _ in found} - {""}) if found else living
     aside = any(".set-aside-" in name for name in _names(os.path.dirname(paths.records)))
-    for path, status in found:
-        stays = "records that were set aside may need it" if aside else ""
-        stays = "its kernel lives" if kernel_of(path) in lives else stays
-        yield Item(kind="left over", name=path, size=status.st_size, last_used=status.st_mtime, stays=stays)
+    for path, status in _files(paths.logs):
+        if not needed.of(path):
+            stays = "records that were set aside may need it" if aside else ""
+            stays = "its kernel lives" if kernel_of(path) in living else stays
+            yield Item(kind="left over", name=path, size=status.st_size, last_used=status.st_mtime, stays=stays)
 
 
 def _cached(paths: Paths, overlays: Collection[str]) -> Iterator[Item]:

@@ -7,7 +7,8 @@ import os
 import pty
 import sqlite3
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import pytest
@@ -25,31 +26,30 @@ def _sessions(home: Home) -> set[str]:
     }
 
 
-def _ended(home: Home, name: str, code: str = "print('x')", *, days: float = 0.0, saved: bool = False) -> None:
-    """A session whose kernel has ended, and that nobody used for so many days. Afterwards no daemon runs."""
-    assert home.cli("exec", "--session", name, code).returncode == 0
-    if saved:
+def _ended(home: Home, *, saved: Mapping[str, float], unsaved: Mapping[str, float] | None = None) -> None:
+    """Sessions whose kernels have ended, which nobody used for so many days. Afterwards no daemon runs."""
+    of_both = {**saved, **(unsaved or {})}
+    for name in of_both:
+        assert home.cli("exec", "--session", name, "print('x')").returncode == 0
+    for name in saved:
         assert home.cli("save", "--session", name, f"{name}.ipynb").returncode == 0
-    assert home.cli("kill", name).returncode == 0
-    home.cli("stop")
-    _age(home, name, days)
+    assert home.cli("kill", "--all").returncode == 0
+    assert home.cli("stop").returncode == 0
+    for name, days in of_both.items():
+        _age(home, name, days)
+
+
+def _records(home: Home) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(home.path / "run/records.sqlite"))
 
 
 def _age(home: Home, name: str, days: float) -> None:
-    with closing(sqlite3.connect(home.path / "run/records.sqlite")) as db, db:
-        ago = days * _DAY_S
-        db.execute(
-            "UPDATE executions SET queued_at = queued_at - ?1, finished_at = finished_at - ?1 WHERE session = ?2",
-            (ago, name),
-        )
-        db.execute(
-            "UPDATE sessions SET created_at = created_at - ?1, told_at = told_at - ?1 WHERE name = ?2", (ago, name)
-        )
-        db.execute(
-            "UPDATE kernels SET record = json_set(record, '$.ended_at', json_extract(record, '$.ended_at') - ?1) "
-            "WHERE session = ?2",
-            (ago, name),
-        )
+    with _records(home) as db, db:
+        for table, column in (("executions", "queued_at"), ("executions", "finished_at"), ("sessions", "created_at")):
+            key = "name" if table == "sessions" else "session"
+            db.execute(f"UPDATE {table} SET {column} = {column} - ? WHERE {key} = ?", (days * _DAY_S, name))
+        ended = "json_set(record, '$.ended_at', json_extract(record, '$.ended_at') - ?)"
+        db.execute(f"UPDATE kernels SET record = {ended} WHERE ended AND session = ?", (days * _DAY_S, name))
 
 
 def _swept(home: Home) -> None:
@@ -95,13 +95,16 @@ def test_forgetting_asks_and_takes_what_each_start_of_its_kernel_wrote(home: Hom
 
 
 def test_pruning_shows_what_goes_and_takes_that_alone(home: Home) -> None:
-    _ended(home, "saved", days=100, saved=True)
-    _ended(home, "unsaved", days=100)
-    _ended(home, "young", days=10, saved=True)
+    _ended(home, saved={"saved": 100, "young": 10}, unsaved={"unsaved": 100})
     (home.path / "logs/0123456789ab-1.stderr").write_text("of nobody")
     os.utime(home.path / "logs/0123456789ab-1.stderr", (1e9, 1e9))
     home.cli("exec", "--session", "living", "x = 41")
     _age(home, "living", 200)
+    with _records(home) as db, closing(db.execute("SELECT id FROM kernels WHERE session = 'saved'")) as found:
+        (kernel,) = next(found)
+    with subprocess.Popen([sys.executable, "-c", "input()", kernel], stdin=subprocess.PIPE) as lives:
+        assert "1 thing to go" in home.cli("prune", "--dry-run").stdout, "whatever is on record of it"
+        lives.kill()
     shown = home.cli("prune", "--dry-run")
     assert "2 things to go" in shown.stdout, shown
     assert "project/saved" in shown.stdout
@@ -121,8 +124,7 @@ def test_pruning_shows_what_goes_and_takes_that_alone(home: Home) -> None:
 
 
 def test_what_is_old_goes_by_itself_and_a_history_that_no_notebook_has_once_that_was_said_for_long(home: Home) -> None:
-    _ended(home, "saved", days=100, saved=True)
-    _ended(home, "unsaved", days=100)
+    _ended(home, saved={"saved": 100}, unsaved={"unsaved": 100})
     _swept(home)
     until_now(lambda: _sessions(home) == {"unsaved", "swept"}, "what a notebook has is gone")
     for verb in ("list", "status", "sessions"):
@@ -134,14 +136,14 @@ def test_what_is_old_goes_by_itself_and_a_history_that_no_notebook_has_once_that
         assert said in shim.call("kernel_status")["content"][0]["text"]
         assert said not in shim.call("kernel_status")["content"][0]["text"], "once"
     home.cli("stop")
-    with closing(sqlite3.connect(home.path / "run/records.sqlite")) as db, db:
+    with _records(home) as db, db:
         assert db.execute("UPDATE sessions SET told_at = told_at - ? WHERE told_at > 0", (31 * _DAY_S,)).rowcount == 1
     _swept(home)
     until_now(lambda: _sessions(home) == {"swept"}, "it is gone, too")
 
 
 def test_what_somebody_uses_again_is_not_said_to_go(home: Home) -> None:
-    _ended(home, "unsaved", days=100)
+    _ended(home, saved={}, unsaved={"unsaved": 100})
     _swept(home)
     until_now(lambda: "project/unsaved" in home.cli("status").stdout, "it is said")
     home.cli("restart", "unsaved")
@@ -152,7 +154,7 @@ def test_what_somebody_uses_again_is_not_said_to_go(home: Home) -> None:
 def test_a_policy_that_cannot_be_understood_takes_nothing(home: Home) -> None:
     home.path.mkdir(mode=0o700)
     (home.path / "keep.json").write_text('{"days": -1}')
-    _ended(home, "saved", days=100, saved=True)
+    _ended(home, saved={"saved": 100})
     _swept(home)
     until_now(lambda: "nothing is swept" in (home.path / "daemon.log").read_text(), "it was looked at")
     assert "nothing goes by itself" in home.cli("status").stdout
@@ -186,4 +188,4 @@ def test_it_is_said_how_much_there_is_and_where_that_is_too_much(home: Home) -> 
     assert facts["total"] > facts["limit"] == 100_000
     for verb in ("status", "sessions"):
         assert "100 kB at most" in home.cli(verb).stdout
-        assert "nothing of living kernels goes by itself" in home.cli(verb).stdout
+        assert "nothing of living kernels or of today goes by itself" in home.cli(verb).stdout

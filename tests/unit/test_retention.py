@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from tests.fake_kernel import record
 
 DAY_S = 86_400.0
 NOW = time.time()
+IDS = secrets.token_hex(4)
+"""What no process has in its command line."""
 AGES = st.floats(0, 400).map(lambda days: days * DAY_S)
 POLICIES = st.builds(Policy, unused_s=st.none() | AGES, total=st.none() | st.integers(0, 5_000_000))
 ITEMS = st.lists(
@@ -143,7 +146,7 @@ def _entry(number: int, log: Path, days: float) -> Execution:
 
 async def _made(supervisor: Supervisor, number: int, work: Work) -> list[Path]:
     """Put it on record; the files of its kernel, three for each generation."""
-    records, logs, kernel = supervisor.records, Path(supervisor.paths.logs), KernelId(f"{number:012x}")
+    records, logs, kernel = supervisor.records, Path(supervisor.paths.logs), KernelId(f"{IDS}{number:04x}")
     told = time.time() - TOLD_S - DAY_S if work.told else None
     at = time.time() - work.days * DAY_S
     await records.save_session(
