@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from kernel_supervisor.core.errors import RefusedError, UnavailableError
+from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
+from kernel_supervisor.core.forms import UNREADABLE, count_of
 from kernel_supervisor.notebooks.history import LOADED_CELL
 from kernel_supervisor.paths import read_regular
 
 _LARGEST = 1 << 30
 """Bytes of a notebook."""
+_UNREADABLE = {"output_type": "stream", "name": "stderr", "text": UNREADABLE + "\n"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +48,9 @@ def load_notebook(path: Path) -> Loaded:
     Blocks while it reads: call it in a thread. Raises RefusedError for what is not a notebook, and
     UnavailableError where the file cannot be read.
     """
-    plain = json.loads(json.dumps(read_notebook(path)))
-    return Loaded(cells=[_loaded(cell) for cell in plain["cells"]], metadata=plain["metadata"])
+    with _refusing(path):
+        plain = json.loads(json.dumps(read_notebook(path)))
+        return Loaded(cells=[_loaded(cell) for cell in plain["cells"]], metadata=dict(plain["metadata"]))
 
 
 def read_notebook(path: Path) -> Any:
@@ -55,15 +59,24 @@ def read_notebook(path: Path) -> Any:
     # and each start of the daemon would pay them.
     import nbformat
 
-    try:
+    with _refusing(path):
         text = read_regular(str(path), _LARGEST).decode()
         return nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SupervisorError:
+        raise
     except (FileNotFoundError, IsADirectoryError) as error:
         raise RefusedError(f"path: {path}: {error.strerror}; name a notebook that exists") from error
     except OSError as error:
         raise UnavailableError(f"{path} could not be read: {error.strerror or error}") from error
-    except (ValueError, nbformat.ValidationError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        raise RefusedError(f"path: {path} is not a notebook that Jupyter can read: {error}") from error
+    except Exception as error:  # there is nothing that nbformat does not raise
+        why = str(error) or type(error).__name__
+        raise RefusedError(f"path: {path} is not a notebook that Jupyter can read: {why}") from error
 
 
 def messages_of(loaded: LoadedCell, *, msg_id: str) -> Iterator[dict[str, Any]]:
@@ -80,13 +93,24 @@ def messages_of(loaded: LoadedCell, *, msg_id: str) -> Iterator[dict[str, Any]]:
 
 
 def _loaded(cell: dict[str, Any]) -> LoadedCell:
+    """A cell as it is kept. Raises ValueError for what is none: nbformat reads that too, and only logs it."""
+    source, outputs = cell["source"], cell.get("outputs", [])
+    if not isinstance(source, str) or not isinstance(cell.get("metadata", {}), dict):
+        raise ValueError("a cell's source is no text, or its metadata no object")
+    if not isinstance(outputs, list):
+        raise ValueError("a cell's outputs are no list")
     return LoadedCell(
         kind="code" if cell["cell_type"] == "code" else "markdown",
-        source=cell["source"],
-        outputs=cell.get("outputs", []),
-        execution_count=cell.get("execution_count"),
+        source=source,
+        outputs=[each if _is_output(each) else dict(_UNREADABLE) for each in outputs],
+        execution_count=count_of(cell),
         cell={key: value for key, value in cell.items() if key not in ("source", "outputs", "execution_count")},
     )
+
+
+def _is_output(output: Any) -> bool:
+    types = ("stream", "display_data", "execute_result", "error")
+    return isinstance(output, dict) and output.get("output_type") in types
 
 
 def _message(msg_type: str, content: dict[str, Any], msg_id: str, number: int) -> dict[str, Any]:

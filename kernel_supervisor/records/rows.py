@@ -241,7 +241,7 @@ def execution_values(execution: Execution) -> dict[str, Any]:
     if execution.region is not None:
         values.update(log=execution.region.log, log_start=execution.region.start, log_end=execution.region.end)
     count = execution.execution_count
-    if count is not None and count not in _INTEGERS:
+    if count is not None and not (isinstance(count, int) and count in _INTEGERS):  # a range looks for others in turn
         too_large = f"its execution count is too large to be recorded: {str(count)[:40]}"
         values.update(execution_count=None, reason="; ".join(filter(None, (execution.reason, too_large))))
     return values
