@@ -43,6 +43,15 @@ def check_own(path: Path) -> None:
         raise ValueError(f"{path} leads to sockets that are not its kernel's: {address:.200}")
 
 
+def key_of(record: KernelRecord) -> str:
+    """The key of a kernel, from its connection file or its record; empty where neither has it. Blocks on the disk."""
+    with contextlib.suppress(OSError, ValueError):
+        return str(read_connection(Path(record.connection_file))["key"])
+    with contextlib.suppress(ValueError, RecursionError):
+        return str(_checked(json.loads(record.connection))["key"])
+    return ""
+
+
 def text_of(path: Path) -> str:
     """What stands in a connection file; empty where that cannot be read. Blocks on the disk, never for ever."""
     with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The highest number of an entry that was given while the records could not be written, so that none is given twice.
+"""The highest number that an entry was given: none is given twice, also where the records are gone or forgot it.
 
 A file of one size, laid while there is room and written over in place: also where the disk is full by then.
 """

@@ -62,6 +62,7 @@ LAST_ENTRIES = """
         max(CASE WHEN finished_at BETWEEN {0} AND {1} THEN finished_at ELSE 0 END))
     FROM executions GROUP BY session""".format(*_MOMENTS)
 """By session, how many entries it has and when the last one was made, by those that tell."""
+ADDS_ENTRY = "INSERT INTO executions "
 HIGHEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'executions'"
 RESERVE = (
     "INSERT INTO sqlite_sequence (name, seq) SELECT 'executions', ?1 "
@@ -143,7 +144,7 @@ def insertion(
     values = {"call_key": call_key, **execution_values(execution)}
     if number:
         values["id"] = number
-    insert = f"INSERT INTO executions ({', '.join(values)}, place) VALUES ({_marks(values)}, %s)"
+    insert = f"{ADDS_ENTRY}({', '.join(values)}, place) VALUES ({_marks(values)}, %s)"
     of_entry = "(SELECT place FROM executions WHERE id = ?)"
     if execution.replaces is not None:
         return [(insert % of_entry, (*values.values(), execution.replaces))]

@@ -52,7 +52,7 @@ class Store:
         self._files: list[tuple[int, int] | None]
         self._tasks, self._closing = Tasks(), asyncio.Event()
         self._on_its_way: asyncio.Task[None] | None = None
-        self._highest = Highest(f"{path}-highest")
+        self._highest = Highest(os.path.join(os.path.dirname(path), f"highest-{os.path.basename(path)}"))
         self.forgot = False
         """Whether a predecessor ended whose records were in memory: what came to it then may be in none."""
         self.not_recorded = ""
@@ -103,16 +103,17 @@ class Store:
             self._return_soon()
 
     def _commit(self, statements: Sequence[Statement]) -> int:
-        number = 0
+        number, added = 0, False
         with self._db:
             for statement, values in statements:
                 number = self._db.execute(statement, tuple(map(rows.stored, values))).lastrowid or 0
-        if self.not_recorded:
+                added = added or statement.startswith(rows.ADDS_ENTRY)
+        if added or self.not_recorded:
             self._note_highest()
         return number
 
     def _note_highest(self) -> None:
-        """Write down which number was given last: nobody else does while the records are in memory."""
+        """Write down which number was given last, for whoever finds these records gone, or older than that."""
         in_memory = bool(self.not_recorded) or self.forgot
         self._highest.write(in_memory=in_memory, number=self._db.execute(rows.HIGHEST).fetchone()[0])
 

@@ -11,14 +11,13 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.kernels import lessons, links
-from kernel_supervisor.kernels.connection import read_connection, remove_connection
+from kernel_supervisor.kernels.connection import key_of, remove_connection
 from kernel_supervisor.kernels.keeper import Surroundings
 from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
 from kernel_supervisor.kernels.kinds import kind_of
@@ -272,8 +271,7 @@ class Kernels:
         if runner is not None and kind_of(record).restarts:
             return await self._restart_in_place(runner, place.surroundings)
         if runner is not None:
-            with contextlib.suppress(OSError, ValueError):
-                key = str((await asyncio.to_thread(read_connection, Path(record.connection_file)))["key"])
+            key = await asyncio.to_thread(key_of, record) or key
             await self._end(runner, _RESTARTED, returns=True)
         directory = record.missing or record.directory  # also where nothing could work in that the last time
         fresh = self._record(record.id, record.session, place, directory, record.generation + 1)

@@ -43,6 +43,7 @@ async def test_a_kernel_whose_records_are_gone_has_its_variables_and_its_history
     async with home.client() as session:
         await session.run("x = 41")
         shown = await session.run("print('shown', x)")
+        await session.call("kernel_add_markdown", text="in no log")
         (kernel,) = home.kernels()
         with no_daemon(home):
             remove(home, RECORDS)
@@ -56,7 +57,7 @@ async def test_a_kernel_whose_records_are_gone_has_its_variables_and_its_history
         assert [(each["execution_id"], each["code"]) for each in history] == [
             (1, "x = 41"),
             (2, "print('shown', x)"),
-            (3, "x + 1"),
+            (4, "x + 1"),  # the third was markdown, and is in no log
         ]
         again = await session.call("kernel_output", execution_id=shown.facts["execution_id"])
         assert "shown 41" in again.text
