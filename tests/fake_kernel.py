@@ -13,6 +13,7 @@ from typing import Any
 
 from kernel_supervisor.core.life import LEFT, Life
 from kernel_supervisor.core.model import (
+    BESIDE,
     Execution,
     ExecutionId,
     ExecutionStatus,
@@ -110,12 +111,21 @@ class FakeKernel:
 
     # What a test has it do
 
-    def say(self, msg_type: str, msg_id: str, content: dict[str, Any], *, to: str = OURS, heard: bool = True) -> None:
-        """Write a message to its log, where it can, then send it, where it is `heard`."""
+    def say(
+        self,
+        msg_type: str,
+        msg_id: str,
+        content: dict[str, Any],
+        *,
+        to: str = OURS,
+        heard: bool = True,
+        beside: str = "",
+    ) -> None:
+        """Write a message to its log, where it can, and send it, where it is `heard`; its request had `beside`."""
         channel = {"execute_reply": "shell", "input_request": "stdin"}.get(msg_type, "iopub")
         self._numbers += 1
         header = {"msg_id": f"{self.record.message_log}-{self._numbers}", "msg_type": msg_type, "date": ""}
-        parent = {"msg_id": msg_id, "session": to, "username": "somebody" if to == THEIRS else ""}
+        parent = {"msg_id": msg_id, "session": to, "username": "somebody" if to == THEIRS else "", BESIDE: beside}
         parts = {"header": header, "parent_header": parent, "metadata": {}, "content": content}
         message = Message(
             channel=channel,
@@ -126,6 +136,7 @@ class FakeKernel:
             username=parent["username"],
             content=content,
             asked_in=to,
+            beside=beside,
         )
         if self._log is not None and not self.full:
             self._log.append(encode_message(channel, parts))

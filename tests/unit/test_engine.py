@@ -28,6 +28,7 @@ DEADLINE_S = 30.0
 @pytest.fixture(autouse=True)
 def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is waited for in vain takes a hundredth of its time."""
+    monkeypatch.setattr(life, "BEGIN_GRACE_S", 0.02)
     monkeypatch.setattr(life, "IDLE_GRACE_S", 0.04)
     monkeypatch.setattr(life, "REPLY_GRACE_S", 0.01)
     monkeypatch.setattr(carrying, "BEGIN_S", 0.01)
@@ -79,6 +80,11 @@ class Bench:
                 self._work.popleft()
         elif not self._work:
             self.kernel.answer_what_passes()
+
+    def has_had(self, msg_id: str) -> None:
+        """A predecessor sent that, and the kernel has done with it."""
+        self.kernel.begun.insert(0, msg_id)
+        self._taken += 1
 
     async def say_unheard(self) -> None:
         await self.say(heard=False)
@@ -273,3 +279,57 @@ async def test_nobody_waits_for_a_reader_that_is_closed(tmp_path: Path) -> None:
     await asyncio.sleep(0)
     await bench.runner.close()
     await asyncio.wait_for(asyncio.gather(*waiting, bench.runner.reader.to_end()), DEADLINE_S)
+
+
+@pytest.mark.anyio
+async def test_what_a_kernel_had_before_and_no_log_has_is_lost_and_holds_nobody_up(tmp_path: Path) -> None:
+    """A predecessor sent it, whose records and whose kernel's log could take nothing: the kernel does not begin it."""
+    bench = Bench(tmp_path, recorded=True)
+    had = bench.ledger.queue(SESSION)
+    bench.has_had(str(had.execution.msg_id))
+    bench.runner.submit(had)
+    await bench.submit()
+    await bench.finish()
+    first, second = bench.ledger.executions.values()
+    assert (first.status, second.status) == ("lost", "ok")
+    assert bench.kernel.begun == [first.msg_id, second.msg_id]
+    assert bench.kernel.requests == bench.kernel.begun, "each was sent"
+
+
+@pytest.mark.anyio
+async def test_what_a_kernel_runs_and_waits_here_is_told_from_its_beginning(tmp_path: Path) -> None:
+    """A predecessor sent it; its call came again, and stands behind another one."""
+    bench = Bench(tmp_path, recorded=True)
+    for _ in range(2):
+        await bench.submit()
+    await bench.rest()
+    (waiting,) = bench.runner.waiting
+    msg_id = str(waiting.execution.msg_id)
+    bench.has_had(msg_id)
+    for msg_type, content in (
+        ("execute_input", {"code": waiting.execution.source, "execution_count": 1}),
+        ("stream", {"name": "stdout", "text": "from its beginning"}),
+        ("execute_reply", {"status": "ok", "execution_count": 1}),
+        ("status", {"execution_state": "idle"}),
+    ):
+        bench.kernel.say(msg_type, msg_id, content, beside='{"execution_id": 2}')
+    await bench.finish()
+    execution = bench.ledger.executions[waiting.execution.id]
+    assert execution.status == "ok"
+    assert fold(messages_of(execution)).outputs[0]["text"] == "from its beginning"
+    assert bench.kernel.begun.count(msg_id) == 1
+
+
+@pytest.mark.anyio
+async def test_what_a_predecessor_sent_and_forgot_is_an_entry_once_it_begins(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, recorded=True)
+    beside = '{"execution_id": 1, "session": "work/", "call_key": "client:1"}'
+    bench.kernel.say("execute_input", "theirs", {"code": "forgotten", "execution_count": 1}, beside=beside)
+    await bench.runner.reader.to_end()
+    (running,) = bench.runner.others.tickets
+    assert (running.execution.source, running.execution.status) == ("forgotten", "running")
+    assert not bench.runner.free, "what comes now waits for it"
+    bench.kernel.say("execute_reply", "theirs", {"status": "ok", "execution_count": 1}, beside=beside)
+    bench.kernel.say("status", "theirs", {"execution_state": "idle"}, beside=beside)
+    await bench.finish()
+    assert [each.status for each in bench.ledger.executions.values()] == ["ok"]
