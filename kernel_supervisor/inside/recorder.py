@@ -16,9 +16,9 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import builtins
 import contextlib
 import importlib.util
-import json
 import os
 import re
 import resource
@@ -26,6 +26,8 @@ import socket
 import sys
 import threading
 from typing import Any, Callable
+
+globals()["__builtins__"] = dict(vars(builtins))  # what user code puts into `builtins` does not reach what follows
 
 UNRECORDED, UNRECORDED_TOPIC = "supervisor_unrecorded", b"kernel.unrecorded"
 """What a message that could not be written is sent in; of a type that Jupyter's clients do not know and pass over."""
@@ -56,10 +58,22 @@ def beside(name: str) -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    vars(module)["__builtins__"] = dict(vars(builtins))
     spec.loader.exec_module(module)
     return module
 
 
+def private(name: str) -> Any:
+    """A module of the standard library once more, for us alone: user code replaces nothing in it."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+json = private("json")
 logfile, bounds, rooms = beside("logfile"), beside("bounds"), beside("room")
 
 
@@ -85,6 +99,7 @@ class Recorder:
         Jupyter session, is sent no more of a reply than is recorded.
         """
         session = self.session = kernel.session
+        attempt(keep_json, session)
         send, serialize = session.send, session.serialize
         self.kernel, self.serialize = kernel, serialize
 
@@ -319,6 +334,13 @@ def bounded(msg: Any, most: int) -> Any:
         return None
     short = bounds.shortened(msg["content"], room if msg_type == "execute_input" else min(room, max(most, 1000)))
     return None if short == msg["content"] else short
+
+
+def keep_json(session: Any) -> None:
+    """Let messages be packed with what user code does not reach: without that its kernel could not even say so."""
+    names = vars(sys.modules[type(session).__module__])
+    if "json" in names:
+        names["json"] = json
 
 
 def is_for(owner: str, msg: Any) -> bool:

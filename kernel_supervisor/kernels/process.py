@@ -25,6 +25,7 @@ from kernel_supervisor.core.model import ProcessIdentity
 
 _LINUX = sys.platform == "linux"
 _POLL_S = 0.2
+_MOMENT_S = 0.1
 _PIDFD_GET_INFO = 0xC040FF0B
 """`_IOWR(0xFF, 11, struct pidfd_info)` of 64 bytes; Linux 6.13, exit status since 6.15."""
 _PIDFD_INFO_EXIT = 1 << 3
@@ -64,6 +65,17 @@ def is_stopped(identity: ProcessIdentity) -> bool:
     """Whether a process stands still, by SIGSTOP or for a debugger; False where that cannot be known."""
     try:
         return psutil.Process(identity.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    except psutil.Error:
+        return False
+
+
+async def is_computing(identity: ProcessIdentity) -> bool:
+    """Whether a process uses a processor within a moment; False where that cannot be known."""
+    try:
+        process = psutil.Process(identity.pid)
+        before = sum(process.cpu_times()[:2])
+        await asyncio.sleep(_MOMENT_S)
+        return bool(sum(process.cpu_times()[:2]) > before)
     except psutil.Error:
         return False
 

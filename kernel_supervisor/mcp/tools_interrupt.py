@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from kernel_supervisor.core.model import ExecutionId, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.kernels.channels import NoSignError
-from kernel_supervisor.kernels.process import is_stopped
+from kernel_supervisor.kernels.process import is_computing, is_stopped
 from kernel_supervisor.mcp.arguments import ExecutionNumber, about
 from kernel_supervisor.mcp.call import Answer, Call
+from kernel_supervisor.mcp.wording import OR_BROKEN
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.runner import Runner
 
@@ -17,7 +18,7 @@ _BRIEFLY_S, _SIGN_S = 0.3, 0.9
 """How long a kernel may take to say where it is: before it is interrupted, and after."""
 
 _Place = dict[str, Any] | None
-"""What a kernel said of its cell, empty where it cannot say; None where C code holds it."""
+"""What a kernel said of its cell, empty where it cannot say; None where nothing of it does."""
 
 
 async def kernel_interrupt(
@@ -54,7 +55,8 @@ async def kernel_interrupt(
     if process is not None and is_stopped(process):
         why = f"its process {process.pid} is stopped itself; `kill -CONT {process.pid}` lets it go on"
         return Answer(text=f"execution {number} still runs: {why}", facts={**facts, "place": after})
-    return Answer(text=_not_stopped(number, after or before), facts={**facts, "place": after})
+    computing = process is not None and await is_computing(process)
+    return Answer(text=_not_stopped(number, after or before, computing), facts={**facts, "place": after})
 
 
 async def _place(runner: Runner | None, deadline_s: float) -> _Place:
@@ -85,11 +87,11 @@ def _threads(place: _Place) -> str:
     return f" {count} threads that run code of its cells go on."
 
 
-def _not_stopped(number: ExecutionId, place: _Place) -> Words:
+def _not_stopped(number: ExecutionId, place: _Place, computing: bool) -> Words:
     if place is None:
         why = (
-            "C code holds the interpreter, so that none of its Python code runs: the interrupt takes effect when that "
-            "call returns, unless the call ignores it"
+            f"C code holds the interpreter, so that none of its Python code runs{'' if computing else OR_BROKEN}: the "
+            "interrupt takes effect when that call returns, unless the call ignores it"
         )
     else:
         why = f"it catches KeyboardInterrupt, or is in C code that does not look{_at(place)}"

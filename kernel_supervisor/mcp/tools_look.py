@@ -12,9 +12,11 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionRecord
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.kernels.channels import NoSignError
+from kernel_supervisor.kernels.process import is_computing, is_stopped
 from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.tables import first_line, table, when
+from kernel_supervisor.mcp.wording import OR_BROKEN
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.runner import Runner
 
@@ -147,7 +149,7 @@ async def _cannot_look(
         await call.supervisor.sessions.living_runner(session)
     if not runner.kernel.language:
         raise RefusedError("this kernel is not Python: use kernel_exec to look at its variables") from None
-    doing = _what_it_does(runner, error)
+    doing = await _what_it_does(runner, error)
     if runner.kernel.last_variables is None:
         raise RefusedError(doing) from None
     at, found = runner.kernel.last_variables
@@ -158,11 +160,19 @@ async def _cannot_look(
     return Answer(text=text, facts={"busy": True, "age_s": round(age_s, 1), "variables": rows})
 
 
-def _what_it_does(runner: Runner, error: TimeoutError) -> str:
-    number, what = "", "it does not answer"
-    if runner.running is not None:
-        execution = runner.running.execution
-        number = f"execution_id={execution.id}"
-        what = f"execution {execution.id} runs since {when(execution.started_at)}: {first_line(execution.source)}"
-    held = " None of its Python threads gets a turn: C code holds them all." if isinstance(error, NoSignError) else ""
-    return f"The kernel is busy and cannot look now; {what}.{held} kernel_interrupt({number}) stops it, if it can."
+async def _what_it_does(runner: Runner, error: TimeoutError) -> str:
+    process = runner.kernel.record.process
+    if process is not None and is_stopped(process):
+        return f"The kernel's process {process.pid} is stopped: `kill -CONT {process.pid}` lets it go on."
+    if runner.running is None:
+        return (
+            "The kernel runs no cell and does not answer: it is held up by a request of another client's, or a cell "
+            "replaced or removed what it answers with, such as a builtin. kernel_restart gives the session a fresh one."
+        )
+    execution, held = runner.running.execution, ""
+    what = f"execution {execution.id} runs since {when(execution.started_at)}: {first_line(execution.source)}"
+    if isinstance(error, NoSignError):
+        computing = process is not None and await is_computing(process)
+        held = f" None of its Python threads gets a turn: C code holds them all{'' if computing else OR_BROKEN}."
+    stops = f"kernel_interrupt(execution_id={execution.id}) stops it, if it can."
+    return f"The kernel is busy and cannot look now; {what}.{held} {stops}"

@@ -21,6 +21,11 @@ BORROWED = (
     "(its subprocesses do not see it)"
 )
 """Said once of a kernel that runs with an overlay."""
+OR_BROKEN = (
+    ", or a cell replaced or removed what the kernel answers with, such as a builtin, and it is restarted "
+    "only (it uses no processor time, so either may be)"
+)
+"""What is said beside that C code holds a kernel that does nothing to be seen."""
 _LINE = 600
 """Characters of a notice, a reason, a question."""
 _REASON = 3000
