@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -15,9 +16,17 @@ from kernel_supervisor.kernels.hindrances import in_the_way
 from kernel_supervisor.kernels.process import Exit, restarted_since
 from kernel_supervisor.paths import open_regular
 
+UNKNOWN = Exit()
 UNWATCHED = "the kernel ended while no daemon watched it"
 _CGROUPS = Path("/sys/fs/cgroup")
 _SEARCHED, _WORDS = 32_768, 2_000
+_DUMP = re.compile(
+    r"^(?:Fatal Python error: .*\n\n?|Timeout \(.*\)!\n)?"
+    r"(?:(?:(?:Current thread|Thread) 0x.*|Stack|Current thread's C stack trace) \(most recent call first\):\n"
+    r"(?:  .*(?:\n|\Z))*\n?)+(?:\nExtension modules: .*(?:\n|\Z))?",
+    re.MULTILINE,
+)
+"""Tracebacks as `faulthandler` writes them: of a crash, after a time, or whenever it is asked to."""
 _CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL, -signal.SIGABRT)
 
 
@@ -59,7 +68,7 @@ def explain(record: KernelRecord, ended: Exit, before: MemoryWatch | None) -> st
         sentences.append("how cannot be known for a kernel that an earlier daemon started, on this system")
     if ended.peak_bytes:
         sentences.append(f"peak memory {ended.peak_bytes / 1e6:.0f} MB")
-    return "; ".join(sentences) + (last_words(record) if ended.code != 0 else "")
+    return "; ".join(sentences) + (last_words(record, ended) if ended.code != 0 else "")
 
 
 def explain_unwatched(record: KernelRecord) -> str:
@@ -76,15 +85,31 @@ def stage(record: KernelRecord) -> str:
     return "import" if record.recorded else "start"
 
 
-def last_words(record: KernelRecord) -> str:
-    """The end of what the kernel wrote to its standard output and error, from the last fatal error on if there is one.
+def last_words(record: KernelRecord, ended: Exit = UNKNOWN) -> str:
+    """The end of what the kernel wrote to its standard output and error, from the last fatal error on if it ended by
+    one; without the tracebacks that code asked for, or a child of it wrote, while it lived.
 
     Empty, or a line break, a heading and at most 2,000 characters. Blocks on the file.
     """
     tail = _end_of_standard_error(record)
     _, fatal, dump = tail.rpartition("Fatal Python error")
-    words = (fatal + dump)[:_WORDS] if fatal else tail[-_WORDS:]
+    if fatal and (ended.code is None or ended.code in _CRASHES):
+        words = (fatal + dump)[:_WORDS]
+    else:
+        words = _without_dumps(tail, ended)[-_WORDS:]
     return f"\nThe end of its standard error:\n{words}" if words else ""
+
+
+def _without_dumps(text: str, ended: Exit) -> str:
+    """A text without tracebacks that do not say how a kernel ended. `dump_traceback_later(exit=True)` writes them at
+    its end, that of the main thread last, and exits with 1."""
+
+    def left(found: re.Match[str]) -> str:
+        why, _, main = found[0].partition("\n")[0], *found[0].rpartition("\n\n")[1:]
+        ends_it = ended.code == 1 and found.end() == len(text) and why.startswith("Timeout")
+        return f"{why}\n{main}"[:_WORDS] if ends_it else ""
+
+    return _DUMP.sub(left, text).strip()
 
 
 def why_it_failed(record: KernelRecord, folders: Sequence[str]) -> str:

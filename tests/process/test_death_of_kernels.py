@@ -115,3 +115,43 @@ async def test_a_replay_stops_at_the_first_failure(home: Home) -> None:
         assert result.facts["replayed"] == 1
         assert "Replay stopped" in result.text
         assert (await session.run("'b' in globals()")).text.endswith("False")
+
+
+ASKED = "import faulthandler, os, sys\ndef asked(**more): faulthandler.dump_traceback(**more)\n"
+CHILD = "pid = os.fork()\nif not pid:\n    import ctypes; ctypes.string_at(0)\nos.waitpid(pid, 0)\n"
+DUMPS = {
+    "exit": ("asked(); os._exit(3)", "exit code 3", ["most recent call first", "asked"]),
+    "all threads": ("asked(all_threads=True); os.kill(os.getpid(), 9)", "SIGKILL", ["most recent call first", "asked"]),
+    "one thread": ("asked(all_threads=False); os._exit(3)", "exit code 3", ["most recent call first", "asked"]),
+    "to the original": ("asked(file=sys.__stderr__); os._exit(3)", "exit code 3", ["most recent call first"]),
+    "a crash behind it": ("asked(); import ctypes; ctypes.string_at(0)", "Fatal Python error: Seg", ["asked"]),
+    "a crash that has none": (
+        "asked(); faulthandler.disable(); import ctypes; ctypes.string_at(0)",
+        "SIGSEGV",
+        ["most recent call first"],
+    ),
+    "a child's": (f"{CHILD}os.kill(os.getpid(), 9)", "SIGKILL", ["Fatal Python error"]),
+    "after a time": (
+        "import time; faulthandler.dump_traceback_later(0.2); time.sleep(0.6); os._exit(3)",
+        "exit code 3",
+        ["Timeout"],
+    ),
+    "the end of it": ("import time; faulthandler.dump_traceback_later(0.2, exit=True); time.sleep(60)", "Timeout", []),
+    "words beside it": (
+        "asked(); print('said', file=sys.__stderr__, flush=True); asked(); os._exit(3)",
+        "\nsaid",
+        ["most recent call first"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "said", "not_said"), DUMPS.values(), ids=DUMPS)
+async def test_tracebacks_that_were_asked_for_are_not_taken_for_the_end(
+    home: Home, code: str, said: str, not_said: list[str]
+) -> None:
+    async with home.client() as session:
+        await session.run("x = 41")
+        died = await session.run(ASKED + code, timeout=60)
+        assert died.facts["status"] == "dead"
+        assert said in died.text, died.text
+        assert not [each for each in not_said if each in died.text], died.text
