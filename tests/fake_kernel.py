@@ -94,7 +94,7 @@ class FakeKernel:
     async def place(self, deadline_s: float) -> dict[str, Any]:
         return {}
 
-    async def interrupt(self) -> None:
+    async def interrupt(self, since: float | None) -> None:
         self.interrupts += 1
 
     async def answer(self, question: str, text: str) -> None:

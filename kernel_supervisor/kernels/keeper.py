@@ -92,8 +92,8 @@ class Keeper(Protocol):
         """Make sure that it can be ended or restarted now. Raises UnavailableError, KernelGoneError."""
         return
 
-    async def interrupt(self) -> None:
-        """Interrupt what it runs. Raises ProcessLookupError, UnavailableError."""
+    async def interrupt(self, since: float | None) -> None:
+        """Interrupt what it runs, since then. Raises ProcessLookupError, UnavailableError."""
         await self._ask_for("interrupt_request", {}, _INTERRUPT_S)
 
     async def terminate(self) -> None:

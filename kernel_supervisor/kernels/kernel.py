@@ -248,9 +248,12 @@ class Kernel:
         data = reply.get("data") or {}
         return str(data.get("text/plain") or data.get("text/markdown") or "") if reply.get("found") else ""
 
-    async def interrupt(self) -> None:
-        """Interrupt what it runs, a cell that awaits too. Raises ProcessLookupError, UnavailableError."""
-        await self.keeper.interrupt()
+    async def interrupt(self, since: float | None) -> None:
+        """Interrupt what it runs since then, a cell that awaits too, and what that started.
+
+        Raises ProcessLookupError, UnavailableError.
+        """
+        await self.keeper.interrupt(since)
         if self.language == "python":
             with contextlib.suppress(zmq.ZMQError):  # it died of it, and is let go of already
                 await self.channels.send("control", PLACE, {})  # it wakes a cell that awaits

@@ -124,9 +124,9 @@ class Local(Keeper):
         """Note the counters of out-of-memory kills."""
         self._memory = postmortem.watch_memory(self._process.identity.pid, self._memory)
 
-    async def interrupt(self) -> None:
-        """SIGINT to the kernel and what it started, as a terminal does. Raises ProcessLookupError."""
-        self._process.signal_group(signal.SIGINT)
+    async def interrupt(self, since: float | None) -> None:
+        """SIGINT to the kernel and what it started since then, as a terminal does. Raises ProcessLookupError."""
+        await asyncio.to_thread(self._process.interrupt, since)
 
     async def terminate(self) -> None:
         """A request, SIGTERM, SIGKILL to its group; SIGKILL alone where nothing can be asked."""

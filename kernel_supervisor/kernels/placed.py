@@ -88,10 +88,10 @@ class Placed(Keeper):
                 if not await asyncio.wait_for(self._runs(), ACT_S):
                     return "its provisioner says that it ended"
 
-    async def interrupt(self) -> None:
+    async def interrupt(self, since: float | None) -> None:
         """SIGINT, wherever it is, or a message where its kernelspec says so. Raises UnavailableError."""
         if self._manager.kernel_spec.interrupt_mode == "message":
-            await super().interrupt()
+            await super().interrupt(since)
         else:
             await _told(self.record, "interrupt the kernel", self._provisioner.send_signal(signal.SIGINT), ACT_S)
 

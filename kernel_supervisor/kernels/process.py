@@ -6,6 +6,7 @@ A pid alone is never trusted: it is pinned first (pidfd where there is one), the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -15,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +147,28 @@ def _pinned(pid: int) -> int:
         return -1
 
 
+def _members(group: int) -> set[ProcessIdentity]:
+    """The processes of a group but its leader."""
+    found = set()
+    for name in os.listdir("/proc"):
+        fields = _stat(int(name)) if name.isdigit() and int(name) != group else []
+        if len(fields) > 19 and int(fields[2]) == group and fields[0] not in (b"Z", b"X"):
+            found.add(ProcessIdentity(pid=int(name), start=int(fields[19]), boot=_boot()))
+    return found
+
+
+def _began_before(identity: ProcessIdentity, moment: float) -> bool:
+    """Whether a process began before a moment in seconds since the epoch. Its start is in ticks, rounded down."""
+    ago = time.time() - moment
+    return (identity.start + 1) / os.sysconf("SC_CLK_TCK") < time.clock_gettime(time.CLOCK_BOOTTIME) - ago
+
+
+def _signal_once(identity: ProcessIdentity, number: int) -> None:
+    """Send a signal to a process that may be gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError), contextlib.closing(Process(identity)) as process:
+        process.signal(number)
+
+
 class Process:
     """One process, ours by birth or by adoption; it is signalled only while it is the one that was recorded."""
 
@@ -233,6 +257,24 @@ class Process:
             os.kill(self.identity.pid, number)
         else:
             raise ProcessLookupError(self.identity.pid)
+
+    def interrupt(self, since: float | None) -> None:
+        """SIGINT to it and to what runs in its group, as a terminal does, but for what ran there before `since`, in
+        seconds since the epoch; to all of them where the system does not tell. Blocks on /proc.
+
+        Raises ProcessLookupError where it is gone.
+        """
+        pid = self.identity.pid
+        if since is None or not _LINUX or not any(_began_before(each, since) for each in _members(pid)):
+            self.signal_group(signal.SIGINT)
+            return
+        self.signal(signal.SIGINT)
+        told: set[ProcessIdentity] = set()
+        for _ in range(2):  # some may have come while the others were looked for
+            for each in _members(pid) - told:
+                told.add(each)
+                if not _began_before(each, since):
+                    _signal_once(each, signal.SIGINT)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the session that this process leads, if it is alive and does lead one.

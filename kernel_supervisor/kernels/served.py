@@ -103,7 +103,7 @@ class Served(Keeper):
         """Ask the server for it. Raises ServerError, KernelGoneError."""
         await rest.find_kernel(await self._server(), self.record.server_kernel, rest.ACT_S)
 
-    async def interrupt(self) -> None:
+    async def interrupt(self, since: float | None) -> None:
         """As its kernelspec there says. Raises ServerError."""
         await rest.interrupt_kernel(await self._server(), self.record.server_kernel)
 

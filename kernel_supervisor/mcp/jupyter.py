@@ -145,7 +145,8 @@ async def _interrupt(call: Call, params: KernelParams) -> dict[str, Any]:
     if runner.running is not None and await runner.interrupt(runner.running, f"interrupted by {CLIENT}"):
         return {}
     try:
-        await runner.kernel.interrupt()
+        running = runner.running
+        await runner.kernel.interrupt(running.execution.started_at if running is not None else time.time())
     except ProcessLookupError:
         raise RefusedError(f"kernel {params.kernel_id} is gone") from None
     return {}

@@ -183,7 +183,7 @@ class Runner:
             if ticket.life.sent:
                 await ticket.until(has_started, BEGIN_S)  # an interrupt before it runs would reach nothing
                 with suppress(ProcessLookupError):
-                    await self.kernel.interrupt()
+                    await self.kernel.interrupt(ticket.execution.started_at)
             return True
 
     # Adoption

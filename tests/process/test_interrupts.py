@@ -197,3 +197,47 @@ async def test_interrupts_from_everywhere_at_once_do_no_more_than_one(standing: 
         ended = await _ended(session, behind.facts["execution_id"])
     assert not any(each.is_error for each in told)
     assert ended.facts["status"] == "ok", ended.text
+
+
+EARLIER = {
+    "Popen": "import subprocess\nearlier = subprocess.Popen(['sleep', '1000'])\n"
+    "intact = lambda: earlier.poll() is None",
+    "a shell": "import subprocess\nearlier = subprocess.Popen('sleep 1000; true', shell=True)\n"
+    "intact = lambda: earlier.poll() is None",
+    "a pool of forks": "import multiprocessing\npool = multiprocessing.get_context('fork').Pool(2)\n"
+    "pids = {each.pid for each in pool._pool}\n"
+    "intact = lambda: pool.map(abs, [-1, -2]) == [1, 2] and pids == {each.pid for each in pool._pool}",
+    "an executor": "import concurrent.futures, multiprocessing\n"
+    "pool = concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context('spawn'))\n"
+    "list(pool.map(abs, [-1]))\nintact = lambda: list(pool.map(abs, [-1, -2])) == [1, 2]",
+}
+RUNNING = {
+    "Python": BEGUN + "import time; time.sleep(1000)",
+    "os.system": BEGUN + "import os; os.system('sleep 1000')",
+    "run": BEGUN + "import subprocess; subprocess.run(['sleep', '1000'])",
+    "a shell's child": BEGUN + "import subprocess; subprocess.run('sleep 1000; true', shell=True)",
+    "!": BEGUN + "!sleep 1000",
+}
+
+
+@pytest.mark.parametrize(("earlier", "running"), zip(EARLIER.values(), RUNNING.values(), strict=False), ids=EARLIER)
+async def test_what_earlier_cells_started_goes_on(home: Home, earlier: str, running: str) -> None:
+    async with home.client() as session:
+        await session.run(earlier)
+    async with at_work(home, running) as (session, number):
+        stopped = await session.call("kernel_interrupt", execution_id=number)
+        assert stopped.facts["stopped"], stopped.text
+        await _ended(session, number)
+        assert (await session.run("intact()")).text.splitlines()[-1].endswith("True")
+
+
+@pytest.mark.parametrize("running", RUNNING.values(), ids=RUNNING)
+async def test_what_the_running_cell_started_is_stopped_beside_what_is_earlier(home: Home, running: str) -> None:
+    async with home.client() as session:
+        await session.run(EARLIER["Popen"])
+        earlier = [each.pid for each in home.kernels()[0].children(recursive=True)]
+    async with at_work(home, running) as (session, number):
+        await session.call("kernel_interrupt", execution_id=number)
+        await _ended(session, number)
+        (kernel,) = home.kernels()
+        await until(lambda: [each.pid for each in kernel.children(recursive=True)] == earlier, "the cell's are gone")
