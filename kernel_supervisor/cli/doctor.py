@@ -197,6 +197,8 @@ def _disk(patient: Patient) -> Iterator[Finding]:
     yield Finding(about="disk", state="trouble" if full else "good", words=words, mend=mend)
     if patient.kept:
         yield from _kept(patient.paths, patient.kept["room"])
+        for words in patient.kept["leaving"].values():
+            yield Finding(about="kept", state="note", words=words)
 
 
 def _kept(paths: Paths, facts: dict[str, Any]) -> Iterator[Finding]:

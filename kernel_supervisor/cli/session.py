@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -130,7 +131,8 @@ def agreed(options: argparse.Namespace, question: str) -> int:
     if options.yes:
         return DONE
     if not sys.stdin.isatty():
-        return failed(f"kernel-supervisor: {question} There is no terminal to ask at: with -y it is done", USAGE)
+        line = shlex.join(["kernel-supervisor", *sys.argv[1:], "-y"])
+        return failed(f"kernel-supervisor: {question} There is no terminal to ask at: `{line}` does it", USAGE)
     print(f"{question} Is it to be done? [y/N] ", end="", file=sys.stderr, flush=True)
     return DONE if sys.stdin.readline().strip().lower() in ("y", "yes") else failed("nothing was done")
 

@@ -127,6 +127,7 @@ def _print_what_stays(paths: Paths) -> None:
     if saved:
         more = f" and {len(saved) - _NOTEBOOKS_SHOWN} more" if len(saved) > _NOTEBOOKS_SHOWN else ""
         print(f"saved notebooks stay where they are: {', '.join(saved[:_NOTEBOOKS_SHOWN])}{more}")
+    print("what you wrote into the files of other MCP clients stays, too")
     print(f"the program itself stays: {_removal()} removes it")
 
 

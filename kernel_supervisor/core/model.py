@@ -207,8 +207,6 @@ class SessionRecord:
     """What the next client that works here is to be told of it, once."""
     loaded: str = ""
     """The message log of the notebook that was loaded last, which begins with the notebook's metadata."""
-    told_at: float | None = None
-    """Since when people are told that its history, which no notebook has, goes; see `core/retention.py`."""
     old_name: str = ""
     """What a version before this one called it, whose names meant the same in every project; empty for its others."""
 

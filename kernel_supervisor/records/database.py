@@ -84,6 +84,15 @@ class Database(Store):
                 found[session] = max(found.get(session, 0.0), float(at))
         return found
 
+    async def told(self) -> dict[SessionName, float]:
+        """Since when people are told that a session's history goes, in seconds since the epoch."""
+        found = await self.select("SELECT session, at FROM told")
+        return {self._names.name(session): float(at) for session, at in found if isinstance(at, int | float)}
+
+    async def tell(self, session: SessionName, at: float) -> None:
+        """Commit that people are told of a session from now on."""
+        await self.write(rows.replacing("told", {"session": self._names.key(session), "at": at}))
+
     async def forget_session(self, session: SessionName) -> None:
         """Delete a session with its entries, and its kernels that no other session's entries name."""
         key = self._names.key(session)
@@ -92,6 +101,7 @@ class Database(Store):
             ("DELETE FROM executions WHERE session = ?", (key,)),
             (f"DELETE FROM kernels WHERE session = ? AND id NOT IN ({rows.USED_KERNELS})", (key,)),
             ("DELETE FROM sessions WHERE name = ?", (key,)),
+            ("DELETE FROM told WHERE session = ?", (key,)),
             self._names.forget(session),
         )
 

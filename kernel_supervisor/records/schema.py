@@ -36,10 +36,10 @@ MIGRATIONS = [
 _ADDED = (
     ("kernels", "missing", "TEXT NOT NULL DEFAULT ''"),
     ("kernels", "connection", "TEXT NOT NULL DEFAULT ''"),
-    ("sessions", "told_at", "REAL"),
     ("executions", "unrecorded", "INTEGER NOT NULL DEFAULT 0"),
 )
 _INDEXES = """
+    CREATE TABLE IF NOT EXISTS told (session TEXT PRIMARY KEY, at REAL NOT NULL);
     CREATE INDEX IF NOT EXISTS executions_by_count ON executions (kernel_id, generation, execution_count);
     CREATE INDEX IF NOT EXISTS executions_of_kernel ON executions (kernel_id, generation);
     CREATE INDEX IF NOT EXISTS executions_in_log ON executions (log, log_start);"""

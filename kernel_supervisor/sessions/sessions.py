@@ -35,6 +35,8 @@ class Sessions:
         self.known: dict[SessionName, SessionRecord] = {}
         self.leaving: dict[SessionName, Due] = {}
         """Those whose history goes, and no notebook has it: who looks is told."""
+        self.told: dict[SessionName, float] = {}
+        """Since when that is said of one, in seconds since the epoch."""
         self.projects = naming.Projects()
         self.locks: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a session gets another kernel."""
@@ -47,6 +49,7 @@ class Sessions:
         for session in await self._records.sessions():
             self.known[session.name] = session
             self.projects.learn(session)
+        self.told = await self._records.told()
 
     async def of(self, asker: Asker, wanted: str = "") -> SessionRecord:
         """The session that a client means: the one it names, was told to use, or its project's own.
@@ -128,6 +131,7 @@ class Sessions:
         """A session is no more."""
         del self.known[name]
         self.leaving.pop(name, None)
+        self.told.pop(name, None)
         self._release()
 
     def _release(self) -> None:
@@ -139,6 +143,11 @@ class Sessions:
         session = self.known[name] = replace(self.known[name], **changes)
         await self._records.save_session(session)
         return session
+
+    async def tell(self, name: SessionName) -> None:
+        """Commit that people are told from now on that a session's history goes."""
+        self.told[name] = time.time()
+        await self._records.tell(name, self.told[name])
 
     def runner_of(self, session: SessionRecord) -> Runner | None:
         """The session's current kernel, if it lives."""

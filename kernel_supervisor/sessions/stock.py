@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kernel_supervisor import __version__
@@ -17,6 +17,8 @@ from kernel_supervisor.sessions.forgetting import Owners, at_work, kernel_of
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import apart
 
+_NOBODY_BEFORE = 1_735_689_600.0
+"""2025: a time before that is of a damaged record, or of a clock that was wrong."""
 _SAME_S = 2.0
 """By how much a file system may put the time of a notebook too early."""
 
@@ -84,12 +86,14 @@ async def stock(supervisor: Supervisor) -> Stock:
         if each.name in supervisor.sessions.known
     ]
     overlays = {each.overlay for each in records if each.overlay}
-    return await apart("documents", _look, supervisor.paths, sessions, needed, living, overlays)
+    told = supervisor.sessions.told.copy()
+    return await apart("documents", _look, supervisor.paths, sessions, told, needed, living, overlays)
 
 
 def _look(
     paths: Paths,
     sessions: list[tuple[Kept, SessionRecord]],
+    told: Mapping[SessionName, float],
     needed: Owners,
     on_record: Collection[str],
     overlays: Collection[str],
@@ -98,21 +102,29 @@ def _look(
     of_logs = {kernel_of(path) for path, _ in _files(paths.logs)} - {""}
     living = frozenset(on_record) | mentioned(needed.kernels | of_logs)
     busy = needed.had(living) | {each.name for each, now in sessions if now.kernel_id in living}
-    items = [_session(each, now, busy) for each, now in sessions]
+    items = [_session(each, now, busy, told.get(each.name)) for each, now in sessions]
     items += [*_left_over(paths, needed, living), *_cached(paths, overlays), *_old_logs(paths)]
     besides = size_of_all(paths) - sum(each.size for each in items)
     return Stock(items=items, besides=max(0, besides), living=living)
 
 
-def _session(kept: Kept, session: SessionRecord, busy: Collection[str]) -> Item:
+def _why_it_stays(kept: Kept, busy: Collection[str]) -> str:
+    if kept.at_work:
+        return kept.at_work
+    if kept.name in busy:
+        return "a kernel of it may live"
+    return "" if kept.last_used > _NOBODY_BEFORE else "it is not known when it was used last"
+
+
+def _session(kept: Kept, session: SessionRecord, busy: Collection[str], told_at: float | None) -> Item:
     return Item(
         kind="session",
         name=kept.name,
         size=kept.size_bytes,
         last_used=kept.last_used,
-        stays=kept.at_work or ("a kernel of it may live" if kept.name in busy else ""),
+        stays=_why_it_stays(kept, busy),
         unsaved=kept.entries > 0 and not any(_is_as_new(path, kept.last_used) for path in session.notebooks),
-        told_at=session.told_at,
+        told_at=told_at,
     )
 
 

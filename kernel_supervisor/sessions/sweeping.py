@@ -190,9 +190,9 @@ async def told(supervisor: Supervisor, directory: str = "") -> dict[SessionName,
         session = supervisor.sessions.known.get(name)
         if session is None or (directory and session.directory != directory):
             continue
-        if session.told_at is None or session.told_at <= each.item.last_used:
-            session = await supervisor.sessions.change(name, told_at=time.time())
-        said[name] = _words(each.item, (session.told_at or 0.0) + TOLD_S)
+        if supervisor.sessions.told.get(name, 0.0) <= each.item.last_used:
+            await supervisor.sessions.tell(name)
+        said[name] = _words(each.item, supervisor.sessions.told[name] + TOLD_S)
     return said
 
 

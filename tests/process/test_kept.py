@@ -84,7 +84,7 @@ def test_forgetting_asks_and_takes_what_each_start_of_its_kernel_wrote(home: Hom
     logs = home.path / "logs"
     assert len(list(logs.glob("*.stderr"))) == 2
     untold = home.cli("forget", "old", stdin=subprocess.DEVNULL)
-    assert (untold.returncode, "with -y it is done" in untold.stderr) == (2, True), untold
+    assert (untold.returncode, "`kernel-supervisor forget old -y` does it" in untold.stderr) == (2, True), untold
     code, seen = at_a_terminal(home, ["forget", "old"], "n")
     assert (code, "project/old" in seen, "nothing was done" in seen) == (1, True, True), seen
     assert _sessions(home) == {"old"}
@@ -110,7 +110,7 @@ def test_pruning_shows_what_goes_and_takes_that_alone(home: Home) -> None:
     assert "project/saved" in shown.stdout
     assert "session project/unsaved" in shown.stdout.split("2 things")[1], "it stays, and why is said"
     refused = home.cli("prune", stdin=subprocess.DEVNULL)
-    assert (refused.returncode, "with -y it is done" in refused.stderr) == (2, True), refused
+    assert (refused.returncode, "`kernel-supervisor prune -y` does it" in refused.stderr) == (2, True), refused
     assert _sessions(home) == {"saved", "unsaved", "young", "living"}
     assert "2 things gone" in home.cli("prune", "-y").stdout
     assert _sessions(home) == {"unsaved", "young", "living"}
@@ -137,7 +137,7 @@ def test_what_is_old_goes_by_itself_and_a_history_that_no_notebook_has_once_that
         assert said not in shim.call("kernel_status")["content"][0]["text"], "once"
     home.cli("stop")
     with _records(home) as db, db:
-        assert db.execute("UPDATE sessions SET told_at = told_at - ? WHERE told_at > 0", (31 * _DAY_S,)).rowcount == 1
+        assert db.execute("UPDATE told SET at = at - ?", (31 * _DAY_S,)).rowcount == 1
     _swept(home)
     until_now(lambda: _sessions(home) == {"swept"}, "it is gone, too")
 

@@ -39,7 +39,7 @@ def _furnish(home: Home) -> Path:
 def test_it_lists_asks_and_leaves_nothing_but_what_is_a_persons_own(home: Home) -> None:
     claude = _furnish(home)
     listed = _cli(home, "uninstall", stdin=subprocess.DEVNULL)
-    assert (listed.returncode, "with -y it is done" in listed.stderr) == (2, True), listed
+    assert (listed.returncode, "`kernel-supervisor uninstall -y` does it" in listed.stderr) == (2, True), listed
     for part in ("registration in", "kernelspec", "2 processes", f"folder {home.path}", "servers.json"):
         assert part in listed.stdout, part
     assert "of 1 sessions no notebook has the history" in listed.stdout

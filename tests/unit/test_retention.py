@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,11 +148,10 @@ def _entry(number: int, log: Path, days: float) -> Execution:
 async def _made(supervisor: Supervisor, number: int, work: Work) -> list[Path]:
     """Put it on record; the files of its kernel, three for each generation."""
     records, logs, kernel = supervisor.records, Path(supervisor.paths.logs), KernelId(f"{IDS}{number:04x}")
-    told = time.time() - TOLD_S - DAY_S if work.told else None
     at = time.time() - work.days * DAY_S
-    await records.save_session(
-        SessionRecord(name=_name(number), directory="/project", created_at=at, told_at=told, kernel_id=kernel)
-    )
+    await records.save_session(SessionRecord(name=_name(number), directory="/project", created_at=at, kernel_id=kernel))
+    if work.told:
+        await records.tell(_name(number), time.time() - TOLD_S - DAY_S)
     made = []
     for generation in range(1, work.generations + 1):
         for kind in ("messages", "stderr", "messages.tail0"):
@@ -163,3 +163,17 @@ async def _made(supervisor: Supervisor, number: int, work: Work) -> list[Path]:
     await records.save_kernel(of_it if work.living else replace(of_it, ended_at=at))
     await records.add_execution(_entry(number, made[0], work.days), None)
     return made
+
+
+@pytest.mark.anyio
+async def test_a_time_that_cannot_be_true_makes_nothing_old(tmp_path: Path) -> None:
+    """A damaged record, or a clock that was wrong."""
+    paths = Paths(str(tmp_path), str(tmp_path / "run"))
+    prepare(paths)
+    supervisor = Supervisor(paths)
+    await supervisor.records.open()
+    await supervisor.records.save_session(SessionRecord(name=_name(1), directory="/project", created_at=1.0))
+    await supervisor.sessions.open()
+    found = await sweeping.due(supervisor, Policy(unused_s=DAY_S, total=None))
+    assert found.due == ()
+    await supervisor.close()
