@@ -201,22 +201,24 @@ async def test_interrupts_from_everywhere_at_once_do_no_more_than_one(standing: 
 
 EARLIER = {
     "Popen": "import subprocess\nearlier = subprocess.Popen(['sleep', '1000'])\n"
-    "intact = lambda: earlier.poll() is None",
-    "a shell": "import subprocess\nearlier = subprocess.Popen('sleep 1000; true', shell=True)\n"
-    "intact = lambda: earlier.poll() is None",
+    "intact, end = lambda: earlier.poll() is None, earlier.kill",
+    "a shell": "import subprocess\n"
+    "earlier = subprocess.Popen('sleep 1000 & trap \"kill $!; exit\" TERM; wait', shell=True)\n"
+    "intact, end = lambda: earlier.poll() is None, lambda: earlier.terminate() or earlier.wait()",
     "a pool of forks": "import multiprocessing\npool = multiprocessing.get_context('fork').Pool(2)\n"
     "pids = {each.pid for each in pool._pool}\n"
-    "intact = lambda: pool.map(abs, [-1, -2]) == [1, 2] and pids == {each.pid for each in pool._pool}",
+    "intact = lambda: pool.map(abs, [-1, -2]) == [1, 2] and pids == {each.pid for each in pool._pool}\n"
+    "end = pool.terminate",
     "an executor": "import concurrent.futures, multiprocessing\n"
     "pool = concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context('spawn'))\n"
-    "list(pool.map(abs, [-1]))\nintact = lambda: list(pool.map(abs, [-1, -2])) == [1, 2]",
+    "list(pool.map(abs, [-1]))\nintact, end = lambda: list(pool.map(abs, [-1, -2])) == [1, 2], pool.shutdown",
 }
 RUNNING = {
     "Python": BEGUN + "import time; time.sleep(1000)",
     "os.system": BEGUN + "import os; os.system('sleep 1000')",
     "run": BEGUN + "import subprocess; subprocess.run(['sleep', '1000'])",
     "a shell's child": BEGUN + "import subprocess; subprocess.run('sleep 1000; true', shell=True)",
-    "!": BEGUN + "!sleep 1000",
+    "!": "!touch begun; sleep 1000",
 }
 
 
@@ -228,10 +230,12 @@ async def test_what_earlier_cells_started_goes_on(home: Home, earlier: str, runn
         stopped = await session.call("kernel_interrupt", execution_id=number)
         assert stopped.facts["stopped"], stopped.text
         await _ended(session, number)
-        assert (await session.run("intact()")).text.splitlines()[-1].endswith("True")
+        intact = await session.run("intact()")
+        await session.run("end()")
+    assert intact.text.splitlines()[-1].endswith("True")
 
 
-@pytest.mark.parametrize("running", RUNNING.values(), ids=RUNNING)
+@pytest.mark.parametrize("running", [RUNNING[name] for name in RUNNING if name != "!"])  # IPython ends that one itself
 async def test_what_the_running_cell_started_is_stopped_beside_what_is_earlier(home: Home, running: str) -> None:
     async with home.client() as session:
         await session.run(EARLIER["Popen"])
@@ -241,3 +245,4 @@ async def test_what_the_running_cell_started_is_stopped_beside_what_is_earlier(h
         await _ended(session, number)
         (kernel,) = home.kernels()
         await until(lambda: [each.pid for each in kernel.children(recursive=True)] == earlier, "the cell's are gone")
+        await session.run("end()")
