@@ -55,7 +55,7 @@ def test_what_a_flood_showed_last_goes_with_its_session(home: Home) -> None:
     home.cli("exec", "--session", "flood", "for n in range(300): display('x' * 1000)", env=limited)
     home.cli("kill", "flood")
     assert len([path for path in _logs(home) if ".messages-" in path.name]) == 2
-    assert home.cli("forget", "flood").returncode == 0
+    assert home.cli("forget", "-y", "flood").returncode == 0
     assert not [path for path in _logs(home) if ".messages" in path.name]
 
 
