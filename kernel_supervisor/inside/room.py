@@ -20,6 +20,8 @@ _SLOT, _SLOTS = struct.Struct("=QQQ"), 4096
 _BEFORE = re.compile(rb'"kind": "before".*"detail": "(\d+)"')
 _BEGINNING = 512
 """Bytes in which the beginning of a file has room."""
+_LEAST = 1 << 14
+"""Bytes of what there is room for at any rate, however low the limit is."""
 _FLAGS = os.O_APPEND | os.O_CLOEXEC
 _TRIES = 100
 
@@ -29,7 +31,7 @@ class Room:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.side = limit // 8  # of each file beside the log, and of what always has room in it
+        self.side = max(limit // 8, _LEAST)  # of each file beside the log, and of what always has room in it
         self.large = self.side // 2  # what is larger is cut where there is no room for it
         self.short = max(self.side // 16, 100)  # characters that are left of it
         self.counted = mmap.mmap(-1, _SLOTS * _SLOT.size)
