@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain, count, groupby, islice
 from typing import Any
 
@@ -141,7 +142,9 @@ def _outputs(entry: Entry, index: int, survey: Survey) -> Iterator[Output]:
 
 def _shown(entry: Entry, seen: CellSurvey) -> Iterator[Message]:
     for item in islice(entry.messages(), seen.first_output, seen.length):
-        if not isinstance(item, Mark) and (item.msg_type == "stream" or outputs_of(item)):
+        if isinstance(item, Message) and item.msg_id in seen.first_updates:
+            yield replace(item, msg_type="display_data")
+        elif not isinstance(item, Mark) and (item.msg_type == "stream" or outputs_of(item)):
             yield item
 
 

@@ -42,6 +42,8 @@ class CellSurvey:
     marks: list[Mark] = field(default_factory=list)
     loaded: dict[str, Any] | None = None
     """The cell as it stood in the notebook that it was loaded from, without its outputs."""
+    first_updates: set[str] = field(default_factory=set)
+    """The first that is left of displays that it may have shown where its middle is not recorded, by their msg_id."""
 
     @property
     def ran(self) -> bool:
@@ -96,7 +98,7 @@ class Survey:
             _note(cell, item)
             self._widgets.take(item)
             if display_id_of(item):
-                self._take_display(index, item)
+                self._take_display(index, item, cell)
         return cell
 
     def _key(self, index: int, message: Message) -> tuple[str, int, str]:
@@ -104,9 +106,11 @@ class Survey:
         execution = self._entries[index].execution
         return str(execution.kernel_id), execution.generation, display_id_of(message)
 
-    def _take_display(self, index: int, message: Message) -> None:
+    def _take_display(self, index: int, message: Message, cell: CellSurvey) -> None:
         key = self._key(index, message)
         old = self._displays.get(key)
+        if old is None and message.msg_type == "update_display_data" and any(each.kind == "cut" for each in cell.marks):
+            cell.first_updates.add(message.msg_id)
         date = message.date.rstrip("Z")
         if old is not None and old.date > date:
             return

@@ -210,6 +210,27 @@ def test_whoever_writes_it_may_be_killed_at_any_write(tmp_path: Path) -> None:
         assert (found[:1] > [0]) == any("not recorded" in str(item) for item in items)
 
 
+async def test_a_display_whose_beginning_is_in_the_middle_is_in_the_notebook_as_it_was_last(home: Home) -> None:
+    flood = "for n in range(20_000): print('m' * 100)\n"
+    plain = "display({'text/plain': %r}, raw=True, display_id='d', update=%s)\n"
+    code = flood + plain % ("half", False) + flood + plain % ("nearly", True) + plain % ("whole", True)
+    async with home.client(env={"KERNEL_SUPERVISOR_RECORD_LIMIT": str(LIMIT)}) as session:
+        await session.run(code + "6 * 7", timeout=120)
+        await session.call("kernel_save_notebook", path="flood.ipynb")
+    cell = json.loads((home.project / "flood.ipynb").read_text())["cells"][0]
+    shown = [each["data"]["text/plain"] for each in cell["outputs"] if "data" in each]
+    assert shown == [["whole"], ["42"]]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 1000])
+async def test_the_value_and_the_error_have_room_however_low_the_limit_is(home: Home, limit: int) -> None:
+    async with home.client(env={"KERNEL_SUPERVISOR_RECORD_LIMIT": str(limit)}) as session:
+        told = await session.run("print('begun')\nfor n in range(9000): print(n)\nprint('end')\n6 * 7", timeout=120)
+        assert "end\nOut[1]: 42" in told.text
+        failed = await session.run("raise ValueError('named')")
+        assert "too long to be recorded" not in told.text + failed.text
+
+
 async def test_agents_and_people_are_told_what_a_flood_ended_with(home: Home) -> None:
     async with home.client(env={"KERNEL_SUPERVISOR_RECORD_LIMIT": str(LIMIT)}) as session:
         result = await session.run("print('\\n' * 6_000_000)\n6 * 7", timeout=120)
