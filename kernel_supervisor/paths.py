@@ -19,6 +19,7 @@ LONGEST_SOCKET_PATH = 100
 _LONGEST_SUFFIX = len("/kernels/0123456789ab-ipc-5")
 CONTENT = frozenset(
     {"run", "logs", "cache", "jupyter", "daemon.log", "daemon.log.err", "servers.json", "keep.json", "lingering"}
+    | {"highest-records.sqlite"}
 )
 """What is in a folder that is a supervisor's."""
 _NETWORK_FILE_SYSTEMS = frozenset(

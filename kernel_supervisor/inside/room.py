@@ -20,7 +20,7 @@ _SLOT, _SLOTS = struct.Struct("=QQQ"), 4096
 _BEFORE = re.compile(rb'"kind": "before".*"detail": "(\d+)"')
 _BEGINNING = 512
 """Bytes in which the beginning of a file has room."""
-_LEAST = 1 << 14
+_LEAST = 1 << 13
 """Bytes of what there is room for at any rate, however low the limit is."""
 _FLAGS = os.O_APPEND | os.O_CLOEXEC
 _TRIES = 100
