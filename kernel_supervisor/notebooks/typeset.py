@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ _PREAMBLE = """
 }
 """
 """Words longer than a line may be broken, where Typst would let them run over the edge; code has a ground."""
+_NOBODY = "http://127.0.0.1:9"
+"""Where pandoc asks for what a notebook has from the network: it reaches nobody."""
 shows = in_a_font
 """Typst brings fonts for the Latin, Greek and Cyrillic scripts."""
 
@@ -48,6 +51,7 @@ def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
     source.write_text(json.dumps(_reduced(notebook)), encoding="utf-8", errors="replace")
     lua.write_text(_FILTER)
     preamble.write_text(_PREAMBLE)
+    os.environ.update({"http_proxy": _NOBODY, "https_proxy": _NOBODY, "no_proxy": ""})
     pypandoc.convert_file(
         str(source),
         "typst",

@@ -110,3 +110,18 @@ async def test_a_pdf_runs_the_scripts_of_our_kernels_alone(
     assert "A SECRET" not in text
     assert "shown()" in text, "the page stays where it is"
     assert paths == []
+
+
+async def test_a_pdf_of_typst_asks_nobody_either(home: Home, tmp_path: Path, asked: tuple[str, list[str]]) -> None:
+    url, paths = asked
+    forms = [f"![seen]({url}/a.png)", f"<img src='{url}/b.png' alt='seen'>", f"![seen][1]\n\n[1]: {url}/c.png"]
+    outputs = [v4.new_output("display_data", {"text/html": form}) for form in forms]
+    outputs += [v4.new_output("display_data", {"text/markdown": form}) for form in forms]
+    cells = [*map(v4.new_markdown_cell, forms), v4.new_code_cell("shown()", outputs=outputs)]
+    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "theirs.ipynb")
+    async with home.client() as session:
+        await session.call("kernel_load_notebook", path=str(tmp_path / "theirs.ipynb"))
+        path = str(tmp_path / "made")
+        made = await session.call("kernel_save_notebook", path=path, save_pdf=True, pdf_engine="typst")
+    assert (tmp_path / "made.pdf").exists(), made.text
+    assert paths == []
