@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import re
@@ -190,10 +191,10 @@ def _add_yes(parser: argparse.ArgumentParser) -> None:
 
 
 def _days(text: str) -> float:
-    days = float(text)
-    if not 0 <= days < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no number of days")
-    return days
+    with contextlib.suppress(ValueError):
+        if 0 <= (days := float(text)) < math.inf:
+            return days
+    raise argparse.ArgumentTypeError(f"{text} is no number of days; one is like 30")
 
 
 def _bytes(text: str) -> int:

@@ -119,7 +119,7 @@ def test_pruning_shows_what_goes_and_takes_that_alone(home: Home) -> None:
     assert _sessions(home) == {"unsaved", "living"}
     assert home.cli("exec", "--session", "living", "x + 1").stdout.splitlines()[-1] == "42"
     assert (home.project / "saved.ipynb").exists()
-    for wrong in (["--older-than", "-1"], ["--older-than", "nan"], ["--keep-total", "much"]):
+    for wrong in (["--older-than", "-1"], ["--older-than", "90d"], ["--older-than", "nan"], ["--keep-total", "much"]):
         assert home.cli("prune", "-y", *wrong).returncode == 2
 
 
