@@ -97,8 +97,10 @@ def policy_of(paths: Paths) -> Policy:
     usual = Policy(unused_s=UNUSED_S, total=min(TOTAL_BYTES, disk // SHARE_OF_DISK))
     try:
         given = json.loads(read_regular(paths.keep, _LARGEST))
-    except FileNotFoundError:
-        return usual
+    except FileNotFoundError as error:
+        if not os.path.lexists(paths.keep):
+            return usual
+        raise ValueError(f"{paths.keep} leads nowhere: {error}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{paths.keep} cannot be read: {error}") from None
     if not isinstance(given, dict) or not {"days", "gigabytes"}.issuperset(given):

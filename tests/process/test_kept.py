@@ -162,6 +162,11 @@ def test_a_policy_that_cannot_be_understood_takes_nothing(home: Home) -> None:
     assert _sessions(home) == {"saved", "swept"}
     (home.path / "keep.json").write_text('{"days": 365, "gigabytes": null}')
     assert "0 things to go" in home.cli("prune", "-y").stdout
+    (home.path / "keep.json").rename(home.path / "elsewhere.json")
+    (home.path / "keep.json").symlink_to("not-mounted/keep.json")
+    assert "leads nowhere" in home.cli("prune", "-y").stderr
+    (home.path / "keep.json").unlink()
+    (home.path / "elsewhere.json").unlink()
     (home.path / "keep.json").write_text('{"days": 30}')
     assert "1 thing gone" in home.cli("prune", "-y").stdout
 
