@@ -107,8 +107,11 @@ def at_work(supervisor: Supervisor, session: SessionRecord) -> Words:
 
 
 def _logs(supervisor: Supervisor) -> list[str]:
+    """What a link leads to is not ours."""
+    logs = supervisor.paths.logs
     with contextlib.suppress(OSError):
-        return [entry.path for entry in os.scandir(supervisor.paths.logs) if not entry.name.endswith(_DOOMED)]
+        if not os.path.islink(logs):
+            return [entry.path for entry in os.scandir(logs) if not entry.name.endswith(_DOOMED)]
     return []
 
 

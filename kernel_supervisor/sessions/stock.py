@@ -69,7 +69,7 @@ async def kept(supervisor: Supervisor) -> list[Kept]:
 
 async def _sizes_of_sessions(supervisor: Supervisor) -> dict[SessionName, int]:
     needed, sizes = await Owners.on_record(supervisor), defaultdict[SessionName, int](int)
-    for path, status in await apart("documents", _files, supervisor.paths.logs):
+    for path, status in await apart("documents", files, supervisor.paths.logs):
         if len(whose := needed.of(path)) == 1:
             sizes[next(iter(whose))] += status.st_size
     return sizes
@@ -99,7 +99,7 @@ def _look(
     overlays: Collection[str],
 ) -> Stock:
     """Whatever the records say of a kernel: where a process bears its id, it lives."""
-    of_logs = {kernel_of(path) for path, _ in _files(paths.logs)} - {""}
+    of_logs = {kernel_of(path) for path, _ in files(paths.logs)} - {""}
     living = frozenset(on_record) | mentioned(needed.kernels | of_logs)
     busy = needed.had(living) | {each.name for each, now in sessions if now.kernel_id in living}
     items = [_session(each, now, busy, told.get(each.name)) for each, now in sessions]
@@ -139,7 +139,7 @@ def _is_as_new(notebook: str, last_used: float) -> bool:
 def _left_over(paths: Paths, needed: Owners, living: Collection[str]) -> Iterator[Item]:
     """Files in the folder of logs that no session needs. Where records were set aside, those may."""
     aside = any(".set-aside-" in name for name in _names(os.path.dirname(paths.records)))
-    for path, status in _files(paths.logs):
+    for path, status in files(paths.logs):
         if not needed.of(path):
             stays = "records that were set aside may need it" if aside else ""
             stays = "its kernel lives" if kernel_of(path) in living else stays
@@ -149,18 +149,25 @@ def _left_over(paths: Paths, needed: Owners, living: Collection[str]) -> Iterato
 def _cached(paths: Paths, overlays: Collection[str]) -> Iterator[Item]:
     """Folders that can be fetched again: of a version of ours, or an ipykernel for interpreters that have none."""
     answers = os.path.join(paths.cache, "answers")
-    of_others = [os.path.join(answers, name) for name in _names(answers) if name != __version__]
-    for path in (*of_others, *(os.path.join(paths.cache, name) for name in _names(paths.cache))):
-        if path != answers and os.path.isdir(path) and not os.path.islink(path):
+    for path in (*_folders(answers), *_folders(paths.cache)):
+        if path not in (answers, os.path.join(answers, __version__)):
             stays = "a kernel that lives runs with it" if path in overlays else ""
-            size = sum(status.st_size for _, status in _files(path))
+            size = sum(status.st_size for _, status in files(path))
             yield Item(kind="cache", name=path, size=size, last_used=os.stat(path).st_mtime, stays=stays)
 
 
 def _old_logs(paths: Paths) -> Iterator[Item]:
     """The daemon's, but for the one that it writes."""
     log = os.path.basename(paths.daemon_log)
-    for path, status in _files(paths.state, deep=False):
+    for path, status in files(paths.state, deep=False):
+def _folders(folder: str) -> list[str]:
+    """Those in a folder that are there themselves. What a link leads to is not ours."""
+    above = os.path.dirname(folder)
+    found = [] if os.path.islink(folder) or os.path.islink(above) else _names(folder)
+    paths = [os.path.join(folder, name) for name in found]
+    return [path for path in paths if os.path.isdir(path) and not os.path.islink(path)]
+
+
         if os.path.basename(path).startswith(f"{log}.") and path != f"{paths.daemon_log}.err":
             yield Item(kind="log", name=path, size=status.st_size, last_used=status.st_mtime)
 
@@ -168,13 +175,13 @@ def _old_logs(paths: Paths) -> Iterator[Item]:
 def size_of_all(paths: Paths) -> int:
     """Bytes of all files in the supervisor's folders."""
     folders = [paths.state, paths.run] if paths.apart else [paths.state]
-    return sum(status.st_size for folder in folders for _, status in _files(folder))
+    return sum(status.st_size for folder in folders for _, status in files(folder))
 
 
-def _files(folder: str, *, deep: bool = True) -> list[tuple[str, os.stat_result]]:
-    """The regular files in a folder, and in those in it; what goes meanwhile is passed over."""
+def files(folder: str, *, deep: bool = True) -> list[tuple[str, os.stat_result]]:
+    """The regular files in a folder, and in those in it, never elsewhere; what goes meanwhile is passed over."""
     found: list[tuple[str, os.stat_result]] = []
-    folders = [folder]
+    folders = [] if os.path.islink(folder) else [folder]
     while folders:
         try:
             entries = list(os.scandir(folders.pop()))

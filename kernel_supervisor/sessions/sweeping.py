@@ -14,7 +14,6 @@ import shutil
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.amounts import size, span
@@ -25,7 +24,7 @@ from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.keeping import CALLS_S, SHARE_OF_DISK, STDERR_BYTES, SWEEP_S, TOLD_S, TOTAL_BYTES, UNUSED_S
 from kernel_supervisor.paths import Paths, open_regular, read_regular
 from kernel_supervisor.sessions.forgetting import forget, kernel_of
-from kernel_supervisor.sessions.stock import size_of_all, stock
+from kernel_supervisor.sessions.stock import files, size_of_all, stock
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import apart, happens
 
@@ -161,19 +160,20 @@ def _remove(path: str) -> None:
 
 def _shorten(paths: Paths, living: Collection[str]) -> None:
     """Leave the end of what kernels that are gone, and daemons, wrote to their standard error."""
-    ended = [path for path in Path(paths.logs).glob("*.stderr") if kernel_of(str(path)) not in living]
-    for path in (*map(str, ended), f"{paths.daemon_log}.err"):
+    written = [path for path, _ in files(paths.logs, deep=False) if path.endswith(".stderr")]
+    for path in (*(path for path in written if kernel_of(path) not in living), f"{paths.daemon_log}.err"):
         with contextlib.suppress(OSError, ValueError):
-            if os.path.getsize(path) > STDERR_BYTES:
-                _keep_end(path, STDERR_BYTES)
+            _keep_end(path, STDERR_BYTES)
 
 
 def _keep_end(path: str, length: int) -> None:
-    """In place: whoever goes on writing there adds to it."""
-    with os.fdopen(open_regular(path, os.O_RDWR), "r+b", buffering=0) as file:
-        end = os.pread(file.fileno(), length, os.fstat(file.fileno()).st_size - length)
-        os.pwrite(file.fileno(), end, 0)
-        os.ftruncate(file.fileno(), len(end))
+    """In place: whoever goes on writing there adds to it. What stands elsewhere, too, is not ours."""
+    with os.fdopen(open_regular(path, os.O_RDWR | os.O_NOFOLLOW), "r+b", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        if status.st_size > length and status.st_nlink == 1:
+            end = os.pread(file.fileno(), length, status.st_size - length)
+            os.pwrite(file.fileno(), end, 0)
+            os.ftruncate(file.fileno(), len(end))
 
 
 # Being told

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -160,13 +162,13 @@ def test_a_policy_that_cannot_be_understood_takes_nothing(home: Home) -> None:
     assert "nothing goes by itself" in home.cli("status").stdout
     assert home.cli("prune", "-y").returncode == 1
     assert _sessions(home) == {"saved", "swept"}
-    (home.path / "keep.json").write_text('{"days": 365, "gigabytes": null}')
-    assert "0 things to go" in home.cli("prune", "-y").stdout
     (home.path / "keep.json").rename(home.path / "elsewhere.json")
     (home.path / "keep.json").symlink_to("not-mounted/keep.json")
     assert "leads nowhere" in home.cli("prune", "-y").stderr
     (home.path / "keep.json").unlink()
     (home.path / "elsewhere.json").unlink()
+    (home.path / "keep.json").write_text('{"days": 365, "gigabytes": null}')
+    assert "0 things to go" in home.cli("prune", "-y").stdout
     (home.path / "keep.json").write_text('{"days": 30}')
     assert "1 thing gone" in home.cli("prune", "-y").stdout
 
@@ -194,3 +196,31 @@ def test_it_is_said_how_much_there_is_and_where_that_is_too_much(home: Home) -> 
     for verb in ("status", "sessions"):
         assert "100 kB at most" in home.cli(verb).stdout
         assert "nothing of living kernels or of today goes by itself" in home.cli(verb).stdout
+
+
+def test_nothing_goes_of_what_links_lead_to(home: Home, tmp_path: Path) -> None:
+    theirs = {
+        name: tmp_path / name for name in ("linked", "of the daemon", "of two names", "cache/old/file", "old-1.txt")
+    }
+    for path in theirs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * (9 << 20))
+        for each in (path, path.parent):
+            os.utime(each, (1.7e9, 1.7e9))
+    home.cli("start")
+    home.cli("stop")
+    logs = home.path / "logs"
+    (logs / "0123456789ab-1.stderr").symlink_to(theirs["linked"])
+    (home.path / "daemon.log.err").unlink(missing_ok=True)
+    (home.path / "daemon.log.err").symlink_to(theirs["of the daemon"])
+    os.link(theirs["of two names"], logs / "ba9876543210-1.stderr")
+    shutil.rmtree(home.path / "cache", ignore_errors=True)
+    (home.path / "cache").symlink_to(tmp_path / "cache")
+    own = logs / "abababababab-1.stderr"
+    own.write_bytes(b"x" * (9 << 20))
+    _swept(home)
+    until_now(lambda: own.stat().st_size == 8 << 20, "it was swept")
+    logs.rename(home.path / "logs.before")
+    logs.symlink_to(tmp_path)
+    assert "0 things" in home.cli("prune", "-y").stdout
+    assert {path.stat().st_size for path in theirs.values()} == {9 << 20}
