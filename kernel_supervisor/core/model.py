@@ -188,6 +188,10 @@ class Interpreter:
     """Why this one was chosen, in words for a person."""
 
 
+PART = "part"
+"""What stands among a notebook's fingerprints where it was asked for a part of the history."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord:
     """A session: a durable name with a directory, one current kernel and one notebook."""
@@ -200,7 +204,10 @@ class SessionRecord:
     """Its current kernel; None until the first execution."""
     created_at: float = 0.0
     notebooks: Mapping[str, str] = field(default_factory=dict)
-    """The notebooks that this session wrote: path, and fingerprints of what may stand there, with a space between."""
+    """The notebooks that this session wrote: path, and fingerprints of what may stand there, with a space between.
+
+    PART is among them where it may be but a part of the history.
+    """
     autosave: str = ""
     """The notebook that is kept up to date, empty for none."""
     notice: str = ""

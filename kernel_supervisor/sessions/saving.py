@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
-from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, SessionName, SessionRecord
+from kernel_supervisor.core.model import PART, Execution, ExecutionId, KernelRecord, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.notebooks.document import About, Written, notebook_json, write_notebook
 from kernel_supervisor.notebooks.export import Progress, export
@@ -112,11 +112,12 @@ async def _write(
         entries = await _entries(supervisor, name, choice)
         about = await _about(supervisor, supervisor.sessions.known[name], entries)
         known = supervisor.sessions.known[name].notebooks.get(str(path))
+        mark = "" if choice == Choice() else f" {PART}"
         loop = asyncio.get_running_loop()
 
         def announce(fingerprint: str) -> None:
             """Commit what will stand there before it does: whatever dies in between, the file is known as ours."""
-            may_be = f"{fingerprint} {known or ''}".rstrip()
+            may_be = f"{fingerprint}{mark} {known or ''}".rstrip()
             try:
                 noted = asyncio.run_coroutine_threadsafe(_note(supervisor, name, path, may_be), loop)
                 noted.result(_COMMIT_S)
@@ -124,7 +125,7 @@ async def _write(
                 raise UnavailableError(f"{path} was not written: the supervisor is stopping") from error
 
         written = await apart("documents", how, entries=entries, about=about, known=known, announce=announce)
-        await _note(supervisor, name, path, written.fingerprint)
+        await _note(supervisor, name, path, written.fingerprint + mark)
         return written
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kernel_supervisor import __version__
-from kernel_supervisor.core.model import SessionName, SessionRecord
+from kernel_supervisor.core.model import PART, SessionName, SessionRecord
 from kernel_supervisor.core.retention import Item
 from kernel_supervisor.core.ways import parts
 from kernel_supervisor.kernels.process import mentioned
@@ -123,7 +123,11 @@ def _session(kept: Kept, session: SessionRecord, busy: Collection[str], told_at:
         size=kept.size_bytes,
         last_used=kept.last_used,
         stays=_why_it_stays(kept, busy),
-        unsaved=kept.entries > 0 and not any(_is_as_new(path, kept.last_used) for path in session.notebooks),
+        unsaved=kept.entries > 0
+        and not any(
+            PART not in prints.split() and _is_as_new(path, kept.last_used)
+            for path, prints in session.notebooks.items()
+        ),
         told_at=told_at,
     )
 
@@ -156,10 +160,6 @@ def _cached(paths: Paths, overlays: Collection[str]) -> Iterator[Item]:
             yield Item(kind="cache", name=path, size=size, last_used=os.stat(path).st_mtime, stays=stays)
 
 
-def _old_logs(paths: Paths) -> Iterator[Item]:
-    """The daemon's, but for the one that it writes."""
-    log = os.path.basename(paths.daemon_log)
-    for path, status in files(paths.state, deep=False):
 def _folders(folder: str) -> list[str]:
     """Those in a folder that are there themselves. What a link leads to is not ours."""
     above = os.path.dirname(folder)
@@ -168,6 +168,10 @@ def _folders(folder: str) -> list[str]:
     return [path for path in paths if os.path.isdir(path) and not os.path.islink(path)]
 
 
+def _old_logs(paths: Paths) -> Iterator[Item]:
+    """The daemon's, but for the one that it writes."""
+    log = os.path.basename(paths.daemon_log)
+    for path, status in files(paths.state, deep=False):
         if os.path.basename(path).startswith(f"{log}.") and path != f"{paths.daemon_log}.err":
             yield Item(kind="log", name=path, size=status.st_size, last_used=status.st_mtime)
 

@@ -198,6 +198,22 @@ def test_it_is_said_how_much_there_is_and_where_that_is_too_much(home: Home) -> 
         assert "nothing of living kernels or of today goes by itself" in home.cli(verb).stdout
 
 
+def test_a_part_of_a_history_in_a_notebook_is_not_taken_for_all_of_it(home: Home) -> None:
+    for code in ("a = 1", "b = 2"):
+        home.cli("exec", "--session", "part", code)
+    last = str(json.loads(home.cli("history", "--session", "part", "--json").stdout)["entries"][-1]["execution_id"])
+    for part in (["--first", last], ["--only", "ok"]):
+        assert home.cli("save", "--session", "part", "--overwrite", *part, "part.ipynb").returncode == 0
+    home.cli("kill", "--all")
+    home.cli("stop")
+    _age(home, "part", 100)
+    home.cli("start")
+    shown = home.cli("prune", "-y").stdout
+    assert "session project/part " in shown.split("0 things to go")[1], "it stays until that was said for long"
+    assert home.cli("save", "--session", "part", "--overwrite", "part.ipynb").returncode == 0
+    assert "1 thing gone" in home.cli("prune", "-y").stdout
+
+
 def test_nothing_goes_of_what_links_lead_to(home: Home, tmp_path: Path) -> None:
     theirs = {
         name: tmp_path / name for name in ("linked", "of the daemon", "of two names", "cache/old/file", "old-1.txt")
