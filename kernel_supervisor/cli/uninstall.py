@@ -94,7 +94,7 @@ def _about_state(paths: Paths) -> str:
 
 def _about_unsaved(paths: Paths) -> str:
     unsaved = sum(not any(map(os.path.exists, notebooks)) for notebooks in _notebooks(paths))
-    return f"; of {unsaved} sessions no notebook has the history" if unsaved else ""
+    return f"; {unsaved} sessions have no notebook" if unsaved else ""
 
 
 def _size(path: Path) -> int:
