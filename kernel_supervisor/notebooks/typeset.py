@@ -14,16 +14,25 @@ from kernel_supervisor.notebooks.glyphs import in_a_font
 from kernel_supervisor.notebooks.terminal import INVISIBLE
 
 _FILTER = """
+local shown = {
+  RawBlock = function(raw) if raw.format:lower() == "typst" then return pandoc.CodeBlock(raw.text) end end,
+  RawInline = function(raw) if raw.format:lower() == "typst" then return pandoc.Code(raw.text) end end,
+}
+RawInline = shown.RawInline
 function RawBlock(block)
+  if block.format:lower() == "typst" then return shown.RawBlock(block) end
   if block.format ~= "html" and block.format ~= "markdown" then return nil end
-  local document = pandoc.read(block.text, block.format)
+  local document = pandoc.read(block.text, block.format):walk(shown)
   local shows = pandoc.utils.stringify(document) ~= ""
   document:walk({ Image = function() shows = true end })
   if shows then return document.blocks end
   return pandoc.Para(pandoc.Emph("An interactive output: it is in the notebook."))
 end
 """
-"""Outputs in HTML and Markdown as what they say: pandoc itself leaves them out of another format."""
+"""Outputs in HTML and Markdown as what they say: pandoc itself leaves them out of another format.
+
+What is in Typst's own language is shown: run, it could read any file, and fetch packages.
+"""
 
 _PREAMBLE = """
 #show regex("\\S{60,}"): word => word.text.clusters().join("\\u{200b}")

@@ -112,12 +112,18 @@ async def test_a_pdf_runs_the_scripts_of_our_kernels_alone(
     assert paths == []
 
 
-async def test_a_pdf_of_typst_asks_nobody_either(home: Home, tmp_path: Path, asked: tuple[str, list[str]]) -> None:
+async def test_a_pdf_by_typst_asks_nobody_and_runs_nothing(
+    home: Home, tmp_path: Path, asked: tuple[str, list[str]]
+) -> None:
     url, paths = asked
     forms = [f"![seen]({url}/a.png)", f"<img src='{url}/b.png' alt='seen'>", f"![seen][1]\n\n[1]: {url}/c.png"]
     outputs = [v4.new_output("display_data", {"text/html": form}) for form in forms]
     outputs += [v4.new_output("display_data", {"text/markdown": form}) for form in forms]
+    (tmp_path / "secret.txt").write_text("A SECRET OF THIS MACHINE")
+    read = f'#read("{tmp_path}/secret.txt")'
+    outputs.append(v4.new_output("display_data", {"text/markdown": f"words `{read}`{{=Typst}}"}))
     cells = [*map(v4.new_markdown_cell, forms), v4.new_code_cell("shown()", outputs=outputs)]
+    cells += [v4.new_raw_cell(read, metadata={key: "typst"}) for key in ("format", "raw_mimetype")]
     nbformat.write(v4.new_notebook(cells=cells), tmp_path / "theirs.ipynb")
     async with home.client() as session:
         await session.call("kernel_load_notebook", path=str(tmp_path / "theirs.ipynb"))
@@ -125,3 +131,7 @@ async def test_a_pdf_of_typst_asks_nobody_either(home: Home, tmp_path: Path, ask
         made = await session.call("kernel_save_notebook", path=path, save_pdf=True, pdf_engine="typst")
     assert (tmp_path / "made.pdf").exists(), made.text
     assert paths == []
+    command = ["pdftotext", str(tmp_path / "made.pdf"), "-"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "A SECRET" not in text
+    assert "words" in text
