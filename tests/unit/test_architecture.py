@@ -41,7 +41,7 @@ def test_the_five_changes_begin_where_it_says() -> None:
 def test_every_dependency_is_explained() -> None:
     pyproject = (ROOT / "pyproject.toml").read_text()  # not by tomllib: Python 3.10 has none
     needed = re.search(r"^dependencies = \[(.*?)^\]", pyproject, re.DOTALL | re.MULTILINE)
-    extras = re.findall(r"^(?:demo|pdf) = \[(.*?)\]", pyproject, re.MULTILINE)
+    extras = re.findall(r"^(?:demo|pdf|svg) = \[(.*?)\]", pyproject, re.MULTILINE)
     assert needed
     table = TEXT.split("## Why each dependency")[1]
     for name in re.findall(r'"([\w-]+)[<>=]', needed[1] + " ".join(extras)):
