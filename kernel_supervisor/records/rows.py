@@ -65,9 +65,9 @@ LAST_ENTRIES = """
 ADDS_ENTRY = "INSERT INTO executions "
 HIGHEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'executions'"
 RESERVE = (
-    "INSERT INTO sqlite_sequence (name, seq) SELECT 'executions', ?1 "
-    "WHERE ?1 > 0 AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'executions')",
-    "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'executions' AND seq < ?1",
+    "INSERT INTO sqlite_sequence (name, seq) SELECT 'executions', ? "
+    "WHERE ? > 0 AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'executions')",
+    "UPDATE sqlite_sequence SET seq = ? WHERE name = 'executions' AND seq < ?",
 )
 ENDS = """
     SELECT session, CASE WHEN json_valid(record) THEN json_extract(record, '$.ended_at') END

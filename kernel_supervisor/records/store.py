@@ -121,7 +121,7 @@ class Store:
         """Give no entry a number up to this one any more."""
         with self._db:
             for statement in rows.RESERVE:
-                self._db.execute(statement, (number,))
+                self._db.execute(statement, (number, number))
 
     # To memory, and back
 
