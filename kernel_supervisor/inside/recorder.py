@@ -397,12 +397,18 @@ def install(name: str, *arguments: Any) -> Any:
     return beside(name).install(*arguments)
 
 
+_own_log = [2]
+"""While the kernel starts the descriptor of the own log: what ipykernel makes of standard error belongs to cells."""
+
+
 def attempt(step: Callable[..., Any], *arguments: Any) -> Any:
     """Fail open: a step that does not work is named in the own log, where the daemon finds it, and left out."""
     try:
         return step(*arguments)
     except Exception as error:  # noqa: BLE001 - whatever it is, the kernel goes on
-        print("recorder: %s: %s" % (type(error).__name__, error), file=sys.__stderr__, flush=True)
+        words = "recorder: %s: %s\n" % (type(error).__name__, error)
+        with contextlib.suppress(OSError):
+            os.write(_own_log[0], words.encode("utf-8", "replace"))
         return None
 
 
@@ -464,6 +470,7 @@ def main() -> None:
         sys.path.append(options.overlay)
     pretend(options.connection_file, rest)
     log = attempt(os.dup, 2)
+    _own_log[:] = [2 if log is None else log]
 
     from ipykernel import iostream, kernelapp
 
@@ -484,6 +491,7 @@ def main() -> None:
     attempt(install, "lookup", app.kernel, summary)
     if log is not None:
         attempt(dump_crashes, log)
+    _own_log[:] = [2]  # from here on code of the user's may close the other, and have its number for a file
     app.start()
 
 

@@ -334,6 +334,7 @@ def test_what_cannot_be_written_is_sent_to_the_supervisor_in_what_others_pass_ov
             stream.keep(received(raw))
     kept = [item for item in stream.unrecorded()[0] if isinstance(item, Message)]
     assert {item.parent_id for item in kept} == {cell}
+    assert "recorder: OSError" in (folder / "stderr").read_text(), "there, and in no cell"
     plain = [message for _, message in published if message["msg_type"] != UNRECORDED]
     sent = [item.msg_id for item in kept if item.channel == "iopub"]
     assert sent == [message["header"]["msg_id"] for message in plain]
