@@ -7,7 +7,6 @@ older of the two goes when the newer one is full, so that what is missing is the
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -94,8 +93,3 @@ def _paths(log: str, parent: str) -> tuple[str, str]:
 def exist(log: str, parent: str) -> bool:
     """Whether there is such a file. Blocks on the disk."""
     return any(map(os.path.isfile, _paths(log, parent)))
-
-
-def files_of(log: str) -> list[str]:
-    """All such files of a log, and what is left of those that were being made. Blocks on the disk."""
-    return glob.glob(f"{glob.escape(log)}-{'[0-9a-f]' * 8}.[01]*")
