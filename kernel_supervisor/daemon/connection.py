@@ -7,7 +7,6 @@ a call's own number is what makes it the same call when a shim sends it again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import Callable, Coroutine
@@ -22,6 +21,7 @@ from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from pydantic import ValidationError
 
 from kernel_supervisor.client import opening
+from kernel_supervisor.daemon.openings import Openings
 from kernel_supervisor.envelope import RPC, SETTLED
 from kernel_supervisor.mcp import whereabouts
 from kernel_supervisor.mcp.caller import Caller
@@ -34,8 +34,6 @@ _INVALID = "Invalid Request: not a message as MCP has them"
 _FAILED = "the supervisor could not take this call or give its answer; its log has more"
 _DIGITS = 18
 """Of the number of a request of ours, at most."""
-_kept: set[str] = set()
-"""Which answers of this daemon are kept for clients that come while the next one starts."""
 
 
 class Connection:
@@ -46,13 +44,15 @@ class Connection:
         caller: Caller,
         server: Server[Caller],
         news: SubscriptionBus,
+        openings: Openings,
         send: Send,
         incarnation: str,
         over: Callable[[], None],
     ) -> None:
         """`over` is called where it ends by itself, with all its calls answered."""
         self.caller = caller
-        self._server, self._send, self._incarnation, self._over = server, send, incarnation, over
+        self._server, self._openings = server, openings
+        self._send, self._incarnation, self._over = send, incarnation, over
         self._calls: dict[int, str | int | None] = {}
         self._kept_as: dict[int, str] = {}
         self._handshake: dict[str, Any] | None = None
@@ -123,7 +123,7 @@ class Connection:
         if message.method == "initialize":
             self.caller.handshake = True
             self._handshake = message.params
-        if (name := opening.name_of(message.method, message.params, self._handshake)) and name not in _kept:
+        if name := opening.name_of(message.method, message.params, self._handshake):
             self._kept_as[call] = name
 
         async def settled() -> None:
@@ -160,13 +160,13 @@ class Connection:
             if not self._open:
                 continue
             try:
-                await self._give(item.message)
+                self._give(item.message)
             except Exception:  # it concerns this message alone
                 log.exception("a message for client %s could not be sent", self.caller.asker.client_id)
                 if isinstance(item.message, types.JSONRPCResponse) and item.message.id in self._calls:
                     self._fail(int(item.message.id))
 
-    async def _give(self, message: types.JSONRPCMessage) -> None:
+    def _give(self, message: types.JSONRPCMessage) -> None:
         header: dict[str, Any] = {}
         call = 0
         if isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
@@ -181,13 +181,9 @@ class Connection:
             message = self._restored(message)
         self._send(RPC, header, _encoded(message))
         self._close_call(call)
-        if isinstance(message, types.JSONRPCResponse) and (name := self._kept_as.pop(call, "")):
-            await self._keep(name, message.result)
-
-    async def _keep(self, name: str, result: dict[str, Any]) -> None:
-        _kept.add(name)
-        with contextlib.suppress(OSError):  # a full disk: the one before it is as good, or clients wait
-            await asyncio.to_thread(opening.keep, self.caller.supervisor.paths, name, result)
+        name = self._kept_as.pop(call, "")
+        if isinstance(message, types.JSONRPCResponse):
+            self._openings.keep(name, message.result)
 
     def _close_call(self, call: int) -> str | int | None:
         """Forget a call that is answered, or never will be; the client's id of it."""

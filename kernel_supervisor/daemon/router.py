@@ -17,6 +17,7 @@ from mcp.server.subscriptions import SubscriptionBus
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.daemon.connection import Connection
+from kernel_supervisor.daemon.openings import Openings
 from kernel_supervisor.daemon.version import differences
 from kernel_supervisor.envelope import (
     BYE,
@@ -54,6 +55,7 @@ class Router:
         self._identity = identity
         self._connections: dict[bytes, Connection] = {}
         self._watches: dict[bytes, asyncio.Task[None]] = {}
+        self._openings = Openings(supervisor.paths)
         self._tasks, self._partings = Tasks(), Tasks()
         self._outgoing: asyncio.Queue[tuple[bytes, list[bytes]]] = asyncio.Queue()
         self.ready = asyncio.Event()
@@ -110,7 +112,9 @@ class Router:
             caller.notices.append(odd)
         send, incarnation = partial(self.send, identity), f"{pid}.{start}"
         over = partial(self._let_go, identity)
-        self._connections[identity] = Connection(caller, self._server, self._news, send, incarnation, over)
+        self._connections[identity] = Connection(
+            caller, self._server, self._news, self._openings, send, incarnation, over
+        )
         self._watches[identity] = self._tasks.begin(self._see_off(identity, asker.pid), "watch of a client")
 
     async def _see_off(self, identity: bytes, pid: int) -> None:
@@ -160,6 +164,7 @@ class Router:
         for identity in list(self._connections):
             self._drop(identity)
         await self._partings.close(_PARTING_S)
+        await self._openings.close()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._outgoing.join(), _FLUSH_S)
         await self._tasks.close()

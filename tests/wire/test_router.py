@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ class Flooded:
 
 async def served(socket: Flooded, until: Any) -> int:
     """How many turns another task has until that comes true."""
-    nobody: Any = None
+    nobody: Any = SimpleNamespace(paths=None)
     serving = asyncio.create_task(Router(socket, nobody, nobody, nobody, nobody).serve())
     turns = 0
     while not until():
