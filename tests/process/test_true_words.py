@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -39,8 +40,9 @@ def test_a_daemon_that_stands_still_is_not_said_not_to_run(home: Home) -> None:
     daemon = home.daemon()
     assert daemon is not None
     daemon.suspend()
-    for command in (("stop",), ("status",), ("list",)):
-        told = home.cli(*command, timeout=90)
+    with ThreadPoolExecutor() as threads:
+        answers = list(threads.map(lambda command: home.cli(command, timeout=90), ("stop", "status", "list")))
+    for told in answers:
         assert told.returncode != 0, told.stdout
         assert "no daemon is running" not in told.stdout + told.stderr
         assert "no kernels are running" not in told.stdout + told.stderr
