@@ -7,7 +7,6 @@ cannot be read. Each part is looked at on its own: what goes wrong there is its 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import shlex
 import shutil
@@ -28,12 +27,12 @@ from kernel_supervisor.cli.session import DONE, FAILED, Command, print_json
 from kernel_supervisor.cli.ways import COMMANDS
 from kernel_supervisor.client import aftermath, autostart
 from kernel_supervisor.client.connection import CallError, Connection, NoDaemonError
+from kernel_supervisor.engines import FOUND
 from kernel_supervisor.paths import HOME_VARIABLE, LONGEST_SOCKET_PATH, Paths
 
 _ANSWERED_S = 3.0
 """How long a daemon has for each answer: one that has not said anything by then hangs."""
 _LITTLE_ROOM = 500_000_000
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,10 +327,7 @@ def _kernelspecs(patient: Patient) -> Iterator[Finding]:
 
 
 def _pdf(patient: Patient) -> Iterator[Finding]:
-    found = [name for name in ("typst",) if importlib.util.find_spec("typst") and importlib.util.find_spec("pypandoc")]
-    found += ["browser"] if any(map(shutil.which, _BROWSERS)) else []
-    found += ["xelatex"] if shutil.which("xelatex") and shutil.which("pandoc") else []
-    if found:
+    if found := [name for name, there in FOUND.items() if there()]:
         yield Finding(about="PDF", state="good", words=f"engines: {', '.join(found)}")
     else:
         mend = f"{sys.executable} -m pip install 'kernel-supervisor[pdf]'"

@@ -5,36 +5,20 @@ from __future__ import annotations
 import copy
 import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from kernel_supervisor import engines
 from kernel_supervisor.notebooks.glyphs import in_a_font
 from kernel_supervisor.notebooks.guarded import OFFLINE, guard, new_permit, with_permits
 from kernel_supervisor.notebooks.html import write_html
 
-_COMMANDS = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "chrome",
-    "chrome-headless-shell",
-    "microsoft-edge",
-    *(f"/Applications/{name}.app/Contents/MacOS/{name}" for name in ("Google Chrome", "Chromium", "Microsoft Edge")),
-)
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _SCRIPTS_MS = 10_000
 _NO_SANDBOX = re.compile("sandbox|namespace", re.IGNORECASE)
 """What a Chromium says whose sandbox cannot start, as in many containers."""
 shows = in_a_font
-
-
-def found() -> str | None:
-    """The path of a Chromium, a Chrome or an Edge, also of one that playwright has fetched."""
-    return next(filter(None, map(shutil.which, _COMMANDS)), None) or _playwrights()
 
 
 def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
@@ -52,7 +36,7 @@ def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
 
 
 def _command(page: Path, pdf: Path, sandbox: list[str]) -> list[str]:
-    browser = found()
+    browser = engines.browser()
     assert browser is not None  # it was found before it was chosen
     return [
         browser,
@@ -79,11 +63,3 @@ def _printable(notebook: Any) -> Any:
             if _WIDGET_VIEW in data and len(data) > 1:
                 del data[_WIDGET_VIEW]
     return notebook
-
-
-def _playwrights() -> str | None:
-    default = "Library/Caches" if sys.platform == "darwin" else ".cache"
-    root = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / default / "ms-playwright")
-    names = ("chrome", "chrome-headless-shell", "headless_shell", "Chromium", "Google Chrome for Testing")
-    paths = (path for path in sorted(root.glob("chromium*/**/*"), reverse=True) if path.name in names)
-    return next((str(path) for path in paths if path.is_file() and os.access(path, os.X_OK)), None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,6 @@ from kernel_supervisor.notebooks.contents import with_readable_json
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 """All but the escape character, of which nbconvert makes colours."""
-
-
-def found() -> bool:
-    """Whether both are installed."""
-    return bool(shutil.which("xelatex") and shutil.which("pandoc"))
 
 
 def shows(character: str) -> bool:

@@ -9,6 +9,7 @@ from subprocess import SubprocessError
 from typing import Any, Protocol
 
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
+from kernel_supervisor.engines import FOUND
 from kernel_supervisor.notebooks import browser, latex, typeset
 from kernel_supervisor.notebooks.contents import Contents, contents_of
 from kernel_supervisor.notebooks.glyphs import missing_characters
@@ -16,9 +17,6 @@ from kernel_supervisor.notebooks.glyphs import missing_characters
 
 class Engine(Protocol):
     """What a module of an engine has."""
-
-    def found(self) -> object:
-        """Whether it can be used on this machine."""
 
     def shows(self, character: str) -> bool:
         """Whether `character` can be shown."""
@@ -60,7 +58,7 @@ def _candidates(engine: str, contents: Contents) -> list[str]:
     if engine != "auto" and engine not in _ENGINES:
         raise RefusedError(f"pdf_engine: there is no engine {engine!r}; choose one of {', '.join(_ORDER)}")
     asked = _ORDER if engine == "auto" else (engine,)
-    found = [name for name in asked if _ENGINES[name].found()]
+    found = [name for name in asked if FOUND[name]()]
     if not found:
         raise RefusedError(_advice(engine))
     return sorted(found, key=lambda name: (_LOSSES[name](contents), _ORDER.index(name)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -45,11 +44,6 @@ _NOBODY = "http://127.0.0.1:9"
 """Where pandoc asks for what a notebook has from the network: it reaches nobody."""
 shows = in_a_font
 """Typst brings fonts for the Latin, Greek and Cyrillic scripts."""
-
-
-def found() -> bool:
-    """Whether both are installed."""
-    return all(importlib.util.find_spec(module) for module in ("pypandoc", "typst"))
 
 
 def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
