@@ -129,12 +129,13 @@ def _elsewhere(state: str) -> str:
     """The folder for sockets of a supervisor whose own has no place for them. The first name may be somebody else's."""
     name = os.path.join("/var/tmp", f"kernel-supervisor-{os.getuid()}-{_digest(state)}")
     names = [name, *(f"{name}-{number}" for number in range(1, 10))]
-    ours = [each for each in names if _is_ours(each)]
+    ours = [each for each in names if is_own(each)]
     free = [each for each in names if not os.path.lexists(each)]
     return [*ours, *free, name][0]
 
 
-def _is_ours(folder: str) -> bool:
+def is_own(folder: str) -> bool:
+    """Whether that is a folder of this user's, and no link to one."""
     try:
         status = os.lstat(folder)
     except OSError:
@@ -162,7 +163,7 @@ def _make(folder: str, *, is_state: bool) -> None:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     finally:
         os.umask(previous)
-    if not _is_ours(folder):
+    if not is_own(folder):
         raise PermissionError(errno.EPERM, "it is not a folder of yours", folder)
     if is_state and not _is_used(folder) and not CONTENT.issuperset(os.listdir(folder)):
         raise PermissionError(errno.EPERM, "it has other files than a supervisor's: name an empty one", folder)

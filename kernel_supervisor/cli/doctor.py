@@ -28,24 +28,25 @@ from kernel_supervisor.cli.ways import COMMANDS
 from kernel_supervisor.client import aftermath, autostart
 from kernel_supervisor.client.connection import CallError, Connection, NoDaemonError
 from kernel_supervisor.engines import FOUND
-from kernel_supervisor.paths import HOME_VARIABLE, LONGEST_SOCKET_PATH, Paths
+from kernel_supervisor.paths import HOME_VARIABLE, LONGEST_SOCKET_PATH, Paths, is_own
 
 _ANSWERED_S = 3.0
 """How long a daemon has for each answer: one that has not said anything by then hangs."""
 _LITTLE_ROOM = 500_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at."""
 
-    about: str
     state: Literal["good", "note", "trouble"]
     words: str
     mend: str = ""
     """The command that mends it."""
     fix: Callable[[], object] | None = None
     """Mends it and loses nothing, where that can be done."""
+    about: str = ""
+    """The part that it belongs to."""
     mended: bool = False
 
 
@@ -77,7 +78,7 @@ def doctor(command: Command) -> int:
     """Look, mend what may be mended, say what was found; 1 where something is not right."""
     patient = Patient(paths=command.paths)
     patient.ask()
-    found = [finding for part in _PARTS for finding in _looked_at(part, patient)]
+    found = [replace(finding, about=about) for about in _PARTS for finding in _looked_at(about, patient)]
     if command.options.fix:
         found = list(map(_mended, found))
     if command.options.json:
@@ -91,12 +92,11 @@ def doctor(command: Command) -> int:
     return FAILED if any(each.state == "trouble" and not each.mended for each in found) else DONE
 
 
-def _looked_at(part: Callable[[Patient], Iterator[Finding]], patient: Patient) -> Iterator[Finding]:
+def _looked_at(about: str, patient: Patient) -> Iterator[Finding]:
     try:
-        yield from part(patient)
+        yield from _PARTS[about](patient)
     except Exception as error:  # noqa: BLE001 - whatever is wrong there, the rest is looked at
-        about = part.__name__.strip("_").replace("_", " ")
-        yield Finding(about=about, state="trouble", words=f"it cannot be looked at: {type(error).__name__}: {error}")
+        yield Finding("trouble", f"it cannot be looked at: {type(error).__name__}: {error}")
 
 
 def _mended(finding: Finding) -> Finding:
@@ -111,38 +111,35 @@ def _mended(finding: Finding) -> Finding:
 
 def _versions(patient: Patient) -> Iterator[Finding]:
     there = f"this is version {__version__}, in {os.path.dirname(os.path.dirname(__file__))}, run by {sys.executable}"
-    yield Finding(about="versions", state="good", words=there)
+    yield Finding("good", there)
     with contextlib.suppress(metadata.PackageNotFoundError):
         if (version := metadata.version("kernel-supervisor")) != __version__:
             other = f"the installed package says that it is version {version}, its files {__version__}"
             mend = f"{sys.executable} -m pip install --force-reinstall --no-deps kernel-supervisor"
-            yield Finding(about="versions", state="note", words=other, mend=mend)
+            yield Finding("note", other, mend)
     different = patient.status.get("differences") or ""
     if not different and patient.status.get("version", __version__) != __version__:
         different = f"the daemon is version {patient.status['version']}, this client {__version__}"
     if different:
-        yield Finding(about="versions", state="trouble", words=different, mend="kernel-supervisor restart-daemon")
+        yield Finding("trouble", different, "kernel-supervisor restart-daemon")
 
 
 def _daemon(patient: Patient) -> Iterator[Finding]:
     paths, status = patient.paths, patient.status
     if status:
         words = f"pid {status['pid']} answers; kernels: {status['kernels']}, clients: {len(status['clients'])}"
-        yield Finding(about="daemon", state="good", words=words)
+        yield Finding("good", words)
         if patient.silent:
-            slow = f"it does not answer everything: {patient.silent}"
-            yield Finding(about="daemon", state="trouble", words=slow, mend="kernel-supervisor logs")
+            yield Finding("trouble", f"it does not answer everything: {patient.silent}", "kernel-supervisor logs")
         if not_recorded := status.get("not_recorded"):
-            yield Finding(
-                about="daemon", state="trouble", words=str(not_recorded), mend=f"df -h {shlex.quote(paths.state)}"
-            )
+            yield Finding("trouble", str(not_recorded), f"df -h {shlex.quote(paths.state)}")
     elif autostart.listening(paths) or aftermath.held(paths.lock):
         words = f"one has its place and does not answer: {patient.silent.splitlines()[0]}"
-        yield Finding(about="daemon", state="trouble", words=words, mend=f"kill -9 {_holder(paths)}  # kernels run on")
+        yield Finding("trouble", words, f"kill -9 {_holder(paths)}  # kernels run on")
     elif said := aftermath.last_words(paths):
-        yield Finding(about="daemon", state="trouble", words=f"none runs. {said}", mend="kernel-supervisor start")
+        yield Finding("trouble", f"none runs. {said}", "kernel-supervisor start")
     else:
-        yield Finding(about="daemon", state="good", words="none runs; the first client starts one")
+        yield Finding("good", "none runs; the first client starts one")
 
 
 def _holder(paths: Paths) -> str:
@@ -155,10 +152,10 @@ def _holder(paths: Paths) -> str:
 def _folders(patient: Patient) -> Iterator[Finding]:
     paths = patient.paths
     if not os.path.lexists(paths.state):
-        yield Finding(about="folders", state="note", words=f"{paths.state} is not there: nothing was kept so far")
+        yield Finding("note", f"{paths.state} is not there: nothing was kept so far")
         return
     where = f"{paths.state}" + (f"; sockets in {paths.run}, for a long path or a network's disk" if paths.apart else "")
-    yield Finding(about="folders", state="good", words=where)
+    yield Finding("good", where)
     folders = (paths.state, paths.run, paths.connections, paths.links, paths.shared, paths.logs, paths.cache)
     for folder in filter(os.path.lexists, folders):
         yield from _private(folder, 0o700, stat.S_ISDIR)
@@ -169,20 +166,14 @@ def _folders(patient: Patient) -> Iterator[Finding]:
 def _private(path: str, mode: int, is_right: Callable[[int], bool]) -> Iterator[Finding]:
     status, quoted = os.stat(path), shlex.quote(path)
     if not is_right(status.st_mode):
-        yield Finding(
-            about="folders", state="trouble", words=f"{path} is something else", mend=f"mv {quoted} {quoted}.old"
-        )
+        yield Finding("trouble", f"{path} is something else", f"mv {quoted} {quoted}.old")
     elif status.st_uid != os.getuid():
-        mend = f"sudo chown -R {os.getuid()} {quoted}"
-        yield Finding(about="folders", state="trouble", words=f"{path} belongs to user {status.st_uid}", mend=mend)
+        yield Finding("trouble", f"{path} belongs to user {status.st_uid}", f"sudo chown -R {os.getuid()} {quoted}")
     elif status.st_mode & 0o077:
         words = f"others have rights on {path} ({stat.S_IMODE(status.st_mode):o})"
-        fix = partial(os.chmod, path, mode)
-        yield Finding(about="folders", state="trouble", words=words, mend=f"chmod {mode:o} {quoted}", fix=fix)
+        yield Finding("trouble", words, f"chmod {mode:o} {quoted}", partial(os.chmod, path, mode))
     elif not os.access(path, os.W_OK):
-        yield Finding(
-            about="folders", state="trouble", words=f"{path} cannot be written to", mend=f"chmod u+rwX {quoted}"
-        )
+        yield Finding("trouble", f"{path} cannot be written to", f"chmod u+rwX {quoted}")
 
 
 def _disk(patient: Patient) -> Iterator[Finding]:
@@ -192,35 +183,30 @@ def _disk(patient: Patient) -> Iterator[Finding]:
     usage, table = shutil.disk_usage(folder), os.statvfs(folder)
     words = f"{size(usage.free)} of {size(usage.total)} are free at {folder}"
     full = usage.free < _LITTLE_ROOM or (table.f_files and not table.f_favail)
-    mend = "kernel-supervisor prune" if full else ""
-    yield Finding(about="disk", state="trouble" if full else "good", words=words, mend=mend)
-    if patient.kept:
-        yield from _kept(patient.paths, patient.kept["room"])
-        for words in patient.kept["leaving"].values():
-            yield Finding(about="kept", state="note", words=words)
+    yield Finding("trouble", words, "kernel-supervisor prune") if full else Finding("good", words)
 
 
-def _kept(paths: Paths, facts: dict[str, Any]) -> Iterator[Finding]:
-    yield Finding(about="kept", state="good", words=room({**facts, "trouble": "", "over": 0})[0])
+def _kept(patient: Patient) -> Iterator[Finding]:
+    if not patient.kept:
+        return
+    facts = patient.kept["room"]
+    yield Finding("good", room({**facts, "trouble": "", "over": 0})[0])
     if facts["over"]:
-        yield Finding(
-            about="kept", state="note", words=room({**facts, "trouble": ""})[1], mend="kernel-supervisor prune"
-        )
+        yield Finding("note", room({**facts, "trouble": ""})[1], "kernel-supervisor prune")
     if facts["trouble"]:
-        mend = f"rm {shlex.quote(paths.keep)}"
-        yield Finding(about="kept", state="trouble", words=room({**facts, "over": 0})[1], mend=mend)
+        yield Finding("trouble", room({**facts, "over": 0})[1], f"rm {shlex.quote(patient.paths.keep)}")
+    for words in patient.kept["leaving"].values():
+        yield Finding("note", words)
 
 
 def _sockets(patient: Patient) -> Iterator[Finding]:
     paths = patient.paths
     if len(os.fsencode(paths.socket)) > LONGEST_SOCKET_PATH + len("daemon.sock"):
-        mend = f"export {HOME_VARIABLE}=/a/shorter/path"
-        yield Finding(about="sockets", state="trouble", words=f"{paths.socket} is too long a path", mend=mend)
+        yield Finding("trouble", f"{paths.socket} is too long a path", f"export {HOME_VARIABLE}=/a/shorter/path")
     elif patient.status and not os.path.exists(paths.socket):
-        words = f"{paths.socket} is gone; the daemon makes it again"
-        yield Finding(about="sockets", state="note", words=words)
+        yield Finding("note", f"{paths.socket} is gone; the daemon makes it again")
     else:
-        yield Finding(about="sockets", state="good", words=paths.socket)
+        yield Finding("good", paths.socket)
 
 
 def _kernels(patient: Patient) -> Iterator[Finding]:
@@ -229,9 +215,9 @@ def _kernels(patient: Patient) -> Iterator[Finding]:
     for pid in found:
         if pid not in known:
             words = f"process {pid} is a kernel that the daemon knows nothing of"
-            yield Finding(about="kernels", state="trouble", words=words, mend=f"kill {pid}  # its variables go")
+            yield Finding("trouble", words, f"kill {pid}  # its variables go")
     alone = "" if patient.status or not found else "; the next daemon finds them again"
-    yield Finding(about="kernels", state="good", words=f"{len(found)} live here{alone}")
+    yield Finding("good", f"{len(found)} live here{alone}")
 
 
 def living_kernels(paths: Paths) -> list[int]:
@@ -246,95 +232,95 @@ def living_kernels(paths: Paths) -> list[int]:
     return found
 
 
-def _left_overs(patient: Patient) -> Iterator[Finding]:
+def _left_over(patient: Patient) -> Iterator[Finding]:
     paths = patient.paths
     for path in sorted(Path(os.path.dirname(paths.records)).glob("*.set-aside-*[0-9]")):
-        words = f"{path} holds records that could not be used"
-        yield Finding(about="left over", state="note", words=words, mend=f"rm {shlex.quote(str(path))}*")
+        yield Finding("note", f"{path} holds records that could not be used", f"rm {shlex.quote(str(path))}*")
     for place in shared_places():
         if str(place) != paths.run and not aftermath.held(str(place / "daemon.lock")):
             gone = ".gone-" in place.name
             words = f"{place} was for the sockets of {'a daemon that is gone' if gone else 'another home'}"
             fix = partial(shutil.rmtree, place) if gone else None
-            mend = f"rm -r {shlex.quote(str(place))}"
-            yield Finding(about="left over", state="note", words=words, mend=mend, fix=fix)
+            yield Finding("note", words, f"rm -r {shlex.quote(str(place))}", fix)
 
 
 def shared_places() -> list[Path]:
     """Folders for sockets in /var/tmp that belong to this user."""
-    found = Path("/var/tmp").glob(f"kernel-supervisor-{os.getuid()}-*")
-    return sorted(
-        path for path in found if path.is_dir() and not path.is_symlink() and path.lstat().st_uid == os.getuid()
-    )
+    return sorted(path for path in Path("/var/tmp").glob(f"kernel-supervisor-{os.getuid()}-*") if is_own(str(path)))
 
 
 def _interpreter(patient: Patient) -> Iterator[Finding]:
     chosen = str(patient.kernel.get("interpreter") or "")
     if not chosen:
         words = "of the default kernel here: only a daemon knows" if not patient.status else "not known"
-        yield Finding(about="interpreter", state="note", words=words, mend="kernel-supervisor start")
+        yield Finding("note", words, "kernel-supervisor start")
     elif os.path.isabs(chosen) and not os.access(chosen, os.X_OK):
         words = f"{chosen}, which the kernel here is to run on, is gone"
-        yield Finding(about="interpreter", state="trouble", words=words, mend="kernel-supervisor envs")
+        yield Finding("trouble", words, "kernel-supervisor envs")
     else:
         words = f"{chosen} runs this directory's kernel ({patient.kernel.get('why') or patient.kernel.get('name')})"
-        yield Finding(about="interpreter", state="good", words=words)
+        yield Finding("good", words)
 
 
 def _service(patient: Patient) -> Iterator[Finding]:
     path = autostart.service_file()
     if not autostart.has_service():
-        yield Finding(about="service", state="good", words="not installed; clients start the daemon when they need it")
+        yield Finding("good", "not installed; clients start the daemon when they need it")
         return
-    again = "kernel-supervisor service install"
     if service.outdated(path):
         words = f"{path} is not as this version writes it for {sys.executable}"
-        fix = partial(service.rewrite, path)
-        yield Finding(about="service", state="trouble", words=words, mend=again, fix=fix)
+        yield Finding("trouble", words, "kernel-supervisor service install", partial(service.rewrite, path))
     facts, pid = service.facts(), str(patient.status.get("pid", ""))
     if pid and facts["pid"] != pid:
         words = f"{facts['state']}; the daemon that runs, pid {pid}, is not the service's"
-        yield Finding(about="service", state="note", words=words, mend="kernel-supervisor service start")
+        yield Finding("note", words, "kernel-supervisor service start")
     else:
-        yield Finding(about="service", state="good", words=facts["state"])
+        yield Finding("good", facts["state"])
     if service.lingers() == "no":
         words = "lingering is off: logging out ends the daemon and all its kernels"
-        yield Finding(about="service", state="trouble", words=words, mend=f"loginctl enable-linger {os.getuid()}")
+        yield Finding("trouble", words, service.LINGER)
 
 
-def _registrations(patient: Patient) -> Iterator[Finding]:
+def _registration(patient: Patient) -> Iterator[Finding]:
     found = list(installed.registrations())
     for each in found:
         if why := installed.stale(each):
             mend = f"claude mcp remove --scope {each.scope} kernel-supervisor; kernel-supervisor register"
-            words, fix = f"that in {each.where} {why}", partial(each.rewrite, each.fresh)
-            yield Finding(about="registration", state="trouble", words=words, mend=mend, fix=fix)
+            yield Finding("trouble", f"that in {each.where} {why}", mend, partial(each.rewrite, each.fresh))
         else:
-            yield Finding(about="registration", state="good", words=f"{each.where}: {shlex.join(each.words)}")
+            yield Finding("good", f"{each.where}: {shlex.join(each.words)}")
     if not found:
-        words = "none in Claude Code's files"
-        yield Finding(about="registration", state="note", words=words, mend="kernel-supervisor register")
+        yield Finding("note", "none in Claude Code's files", "kernel-supervisor register")
 
 
-def _kernelspecs(patient: Patient) -> Iterator[Finding]:
+def _kernelspec(patient: Patient) -> Iterator[Finding]:
     for each in installed.kernelspecs():
         if why := installed.stale(each):
             mend = f"kernel-supervisor kernelspec uninstall {each.folder.name}; kernel-supervisor kernelspec install"
-            words, fix = f"{each.folder} {why}", partial(each.rewrite, each.fresh)
-            yield Finding(about="kernelspec", state="trouble", words=words, mend=mend, fix=fix)
+            yield Finding("trouble", f"{each.folder} {why}", mend, partial(each.rewrite, each.fresh))
         else:
-            yield Finding(about="kernelspec", state="good", words=str(each.folder))
+            yield Finding("good", str(each.folder))
 
 
 def _pdf(patient: Patient) -> Iterator[Finding]:
     if found := [name for name, there in FOUND.items() if there()]:
-        yield Finding(about="PDF", state="good", words=f"engines: {', '.join(found)}")
+        yield Finding("good", f"engines: {', '.join(found)}")
     else:
-        mend = f"{sys.executable} -m pip install 'kernel-supervisor[pdf]'"
-        yield Finding(about="PDF", state="note", words="no engine is here", mend=mend)
+        yield Finding("note", "no engine is here", f"{sys.executable} -m pip install 'kernel-supervisor[pdf]'")
 
 
-_PARTS = (
-    *(_versions, _folders, _disk, _daemon, _sockets, _kernels, _left_overs),
-    *(_interpreter, _service, _registrations, _kernelspecs, _pdf),
-)
+_PARTS: dict[str, Callable[[Patient], Iterator[Finding]]] = {
+    "versions": _versions,
+    "folders": _folders,
+    "disk": _disk,
+    "kept": _kept,
+    "daemon": _daemon,
+    "sockets": _sockets,
+    "kernels": _kernels,
+    "left over": _left_over,
+    "interpreter": _interpreter,
+    "service": _service,
+    "registration": _registration,
+    "kernelspec": _kernelspec,
+    "PDF": _pdf,
+}

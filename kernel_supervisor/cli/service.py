@@ -23,14 +23,14 @@ from kernel_supervisor.paths import HOME_VARIABLE, Paths, find, prepare
 
 _MAC = sys.platform == "darwin"
 _UNIT, _AGENT = autostart.SYSTEMD_UNIT, f"gui/{os.getuid()}/{autostart.LAUNCHD_LABEL}"
-_LINGER = f"loginctl enable-linger {os.getuid()}"
+LINGER = f"loginctl enable-linger {os.getuid()}"
 _STOP_S = 10.0
 """For a daemon that is asked to stop; then its service manager stops it."""
 _SEE_OFF_S = 40.0
 """For a daemon that ends its kernels; systemd gives the whole of a stop a minute."""
 _ANSWERED_S = 20.0
 """For the service manager to say how it is."""
-_AT_LOGOUT = f"Logging out ends what the service runs, kernels too; `{_LINGER}` prevents that."
+_AT_LOGOUT = f"Logging out ends what the service runs, kernels too; `{LINGER}` prevents that."
 
 
 def install(command: Command) -> int:
@@ -69,7 +69,7 @@ def _enable_lingering(paths: Paths) -> bool:
         return True
     print(
         "kernel-supervisor service install: logging out would end the daemon and its kernels, and you may not change\n"
-        f"that. An administrator can: {_LINGER}\n"
+        f"that. An administrator can: {LINGER}\n"
         "Then install again; `install --no-linger` installs it all the same.",
         file=sys.stderr,
     )
