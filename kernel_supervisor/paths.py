@@ -97,6 +97,19 @@ def read_regular(path: str, largest: int = 1 << 20) -> bytes:
     return content
 
 
+def put(path: str, text: str, mode: int = 0o600) -> None:
+    """Have a file with that text at `path`, whole and at one stroke, with `mode` less the umask. Raises OSError."""
+    content, aside = text.encode(), f"{path}.{os.getpid()}"
+    try:
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
+            file.write(content)
+        os.replace(aside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
+        raise
+
+
 def find() -> Paths:
     """Where this user's supervisor keeps its things. Creates nothing.
 

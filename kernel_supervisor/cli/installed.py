@@ -13,7 +13,7 @@ from typing import Any
 from kernel_supervisor.cli import jupyter
 from kernel_supervisor.cli.registration import NAME, OPTIONS
 from kernel_supervisor.isolation import isolated
-from kernel_supervisor.paths import read_regular
+from kernel_supervisor.paths import put, read_regular
 
 _LARGEST = 64 << 20
 
@@ -59,11 +59,7 @@ class Registration:
         else:
             servers[NAME].update(command=words[0], args=words[1:])
         target = self.file.resolve()
-        aside = target.with_name(f"{target.name}.{os.getpid()}")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, target.stat().st_mode & 0o777)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, ensure_ascii=False)
-        os.replace(aside, target)
+        put(str(target), json.dumps(content, indent=2, ensure_ascii=False), target.stat().st_mode & 0o777)
 
 
 def registrations() -> Iterator[Registration]:

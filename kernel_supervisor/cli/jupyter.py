@@ -15,7 +15,7 @@ from typing import Any
 
 from kernel_supervisor.cli.session import DONE, FAILED, Command, failed
 from kernel_supervisor.isolation import isolated
-from kernel_supervisor.paths import HOME_VARIABLE, prepare
+from kernel_supervisor.paths import HOME_VARIABLE, prepare, put
 
 _PREFIX = "supervised"
 _PROVISIONER = "kernel-supervisor-provisioner"
@@ -168,6 +168,4 @@ def read(folder: Path) -> dict[str, Any]:
 def write(folder: Path, spec: dict[str, Any]) -> None:
     """Put a kernelspec there, at one stroke. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / "kernel.json.new"
-    fresh.write_text(json.dumps(spec, indent=1), "utf-8")
-    fresh.replace(folder / "kernel.json")
+    put(str(folder / "kernel.json"), json.dumps(spec, indent=1), 0o666)

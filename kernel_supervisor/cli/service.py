@@ -19,7 +19,7 @@ from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed
 from kernel_supervisor.client import autostart
 from kernel_supervisor.client.connection import ask
 from kernel_supervisor.isolation import isolated
-from kernel_supervisor.paths import HOME_VARIABLE, Paths, find, prepare
+from kernel_supervisor.paths import HOME_VARIABLE, Paths, find, prepare, put
 
 _MAC = sys.platform == "darwin"
 _UNIT, _AGENT = autostart.SYSTEMD_UNIT, f"gui/{os.getuid()}/{autostart.LAUNCHD_LABEL}"
@@ -98,9 +98,7 @@ def rewrite(path: str) -> None:
 def write(target: Path) -> None:
     """Put the unit for this interpreter there, at one stroke. Raises OSError."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(target.name + ".new")
-    aside.write_text(filled(mac=_MAC, python=sys.executable), encoding="utf-8")
-    os.replace(aside, target)
+    put(str(target), filled(mac=_MAC, python=sys.executable), 0o666)
 
 
 def _start_on_linux() -> int:

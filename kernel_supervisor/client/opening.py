@@ -6,14 +6,13 @@ this package reads it where a daemon takes longer than clients wait.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 from typing import Any
 
 from kernel_supervisor import __version__
-from kernel_supervisor.paths import Paths, open_regular
+from kernel_supervisor.paths import Paths, open_regular, put
 
 ASKED_FIRST = ("initialize", "server/discover", "tools/list")
 _VERSION = "io.modelcontextprotocol/protocolVersion"
@@ -39,15 +38,7 @@ def keep(paths: Paths, name: str, result: dict[str, Any]) -> None:
     """Keep an answer for the shims of this version. Raises OSError."""
     path = _path(paths, name)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    aside = f"{path}.{os.getpid()}"
-    try:
-        with open(aside, "w", encoding="utf-8") as file:
-            json.dump(result, file)
-        os.replace(aside, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(aside)
-        raise
+    put(path, json.dumps(result))
 
 
 def recall(paths: Paths, method: str, params: Any, handshake: Any) -> dict[str, Any] | None:

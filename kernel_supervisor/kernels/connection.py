@@ -11,7 +11,7 @@ from typing import Any
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
-from kernel_supervisor.paths import read_regular
+from kernel_supervisor.paths import put, read_regular
 
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 _TRANSPORTS = ("ipc", "tcp")
@@ -61,10 +61,7 @@ def text_of(path: Path) -> str:
 
 def lay_again(path: Path, text: str) -> None:
     """Put a connection file where it was removed, whole at once. Raises OSError."""
-    fresh = path.with_suffix(".fresh")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    fresh.replace(path)
+    put(str(path), text)
 
 
 def check_sockets(path: Path) -> None:
