@@ -14,7 +14,6 @@ import sqlite3
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,13 +29,8 @@ _NOTEBOOKS_SHOWN = 5
 _ANSWERED_S = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thing:
-    """Something of ours."""
-
-    words: str
-    remove: Callable[[], int | None]
-    """Raises OSError. What it returns is an exit code."""
+Thing = tuple[str, Callable[[], int | None]]
+"""Something of ours, in words, and what removes it: that raises OSError, and what it returns is an exit code."""
 
 
 def uninstall(command: Command) -> int:
@@ -44,47 +38,44 @@ def uninstall(command: Command) -> int:
     things = list(_things(command))
     if not things:
         print("nothing of kernel-supervisor is here but the program itself")
-    for thing in things:
-        print(f"- {thing.words}")
+    for words, _ in things:
+        print(f"- {words}")
     _print_what_stays(command.paths)
     if not things:
         return DONE
     refused = agreed(command.options, f"That removes {len(things)} things.")
     if refused != DONE:
         return refused
-    for thing in things:
+    for words, remove in things:
         try:
-            code = thing.remove()
+            code = remove()
         except (OSError, ValueError, LookupError, CallError) as error:
             code = failed(f"kernel-supervisor: {error}")
         if code not in (None, DONE):
             below = "what is below it in the list stays, too; `kernel-supervisor doctor` may tell why"
-            return failed(f"not removed: {thing.words}; {below}")
-        print(f"removed: {thing.words}")
+            return failed(f"not removed: {words}; {below}")
+        print(f"removed: {words}")
     return DONE
 
 
 def _things(command: Command) -> Iterator[Thing]:
     paths = command.paths
     for entry in installed.registrations():
-        yield Thing(words=f"the registration in {entry.where}", remove=partial(entry.rewrite, None))
+        yield f"the registration in {entry.where}", partial(entry.rewrite, None)
     for spec in installed.kernelspecs():
-        yield Thing(words=f"the kernelspec {spec.folder}", remove=partial(_remove_folder, spec.folder))
+        yield f"the kernelspec {spec.folder}", partial(_remove_folder, spec.folder)
     kernels = living_kernels(paths)
     if kernels or autostart.listening(paths) or aftermath.held(paths.lock):
-        words = f"the daemon and its kernels ({len(kernels)} processes), with their variables"
-        yield Thing(words=words, remove=partial(_stop, command))
+        yield f"the daemon and its kernels ({len(kernels)} processes), with their variables", partial(_stop, command)
     if autostart.has_service():
-        words = f"the service, {autostart.service_file()}"
-        yield Thing(words=words, remove=partial(_end_service, paths))
+        yield f"the service, {autostart.service_file()}", partial(_end_service, paths)
     if os.path.exists(paths.lingering) and autostart.is_usual():
-        words = "lingering, which `service install` enabled"
-        yield Thing(words=words, remove=partial(_end_lingering, paths))
+        yield "lingering, which `service install` enabled", partial(_end_lingering, paths)
     for folder in shared_places():
         if str(folder) == paths.run or ".gone-" in folder.name:
-            yield Thing(words=f"the folder {folder}: sockets", remove=partial(_remove_folder, folder))
+            yield f"the folder {folder}: sockets", partial(_remove_folder, folder)
     if os.path.lexists(paths.state):
-        yield Thing(words=_about_state(paths), remove=partial(_remove_state, paths))
+        yield _about_state(paths), partial(_remove_state, paths)
 
 
 def _about_state(paths: Paths) -> str:
@@ -136,18 +127,13 @@ def _removal() -> str:
     parts = Path(sys.prefix).parts
     if "uv" in parts and "tools" in parts:
         return "`uv tool uninstall kernel-supervisor`"
-    return (
-        "`pipx uninstall kernel-supervisor`"
-        if "pipx" in parts
-        else f"`{sys.executable} -m pip uninstall kernel-supervisor`"
-    )
+    program = "pipx" if "pipx" in parts else f"{sys.executable} -m pip"
+    return f"`{program} uninstall kernel-supervisor`"
 
 
 def _stop(command: Command) -> int:
-    if autostart.listening(command.paths):
-        ask(
-            command.paths, "supervisor/status", {}, deadline_s=_ANSWERED_S, start=False
-        )  # one that hangs is not waited for
+    if autostart.listening(command.paths):  # one that hangs is not waited for
+        ask(command.paths, "supervisor/status", {}, deadline_s=_ANSWERED_S, start=False)
     stopping = Command(Namespace(**{**vars(command.options), "kernels": True}))
     try:
         code = admin.stop(stopping)
