@@ -1,4 +1,4 @@
-"""Sizes and durations in words, for people and models."""
+"""Sizes, numbers and durations in words, for people and models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ def size(count: int | None) -> str:
     if count < 1_000_000:
         return f"{count} bytes" if count < 1000 else f"{count / 1000:.0f} kB"
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
+def several(count: int, what: str) -> str:
+    """So many of something."""
+    return f"{count} {what}" + "s" * (count != 1)
 
 
 def span(seconds: float) -> str:

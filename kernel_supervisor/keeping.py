@@ -1,18 +1,19 @@
 """What is kept how long, and how much of it: one place for the figures. `core/retention.py` applies them."""
 
-UNUSED_S = 90 * 86_400.0
+DAY_S = 86_400.0
+UNUSED_S = 90 * DAY_S
 """A session, or what is fetched and left over, that nobody used for so long goes; `keep.json` changes it."""
 TOTAL_BYTES, SHARE_OF_DISK = 20_000_000_000, 10
 """How much there is in all, or the disk's size divided by that where it is less; `keep.json` changes it."""
-TOLD_S = 30 * 86_400.0
+TOLD_S = 30 * DAY_S
 """So long it is said of a history that no notebook has that it goes, before it does."""
-RECENT_S = 86_400.0
+RECENT_S = DAY_S
 """What was used so lately never goes to make room."""
-SWEEP_S = 86_400.0
+SWEEP_S = DAY_S
 """How often is looked whether something is to go."""
 STDERR_BYTES = 8 << 20
 """What is kept of the standard error of a kernel that has ended: its end."""
-CALLS_S = 7 * 86_400.0
+CALLS_S = 7 * DAY_S
 """What a call said that it was about to do: so long it may be sent again."""
 LOG_BYTES, LOG_FILES = 2 << 20, 3
 """The daemon's log, and how many before it."""

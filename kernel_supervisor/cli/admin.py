@@ -8,9 +8,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from kernel_supervisor.amounts import span
+from kernel_supervisor.amounts import several, span
 from kernel_supervisor.cli import service
-from kernel_supervisor.cli.forgetting import room, what_is_kept
+from kernel_supervisor.cli.forgetting import said_of, what_is_kept
 from kernel_supervisor.cli.session import DONE, NO_DAEMON, Command, failed, print_json
 from kernel_supervisor.client.autostart import listening
 from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, not_running
@@ -38,14 +38,14 @@ def status(command: Command) -> int:
         print_json({"running": True, **facts, **kept})
         return DONE
     _print_status(facts)
-    for line in (*(room(kept["room"]) if kept else ()), *kept.get("leaving", {}).values()):
+    for line in said_of(kept):
         print(f"kept    {line}")
     return DONE
 
 
 def _print_status(facts: dict[str, Any]) -> None:
     up = span(time.time() - facts["started_at"])
-    kernels = f"{facts['kernels']} kernel" + "s" * (facts["kernels"] != 1)
+    kernels = several(facts["kernels"], "kernel")
     print(f"the daemon runs: version {facts['version']}, pid {facts['pid']}, up {up}, {kernels}")
     for note in filter(None, (facts.get("differences"), facts.get("not_recorded"))):
         print(f"note    {note}")

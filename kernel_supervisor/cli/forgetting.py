@@ -6,11 +6,11 @@ import contextlib
 import time
 from typing import Any
 
-from kernel_supervisor.amounts import size, span
+from kernel_supervisor.amounts import several, size, span
 from kernel_supervisor.cli.session import DONE, USAGE, Command, agreed, failed, print_json, print_table
 from kernel_supervisor.client.connection import CallError, NoDaemonError
+from kernel_supervisor.keeping import DAY_S, TOLD_S
 
-_DAY_S = 86_400.0
 _KEPT_S = 5.0
 """How long a daemon may take to say how much is kept, where that is said beside other things."""
 
@@ -22,10 +22,10 @@ def sessions(command: Command) -> int:
         print_json({"sessions": kept, **more})
         return DONE
     if kept:
-        print_table(["session", "entries", "size", "last used", "state", "directory"], [_row(each) for each in kept])
+        _print_sessions(kept)
     else:
         print("there are no sessions")
-    for line in (*(room(more["room"]) if more else ()), *more.get("leaving", {}).values()):
+    for line in said_of(more):
         print(line)
     return DONE
 
@@ -35,12 +35,17 @@ def _kept(command: Command) -> list[dict[str, Any]]:
     return found
 
 
+def _print_sessions(kept: list[dict[str, Any]]) -> None:
+    print_table(["session", "entries", "size", "last used", "state", "directory"], list(map(_row, kept)))
+
+
 def _row(kept: dict[str, Any]) -> list[Any]:
     state = "in use" if kept["at_work"] else ""
-    return [kept["name"], kept["entries"], size(kept["size_bytes"]), _ago(kept["last_used"]), state, kept["directory"]]
+    return [kept["name"], kept["entries"], size(kept["size_bytes"]), ago(kept["last_used"]), state, kept["directory"]]
 
 
-def _ago(at: float) -> str:
+def ago(at: float) -> str:
+    """When that was, by how long it is past."""
     return span(time.time() - at) + " ago"
 
 
@@ -50,6 +55,11 @@ def what_is_kept(command: Command) -> dict[str, Any]:
         found = command.connection().request("supervisor/kept", {}, deadline_s=_KEPT_S)
         return {"room": found["room"], "leaving": found["leaving"]}
     return {}
+
+
+def said_of(kept: dict[str, Any]) -> list[str]:
+    """What is kept, in lines; none where nobody said."""
+    return [*room(kept["room"]), *kept["leaving"].values()] if kept else []
 
 
 def told(command: Command) -> dict[str, str]:
@@ -80,9 +90,9 @@ def forget(command: Command) -> int:
             print("no session is as old as that and out of use")
         return code
     if not options.yes:
-        print_table(["session", "entries", "size", "last used", "state", "directory"], [_row(each) for each in doomed])
+        _print_sessions(doomed)
     amount = size(sum(each["size_bytes"] for each in doomed))
-    refused = agreed(options, f"That deletes what is kept of {_several(len(doomed), 'session')}, {amount}.")
+    refused = agreed(options, f"That deletes what is kept of {several(len(doomed), 'session')}, {amount}.")
     if refused != DONE:
         return refused
     for each in doomed:
@@ -106,12 +116,8 @@ def _named(command: Command) -> tuple[list[dict[str, Any]], int]:
 
 
 def _old(command: Command) -> list[dict[str, Any]]:
-    before = time.time() - command.options.older_than * _DAY_S
+    before = time.time() - command.options.older_than * DAY_S
     return [each for each in _kept(command) if not each["at_work"] and each["last_used"] < before]
-
-
-def _several(count: int, what: str) -> str:
-    return f"{count} {what}" + "s" * (count != 1)
 
 
 def prune(command: Command) -> int:
@@ -124,12 +130,12 @@ def prune(command: Command) -> int:
     if options.dry_run or not ready:
         return DONE
     amount = size(sum(each["size"] for each in ready))
-    refused = agreed(options, f"That deletes {_several(len(ready), 'thing')}, {amount}; saved notebooks stay.")
+    refused = agreed(options, f"That deletes {several(len(ready), 'thing')}, {amount}; saved notebooks stay.")
     if refused != DONE:
         return refused
     wanted = {**policy, "wanted": [each["name"] for each in ready]}
     gone = command.connection().request("supervisor/prune", wanted)["gone"]
-    print(f"{_several(len(gone), 'thing')} gone, {size(sum(each['size'] for each in gone))}")
+    print(f"{several(len(gone), 'thing')} gone, {size(sum(each['size'] for each in gone))}")
     return DONE
 
 
@@ -138,13 +144,13 @@ _WHY = {"unused": "unused for long", "room": "to make room"}
 
 def _show(ready: list[dict[str, Any]], waiting: list[dict[str, Any]], over: int) -> None:
     rows = [
-        [each["kind"], size(each["size"]), _ago(each["last_used"]), _WHY[each["why"]], each["name"]] for each in ready
+        [each["kind"], size(each["size"]), ago(each["last_used"]), _WHY[each["why"]], each["name"]] for each in ready
     ]
     if rows:
         print_table(["what", "size", "last used", "why", "name"], rows)
-    print(f"{_several(len(ready), 'thing')} to go, {size(sum(each['size'] for each in ready))}")
+    print(f"{several(len(ready), 'thing')} to go, {size(sum(each['size'] for each in ready))}")
     for each in waiting:
-        told = "no notebook has its history, and it has to be told for 30 days that it goes"
+        told = f"no notebook has its history, and it has to be told for {TOLD_S / DAY_S:.0f} days that it goes"
         print(f"session {each['name']} ({size(each['size'])}) stays: {told}. `save` it, or `forget` it")
     if over:
         print(f"{size(over)} too much are left: what lives, or was used within a day, stays")

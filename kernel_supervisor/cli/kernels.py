@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import time
 from typing import Any
 
 from kernel_supervisor.amounts import size, span
-from kernel_supervisor.cli.forgetting import told
+from kernel_supervisor.cli.forgetting import ago, told
 from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed, print_json, print_table
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 from kernel_supervisor.isolation import isolated
@@ -40,9 +39,9 @@ def list_kernels(command: Command) -> int:
 
 
 def _row(kernel: dict[str, Any]) -> list[Any]:
-    ago = span(time.time() - kernel["last_used_at"]) + " ago"
     about = [kernel[key] for key in ("kernel_id", "session", "name", "state", "execution_count")]
-    return [*about, size(kernel["memory_bytes"]), span(kernel["uptime_s"]), ago, kernel["kernel_directory"]]
+    used = (span(kernel["uptime_s"]), ago(kernel["last_used_at"]))
+    return [*about, size(kernel["memory_bytes"]), *used, kernel["kernel_directory"]]
 
 
 def _foreign_row(kernel: dict[str, Any]) -> list[Any]:

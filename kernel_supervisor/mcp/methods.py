@@ -11,6 +11,7 @@ from mcp.server.lowlevel import Server
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionRecord
 from kernel_supervisor.core.retention import Policy
+from kernel_supervisor.keeping import DAY_S
 from kernel_supervisor.mcp import following
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.caller import Caller
@@ -98,7 +99,7 @@ async def _kept(call: Call, params: types.RequestParams) -> dict[str, Any]:
 def _policy(params: PruneParams) -> Policy | None:
     if params.days is None and params.total is None:
         return None
-    return Policy(unused_s=None if params.days is None else params.days * 86_400, total=params.total)
+    return Policy(unused_s=None if params.days is None else params.days * DAY_S, total=params.total)
 
 
 async def _due(call: Call, params: PruneParams) -> dict[str, Any]:

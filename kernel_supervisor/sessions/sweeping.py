@@ -16,12 +16,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from kernel_supervisor import keeping
 from kernel_supervisor.amounts import size, span
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import Execution, SessionName
 from kernel_supervisor.core.retention import Item, Plan, Policy, plan
 from kernel_supervisor.core.ways import WayOn, Words
-from kernel_supervisor.keeping import CALLS_S, SHARE_OF_DISK, STDERR_BYTES, SWEEP_S, TOLD_S, TOTAL_BYTES, UNUSED_S
 from kernel_supervisor.paths import Paths, open_regular, read_regular
 from kernel_supervisor.sessions.forgetting import forget, kernel_of
 from kernel_supervisor.sessions.stock import files, size_of_all, stock
@@ -29,7 +29,7 @@ from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import apart, happens
 
 log = logging.getLogger(__name__)
-_DAY_S, _LARGEST = 86_400.0, 1 << 16
+_LARGEST = 1 << 16
 _FIRST_S, _SETTLED_S, _LOOK_S = 10.0, 1.0, 600.0
 """How long after a daemon's start, and after a kernel's end; how often is looked what the clock says."""
 
@@ -63,17 +63,17 @@ class Sweeping:
         await happens(ended, _FIRST_S)
         while True:
             await asyncio.sleep(_SETTLED_S)
-            ended, tomorrow = self._supervisor.kernels.endings.next, _clock() + SWEEP_S
+            ended, tomorrow = self._supervisor.kernels.endings.next, _clock() + keeping.SWEEP_S
             await self._sweep()
             while _clock() < tomorrow and not await happens(ended, _LOOK_S):
                 pass
 
     async def _sweep(self) -> None:
         supervisor = self._supervisor
-        await supervisor.records.forget_calls(CALLS_S)
+        await supervisor.records.forget_calls(keeping.CALLS_S)
         try:
             policy = await apart("documents", policy_of, supervisor.paths)
-        except ValueError as error:
+        except RefusedError as error:
             log.error("nothing is swept: %s", error)
             return
         there = await stock(supervisor)
@@ -91,22 +91,23 @@ def _clock() -> float:
 
 
 def policy_of(paths: Paths) -> Policy:
-    """What `keep.json` says, or the usual. Blocks on the disk. Raises ValueError where it cannot be understood."""
+    """What `keep.json` says, or the usual. Blocks on the disk. Raises RefusedError where it cannot be understood."""
     disk = shutil.disk_usage(paths.state).total
-    usual = Policy(unused_s=UNUSED_S, total=min(TOTAL_BYTES, disk // SHARE_OF_DISK))
+    usual = Policy(unused_s=keeping.UNUSED_S, total=min(keeping.TOTAL_BYTES, disk // keeping.SHARE_OF_DISK))
     try:
         given = json.loads(read_regular(paths.keep, _LARGEST))
     except FileNotFoundError as error:
         if not os.path.lexists(paths.keep):
             return usual
-        raise ValueError(f"{paths.keep} leads nowhere: {error}") from None
+        raise RefusedError(f"{paths.keep} leads nowhere: {error}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{paths.keep} cannot be read: {error}") from None
+        raise RefusedError(f"{paths.keep} cannot be read: {error}") from None
     if not isinstance(given, dict) or not {"days", "gigabytes"}.issuperset(given):
-        raise ValueError(f'{paths.keep} is to be like {{"days": 90, "gigabytes": 20}}')
+        like = {"days": round(keeping.UNUSED_S / keeping.DAY_S), "gigabytes": keeping.TOTAL_BYTES // 10**9}
+        raise RefusedError(f"{paths.keep} is to be like {json.dumps(like)}")
     days, gigabytes = (_amount(paths, given, name) for name in ("days", "gigabytes"))
     return Policy(
-        unused_s=(days * _DAY_S if days is not None else None) if "days" in given else usual.unused_s,
+        unused_s=(days * keeping.DAY_S if days is not None else None) if "days" in given else usual.unused_s,
         total=(int(gigabytes * 1e9) if gigabytes is not None else None) if "gigabytes" in given else usual.total,
     )
 
@@ -116,16 +117,13 @@ def _amount(paths: Paths, given: dict[str, Any], name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-        raise ValueError(f"{paths.keep}: {name} is to be a number above 0, or null for no limit")
+        raise RefusedError(f"{paths.keep}: {name} is to be a number above 0, or null for no limit")
     return float(value)
 
 
 async def due(supervisor: Supervisor, policy: Policy | None = None) -> Plan:
     """What is to go now, or by another policy. Raises RefusedError where it is not known what is to go."""
-    try:
-        usual = await apart("documents", policy_of, supervisor.paths)
-    except ValueError as error:
-        raise RefusedError(str(error)) from None
+    usual = await apart("documents", policy_of, supervisor.paths)
     there = await stock(supervisor)
     return plan(there.items, usual if policy is None else policy, time.time(), there.besides)
 
@@ -163,7 +161,7 @@ def _shorten(paths: Paths, living: Collection[str]) -> None:
     written = [path for path, _ in files(paths.logs, deep=False) if path.endswith(".stderr")]
     for path in (*(path for path in written if kernel_of(path) not in living), f"{paths.daemon_log}.err"):
         with contextlib.suppress(OSError, ValueError):
-            _keep_end(path, STDERR_BYTES)
+            _keep_end(path, keeping.STDERR_BYTES)
 
 
 def _keep_end(path: str, length: int) -> None:
@@ -194,7 +192,7 @@ async def told(supervisor: Supervisor, directory: str = "") -> dict[SessionName,
             continue
         if supervisor.sessions.told.get(name, 0.0) <= each.item.last_used:
             await supervisor.sessions.tell(name)
-        said[name] = _words(each.item, supervisor.sessions.told[name] + TOLD_S)
+        said[name] = _words(each.item, supervisor.sessions.told[name] + keeping.TOLD_S)
     return said
 
 
@@ -212,7 +210,7 @@ async def room(supervisor: Supervisor) -> Room:
     """How much there is."""
     try:
         limit, trouble = (await apart("documents", policy_of, supervisor.paths)).total, ""
-    except ValueError as error:
+    except RefusedError as error:
         limit, trouble = None, str(error)
     total = await apart("documents", size_of_all, supervisor.paths)
     return Room(total=total, limit=limit, over=max(0, total - limit) if limit is not None else 0, trouble=trouble)
