@@ -9,21 +9,12 @@ did is committed when the next one adopts the kernel. The call key makes it the 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kernel_supervisor.core.forms import count_of
 from kernel_supervisor.core.life import Event
-from kernel_supervisor.core.model import (
-    Execution,
-    ExecutionId,
-    KernelId,
-    KernelRecord,
-    Message,
-    MessageId,
-    Region,
-)
-from kernel_supervisor.records.beside import Forgotten, forgotten, seconds
+from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, KernelRecord, Message, Region
+from kernel_supervisor.records.beside import Forgotten, forgotten
 from kernel_supervisor.running.finished import Finished
 from kernel_supervisor.running.ticket import Ticket
 
@@ -111,35 +102,18 @@ class Others:
                 await self._settle(theirs, end)
 
     async def _enter(self, message: Message, start: int) -> None:
-        record, begun = self._record, seconds(message.date) or time.time()
-        if message.beside:
-            await self._restore(message, start)
-            return
-        execution = Execution(
-            id=ExecutionId(0),
-            session=record.session,
-            kind="code",
-            source=str(message.content.get("code", "")),
-            status="running",
-            kernel_id=record.id,
-            generation=record.generation,
-            msg_id=MessageId(message.parent_id),
-            execution_count=count_of(message.content),
-            client=message.username or _NAMELESS,
-            queued_at=begun,
-            started_at=begun,
-            region=Region(log=record.message_log, start=start, end=start),
-        )
-        key = f"{prefix(record.id)}{record.generation}:{message.parent_id}"
-        execution = await self._ledger.enter(execution, key)
-        if not execution.settled:
-            self._begin(execution)
-
-    async def _restore(self, message: Message, start: int) -> None:
         record = self._record
         region = Region(log=record.message_log, start=start, end=start)
-        execution = await self._ledger.restore(forgotten(message, record.id, record.generation, region))
-        if execution is not None:
+        told = forgotten(message, record.id, record.generation, region)
+        execution: Execution | None
+        if message.beside:
+            execution = await self._ledger.restore(told)
+        else:
+            begun, client = told.execution.started_at or time.time(), message.username or _NAMELESS
+            key = f"{prefix(record.id)}{record.generation}:{message.parent_id}"
+            entry = replace(told.execution, session=record.session, client=client, queued_at=begun, started_at=begun)
+            execution = await self._ledger.enter(entry, key)
+        if execution is not None and not execution.settled:
             self._begin(execution)
 
     def _begin(self, execution: Execution) -> None:
