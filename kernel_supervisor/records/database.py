@@ -172,7 +172,7 @@ class Database(Store):
 
     async def reserve(self, number: int) -> None:
         """Give no entry a number up to this one any more."""
-        await self.write(*((statement, (number, number)) for statement in rows.RESERVE))
+        await self.write(*rows.reserving(number))
 
     async def add_executions(self, executions: Sequence[Execution], call_keys: Sequence[str]) -> None:
         """Commit new entries, which stand last, all or none; none where the first call key is known already."""

@@ -64,7 +64,7 @@ LAST_ENTRIES = """
 """By session, how many entries it has and when the last one was made, by those that tell."""
 ADDS_ENTRY = "INSERT INTO executions "
 HIGHEST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'executions'"
-RESERVE = (
+_RESERVE = (
     "INSERT INTO sqlite_sequence (name, seq) SELECT 'executions', ? "
     "WHERE ? > 0 AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'executions')",
     "UPDATE sqlite_sequence SET seq = ? WHERE name = 'executions' AND seq < ?",
@@ -100,6 +100,11 @@ def restored(value: Any) -> Any:
 def replacing(table: str, values: Mapping[str, Any]) -> Statement:
     """The statement that puts a row with these columns into a table, in the place of the one with its key."""
     return f"INSERT OR REPLACE INTO {table} ({', '.join(values)}) VALUES ({_marks(values)})", values.values()
+
+
+def reserving(number: int) -> list[Statement]:
+    """The statements after which no entry is given a number up to this one any more."""
+    return [(statement, (number, number)) for statement in _RESERVE]
 
 
 def _marks(values: Mapping[str, Any]) -> str:

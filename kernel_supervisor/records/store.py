@@ -87,20 +87,20 @@ class Store:
 
     async def write(self, *statements: Statement) -> int:
         """Run statements and commit them together; the last row's number. Raises UnavailableError."""
-
-        def work() -> int:
-            try:
-                return self._commit(statements)
-            except sqlite3.IntegrityError:
-                raise
-            except sqlite3.Error as error:
-                self._go_to_memory(error)
-                return self._commit(statements)
-
         try:
-            return await self.run(work)
+            return await self.run(lambda: self._commit_anywhere(statements))
         finally:
             self._return_soon()
+
+    def _commit_anywhere(self, statements: Sequence[Statement]) -> int:
+        """In memory, where the file does not take it."""
+        try:
+            return self._commit(statements)
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            self._go_to_memory(error)
+            return self._commit(statements)
 
     def _commit(self, statements: Sequence[Statement]) -> int:
         number, added = 0, False
@@ -116,12 +116,6 @@ class Store:
         """Write down which number was given last, for whoever finds these records gone, or older than that."""
         in_memory = bool(self.not_recorded) or self.forgot
         self._highest.write(in_memory=in_memory, number=self._db.execute(rows.HIGHEST).fetchone()[0])
-
-    def _reserve(self, number: int) -> None:
-        """Give no entry a number up to this one any more."""
-        with self._db:
-            for statement in rows.RESERVE:
-                self._db.execute(statement, (number, number))
 
     # To memory, and back
 
@@ -208,14 +202,7 @@ class Store:
                 db.execute("PRAGMA journal_mode = TRUNCATE")  # a disk that was local before
         self.forgot, given = self._highest.read()
         self._open_anywhere()
-        self._reserve_from(given)
-
-    def _reserve_from(self, given: int) -> None:
-        try:
-            self._reserve(given)
-        except sqlite3.Error as error:
-            self._go_to_memory(error)
-            self._reserve(given)
+        self._commit_anywhere(rows.reserving(given))
         self._note_highest()
 
     def _open_anywhere(self) -> None:
