@@ -11,7 +11,7 @@ import asyncio
 import hmac
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import zmq
 import zmq.asyncio
 from jupyter_client.session import DELIM, Session
 
-from kernel_supervisor.core.model import BESIDE, Channel, Message, OnMessage, message_of
+from kernel_supervisor.core.model import Channel, Message, OnMessage, message_of
 from kernel_supervisor.kernels.connection import read_connection
 from kernel_supervisor.tasks import Tasks, happens
 
@@ -86,21 +86,11 @@ class Channels:
         """Nothing is to be waited for: requests wait in the socket."""
 
     async def send(
-        self,
-        channel: Channel,
-        msg_type: str,
-        content: dict[str, Any],
-        *,
-        msg_id: str = "",
-        parent: Any = None,
-        beside: str = "",
+        self, channel: Channel, msg_type: str, content: dict[str, Any], own: Mapping[str, str] = {}, parent: Any = None
     ) -> None:
-        """Send a request, under `msg_id` where it is given, with what is to stand `beside` it in the log."""
+        """Send a request, with what its header is to have of its `own`."""
         message = self.session.msg(msg_type, content, parent=parent)
-        if msg_id:
-            message["header"]["msg_id"] = message["msg_id"] = msg_id
-        if beside:
-            message["header"][BESIDE] = beside
+        message["header"].update(own)
         await self._sockets[channel].send_multipart(self.session.serialize(message))
 
     async def ask(

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import zmq
 
 from kernel_supervisor.core.errors import UnavailableError
-from kernel_supervisor.core.model import KernelRecord, Message
+from kernel_supervisor.core.model import BESIDE, KernelRecord, Message
 from kernel_supervisor.inside.lookup import INSPECT, VARIABLES
 from kernel_supervisor.inside.place import PLACE
 from kernel_supervisor.inside.recorder import UNRECORDED_TOPIC
@@ -191,7 +191,8 @@ class Kernel:
             "allow_stdin": True,
             "stop_on_error": False,  # it would abort what other clients have queued
         }
-        await self.channels.send("shell", "execute_request", content, msg_id=msg_id, beside=beside)
+        header = {"msg_id": msg_id, **({BESIDE: beside} if beside else {})}
+        await self.channels.send("shell", "execute_request", content, header)
         self.keeper.sample()  # while the kernel is busy anyway
 
     async def answer(self, question: str, text: str) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -20,7 +20,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, WebSocketError, websocket_connect
 
 from kernel_supervisor.core.errors import UnavailableError
-from kernel_supervisor.core.model import BESIDE, Channel, Message, OnMessage
+from kernel_supervisor.core.model import Channel, Message, OnMessage
 from kernel_supervisor.servers import framing, rest
 from kernel_supervisor.servers.rest import FindServer, KernelGoneError, Server, ServerError
 from kernel_supervisor.tasks import Tasks, happens
@@ -83,25 +83,15 @@ class ServerChannels:
         return self._connection
 
     async def send(
-        self,
-        channel: Channel,
-        msg_type: str,
-        content: dict[str, Any],
-        *,
-        msg_id: str = "",
-        parent: Any = None,
-        beside: str = "",
+        self, channel: Channel, msg_type: str, content: dict[str, Any], own: Mapping[str, str] = {}, parent: Any = None
     ) -> None:
-        """Send a request, under `msg_id` where it is given, with what is to stand `beside` it in the log.
+        """Send a request, with what its header is to have of its `own`.
 
         Raises NotSentError and KernelGoneError where it was certainly not sent. Where the connection breaks
         meanwhile nobody knows; the watcher hears of that.
         """
         message = self.session.msg(msg_type, content, parent=parent)
-        if msg_id:
-            message["header"]["msg_id"] = message["msg_id"] = msg_id
-        if beside:
-            message["header"][BESIDE] = beside
+        message["header"].update(own)
         await self._send(channel, message)
 
     async def ask(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -96,13 +96,12 @@ class Loopback:
         """It is."""
 
     async def send(
-        self, channel: Channel, msg_type: str, content: dict[str, Any], *, msg_id: str | None = None, parent: Any = None
-    ) -> str:
+        self, channel: Channel, msg_type: str, content: dict[str, Any], own: Mapping[str, str] = {}, parent: Any = None
+    ) -> None:
         """Publish that it is busy, and reply."""
         if self._answers:
             self.publish("status", {"execution_state": "busy"})
             self._say("control", "kernel_info_reply", {"language_info": {"name": "python"}})
-        return msg_id or ""
 
     def publish(self, msg_type: str, content: dict[str, Any]) -> None:
         """Have the kernel say something."""
