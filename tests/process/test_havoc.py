@@ -122,7 +122,10 @@ async def stand_by(place: Place) -> None:
     while time.monotonic() < place.end:
         number += 1
         begun, before = time.monotonic(), len(place.done)
-        result = await shim.tool("kernel_exec", code=f"x = {number}; print(x)", timeout=CALL_S)
+        result = None
+        while result is None:
+            with suppress(NotServedError):  # each daemon was killed before it served; it asks again, as a person would
+                result = await shim.tool("kernel_exec", code=f"x = {number}; print(x)", timeout=CALL_S)
         place.bystander_s.append((time.monotonic() - begun, ", ".join(place.done[max(before - 1, 0) :])))
         assert result["content"][0]["text"].splitlines()[-1] == str(number), result
         await asyncio.sleep(0.1)  # it works at a person's pace
