@@ -31,6 +31,7 @@ SEED = int(os.environ.get("KERNEL_SUPERVISOR_HAVOC_SEED", str(random.randrange(1
 CLIENTS, SESSIONS = 8, 4
 CALL_S = 60
 _GONE = (ShimDiedError, ConnectionError, NotServedError)
+_HOLE = "could not be recorded"
 _DISK = "size=300m,mode=700"
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(DURATION_S * 2 + 300)]
@@ -62,6 +63,8 @@ class Place:
     """How long after the kill of a daemon another one answered, where nothing else happened."""
     bystander_s: list[tuple[float, str]] = field(default_factory=list)
     """How long its answers took, and what was done meanwhile."""
+    odd: list[str] = field(default_factory=list)
+    """Its answers that are not what it asked for, and do not say that the disk was full."""
     done: list[str] = field(default_factory=list)
     """All deeds, in order, from when they began."""
 
@@ -112,12 +115,17 @@ def told(result: dict[str, Any]) -> Fate:
     return Fate(status, lines[-1] if lines else "")
 
 
-async def stand_by(place: Place) -> None:
-    """Work in a session that nobody does anything to, and see how long answers take."""
+async def settle_in(place: Place) -> Shim:
+    """A client in a session that nobody does anything to."""
     shim = await Shim.start(place.home, "bystander")
     await shim.tool("kernel_exec", code="1")
     status = await shim.tool("kernel_status")
     place.spared |= {shim.process.pid, status["_meta"][RESULT]["pid"]}
+    return shim
+
+
+async def stand_by(place: Place, shim: Shim) -> None:
+    """Work there, and see how long answers take, and whether they say what is so."""
     number = 0
     while time.monotonic() < place.end:
         number += 1
@@ -127,7 +135,9 @@ async def stand_by(place: Place) -> None:
             with suppress(NotServedError):  # each daemon was killed before it served; it asks again, as a person would
                 result = await shim.tool("kernel_exec", code=f"x = {number}; print(x)", timeout=CALL_S)
         place.bystander_s.append((time.monotonic() - begun, ", ".join(place.done[max(before - 1, 0) :])))
-        assert result["content"][0]["text"].splitlines()[-1] == str(number), result
+        text = result["content"][0]["text"]
+        if str(number) not in text.splitlines() and _HOLE not in text:
+            place.odd.append(text)
         await asyncio.sleep(0.1)  # it works at a person's pace
     await shim.close()
 
@@ -297,9 +307,11 @@ def disk(home: Home) -> Iterator[None]:
 async def test_nobodys_work_is_lost_doubled_or_told_wrongly(home: Home) -> None:
     place = Place(home, random.Random(SEED), 0.0)
     await measure_restarts(place)
+    bystander = await settle_in(place)
     place.end = time.monotonic() + DURATION_S
+    clients = [count(place, client) for client in range(CLIENTS)]
     try:
-        await asyncio.gather(*(count(place, client) for client in range(CLIENTS)), stand_by(place), do_harm(place))
+        await asyncio.gather(*clients, stand_by(place, bystander), do_harm(place))
     except BaseException:
         print(f"\nfailed with seed {SEED}")
         raise
@@ -313,6 +325,7 @@ async def test_nobodys_work_is_lost_doubled_or_told_wrongly(home: Home) -> None:
     found = faults(place)
     print(", ".join(f"{what} {len(found[what])}" for what in found), "· left behind 0")
     assert not any(found.values()), found
+    assert not place.odd
     assert Counter(fate.status for fate in place.fates.values())["ok"] > 0
 
 
