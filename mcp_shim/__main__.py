@@ -32,7 +32,7 @@ def main() -> None:
         sys.exit("kernel-supervisor runs on Linux and macOS; on Windows use it inside WSL")
     options = _parse(sys.argv[1:])
     fill_standard_streams()
-    relay = Relay(find(), hello("shim", session=options.get("--session"), python=options.get("--python")))
+    relay = Relay(find(), hello("shim", session=options.get("--session", ""), python=options.get("--python", "")))
 
     def leave(signum: int, frame: FrameType | None) -> None:
         relay.leave()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kernel_supervisor.cli.ways import COMMANDS
-from kernel_supervisor.client.connection import CallError, Connection, OnProgress
+from kernel_supervisor.client.connection import CallError, Connection
 from kernel_supervisor.paths import find
 
 DONE, FAILED, USAGE, NO_DAEMON, INTERRUPTED = 0, 1, 2, 3, 130
@@ -31,29 +31,17 @@ class Command:
     def connection(self, *, start: bool = False) -> Connection:
         """The connection to the daemon, which is started if `start` says so. Raises NoDaemonError."""
         if self._connection is None:
-            connection = Connection(
-                self.paths,
-                session=getattr(self.options, "session", "") or None,
-                python=getattr(self.options, "python", "") or None,
-                ways=COMMANDS,
-            )
+            who = {name: getattr(self.options, name, "") for name in ("session", "python")}
+            connection = Connection(self.paths, ways=COMMANDS, **who)
             connection.open(start=start)
             self._connection = connection
         return self._connection
 
-    def tool(
-        self,
-        name: str,
-        *,
-        start: bool = False,
-        deadline_s: float | None = _QUICK_S,
-        on_progress: OnProgress | None = None,
-        **arguments: Any,
-    ) -> Any:
+    def tool(self, name: str, *, start: bool = False, deadline_s: float | None = _QUICK_S, **arguments: Any) -> Any:
         """A tool's text and facts. Raises CallError."""
         if not self._is_told_where:
             self.say_where(start=start)
-        return self.connection(start=start).call_tool(name, arguments, deadline_s=deadline_s, on_progress=on_progress)
+        return self.connection(start=start).call_tool(name, arguments, deadline_s=deadline_s)
 
     def long_tool(self, name: str, **arguments: Any) -> Any:
         """A tool that may take minutes; standard error shows how it goes. The daemon is started. Raises CallError."""
@@ -64,7 +52,8 @@ class Command:
                 said[0] = words
                 print(words, file=sys.stderr, flush=True)
 
-        return self.tool(name, start=True, deadline_s=None, on_progress=show, **arguments)
+        self.connection(start=True).on_progress = show
+        return self.tool(name, start=True, deadline_s=None, **arguments)
 
     def say_where(self, *, start: bool = False) -> dict[str, Any]:
         """The session that is about to be worked in; standard error says what is not to be expected of it."""

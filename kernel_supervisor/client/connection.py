@@ -29,7 +29,6 @@ _META = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 _GOODBYE_MS = 100
-OnProgress = Callable[[str], None]
 
 
 class NoDaemonError(ConnectionError):
@@ -43,25 +42,18 @@ class CallError(RuntimeError):
 class Connection:
     """One connection that lives as long as the command that uses it; it outlives a daemon's restart."""
 
-    def __init__(
-        self,
-        paths: Paths,
-        *,
-        session: str | None = None,
-        python: str | None = None,
-        env: Mapping[str, str] | None = None,
-        cwd: str = "",
-        ways: Mapping[str, str] | None = None,
-    ) -> None:
-        """`ways` are the words for the ways on that an answer tells of; without them they are an agent's."""
+    def __init__(self, paths: Paths, *, ways: Mapping[str, str] | None = None, **who: Any) -> None:
+        """`who` is as `hello` has it; `ways` are the words for the ways on that an answer tells of, else an agent's."""
         self._paths = paths
-        self._hello = {**hello("cli", session=session, python=python, env=env, cwd=cwd), "ways": ways}
+        self._hello = {**hello("cli", **who), "ways": ways}
         self._wire: Wire | None = None
         self._starter = autostart.Starter(paths)
         self._stopped = False  # on purpose, and not by us: whoever wants a daemon starts one
         self._calls = 0
         self.pid = 0
         """The daemon's, as its welcome said."""
+        self.on_progress: Callable[[str], None] | None = None
+        """Called with how it goes, where that is asked for."""
 
     def open(self, *, start: bool, anew: bool = True, deadline_s: float = START_DEADLINE_S) -> None:
         """Reach the daemon; start it if there is none and `start` says so. Raises NoDaemonError, PlaceError.
@@ -99,13 +91,7 @@ class Connection:
         return False
 
     def request(
-        self,
-        method: str,
-        params: dict[str, Any],
-        *,
-        deadline_s: float | None = None,
-        on_progress: OnProgress | None = None,
-        again: bool = True,
+        self, method: str, params: dict[str, Any], *, deadline_s: float | None = None, again: bool = True
     ) -> dict[str, Any]:
         """The result of one request. Raises CallError, TimeoutError, NoDaemonError.
 
@@ -113,7 +99,7 @@ class Connection:
         without `again` the daemon's end is what was asked for, and the result is empty.
         """
         self._calls += 1
-        meta = {**_META, **({"progressToken": self._calls} if on_progress else {})}
+        meta = {**_META, **({"progressToken": self._calls} if self.on_progress else {})}
         body = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": {**params, "_meta": meta}}
         line = json.dumps(body).encode()
         end = time.monotonic() + deadline_s if deadline_s is not None else None
@@ -122,7 +108,7 @@ class Connection:
             if end is not None and time.monotonic() >= end:
                 raise TimeoutError(f"no answer to {method} within {deadline_s:g} s")
             self._wait(end)
-            answer = self._take(line, on_progress, again)
+            answer = self._take(line, again)
             if answer is not None:
                 return answer
 
@@ -137,7 +123,7 @@ class Connection:
         zmq.select([self._wire.socket, self._wire.monitor], [], [], max(0.0, left))
         return end is None or time.monotonic() < end
 
-    def _take(self, line: bytes, on_progress: OnProgress | None, again: bool) -> dict[str, Any] | None:
+    def _take(self, line: bytes, again: bool) -> dict[str, Any] | None:
         assert self._wire is not None
         lost = self._wire.lost()
         while (frame := self._wire.receive()) is not None:
@@ -150,8 +136,8 @@ class Connection:
                 message = json.loads(frame.body)
                 if message.get("id") == self._calls:
                     return _result(message)
-                if message.get("method") == "notifications/progress" and on_progress is not None:
-                    on_progress(message["params"].get("message") or "")
+                if message.get("method") == "notifications/progress" and self.on_progress is not None:
+                    self.on_progress(message["params"].get("message") or "")
         if lost and not again:
             return {}
         if lost:
@@ -172,16 +158,10 @@ class Connection:
         self.open(start=not self._stopped, anew=False)
 
     def call_tool(
-        self,
-        name: str,
-        arguments: dict[str, Any],
-        *,
-        deadline_s: float | None = None,
-        on_progress: OnProgress | None = None,
+        self, name: str, arguments: dict[str, Any], *, deadline_s: float | None = None
     ) -> tuple[str, dict[str, Any]]:
         """A tool's text and its machine-readable part. Raises CallError with what the tool refused."""
-        params = {"name": name, "arguments": arguments}
-        result = self.request("tools/call", params, deadline_s=deadline_s, on_progress=on_progress)
+        result = self.request("tools/call", {"name": name, "arguments": arguments}, deadline_s=deadline_s)
         text = "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
         if result.get("isError"):
             raise CallError(text)

@@ -16,7 +16,7 @@ _LIMITS = [name for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
 def hello(
-    kind: str, *, session: str | None, python: str | None, env: Mapping[str, str] | None = None, cwd: str = ""
+    kind: str, *, session: str = "", python: str = "", env: Mapping[str, str] | None = None, cwd: str = ""
 ) -> dict[str, Any]:
     """A hello for this process, with a client id of its own.
 
@@ -34,7 +34,7 @@ def hello(
         "cwd": cwd or _working_directory(),
         "project": cwd or env.get("CLAUDE_PROJECT_DIR", ""),
         "session": session or env.get(SESSION_VARIABLE, ""),
-        "python": python or "",
+        "python": python,
         "shim_python": sys.executable,
         "env": dict(env),
         "umask": _umask(),

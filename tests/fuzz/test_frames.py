@@ -54,7 +54,7 @@ def raw(survivor: Survivor) -> Iterator[Any]:
 
 
 def greeting(survivor: Survivor, **fields: Any) -> dict[str, Any]:
-    return {**hello("cli", session=None, python=None, cwd=str(survivor.home.project)), **fields}
+    return {**hello("cli", cwd=str(survivor.home.project)), **fields}
 
 
 def received(dealer: Any) -> Frame:

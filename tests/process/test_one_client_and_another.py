@@ -69,7 +69,7 @@ def test_a_flood_of_notifications_leaves_others_their_turn(place: Home, another:
     with flood:
         flood.setsockopt(zmq.SNDHWM, 0)
         flood.connect(f"ipc://{place.path}/run/daemon.sock")
-        flood.send_multipart(pack(HELLO, hello("cli", session=None, python=None, cwd=str(place.project))))
+        flood.send_multipart(pack(HELLO, hello("cli", cwd=str(place.project))))
         flood.send_multipart(pack(RPC, {"call": 1}, b'{"jsonrpc":"2.0","id":1,"method":"ping"}'))
         for _ in range(2):
             assert flood.poll(DEADLINE_MS)
