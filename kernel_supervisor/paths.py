@@ -97,6 +97,14 @@ def read_regular(path: str, largest: int = 1 << 20) -> bytes:
     return content
 
 
+def children(folder: str | os.PathLike[str]) -> list[str]:
+    """Names in `folder`, sorted; empty where it cannot be read."""
+    try:
+        return sorted(os.listdir(folder))
+    except (OSError, ValueError):
+        return []
+
+
 def put(path: str, text: str, mode: int = 0o600) -> None:
     """Have a file with that text at `path`, whole and at one stroke, with `mode` less the umask. Raises OSError."""
     content, aside = text.encode(), f"{path}.{os.getpid()}"

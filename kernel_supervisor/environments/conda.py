@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from string import Template
 
 from kernel_supervisor.environments.model import Where
-from kernel_supervisor.environments.prefixes import children, read_text
+from kernel_supervisor.environments.prefixes import read_text
+from kernel_supervisor.paths import children
 
 _BASES = ("miniconda3", "anaconda3", "miniforge3", "mambaforge", "miniconda")
 _AT_HOME = (*_BASES, "anaconda", "micromamba", "mamba", ".local/share/mamba", ".conda")

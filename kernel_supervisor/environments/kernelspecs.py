@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from kernel_supervisor.environments.model import Environment, Where
-from kernel_supervisor.environments.prefixes import children, prefix_of, remember
-from kernel_supervisor.paths import read_regular
+from kernel_supervisor.environments.prefixes import prefix_of, remember
+from kernel_supervisor.paths import children, read_regular
 
 _SHARED = (sys.prefix, "/usr/local", "/usr")
 _BARE_PYTHON = re.compile(r"python(3(\.\d+)?)?$")

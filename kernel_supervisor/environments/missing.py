@@ -14,8 +14,8 @@ from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.environments.discovery import describe, discover, packages_of
 from kernel_supervisor.environments.installing import install_command
 from kernel_supervisor.environments.model import Environment, Where
-from kernel_supervisor.environments.prefixes import children
 from kernel_supervisor.environments.projects import project_folders
+from kernel_supervisor.paths import children
 
 _MISSING = re.compile(r"No module named '?([A-Za-z_]\w*)(?:'|$)")
 """A name that is no identifier is no module's; of `a.b`, `a` was found."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from kernel_supervisor.environments.conda import conda_prefixes
 from kernel_supervisor.environments.model import EnvironmentKind, Where
-from kernel_supervisor.environments.prefixes import children, prefix_of, read_text
+from kernel_supervisor.environments.prefixes import prefix_of, read_text
+from kernel_supervisor.paths import children
 
 PROJECT_FOLDERS = (".venv", "venv", ".env", "env")
 _POETRY = re.compile(r"(.+)-[\w-]{8}-py\d+\.\d+$")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from kernel_supervisor.environments.model import OLDEST_PYTHON
-from kernel_supervisor.paths import open_regular
+from kernel_supervisor.paths import children, open_regular
 
 _LIBRARY = re.compile(r"(?:python|pypy)(\d+\.\d+)t?$")
 _CONDA_PYTHON = re.compile(r"python-(\d+\.\d+\.\d+)[^-]*-[^-]+\.json$")
@@ -112,14 +112,6 @@ def read_text(path: str | os.PathLike[str]) -> str:
             return file.read(1 << 20)
     except (OSError, ValueError):
         return ""
-
-
-def children(folder: str | os.PathLike[str]) -> list[str]:
-    """Names in `folder`, sorted; empty where it cannot be read."""
-    try:
-        return sorted(os.listdir(folder))
-    except (OSError, ValueError):
-        return []
 
 
 def _read(prefix: str, python: str, user_base: str) -> tuple[Contents | None, list[str]]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from kernel_supervisor.environments.conda import conda_prefixes
 from kernel_supervisor.environments.model import Where
 from kernel_supervisor.environments.places import PROJECT_FOLDERS, hatch_data, pipenv_folder, poetry_folders
-from kernel_supervisor.environments.prefixes import children, prefix_of, read_text
+from kernel_supervisor.environments.prefixes import prefix_of, read_text
+from kernel_supervisor.paths import children
 
 _REPOSITORY = (".git", ".hg", ".jj", ".svn")
 _NAME = re.compile(r"^name:[ \t]*[\"']?([\w.-]+)", re.MULTILINE)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.paths import children
 
 _NEEDED = (
     sys.stdlib_module_names
@@ -42,11 +43,7 @@ def in_the_way(folders: Sequence[str], said: str) -> str:
 
 
 def _taken_for_modules(folder: str) -> Iterator[str]:
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return
-    for name in names:
+    for name in children(folder):
         path = os.path.join(folder, name)
         stem, dot, ending = name.partition(".")
         module = ending in ("py", "pyc") or ending.endswith("so")

@@ -15,7 +15,7 @@ from typing import Any
 
 from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.kernels.connection import PORTS, read_connection
-from kernel_supervisor.paths import Paths
+from kernel_supervisor.paths import Paths, children
 
 KERNELSPEC = "supervised"
 """What a server takes a published kernel to run. Its provisioner is ours, and refuses to start a stray one."""
@@ -57,6 +57,4 @@ def withdraw(paths: Paths) -> None:
 
 
 def _entries(folder: str) -> list[Path]:
-    with contextlib.suppress(OSError):
-        return list(Path(folder).iterdir())
-    return []
+    return [Path(folder, name) for name in children(folder)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.environments.prefixes import contents
+from kernel_supervisor.paths import children
 
 _LACKS = {
     5: "it answers nothing while a cell runs: kernel_list_vars and kernel_inspect wait for it",
@@ -23,8 +23,7 @@ def ipykernel_of(record: KernelRecord) -> str:
     if record.ipykernel:
         return record.ipykernel
     if record.overlay:
-        names = os.listdir(record.overlay) if os.path.isdir(record.overlay) else []
-        found = [re.fullmatch(r"ipykernel-(.+)\.dist-info", name) for name in names]
+        found = [re.fullmatch(r"ipykernel-(.+)\.dist-info", name) for name in children(record.overlay)]
         return next((match[1] for match in found if match), "")
     argv = record.interpreter.argv
     if not record.recorded or not record.interpreter.prefix or not argv:

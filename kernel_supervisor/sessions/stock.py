@@ -12,7 +12,7 @@ from kernel_supervisor.core.model import PART, SessionName, SessionRecord
 from kernel_supervisor.core.retention import Item
 from kernel_supervisor.core.ways import parts
 from kernel_supervisor.kernels.process import mentioned
-from kernel_supervisor.paths import Paths
+from kernel_supervisor.paths import Paths, children
 from kernel_supervisor.sessions.forgetting import Owners, at_work, kernel_of
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import apart
@@ -142,7 +142,7 @@ def _is_as_new(notebook: str, last_used: float) -> bool:
 
 def _left_over(paths: Paths, needed: Owners, living: Collection[str]) -> Iterator[Item]:
     """Files in the folder of logs that no session needs. Where records were set aside, those may."""
-    aside = any(".set-aside-" in name for name in _names(os.path.dirname(paths.records)))
+    aside = any(".set-aside-" in name for name in children(os.path.dirname(paths.records)))
     for path, status in files(paths.logs):
         if not needed.of(path):
             stays = "records that were set aside may need it" if aside else ""
@@ -163,7 +163,7 @@ def _cached(paths: Paths, overlays: Collection[str]) -> Iterator[Item]:
 def _folders(folder: str) -> list[str]:
     """Those in a folder that are there themselves. What a link leads to is not ours."""
     above = os.path.dirname(folder)
-    found = [] if os.path.islink(folder) or os.path.islink(above) else _names(folder)
+    found = [] if os.path.islink(folder) or os.path.islink(above) else children(folder)
     paths = [os.path.join(folder, name) for name in found]
     return [path for path in paths if os.path.isdir(path) and not os.path.islink(path)]
 
@@ -200,10 +200,3 @@ def files(folder: str, *, deep: bool = True) -> list[tuple[str, os.stat_result]]
             except OSError:
                 continue
     return found
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
