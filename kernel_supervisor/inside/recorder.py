@@ -246,14 +246,10 @@ class Recorder:
         """Say in the log what is missing from it, and of what, now that it can be written again."""
         for parent_id in list(self.missed):
             missed = self.missed[parent_id]
-            self.mark("hole", parent_id, "%d messages could not be recorded (%s)" % (missed, self.reason))
+            self.write(*marked("hole", parent_id, "%d messages could not be recorded (%s)" % (missed, self.reason)))
             self.missed[parent_id] -= missed
             if not self.missed[parent_id]:
                 del self.missed[parent_id]
-
-    def mark(self, kind: str, parent_id: str, detail: str) -> None:
-        """Append a remark about the record itself."""
-        self.write(*marked(kind, parent_id, detail))
 
     def write(self, who: bytes, *payload: bytes) -> None:
         """Append one record, and ring. `who` is its type and its parent. Raises OSError where it could not be written
