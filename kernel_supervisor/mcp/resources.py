@@ -38,14 +38,6 @@ TEMPLATES = [
 ]
 
 
-def uri_of(session: SessionName, part: str) -> str:
-    """The URI of a part of a session: `notebook`, `variables` or `executions/ID`.
-
-    A project's own session is named by its folder alone, as in versions before this one.
-    """
-    return f"{_SCHEME}{quote(session.removesuffix('/'), safe='')}/{part}"
-
-
 async def listed(call: Call, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
     """Notebook and variables of every session, and the latest executions of the client's own."""
     supervisor = call.supervisor
@@ -62,8 +54,15 @@ async def listed(call: Call, params: types.PaginatedRequestParams | None) -> typ
     return types.ListResourcesResult(resources=found)
 
 
+def _uri(named: str, part: str) -> str:
+    """The URI of a part of a session: `notebook`, `variables` or `executions/ID`."""
+    return f"{_SCHEME}{quote(named, safe='')}/{part}"
+
+
 def _resource(session: SessionName, part: str, called: str, mime_type: str = _TEXT, **about: Any) -> types.Resource:
-    return types.Resource(uri=uri_of(session, part), name=f"{session}: {called}", mime_type=mime_type, **about)
+    """A project's own session is named by its folder alone, as in versions before this one."""
+    uri = _uri(session.removesuffix("/"), part)
+    return types.Resource(uri=uri, name=f"{session}: {called}", mime_type=mime_type, **about)
 
 
 async def read(call: Call, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
@@ -108,8 +107,8 @@ def _known(call: Call, named: str) -> SessionName:
 
 def uris_of(session: SessionRecord, part: str) -> set[str]:
     """Every URI by which clients may have asked for news of a part of a session."""
-    spellings = {session.name.removesuffix("/"), session.name, session.old_name} - {""}
-    return {f"{_SCHEME}{quote(spelling, safe='')}/{part}" for spelling in spellings}
+    spellings = (session.name.removesuffix("/"), session.name, session.old_name)
+    return {_uri(spelling, part) for spelling in spellings if spelling}
 
 
 def _block(uri: str, block: Any) -> types.TextResourceContents | types.BlobResourceContents:

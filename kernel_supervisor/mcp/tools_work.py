@@ -149,7 +149,8 @@ async def kernel_history(
 
 
 def _row(call: Call, entry: Execution) -> list[Any]:
-    standing = _standing(call, entry) + _recorded(entry) if entry.kind == "code" else entry.kind
+    standing = _standing(call, entry) if entry.kind == "code" else entry.kind
+    standing += ", not all recorded" if entry.unrecorded else ""
     cell = f"In [{entry.execution_count}]" if entry.execution_count is not None else ""
     return [entry.id, standing, cell, when(entry.queued_at), entry.client, first_line(entry.source)]
 
@@ -157,10 +158,6 @@ def _row(call: Call, entry: Execution) -> list[Any]:
 def _standing(call: Call, entry: Execution) -> str:
     ticket = call.supervisor.executions.tickets.get(entry.id)
     return "waiting for input" if ticket is not None and ticket.question is not None else entry.status
-
-
-def _recorded(entry: Execution) -> str:
-    return ", not all recorded" if entry.unrecorded else ""
 
 
 def _entry_facts(call: Call, entry: Execution) -> dict[str, Any]:
