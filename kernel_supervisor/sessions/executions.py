@@ -93,7 +93,8 @@ class Executions:
         of the caller, unless that is `no_longer_wanted`. Raises RefusedError and UnavailableError as `ready_runner`.
         """
         name = f"execute in session {session.name}"
-        known = self._tasks.begin(self._know(session, code, client, call_key, replaces), name, awaited=True)
+        entry = _entry(session, "code", code, client, msg_id=msg_id_of(call_key), replaces=replaces)
+        known = self._tasks.begin(self._know(session, entry, call_key), name, awaited=True)
         placed = self._tasks.begin(self._place(known, session, asker, again=again), name, awaited=True)
         try:
             return await asyncio.shield(placed)
@@ -102,12 +103,9 @@ class Executions:
                 self._tasks.begin(self._stop_once_known(known, reason), name)
             raise
 
-    async def _know(
-        self, session: SessionRecord, code: str, client: str, call_key: str | None, replaces: ExecutionId | None
-    ) -> tuple[Ticket, bool]:
+    async def _know(self, session: SessionRecord, entry: Execution, call_key: str | None) -> tuple[Ticket, bool]:
         """The ticket of a committed execution, and whether it has still to be placed."""
-        runner = self._sessions.runner_of(session)
-        ticket, fresh = await self._commit(session, "code", code, client, call_key, runner, replaces=replaces)
+        ticket, fresh = await self._commit(session, entry, call_key, self._sessions.runner_of(session), None)
         if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
             return self.tickets.get(ticket.execution.id, ticket), False
         ticket = self._unclaimed.pop(ticket.execution.id, ticket)
@@ -130,8 +128,7 @@ class Executions:
             raise
         forgotten = again and self._records.forgot and not (ticket.life.sent or runner.kernel.record.recorded)
         if forgotten and not ticket.settled.is_set():
-            lost = replace(ticket.execution, status="lost", reason=_FORGOTTEN, finished_at=time.time())
-            await self._settle(ticket, lost)
+            await self._settle(ticket, status="lost", reason=_FORGOTTEN)
         if ticket.settled.is_set():
             del self.tickets[ticket.execution.id]
         else:
@@ -145,40 +142,19 @@ class Executions:
         """Have an execution not run that no kernel has yet; False where it was sent by a predecessor."""
         if ticket.settled.is_set() or ticket.life.sent:
             return ticket.settled.is_set()
-        aborted = replace(ticket.execution, status="aborted", reason=reason, finished_at=time.time())
-        await self._settle(ticket, aborted)
+        await self._settle(ticket, status="aborted", reason=reason)
         return True
 
     async def _commit(
-        self,
-        session: SessionRecord,
-        kind: EntryKind,
-        source: str,
-        client: str,
-        call_key: str | None,
-        runner: Runner | None = None,
-        beside: Beside | None = None,
-        replaces: ExecutionId | None = None,
+        self, session: SessionRecord, entry: Execution, key: str | None, runner: Runner | None, beside: Beside | None
     ) -> tuple[Ticket, bool]:
         """Commit an entry; of a call that is known already, the entry that it made. Code that `runner` can take at
         once is committed as running: one commit instead of two."""
         await self._sessions.keep(session)
-        entry = Execution(
-            id=ExecutionId(0),
-            session=session.name,
-            kind=kind,
-            source=source,
-            status="queued" if kind == "code" else "ok",
-            kernel_id=session.kernel_id,
-            msg_id=msg_id_of(call_key) if kind == "code" else None,
-            client=client,
-            queued_at=time.time(),
-            replaces=replaces,
-        )
         if runner is not None and runner.free:
             entry = runner.begun(entry)
-        execution, fresh = await self._records.add_execution(entry, call_key, beside)
-        ticket = Ticket(execution=execution, call_key=call_key or "")
+        execution, fresh = await self._records.add_execution(entry, key, beside)
+        ticket = Ticket(execution=execution, call_key=key or "")
         if execution.settled:
             ticket.settle(execution)
         return ticket, fresh
@@ -193,8 +169,8 @@ class Executions:
         beside: Beside | None = None,
     ) -> Execution:
         """Commit markdown or a note to a session's history, at its end or `beside` an entry, once for each call."""
-        ticket, _ = await self._commit(session, kind, source, client, call_key, beside=beside)
-        return ticket.execution
+        entry = _entry(session, kind, source, client)
+        return (await self._commit(session, entry, call_key, None, beside))[0].execution
 
     def _submit(self, ticket: Ticket, runner: Runner) -> None:
         runner.submit(ticket)
@@ -289,9 +265,9 @@ class Executions:
         region = execution.region
         if region is not None:
             region = replace(region, end=reading.log_size(region.log))
-        settled = replace(execution, status=status, region=region, finished_at=time.time())
-        settled = replace(settled, reason=reason if found.reply is None else "")
-        await self._settle(ticket, replace(settled, execution_count=found.execution_count))
+        reason = reason if found.reply is None else ""
+        count = found.execution_count
+        await self._settle(ticket, status=status, reason=reason, region=region, execution_count=count)
 
     async def _give_up_unclaimed(self, ticket: Ticket) -> None:
         left_s = ticket.execution.queued_at + _CLAIM_S - time.time()
@@ -299,8 +275,9 @@ class Executions:
         if self._unclaimed.pop(ticket.execution.id, None) is not None:
             await self._call_off(ticket, "its kernel was gone before it could run, and its client did not ask again")
 
-    async def _settle(self, ticket: Ticket, execution: Execution) -> None:
+    async def _settle(self, ticket: Ticket, **how: Any) -> None:
         """Commit what became of an execution that no kernel has, then tell everybody who waits."""
+        execution = replace(ticket.execution, finished_at=time.time(), **how)
         try:
             await self._records.save_execution(execution)
         finally:
@@ -428,3 +405,17 @@ class Executions:
         """Wake everybody who waits for an execution: the daemon stops."""
         for ticket in self.tickets.values():
             ticket.attention.tell()
+
+
+def _entry(session: SessionRecord, kind: EntryKind, source: str, client: str, **more: Any) -> Execution:
+    return Execution(
+        id=ExecutionId(0),
+        session=session.name,
+        kind=kind,
+        source=source,
+        status="queued" if kind == "code" else "ok",
+        kernel_id=session.kernel_id,
+        client=client,
+        queued_at=time.time(),
+        **more,
+    )
