@@ -1,6 +1,6 @@
 """The message log: what a kernel sent, one record per message, written by the kernel and its forks.
 
-The format, which `inside/recorder.py` writes too (it must stand alone):
+The format, which `inside/recorder.py` writes:
 
     "\\n#" CRC32 " " LENGTH " " TYPE " " PARENT "\\n" PAYLOAD " " CRC32 "\\n"
 
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from kernel_supervisor.core.model import Mark, Message, message_of
+from kernel_supervisor.inside.recorder import plain, record
 from kernel_supervisor.paths import open_regular
 
 MARK, RECORDER = "mark", "recorder"
@@ -37,7 +38,6 @@ _HEAD = re.compile(rb"#([0-9a-f]{8}) (\d{1,10}) ([\w.:?-]*) ([\w.:?-]*)\n")
 _BARE, _BARE_START = re.compile(rb"[0-9a-f]{8} "), len("01234567 ")
 _TAIL = len(" 01234567\n")
 _BEGINNING = re.compile(rb"\n#([0-9a-f]{8}) \d+ recorder \n(.+) \1\n")
-_TOKEN = re.compile(r"[\w.:-]{0,100}", re.ASCII)
 _BETWEEN = re.compile(r"[\s,]*")
 _JSON = json.JSONDecoder()
 _BUFFER, _CHUNK = 1 << 16, 1 << 20
@@ -72,30 +72,22 @@ def encode_message(channel: str, message: dict[str, Any]) -> bytes:
     buffers = [base64.b64encode(buffer).decode("ascii") for buffer in message.get("buffers", ())]
     header, parent = message["header"], message["parent_header"]
     payload = [channel, header, parent, message["metadata"], message["content"], buffers]
-    return _record(payload, token(_field(header, "msg_type")), token(_field(parent or {"msg_id": ""}, "msg_id")))
+    msg_type, parent_id = _field(header, "msg_type"), _field(parent or {"msg_id": ""}, "msg_id")
+    return _record(b"%s %s" % (plain(msg_type), plain(parent_id)), payload)
 
 
 def encode_mark(mark: Mark) -> bytes:
     """A record for `mark`."""
     fields = {"kind": mark.kind, "parent_id": mark.parent_id, "detail": mark.detail, "end": mark.goes_on}
-    return _record([MARK, fields], MARK, token(mark.parent_id))
+    return _record(b"mark " + plain(mark.parent_id), [MARK, fields])
 
 
 def _field(part: Any, name: str) -> Any:
     return part.get(name) if isinstance(part, dict) else None  # what is no message is passed over by who reads it
 
 
-def token(text: Any) -> str:
-    """`text` as it stands in a record's head."""
-    plain = isinstance(text, str) and text not in (MARK, RECORDER) and _TOKEN.fullmatch(text)
-    return str(text) if plain else "?"
-
-
-def _record(parts: list[Any], msg_type: str, parent: str) -> bytes:
-    payload = json.dumps(parts, default=str).encode()
-    checksum = b"%08x" % binascii.crc32(payload)
-    head = b"\n#%s %d %s %s\n" % (checksum, len(payload), msg_type.encode(), parent.encode())
-    return b"%s%s %s\n" % (head, payload, checksum)
+def _record(who: bytes, parts: list[Any]) -> bytes:
+    return b"".join(record(who, json.dumps(parts, default=str).encode()))
 
 
 class MessageLogWriter:
