@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.core.model import PART, Execution, ExecutionId, KernelRecord, SessionName, SessionRecord
@@ -62,7 +63,7 @@ async def save(supervisor: Supervisor, session: SessionRecord, wanted: Wanted, p
         supervisor,
         session.name,
         path,
-        choice=wanted.choice,
+        wanted.choice,
         overwrite=wanted.overwrite,
         umask=PRIVATE if wanted.umask is None else wanted.umask,
         make_folder=bool(wanted.path.strip()),
@@ -87,26 +88,18 @@ def _target(wanted: Wanted, session: SessionRecord) -> Path:
 
 
 async def write(
-    supervisor: Supervisor,
-    name: SessionName,
-    path: Path,
-    *,
-    choice: Choice | None = None,
-    overwrite: bool = False,
-    umask: int = PRIVATE,
-    make_folder: bool = False,
+    supervisor: Supervisor, name: SessionName, path: Path, choice: Choice | None = None, **how: Any
 ) -> Written:
-    """Write a session's notebook to `path`, as `check_target` has it. Raises as `write_notebook` does.
+    """Write a session's notebook to `path`, as `check_target` has it; `how` and what it raises are `write_notebook`'s.
 
     It is written to its end even if the one who asked is gone, before another writer may begin.
     """
-    choice = choice or Choice()
-    how = partial(write_notebook, path, choice=choice, overwrite=overwrite, umask=umask, make_folder=make_folder)
-    return await asyncio.shield(_write(supervisor, name, path, choice, how))
+    how = {"make_folder": False, **how}
+    return await asyncio.shield(_write(supervisor, name, path, choice or Choice(), how))
 
 
 async def _write(
-    supervisor: Supervisor, name: SessionName, path: Path, choice: Choice, how: Callable[..., Written]
+    supervisor: Supervisor, name: SessionName, path: Path, choice: Choice, how: Mapping[str, Any]
 ) -> Written:
     async with supervisor.writing[name]:
         entries = await _entries(supervisor, name, choice)
@@ -124,7 +117,8 @@ async def _write(
             except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError, RuntimeError) as error:
                 raise UnavailableError(f"{path} was not written: the supervisor is stopping") from error
 
-        written = await apart("documents", how, entries=entries, about=about, known=known, announce=announce)
+        how = {**how, "about": about, "choice": choice, "known": known, "announce": announce}
+        written = await apart("documents", write_notebook, path, entries, **how)
         await _note(supervisor, name, path, written.fingerprint + mark)
         return written
 
