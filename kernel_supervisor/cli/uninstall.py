@@ -70,7 +70,8 @@ def _things(command: Command) -> Iterator[Thing]:
     if autostart.has_service():
         yield f"the service, {autostart.service_file()}", partial(_end_service, paths)
     if os.path.exists(paths.lingering) and autostart.is_usual():
-        yield "lingering, which `service install` enabled", partial(_end_lingering, paths)
+        words = "lingering, which `service install` enabled"
+        yield words, lambda: DONE if service.disable_lingering(paths) else FAILED
     for folder in shared_places():
         if str(folder) == paths.run or ".gone-" in folder.name:
             yield f"the folder {folder}: sockets", partial(_remove_folder, folder)
@@ -80,12 +81,9 @@ def _things(command: Command) -> Iterator[Thing]:
 
 def _about_state(paths: Paths) -> str:
     amount, servers = sum(map(_size, _ours(paths.state))), ", servers.json" if os.path.exists(paths.servers) else ""
-    return f"the folder {paths.state}: records, outputs, caches, logs{servers}, {size(amount)}{_about_unsaved(paths)}"
-
-
-def _about_unsaved(paths: Paths) -> str:
     unsaved = sum(not any(map(os.path.exists, notebooks)) for notebooks in _notebooks(paths))
-    return f"; {unsaved} sessions have no notebook" if unsaved else ""
+    alone = f"; {unsaved} sessions have no notebook" if unsaved else ""
+    return f"the folder {paths.state}: records, outputs, caches, logs{servers}, {size(amount)}{alone}"
 
 
 def _size(path: Path) -> int:
@@ -151,10 +149,6 @@ def _remove_folder(folder: Path) -> None:
 
 def _end_service(paths: Paths) -> int:
     return DONE if service.removed(paths, Path(autostart.service_file())) else failed("the service does not stop")
-
-
-def _end_lingering(paths: Paths) -> int:
-    return DONE if service.disable_lingering(paths) else FAILED
 
 
 def _remove_state(paths: Paths) -> int:
