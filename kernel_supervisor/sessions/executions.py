@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +16,6 @@ from kernel_supervisor.core.model import (
     EntryKind,
     Execution,
     ExecutionId,
-    ExecutionStatus,
-    KernelId,
     KernelRecord,
     Mark,
     Message,
@@ -48,23 +45,16 @@ _FORGOTTEN = (
 _GIANT = 8 << 20
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
-_CLAIM_S, _CLAIM_AGAIN_S = 30.0, 3.0
-"""How long a queued execution of a dead daemon waits for its client to ask again, where its kernel is gone: since it
-was committed, and at least since this daemon began, which a client that lives finds at once."""
 
 
 class Executions:
     """The entries of all sessions, and a ticket for each that is on its way."""
 
     def __init__(self, records: Database, kernels: Kernels, sessions: Sessions) -> None:
-        """Know none before `remember`."""
+        """Know none that is on its way."""
         self._records, self._kernels, self._sessions = records, kernels, sessions
         self.tickets: dict[ExecutionId, Ticket] = {}
-        self._left: defaultdict[KernelId, list[Ticket]] = defaultdict(list)
-        """What a predecessor left on kernels that are not reached yet, in order."""
-        self.homeless: defaultdict[SessionName, list[Execution]] = defaultdict(list)
-        """What it left in sessions without a kernel."""
-        self._unclaimed: dict[ExecutionId, Ticket] = {}
+        self.unclaimed: dict[ExecutionId, Ticket] = {}
         """What never ran and has no kernel any more, until its client asks again."""
         self._tasks = Tasks()
 
@@ -108,7 +98,7 @@ class Executions:
         ticket, fresh = await self._commit(session, entry, call_key, self._sessions.runner_of(session), None)
         if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
             return self.tickets.get(ticket.execution.id, ticket), False
-        ticket = self._unclaimed.pop(ticket.execution.id, ticket)
+        ticket = self.unclaimed.pop(ticket.execution.id, ticket)
         if ticket.execution.status == "running":
             ticket.step("begun" if fresh else "left")
         self.tickets[ticket.execution.id] = ticket
@@ -124,25 +114,26 @@ class Executions:
             runner = await self._sessions.ready_runner(session, asker)
         except Exception as error:  # a fault of ours, too: what stays queued would be run by the next daemon
             del self.tickets[ticket.execution.id]
-            await self._call_off(ticket, str(error))  # the same call may have been sent again meanwhile, and wait here
+            await self.call_off(ticket, str(error))  # the same call may have been sent again meanwhile, and wait here
             raise
         forgotten = again and self._records.forgot and not (ticket.life.sent or runner.kernel.record.recorded)
         if forgotten and not ticket.settled.is_set():
-            await self._settle(ticket, status="lost", reason=_FORGOTTEN)
+            await self.settle(ticket, status="lost", reason=_FORGOTTEN)
         if ticket.settled.is_set():
             del self.tickets[ticket.execution.id]
         else:
-            self._submit(ticket, runner)
+            runner.submit(ticket)
+            self.track(ticket)
         return ticket
 
     async def _stop_once_known(self, known: asyncio.Task[tuple[Ticket, bool]], reason: str) -> None:
         await self.stop((await known)[0], reason)
 
-    async def _call_off(self, ticket: Ticket, reason: str) -> bool:
+    async def call_off(self, ticket: Ticket, reason: str) -> bool:
         """Have an execution not run that no kernel has yet; False where it was sent by a predecessor."""
         if ticket.settled.is_set() or ticket.life.sent:
             return ticket.settled.is_set()
-        await self._settle(ticket, status="aborted", reason=reason)
+        await self.settle(ticket, status="aborted", reason=reason)
         return True
 
     async def _commit(
@@ -172,10 +163,6 @@ class Executions:
         entry = _entry(session, kind, source, client)
         return (await self._commit(session, entry, call_key, None, beside))[0].execution
 
-    def _submit(self, ticket: Ticket, runner: Runner) -> None:
-        runner.submit(ticket)
-        self.track(ticket)
-
     def track(self, ticket: Ticket) -> None:
         """Know an execution that is on its way until it is over."""
         self.tickets[ticket.execution.id] = ticket
@@ -194,88 +181,7 @@ class Executions:
             self.track(ticket)
         return ticket
 
-    def remember(self, executions: Iterable[Execution], sought: Container[KernelId]) -> None:
-        """Take in what a predecessor left queued or running: on kernels that are `sought`, or on none (any more)."""
-        for execution in executions:
-            if execution.kernel_id is not None and execution.kernel_id in sought:
-                self._left[execution.kernel_id].append(self.expect(execution))
-            else:
-                self.homeless[execution.session].append(execution)
-
-    def take_up(self, runner: Runner, theirs: Container[ExecutionId]) -> None:
-        """Go on with what was left on a kernel that is reached, in order, but for what others run there."""
-        record = runner.kernel.record
-        for ticket in self._left.pop(record.id, ()):
-            if ticket.settled.is_set() or ticket.execution.id in theirs:
-                continue
-            if ticket.life.sent and ticket.execution.generation != record.generation:
-                self._end_without_kernel(ticket)
-            else:
-                runner.submit(ticket)
-
-    def leave(self, kernel_id: KernelId, reason: str) -> None:
-        """Have done with what was left on a kernel that is gone, and why."""
-        for ticket in self._left.pop(kernel_id, ()):
-            if ticket.settled.is_set():
-                continue
-            if ticket.life.sent:
-                self._end_without_kernel(ticket, reason)
-            else:
-                not_run = f"it was not run: {reason}"
-                self._tasks.begin(self._call_off(ticket, not_run), f"execution {ticket.execution.id}")
-
-    async def take_up_homeless(self, session: SessionName) -> None:
-        """Go on with what was left in a session without a kernel, once it is known which of its kernels live."""
-        for execution in self.homeless.pop(session, ()):
-            runner, ticket = await self._kernel_for(execution), self.expect(execution)
-            if ticket.life.sent:
-                self._end_without_kernel(ticket)
-            elif runner is not None:
-                runner.submit(ticket)
-            else:
-                self._unclaimed[execution.id] = self.tickets.pop(execution.id)
-                self._tasks.begin(self._give_up_unclaimed(ticket), f"unclaimed execution {execution.id}")
-
-    def _end_without_kernel(self, ticket: Ticket, reason: str = "") -> None:
-        self._tasks.begin(self._settle_without_kernel(ticket, reason), f"end of execution {ticket.execution.id}")
-
-    async def _kernel_for(self, execution: Execution) -> Runner | None:
-        """The living kernel that an execution was, or would have been, run on.
-
-        One that was queued while its session's first kernel was being started knows no kernel yet.
-        """
-        if execution.kernel_id is not None:
-            return self._kernels.runners.get(execution.kernel_id)
-        session = self._sessions.known.get(execution.session)
-        if session is None:
-            return None
-        runners = self._kernels.runners.values()
-        started = [each for each in runners if each.kernel.record.session == session.name and each.kernel.record.owned]
-        if session.kernel_id is None and len(started) == 1:
-            session = await self._sessions.change(session.name, kernel_id=started[0].kernel.record.id)
-        return self._sessions.runner_of(session)
-
-    async def _settle_without_kernel(self, ticket: Ticket, reason: str) -> None:
-        """Settle what was sent to a kernel that is gone by what its log has of it."""
-        execution = ticket.execution
-        found = await self.folded(execution, without_outputs=True)
-        record = await self._records.kernel(execution.kernel_id) if execution.kernel_id is not None else None
-        status: ExecutionStatus = "dead" if found.reply is None else life.status_of(found.reply)
-        reason = reason or (record.end_reason if record else "") or "its kernel is gone"
-        region = execution.region
-        if region is not None:
-            region = replace(region, end=reading.log_size(region.log))
-        reason = reason if found.reply is None else ""
-        count = found.execution_count
-        await self._settle(ticket, status=status, reason=reason, region=region, execution_count=count)
-
-    async def _give_up_unclaimed(self, ticket: Ticket) -> None:
-        left_s = ticket.execution.queued_at + _CLAIM_S - time.time()
-        await asyncio.sleep(min(max(left_s, _CLAIM_AGAIN_S), _CLAIM_S))
-        if self._unclaimed.pop(ticket.execution.id, None) is not None:
-            await self._call_off(ticket, "its kernel was gone before it could run, and its client did not ask again")
-
-    async def _settle(self, ticket: Ticket, **how: Any) -> None:
+    async def settle(self, ticket: Ticket, **how: Any) -> None:
         """Commit what became of an execution that no kernel has, then tell everybody who waits."""
         execution = replace(ticket.execution, finished_at=time.time(), **how)
         try:
@@ -392,7 +298,7 @@ class Executions:
         """Take an execution out of its queue, or interrupt it and see whether it stopped. Never hits another one."""
         runner = next((each for each in self._kernels.runners.values() if each.holds(ticket)), None)
         if runner is None:
-            return await self._call_off(ticket, reason)
+            return await self.call_off(ticket, reason)
         if await runner.withdraw(ticket, reason):
             return True
         for wait_s in _INTERRUPT_LADDER_S:

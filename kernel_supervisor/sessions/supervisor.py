@@ -24,6 +24,7 @@ from kernel_supervisor.sessions.adopting import PATIENCE_S
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.executions import Executions
 from kernel_supervisor.sessions.kernels import Kernels
+from kernel_supervisor.sessions.left import Left
 from kernel_supervisor.sessions.sessions import Sessions
 from kernel_supervisor.tasks import Tasks, apart
 
@@ -44,7 +45,8 @@ class Supervisor:
         self.sessions = Sessions(self.records, self.kernels)
         self.executions = Executions(self.records, self.kernels, self.sessions)
         self.kernels.ledger, self.kernels.take_up = self.executions, self._take_up
-        self.kernels.leave = self.executions.leave
+        self.left = Left(self.records, self.kernels, self.sessions, self.executions)
+        self.kernels.leave = self.left.leave
         self._tasks = Tasks()
         self._homes: dict[SessionName, asyncio.Task[None]] = {}
         """By session: finding a kernel for what was left there without one."""
@@ -63,10 +65,10 @@ class Supervisor:
         await recovering.recover(self.paths.logs, self.records, self.executions)
         await self.records.forget_calls(keeping.CALLS_S)
         living = await self.records.living_kernels()
-        self.executions.remember(await self.records.unsettled(), {record.id for record in living})
+        self.left.remember(await self.records.unsettled(), {record.id for record in living})
         for record in living:
             self.kernels.adoption.seek(record)
-        for name in self.executions.homeless:
+        for name in self.left.homeless:
             self._homes[name] = self._tasks.begin(self._find_home(name), f"what was left in session {name}")
 
     async def _take_in_strays(self) -> None:
@@ -82,12 +84,12 @@ class Supervisor:
 
     async def _take_up(self, runner: Runner) -> None:
         over = await self.records.settled_on(runner.kernel.record, keeping.FINISHED)
-        self.executions.take_up(runner, await runner.recall(over))
+        self.left.take_up(runner, await runner.recall(over))
         await runner.attended()
 
     async def _find_home(self, name: SessionName) -> None:
         await self.kernels.adoption.tried(self._sought(name, None))
-        await self.executions.take_up_homeless(name)
+        await self.left.take_up_homeless(name)
 
     def _sought(self, name: SessionName, kernel_id: KernelId | None) -> list[KernelId]:
         return [each.id for each in self.kernels.adoption.records if each.session == name or each.id == kernel_id]
@@ -109,6 +111,7 @@ class Supervisor:
         """Let go of everything; kernels and cells run on."""
         await self._tasks.close()
         await self.kernels.adoption.close()
+        await self.left.close()
         await self.executions.close()
         await self.kernels.close()
         await self.records.close()
