@@ -12,12 +12,11 @@ import re
 from typing import Any
 
 from kernel_supervisor import __version__
-from kernel_supervisor.paths import Paths, open_regular, put
+from kernel_supervisor.paths import Paths, put, read_regular
 
 ASKED_FIRST = ("initialize", "server/discover", "tools/list")
 _VERSION = "io.modelcontextprotocol/protocolVersion"
 _PLAIN = re.compile(r"[\w.-]{1,20}")
-_LARGEST = 1 << 20
 
 
 def name_of(method: str, params: Any, handshake: Any) -> str:
@@ -47,8 +46,7 @@ def recall(paths: Paths, method: str, params: Any, handshake: Any) -> dict[str, 
     if not name:
         return None
     try:
-        with os.fdopen(open_regular(_path(paths, name)), "rb") as file:
-            result = json.loads(file.read(_LARGEST))
+        result = json.loads(read_regular(_path(paths, name)))
     except (OSError, ValueError, RecursionError):
         return None
     return result if isinstance(result, dict) else None

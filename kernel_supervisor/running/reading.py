@@ -150,17 +150,14 @@ async def last_line(ticket: Ticket) -> str:
     def read() -> str:
         msg_id = ticket.execution.msg_id or ""
         if isinstance(printed.item, Mark):
-            latest = deque((item for _, item in ends.read(region.log, msg_id, Spot(), _is_printed)), maxlen=_LATEST)
+            printed_last = ends.read(region.log, msg_id, Spot(), lambda msg_type, _: msg_type == "stream")
+            latest = deque((item for _, item in printed_last), maxlen=_LATEST)
         else:
             latest = deque(item for _, item in messagelog.read(region.log, printed.start, printed.end, parent=msg_id))
         texts = [str(item.content.get("text", "")) for item in latest if isinstance(item, Message)]
         return ([line.strip() for text in texts for line in text.splitlines() if line.strip()] or [""])[-1][-200:]
 
     return await apart("results", read)
-
-
-def _is_printed(msg_type: str, parent: str) -> bool:
-    return msg_type == "stream"
 
 
 def log_size(path: str) -> int:
