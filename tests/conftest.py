@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,20 +37,16 @@ def anyio_backend() -> str:
 @pytest.fixture
 def home() -> Iterator[Home]:
     """A supervisor's home that nobody else uses, on a path that is short enough for sockets."""
-    from tests.support import Home, until_now  # 0.8 s, for an MCP client that the fast layers do not have
+    from tests.support import fresh_home  # 0.8 s, for an MCP client that the fast layers do not have
 
-    root = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
-    project = root / "project"
-    project.mkdir()
-    place = Home(root / "home", project)
-    try:
+    with fresh_home() as place:
         yield place
-    finally:
-        until_now(lambda: _swept(place), "nothing is left")
-        shutil.rmtree(root, ignore_errors=True)
 
 
-def _swept(place: Home) -> bool:
-    """Each time anew: a shim that was killed may just have started a daemon, which is seen only once it has begun."""
-    place.sweep()
-    return not (place.daemons() or place.kernels())
+@pytest.fixture(scope="module")
+def standing_home() -> Iterator[Home]:
+    """A home whose daemon is started by the first test of a file and serves all of them."""
+    from tests.support import fresh_home
+
+    with fresh_home() as place:
+        yield place

@@ -84,6 +84,23 @@ class Home:
         daemon.send_signal(number)
         return int(daemon.pid)
 
+    @contextmanager
+    def no_daemon(self) -> Iterator[None]:
+        """The daemon is killed, and its one shim starts no other meanwhile."""
+        shim = psutil.Process(shim_pid(self))
+        shim.suspend()
+        self.kill_daemon()
+        try:
+            yield
+        finally:
+            shim.resume()
+
+    async def stop_with_all(self) -> None:
+        """Stop the daemon with its kernels, after which nothing is left."""
+        stopped = await asyncio.to_thread(self.cli, "stop", "--kernels")
+        assert stopped.returncode == 0, stopped.stderr
+        await until(lambda: not self.kernels() and not self.daemons(), "nothing is left")
+
     def sweep(self) -> None:
         """End what is left: only processes of this home."""
         end = time.monotonic() + DEADLINE_S
@@ -288,10 +305,14 @@ def fresh_home() -> Iterator[Home]:
     try:
         yield place
     finally:
-        place.sweep()
-        left = [*place.daemons(), *place.kernels()]
+        until_now(lambda: _swept(place), "nothing is left")
         shutil.rmtree(root, ignore_errors=True)
-        assert not left, left
+
+
+def _swept(place: Home) -> bool:
+    """Each time anew: a shim that was killed may just have started a daemon, which is seen only once it has begun."""
+    place.sweep()
+    return not (place.daemons() or place.kernels())
 
 
 def shim_pid(home: Home, *, besides: set[int] = frozenset()) -> int:  # type: ignore[assignment]  # a frozenset will do

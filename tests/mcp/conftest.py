@@ -8,20 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ERAS, Home, fresh_home
+from tests.support import ERAS, Home
 
 
 @pytest.fixture(params=ERAS)
 def era(request: pytest.FixtureRequest) -> str:
     """Both eras of the protocol, one after the other."""
     return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def standing_home() -> Iterator[Home]:
-    """A home whose daemon is started by the first test of a file and serves all of them."""
-    with fresh_home() as home:
-        yield home
 
 
 @pytest.fixture

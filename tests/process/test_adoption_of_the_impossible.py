@@ -15,13 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from kernel_supervisor.kernels.process import identify
 from kernel_supervisor.records import messagelog
 from tests.process.test_clients_of_kernels import another_client, connection_of, entry
-from tests.support import Home, Session, shim_pid, until
+from tests.support import Home, Session, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
@@ -293,11 +292,8 @@ async def test_cells_with_an_impossible_count_are_on_record_live_and_after_a_dae
 
 def _run_while_no_daemon_lives(home: Home, client: Any, code: str) -> None:
     """The shim, which would start a daemon at once, is held meanwhile."""
-    shim = psutil.Process(shim_pid(home))
-    shim.suspend()
-    home.kill_daemon()
-    client.execute_interactive(code, timeout=60)
-    shim.resume()
+    with home.no_daemon():
+        client.execute_interactive(code, timeout=60)
 
 
 THEIRS = {"session": "somebody", "username": "jane"}
@@ -405,15 +401,12 @@ async def test_no_session_works_in_the_kernel_of_another_whatever_leads_there(ho
         for name in ("one", "two"):
             await session.run(f"who = {name!r}", session=name)
         one, two = (kernel_record(home, name) for name in ("one", "two"))
-        shim = psutil.Process(shim_pid(home))
-        shim.suspend()
-        home.kill_daemon()
-        file = Path(one["connection_file"])
-        own = file.read_text()
-        file.write_text(Path(two["connection_file"]).read_text())
-        with closing(records_of(home)) as records, records:
-            add_kernel(records, "twin", {**two, "id": "0123456789ab"}, two["directory"])
-        shim.resume()
+        with home.no_daemon():
+            file = Path(one["connection_file"])
+            own = file.read_text()
+            file.write_text(Path(two["connection_file"]).read_text())
+            with closing(records_of(home)) as records, records:
+                add_kernel(records, "twin", {**two, "id": "0123456789ab"}, two["directory"])
         for name, why in {"one": "sockets that are not its kernel's", "twin": "its record is damaged"}.items():
             refused = await session.call("kernel_exec", code="who", session=name)
             assert refused.is_error, refused.text
@@ -522,11 +515,8 @@ async def test_a_kernel_whose_log_is_ruined_is_adopted_and_it_is_said_what_is_lo
     async with home.client() as session:
         first = await session.run("x = 41; print('shown')")
         await session.run("import time; print('begun'); time.sleep(600)", timeout=0)
-        shim = psutil.Process(shim_pid(home))
-        shim.suspend()
-        home.kill_daemon()
-        ruin(Path(kernel_record(home, "project")["message_log"]))
-        shim.resume()
+        with home.no_daemon():
+            ruin(Path(kernel_record(home, "project")["message_log"]))
         stopped = await session.call("kernel_interrupt")
         assert not stopped.is_error, stopped.text
         assert stopped.facts["stopped"], stopped.text

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support import RESULT, Home, until
+from tests.support import RESULT, Home
 
 DURATION_S = float(os.environ.get("KERNEL_SUPERVISOR_CHAOS_S", "20"))
 SEED = int(os.environ.get("KERNEL_SUPERVISOR_CHAOS_SEED", str(random.randrange(10**6))))
@@ -224,6 +224,4 @@ async def test_no_increment_is_lost_and_none_happens_twice(home: Home) -> None:
         )
         assert result["content"][0]["text"].splitlines()[-1] == f"value {value}"
     await last.close()
-    stopped = await asyncio.to_thread(home.cli, "stop", "--kernels")
-    assert stopped.returncode == 0, stopped.stderr
-    await until(lambda: not home.kernels() and not home.daemons(), "nothing is left")
+    await home.stop_with_all()

@@ -10,13 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Home, fresh_home
-
-
-@pytest.fixture(scope="module")
-def standing_home() -> Iterator[Home]:
-    with fresh_home() as place:
-        yield place
+from tests.support import Home
 
 
 @pytest.fixture

@@ -19,15 +19,9 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
 from kernel_supervisor.running.carrying import SILENT_S
-from tests.support import DEADLINE_S, Home, Session, fresh_home, shim_pid, until
+from tests.support import DEADLINE_S, Home, Session, shim_pid, until
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def home() -> Iterator[Home]:
-    with fresh_home() as place:
-        yield place
 
 
 @contextmanager

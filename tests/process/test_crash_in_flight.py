@@ -107,13 +107,10 @@ async def test_a_cell_that_finishes_while_no_daemon_lives_is_answered(home: Home
         before = await prepared(session)
         call = asyncio.create_task(session.run(CELL, timeout=120))
         await until(lambda: _printed(home) >= 3, "the cell prints")
-        shim = psutil.Process(shim_pid(home))
-        shim.suspend()  # so that nobody starts a daemon
-        home.kill_daemon()
-        await until(
-            lambda: b'"execute_reply"' in _log(home).split(b'"line 39')[-1] and _printed(home) == LINES, "its end"
-        )
-        shim.resume()
+        with home.no_daemon():
+            await until(
+                lambda: b'"execute_reply"' in _log(home).split(b'"line 39')[-1] and _printed(home) == LINES, "its end"
+            )
         assert_complete(await call, before)
 
 
@@ -137,12 +134,9 @@ async def test_what_a_thread_prints_for_a_cell_that_is_over_survives_the_daemon(
         cell = await session.run(LATE)
         (home.project / "one").touch()
         await until(lambda: b"one\\n" in _log(home), "it printed")
-        shim = psutil.Process(shim_pid(home))
-        shim.suspend()  # so that nobody starts a daemon
-        home.kill_daemon()
-        (home.project / "two").touch()
-        await until(lambda: b"two\\n" in _log(home), "it printed while no daemon lived")
-        shim.resume()
+        with home.no_daemon():
+            (home.project / "two").touch()
+            await until(lambda: b"two\\n" in _log(home), "it printed while no daemon lived")
         await session.call("kernel_status")
         (home.project / "three").touch()
         text, end = "", time.monotonic() + DEADLINE_S

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import RESULT, Home, Shim, fresh_home, until_now
+from tests.support import RESULT, Home, Shim, until_now
 
 
 def _removed(folder: Path) -> None:
@@ -49,19 +49,13 @@ WAYS: dict[str, Callable[[Path], None]] = {
 WORDS = {"removed": "is gone", "replaced by a file": "is no folder any more", "below a file": "is gone"}
 
 
-@pytest.fixture(scope="module")
-def standing() -> Iterator[Home]:
-    with fresh_home() as home:
-        yield home
-
-
 @pytest.fixture
-def project(standing: Home, request: pytest.FixtureRequest) -> Iterator[Path]:
+def project(standing_home: Home, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A project of the test's own; its kernels are ended after it."""
-    folder = (standing.project / str(abs(hash(request.node.name))) / "project").resolve()
+    folder = (standing_home.project / str(abs(hash(request.node.name))) / "project").resolve()
     folder.mkdir(parents=True)
     yield folder
-    for kernel in standing.kernels():
+    for kernel in standing_home.kernels():
         kernel.kill()
         kernel.wait(10)
 
@@ -79,9 +73,9 @@ def refused_to_save(shim: Shim, **arguments: Any) -> str:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_restart_says_that_the_directory_is_gone_and_a_save_asks_for_a_path(
-    standing: Home, project: Path, tmp_path: Path, way: str
+    standing_home: Home, project: Path, tmp_path: Path, way: str
 ) -> None:
-    with standing.shim(cwd=project) as shim:
+    with standing_home.shim(cwd=project) as shim:
         shim.open()
         shim.run("x = 1")
         WAYS[way](project)
@@ -103,8 +97,8 @@ def test_a_restart_says_that_the_directory_is_gone_and_a_save_asks_for_a_path(
         assert not project.is_dir() or not os.access(project, os.X_OK)
 
 
-def test_a_directory_that_is_back_has_the_kernel_again_after_a_restart(standing: Home, project: Path) -> None:
-    with standing.shim(cwd=project) as shim:
+def test_a_directory_that_is_back_has_the_kernel_again_after_a_restart(standing_home: Home, project: Path) -> None:
+    with standing_home.shim(cwd=project) as shim:
         shim.open()
         shim.run("x = 1")
         _removed(project)
@@ -118,8 +112,8 @@ def test_a_directory_that_is_back_has_the_kernel_again_after_a_restart(standing:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which directory a process works in")
-def test_a_kernel_in_a_directory_that_was_removed_and_made_anew_says_so(standing: Home, project: Path) -> None:
-    with standing.shim(cwd=project) as shim:
+def test_a_kernel_in_a_directory_that_was_removed_and_made_anew_says_so(standing_home: Home, project: Path) -> None:
+    with standing_home.shim(cwd=project) as shim:
         shim.open()
         shim.run("x = 1")
         assert "made anew" not in text_of(shim.call("kernel_status"))
@@ -132,8 +126,8 @@ def test_a_kernel_in_a_directory_that_was_removed_and_made_anew_says_so(standing
         assert shim.run("x")["text"].endswith("1")
 
 
-def test_the_first_kernel_of_a_session_says_that_its_directory_is_gone(standing: Home, project: Path) -> None:
-    with standing.shim(cwd=project) as shim:
+def test_the_first_kernel_of_a_session_says_that_its_directory_is_gone(standing_home: Home, project: Path) -> None:
+    with standing_home.shim(cwd=project) as shim:
         shim.open()
         shim.call("kernel_add_markdown", text="# Words")
         _removed(project)
@@ -144,8 +138,8 @@ def test_the_first_kernel_of_a_session_says_that_its_directory_is_gone(standing:
         assert not project.exists()
 
 
-def test_autosave_makes_no_folder_that_was_removed(standing: Home, project: Path) -> None:
-    with standing.shim(cwd=project) as shim:
+def test_autosave_makes_no_folder_that_was_removed(standing_home: Home, project: Path) -> None:
+    with standing_home.shim(cwd=project) as shim:
         shim.open()
         shim.run("x = 1")
         assert not shim.call("kernel_save_notebook", path="sub/kept.ipynb", autosave=True)["isError"]
@@ -162,15 +156,15 @@ def test_autosave_makes_no_folder_that_was_removed(standing: Home, project: Path
 
 
 def test_the_command_line_in_a_removed_directory_means_its_session_and_makes_nothing(
-    standing: Home, project: Path
+    standing_home: Home, project: Path
 ) -> None:
-    with standing.shim(cwd=project) as shim:
+    with standing_home.shim(cwd=project) as shim:
         shim.open()
         shim.run("x = 41")
-    ran = from_a_removed_directory(standing, project, "exec", "x+1")
+    ran = from_a_removed_directory(standing_home, project, "exec", "x+1")
     assert ran.stdout.split()[-1] == "42", ran
     for arguments in (("save",), ("save", "notes")):
-        refused = from_a_removed_directory(standing, project, *arguments)
+        refused = from_a_removed_directory(standing_home, project, *arguments)
         assert refused.returncode != 0, refused
         assert "path: " in refused.stderr
         assert str(project) in refused.stderr

@@ -9,25 +9,19 @@ from typing import Any
 
 import pytest
 
-from tests.support import RESULT, Home, Shim, fresh_home, until_now
+from tests.support import RESULT, Home, Shim, until_now
 
 SECRET, NEWER = "an-old-secret-4711", "a-newer-secret-4712"
 SHOW = "import os, json; print('env', json.dumps(dict(os.environ)))"
 
 
-@pytest.fixture(scope="module")
-def standing() -> Iterator[Home]:
-    with fresh_home() as home:
-        yield home
-
-
 @pytest.fixture
-def desk(standing: Home, request: pytest.FixtureRequest) -> Iterator[Home]:
+def desk(standing_home: Home, request: pytest.FixtureRequest) -> Iterator[Home]:
     """A directory, and so a session, of the test's own. Its kernels are ended after it."""
-    project = standing.project / request.node.name[:60]
+    project = standing_home.project / request.node.name[:60]
     project.mkdir()
-    yield Home(standing.path, project)
-    for kernel in standing.kernels():
+    yield Home(standing_home.path, project)
+    for kernel in standing_home.kernels():
         kernel.kill()
         kernel.wait(10)
 

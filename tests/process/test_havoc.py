@@ -24,7 +24,7 @@ import pytest
 import zmq
 
 from tests.process.test_chaos import NotServedError, Shim, ShimDiedError
-from tests.support import RESULT, Home, until
+from tests.support import RESULT, Home
 
 DURATION_S = float(os.environ.get("KERNEL_SUPERVISOR_HAVOC_S", "20"))
 SEED = int(os.environ.get("KERNEL_SUPERVISOR_HAVOC_SEED", str(random.randrange(10**6))))
@@ -319,9 +319,7 @@ async def test_nobodys_work_is_lost_doubled_or_told_wrongly(home: Home) -> None:
         print(f"\n{figures(place)}")
         for shim in place.shims.values():
             await shim.close()
-    stopped = await asyncio.to_thread(home.cli, "stop", "--kernels")
-    assert stopped.returncode == 0, stopped.stderr
-    await until(lambda: not home.kernels() and not home.daemons(), "nothing is left")
+    await home.stop_with_all()
     found = faults(place)
     print(", ".join(f"{what} {len(found[what])}" for what in found), "· left behind 0")
     assert not any(found.values()), found

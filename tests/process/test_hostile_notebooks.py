@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.notebooks_corpus.nbf import nbformat, v4
-from tests.support import Home, fresh_home
+from tests.support import Home
 
 pytestmark = [
     pytest.mark.anyio,
@@ -40,12 +40,6 @@ HTML = {
     "base": '<base href="{url}/"><img src="based">',
     "end of a script": "</script><script>{write}</script>",
 }
-
-
-@pytest.fixture
-def home() -> Iterator[Home]:
-    with fresh_home() as place:
-        yield place
 
 
 @pytest.fixture

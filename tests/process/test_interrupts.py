@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.process.test_interrupts_in_kernels import slow_to_end
 from tests.process.test_kernels_without_recorder import attach, theirs
-from tests.support import DEADLINE_S, Home, Result, Session, fresh_home, until
+from tests.support import DEADLINE_S, Home, Result, Session, until
 
 __all__ = ["theirs"]
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
@@ -44,19 +43,13 @@ async def at_work(home: Home, code: str) -> AsyncIterator[tuple[Session, int]]:
         yield session, number
 
 
-@pytest.fixture(scope="module")
-def standing() -> Any:
-    with fresh_home() as home:
-        yield home
-
-
 async def _ended(session: Session, number: int) -> Result:
     return await session.call("kernel_output", execution_id=number, wait=DEADLINE_S)
 
 
 @pytest.mark.parametrize("what", STOPPED)
-async def test_what_listens_is_stopped_and_the_kernel_goes_on(standing: Home, what: str) -> None:
-    async with at_work(standing, STOPPED[what]) as (session, number):
+async def test_what_listens_is_stopped_and_the_kernel_goes_on(standing_home: Home, what: str) -> None:
+    async with at_work(standing_home, STOPPED[what]) as (session, number):
         stopped = await session.call("kernel_interrupt", execution_id=number)
         ended = await _ended(session, number)
         after = await session.run("40 + 2")
@@ -69,25 +62,25 @@ async def test_what_listens_is_stopped_and_the_kernel_goes_on(standing: Home, wh
     assert after.text.splitlines()[-1] == "42"
 
 
-async def test_it_is_said_where_the_cell_was(standing: Home) -> None:
+async def test_it_is_said_where_the_cell_was(standing_home: Home) -> None:
     code = f"import time\ndef deep():\n    {BEGUN}    time.sleep(1000)  # here\ndeep()"
-    async with at_work(standing, code) as (session, number):
+    async with at_work(standing_home, code) as (session, number):
         stopped = await session.call("kernel_interrupt")
     assert stopped.facts == {"stopped": True, "execution_id": number, "status": "error"}
     assert f"execution {number} stopped (error), at line 4 in deep(): time.sleep(1000)  # here" in stopped.text
 
 
-async def test_threads_that_go_on_are_counted(standing: Home) -> None:
+async def test_threads_that_go_on_are_counted(standing_home: Home) -> None:
     code = "import threading\nfree = threading.Event()\ndef wait(): free.wait()\n"
     code += "threads = [threading.Thread(target=wait) for _ in range(2)]\nfor thread in threads: thread.start()\n"
-    async with at_work(standing, code + BEGUN + "threads[0].join()") as (session, _):
+    async with at_work(standing_home, code + BEGUN + "threads[0].join()") as (session, _):
         stopped = await session.call("kernel_interrupt")
         await session.run("free.set()")
     assert "2 threads that run code of its cells go on." in stopped.text
 
 
-async def test_a_cell_that_catches_the_interrupt_is_said_to_run_on(standing: Home) -> None:
-    gate = standing.project / "gate"
+async def test_a_cell_that_catches_the_interrupt_is_said_to_run_on(standing_home: Home) -> None:
+    gate = standing_home.project / "gate"
     code = f"""import os, time
 caught = 0
 while True:
@@ -97,7 +90,7 @@ while True:
     except KeyboardInterrupt:
         caught += 1
 'whole'"""
-    async with at_work(standing, code) as (session, number):
+    async with at_work(standing_home, code) as (session, number):
         told = await session.call("kernel_interrupt", execution_id=number)
         status = (await session.call("kernel_output", execution_id=number)).facts["status"]
         gate.touch()
@@ -112,11 +105,11 @@ while True:
     assert int(caught.text.splitlines()[-1]) > 1
 
 
-async def test_c_code_that_ignores_it_and_holds_the_kernel_is_said_to_run_on(standing: Home) -> None:
-    free = standing.project / "free"
+async def test_c_code_that_ignores_it_and_holds_the_kernel_is_said_to_run_on(standing_home: Home) -> None:
+    free = standing_home.project / "free"
     command = f"trap '' INT; touch begun; until [ -e {free} ]; do sleep 0.1; done"
     code = f"import ctypes\nctypes.PyDLL(None).system({command.encode()!r})\n'whole'"
-    async with at_work(standing, code) as (session, number):
+    async with at_work(standing_home, code) as (session, number):
         told = await session.call("kernel_interrupt", execution_id=number)
         status = (await session.call("kernel_output", execution_id=number)).facts["status"]
         free.touch()
@@ -128,13 +121,13 @@ async def test_c_code_that_ignores_it_and_holds_the_kernel_is_said_to_run_on(sta
     assert ended.facts["status"] in ("ok", "error")
 
 
-async def test_a_long_multiplication_is_stopped_or_said_not_to_be(standing: Home) -> None:
-    async with standing.client() as session:
+async def test_a_long_multiplication_is_stopped_or_said_not_to_be(standing_home: Home) -> None:
+    async with standing_home.client() as session:
         await session.run("import numpy\nsquare = numpy.random.rand(3000, 3000)")
-        (standing.project / "begun").unlink(missing_ok=True)
+        (standing_home.project / "begun").unlink(missing_ok=True)
         code = BEGUN + "while True: square @ square"
         number = (await session.run(code, wait=False)).facts["execution_id"]
-        await until((standing.project / "begun").exists, "the cell runs")
+        await until((standing_home.project / "begun").exists, "the cell runs")
         told = await session.call("kernel_interrupt", execution_id=number)
         ended = await _ended(session, number)
         after = await session.run("square.shape")
@@ -143,9 +136,9 @@ async def test_a_long_multiplication_is_stopped_or_said_not_to_be(standing: Home
     assert after.text.splitlines()[-1] == "(3000, 3000)"
 
 
-async def test_the_next_cell_is_never_hit(standing: Home) -> None:
+async def test_the_next_cell_is_never_hit(standing_home: Home) -> None:
     """Cells that end by themselves at about the moment of the interrupt, each with another behind it."""
-    async with standing.client() as session, standing.client() as other:
+    async with standing_home.client() as session, standing_home.client() as other:
         await session.run("import time\nhits = []")
         for wait_ms in range(0, 60, 10):
             short = await session.run(f"time.sleep({wait_ms / 1000})", wait=False)
@@ -190,8 +183,8 @@ async def test_an_interrupt_at_somebody_elses_kernel_hits_only_its_cell(home: Ho
     assert second.facts["status"] == "ok", second.text
 
 
-async def test_interrupts_from_everywhere_at_once_do_no_more_than_one(standing: Home) -> None:
-    async with at_work(standing, STOPPED["sleep"]) as (session, number):
+async def test_interrupts_from_everywhere_at_once_do_no_more_than_one(standing_home: Home) -> None:
+    async with at_work(standing_home, STOPPED["sleep"]) as (session, number):
         behind = await session.run("time.sleep(0.5)\n'unharmed'", wait=False)
         told = await asyncio.gather(*(session.call("kernel_interrupt", execution_id=number) for _ in range(5)))
         ended = await _ended(session, behind.facts["execution_id"])

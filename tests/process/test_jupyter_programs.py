@@ -12,15 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import Home, fresh_home, until_now
+from tests.support import Home, until_now
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def standing_home() -> Iterator[Home]:
-    with fresh_home() as place:
-        yield place
 
 
 @pytest.fixture

@@ -5,20 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import psutil
 import pytest
 
 from tests.jupyter_support import Server, jupyter, kernel_pid
-from tests.support import Home, fresh_home, until_now
-
-
-@pytest.fixture
-def home() -> Iterator[Home]:
-    with fresh_home() as place:
-        yield place
+from tests.support import Home, until_now
 
 
 def value(home: Home, code: str, session: str = "") -> str:

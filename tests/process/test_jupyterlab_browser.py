@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.browser_support import chromium
 from tests.jupyter_support import jupyter
-from tests.support import Home, fresh_home, until_now
+from tests.support import Home, until_now
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium on this machine")
@@ -22,12 +21,6 @@ CELL = ".jp-NotebookPanel .jp-Cell .cm-content"
 
 def there(selector: str) -> str:
     return f"document.querySelector({selector!r})"
-
-
-@pytest.fixture
-def home() -> Iterator[Home]:
-    with fresh_home() as place:
-        yield place
 
 
 def history(home: Home) -> list[dict[str, Any]]:

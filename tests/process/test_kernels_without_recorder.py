@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support import Home, shim_pid, until
+from tests.support import Home, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -146,13 +146,10 @@ async def test_what_ended_while_nobody_listened_is_lost_and_not_run_again(home: 
         await attach(session, theirs)
         call = asyncio.create_task(session.run(cell(started, go), timeout=120))
         await until(started.exists, "the cell runs")
-        shim = psutil.Process(shim_pid(home))
-        shim.suspend()  # so that nobody starts a daemon
-        home.kill_daemon()
-        go.touch()
-        client = await asyncio.to_thread(_after_the_cell, theirs)
-        assert client == "1"
-        shim.resume()
+        with home.no_daemon():
+            go.touch()
+            client = await asyncio.to_thread(_after_the_cell, theirs)
+            assert client == "1"
         result = await call
         assert result.facts["status"] == "lost", result.text
         assert "not run again" in result.text

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 from tests.process.test_full_disk import fill, small_disk
 from tests.process.test_kernels_without_recorder import attach, theirs
 from tests.process.test_records_locked import LOCKS, locked, recorded_again
-from tests.support import Home, Result, Session, shim_pid, until
+from tests.support import Home, Result, Session, until
 
 __all__ = ["small_disk", "theirs"]
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
@@ -45,18 +44,6 @@ def began(home: Home, name: str) -> int:
     return len(path.read_text()) if path.exists() else 0
 
 
-@contextmanager
-def no_daemon(home: Home) -> Iterator[None]:
-    """The daemon is killed, and its shim starts no other meanwhile."""
-    shim = psutil.Process(shim_pid(home))
-    shim.suspend()
-    home.kill_daemon()
-    try:
-        yield
-    finally:
-        shim.resume()
-
-
 async def another_daemon(home: Home) -> None:
     """Kill the daemon; return when the next one is there, which the shim starts."""
     killed = home.kill_daemon()
@@ -78,7 +65,7 @@ async def test_a_cell_that_runs_while_records_are_locked_runs_once(home: Home, k
             lock.enter_context(locked(home, EXCLUSIVELY))
             call = asyncio.create_task(session.run(code, timeout=100))
             await until(lambda: began(home, "a"), "the cell runs")
-            with no_daemon(home):
+            with home.no_daemon():
                 if released:
                     lock.close()
             for _ in range(kills - 1):
@@ -111,7 +98,7 @@ async def test_a_cell_runs_once_that_had_not_begun_when_the_daemon_died(home: Ho
             told = await session.run(code, timeout=0)  # it is answered, and so never made again
             call = asyncio.create_task(session.run("'behind it'", timeout=100))
             await until(lambda: _waits(home, told), "it is in the kernel's socket")
-            with no_daemon(home):
+            with home.no_daemon():
                 kernel.resume()
                 await until(lambda: b"over 1" in _logs(home), "it is over")
             result = await call
@@ -137,7 +124,7 @@ async def test_a_cell_that_was_over_when_the_daemon_died_is_answered_and_not_run
             home.kill_daemon(signal.SIGSTOP)
             (home.project / "a-go").touch()
             await until(lambda: b"over 1" in _logs(home), "it is over")
-            with no_daemon(home):
+            with home.no_daemon():
                 pass
             result = await call
         assert began(home, "a") == 1
@@ -158,7 +145,7 @@ async def test_no_number_is_given_twice_and_history_goes_on(home: Home) -> None:
             shown = await session.run("print('shown while locked', x)\nx + 1")
             failed = await session.run("1/0")
             note = await session.call("kernel_add_markdown", text="in no log")
-            with no_daemon(home):
+            with home.no_daemon():
                 pass
             listed = await entries(session)
         assert listed[1:] == [
@@ -183,7 +170,7 @@ async def test_a_kernel_that_was_started_while_records_were_locked_has_its_varia
             first = await session.run("x = 41")
             call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
             await until(lambda: began(home, "a"), "the cell runs")
-            with no_daemon(home):
+            with home.no_daemon():
                 pass
             (home.project / "a-go").touch()
             assert (await call).facts["status"] == "ok"
@@ -200,7 +187,7 @@ async def test_a_cell_that_runs_while_the_disk_is_full_runs_once(home: Home, sma
         filler = fill(small_disk)
         call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
         await until(lambda: began(home, "a"), "the cell runs")
-        with no_daemon(home):
+        with home.no_daemon():
             filler.unlink()
         await session.call("kernel_status")
         (home.project / "a-go").touch()
@@ -220,7 +207,7 @@ async def test_a_cell_that_was_over_on_a_full_disk_is_lost_and_not_run_again(
         filler = fill(small_disk)
         call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
         await until(lambda: began(home, "a"), "the cell runs")
-        with no_daemon(home):
+        with home.no_daemon():
             (home.project / "a-go").touch()
             (kernel,) = home.kernels()
             await until(lambda: kernel.status() == psutil.STATUS_SLEEPING, "it is over")
@@ -296,7 +283,7 @@ async def test_a_cell_of_a_call_that_runs_several_runs_once(home: Home, how: str
         with locked(home, EXCLUSIVELY):
             (home.project / "a-go").touch()
             await until(lambda: began(home, "b"), "the second cell runs")
-            with no_daemon(home):
+            with home.no_daemon():
                 pass
             await session.call("kernel_status")
             (home.project / "b-go").touch()
@@ -315,7 +302,7 @@ async def test_a_restart_in_between_does_not_have_a_cell_run_again(home: Home) -
             lock.enter_context(locked(home, EXCLUSIVELY))
             call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
             await until(lambda: began(home, "a"), "the cell runs")
-            with no_daemon(home):
+            with home.no_daemon():
                 lock.close()
                 for command in (["start"], ["restart", kernel_id]):
                     done = await asyncio.to_thread(home.cli, *command)
@@ -349,7 +336,7 @@ async def test_a_cell_on_a_kernel_without_a_recorder_runs_once(home: Home, their
         with locked(home, EXCLUSIVELY):
             call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
             await until(lambda: began(home, "a"), "the cell runs")
-            with no_daemon(home):
+            with home.no_daemon():
                 pass
             await session.call("kernel_status")
             (home.project / "a-go").touch()
@@ -371,7 +358,7 @@ async def test_on_a_full_disk_a_cell_on_a_kernel_without_a_recorder_is_lost_and_
         await session.run("print('x' * 9000)")  # what was left of the log's last page
         call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
         await until(lambda: began(home, "a"), "the cell runs")
-        with no_daemon(home):
+        with home.no_daemon():
             if room:
                 filler.unlink()
         result = await call

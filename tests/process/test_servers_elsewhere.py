@@ -7,11 +7,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.servers import JupyterServer, jupyter_server, tokens_found, wire
-from tests.support import Home, Result, Session, shim_pid, until
+from tests.support import Home, Result, Session, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -135,14 +134,13 @@ async def test_it_is_still_attached_after_the_daemon_was_killed_mid_cell(home: H
         await session.call("kernel_attach", kernel_id="gpu:kept.ipynb")
         await session.run("x = 41")
         call = await running(session, started, go)
-        shim = psutil.Process(shim_pid(home))
-        shim.suspend()  # so that the cell ends while no daemon lives
-        home.kill_daemon()
-        connections = f"kernels/{kernel_id}"  # from the last one's end on, the server keeps what the kernel sends
-        await until(lambda: server.api("GET", connections)["connections"] == 0, "the server hears of the daemon's end")
-        go.touch()
-        await until(lambda: not home.daemons(), "the daemon is gone")
-        shim.resume()
+        with home.no_daemon():
+            connections = f"kernels/{kernel_id}"  # from the last one's end on, the server keeps what the kernel sends
+            await until(
+                lambda: server.api("GET", connections)["connections"] == 0, "the server hears of the daemon's end"
+            )
+            go.touch()
+            await until(lambda: not home.daemons(), "the daemon is gone")
         result = await call
         assert result.facts["status"] == "ok", result.text
         assert "second" in result.text

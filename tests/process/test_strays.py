@@ -5,28 +5,16 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support import Home, shim_pid, until
+from tests.support import Home, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
-
-
-@contextmanager
-def no_daemon(home: Home) -> Iterator[None]:
-    """The daemon is killed, and its shim starts no other meanwhile."""
-    shim = psutil.Process(shim_pid(home))
-    shim.suspend()
-    home.kill_daemon()
-    try:
-        yield
-    finally:
-        shim.resume()
 
 
 def remove(home: Home, *patterns: str) -> None:
@@ -45,7 +33,7 @@ async def test_a_kernel_whose_records_are_gone_has_its_variables_and_its_history
         shown = await session.run("print('shown', x)")
         await session.call("kernel_add_markdown", text="in no log")
         (kernel,) = home.kernels()
-        with no_daemon(home):
+        with home.no_daemon():
             remove(home, RECORDS)
         after = await session.run("x + 1")
         assert after.text.endswith("42")
@@ -72,7 +60,7 @@ async def test_a_cell_that_runs_while_the_records_are_removed_runs_once(home: Ho
         await session.run("x = 41")
         call = asyncio.create_task(session.run(code, timeout=100))
         await until(lambda: begun.exists() and begun.read_text(), "the cell runs")
-        with no_daemon(home):
+        with home.no_daemon():
             remove(home, RECORDS)
         await session.call("kernel_status")
         go.touch()
@@ -85,7 +73,7 @@ async def test_a_cell_that_runs_while_the_records_are_removed_runs_once(home: Ho
 async def test_a_kernel_whose_connection_file_is_gone_has_its_variables(home: Home) -> None:
     async with home.client() as session:
         await session.run("x = 41")
-        with no_daemon(home):
+        with home.no_daemon():
             remove(home, CONNECTION)
         assert (await session.run("x + 1")).text.endswith("42")
         (file,) = home.path.glob(f"run/{CONNECTION}")
@@ -108,7 +96,7 @@ async def test_a_kernel_that_nothing_leads_to_is_listed_and_ended_by_a_restart(
     async with home.client() as session:
         await session.run("x = 41")
         (kernel,) = home.kernels()
-        with no_daemon(home):
+        with home.no_daemon():
             remove(home, *gone)
         refused = await session.call("kernel_exec", code="x")
         status = await session.call("kernel_status")
@@ -159,7 +147,7 @@ async def test_what_only_names_a_connection_file_is_no_kernel(home: Home) -> Non
         client = subprocess.Popen([sys.executable, "-c", wait, "--existing", file], start_new_session=True)
         reader = subprocess.Popen([sys.executable, "-c", wait, file])
         try:
-            with no_daemon(home):
+            with home.no_daemon():
                 remove(home, RECORDS)
             (listed,) = (await session.call("kernel_list_running")).facts["kernels"]
             assert listed["pid"] == status["pid"]
@@ -182,7 +170,7 @@ async def test_a_kernel_that_a_version_before_started_is_found_too(home: Home) -
         status = (await session.call("kernel_status")).facts
         (kernel,) = home.kernels()
         command, environment = kernel.cmdline(), kernel.environ()
-        with no_daemon(home):
+        with home.no_daemon():
             kernel.kill()
             await until(lambda: not home.kernels(), "the kernel is gone")
             remove(home, RECORDS, "kernels/*-ipc-*")
