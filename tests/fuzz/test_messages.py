@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fuzz import odd
+from tests.fuzz.odd import CONTENTS, paths
 from tests.fuzz.survivor import OURS, Survivor
 from tests.support import RESULT, Shim
 
@@ -48,32 +49,6 @@ def send(msg_type, changes):
     except Exception:
         pass  # it cannot be sent at all
 """
-DATA = {"text/plain": "plain", "text/html": "<b>bold</b>", "image/png": "iVBORw0KGgo=", "application/json": {}}
-VIEW = "application/vnd.jupyter.widget-view+json"
-STATE = {"_model_name": "IntProgressModel", "value": 1, "max": 2, "children": [], "description": "bar"}
-CONTENTS: dict[str, dict[str, Any]] = {
-    "stream": {"name": "stdout", "text": "text\n"},
-    "display_data": {"data": DATA, "metadata": {"image/png": {"width": 1}}, "transient": {"display_id": "d"}},
-    "update_display_data": {"data": DATA, "metadata": {}, "transient": {"display_id": "d"}},
-    "execute_result": {"data": DATA, "metadata": {}, "execution_count": 1, "transient": {}},
-    "error": {"ename": "E", "evalue": "value", "traceback": ["a line"]},
-    "clear_output": {"wait": True},
-    "execute_input": {"code": "1", "execution_count": 1},
-    "comm_open": {"comm_id": "c", "target_name": "t", "data": {"state": STATE, "buffer_paths": [["x"]]}},
-    "comm_msg": {"comm_id": "c", "data": {"method": "update", "state": STATE, "buffer_paths": [["x"]]}},
-    "comm_close": {"comm_id": "c", "data": {}},
-    "status": {"execution_state": "busy"},
-    "execute_reply": {
-        "status": "error", "execution_count": 1, "ename": "E", "evalue": "v", "traceback": ["a line"],
-        "payload": [{"source": "page", "data": DATA}, {"source": "set_next_input", "text": "next"}],
-    },
-    "input_request": {"prompt": "?", "password": False},
-    "supervisor_input_over": {"question": "q"},
-    "supervisor_unrecorded": {"channel": "iopub"},
-    "no_such_type": {"x": 1},
-}  # fmt: skip
-
-
 HEAD: list[tuple[str, ...]] = [("header",), ("parent_header",), ("metadata",), ("buffers",), ("content",)]
 HEAD += [("header", name) for name in ("msg_id", "msg_type", "date", "username", "session", "version")]
 HEAD += [("parent_header", name) for name in ("msg_id", "msg_type", "date", "username", "session")]
@@ -88,13 +63,6 @@ def shim(survivor: Survivor) -> Iterator[Shim]:
         shim.open()
         shim.run(SENDER)
         yield shim
-
-
-def paths(content: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to each thing in a content."""
-    for name in content if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ():
-        yield (*before, name)
-        yield from paths(content[name], (*before, name))
 
 
 @pytest.mark.parametrize("msg_type", CONTENTS)

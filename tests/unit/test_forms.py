@@ -11,7 +11,7 @@ from kernel_supervisor.core.model import message_of
 from kernel_supervisor.outputs.folding import fold
 from kernel_supervisor.outputs.transcript import transcribe
 from tests.fuzz import odd
-from tests.fuzz.test_messages import CONTENTS, paths
+from tests.fuzz.odd import CONTENTS, paths
 
 
 def message(msg_type: str, content: Any) -> Any:
