@@ -68,7 +68,6 @@ def damaged(line: bytes, chance: random.Random) -> bytes:
 
 
 DATA = {"text/plain": "plain", "text/html": "<b>bold</b>", "image/png": "iVBORw0KGgo=", "application/json": {}}
-VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = {"_model_name": "IntProgressModel", "value": 1, "max": 2, "children": [], "description": "bar"}
 CONTENTS: dict[str, dict[str, Any]] = {
     "stream": {"name": "stdout", "text": "text\n"},
