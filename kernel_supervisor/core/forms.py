@@ -6,20 +6,42 @@ read. https://jupyter-client.readthedocs.io/en/stable/messaging.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Content = dict[str, Any]
 UNREADABLE = "[one output could not be read]"
 _LARGEST = 2**53
 """From here on numbers are not the same to all who read them."""
+_DEEPEST = 400
+"""Objects and arrays in each other: not all who read or write what is deeper can."""
 
 
 def formed(msg_type: str, content: Any) -> Content:
-    """The content of a message of that type, all that its type must have in it of the right type."""
+    """The content of a message of that type, all that its type must have in it of the right type.
+
+    `content` was just read: what lies too deep in it is taken out there.
+    """
     form = _FORMS.get(msg_type)
     found = content if isinstance(content, dict) else {}
+    for deepest in at_depth(found, _DEEPEST):
+        deepest.clear()
+        deepest.update({"": UNREADABLE}) if isinstance(deepest, dict) else deepest.append(UNREADABLE)
     return {**found, **form(found)} if form is not None else found
+
+
+def at_depth(value: Any, depth: int) -> list[Any]:
+    """The objects and arrays that are `depth` deep in others, `value` the first of them."""
+    found = _nested((value,))
+    for _ in range(depth):
+        if not found:
+            break
+        found = [part for each in found for part in _nested(each.values() if isinstance(each, dict) else each)]
+    return found
+
+
+def _nested(values: Iterable[Any]) -> list[Any]:
+    return [each for each in values if type(each) in (dict, list)]
 
 
 def count_of(content: Mapping[str, Any]) -> int | None:

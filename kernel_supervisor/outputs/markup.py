@@ -24,6 +24,8 @@ _ATTRIBUTES = 4000
 _STYLES = re.compile(r"<(style|script)\b[^<]*</\1\s*>", re.IGNORECASE)
 """Those without a `<` in them: a styled table has megabytes of them before its first row."""
 _SPACES = re.compile(r"[ \t\r\f\v\xa0]+")
+_ENDLESS = re.compile("&#[0-9]{20,};?")
+"""A character by a number that is none's; of one with thousands of digits Python makes no number at all."""
 _BLANK_LINES = re.compile(r"\n\s*\n\s*")
 
 
@@ -42,6 +44,10 @@ def shorten_data(text: str) -> str:
     if ";base64," not in text:
         return text
     return _DATA_URI.sub(lambda found: f"data:{found[1] or ''} ({size(len(found[2]) * 3 // 4)})", text)
+
+
+def _unescaped(text: str) -> str:
+    return unescape(_ENDLESS.sub("\ufffd", text))
 
 
 class _Reader:
@@ -125,11 +131,11 @@ class _Reader:
             self._pre = max(0, self._pre - (tag == "pre"))
 
     def _say(self, text: str) -> None:
-        text = unescape(text)
+        text = _unescaped(text)
         self.parts.append(text if self._pre else _SPACES.sub(" ", text.replace("\n", " ")))
 
     def _name(self, what: str, attributes: str) -> None:
-        found = {name.lower(): unescape(value.strip("\"'")) for name, value in _ATTRIBUTE.findall(attributes)}
+        found = {name.lower(): _unescaped(value.strip("\"'")) for name, value in _ATTRIBUTE.findall(attributes)}
         told = found.get("alt") or found.get("title") or found.get("src") or ""
         if told or what != "source":
             self.parts.append(f"[{what}: {told[:200]}]" if told else f"[{what}]")

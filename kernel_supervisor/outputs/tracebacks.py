@@ -21,18 +21,18 @@ _CONNECTORS = {
     "During handling of the above exception, another exception occurred:": "Raised while handling",
 }
 _CELL = re.compile(
-    r"(?:Cell|Input) In ?\[(?P<count>\d+)\](?:, line (?P<line>\d+))?(?:, in (?P<where>.+))?\Z"
-    r"|(?:File )?\"?<ipython-input-(?P<old_count>\d+)-\w+>\"?"
-    r"(?:, line (?P<old_line>\d+)| in (?P<old_where>.+))\Z"
-    r"|(?:File )?\S*/ipykernel_\d+/\d+\.py(?::(?P<file_line>\d+))?,? in (?P<file_where>.+)\Z"
+    r"(?:Cell|Input) In ?\[(?P<count>\d{1,9})\](?:, line (?P<line>\d{1,9}))?(?:, in (?P<where>.+))?\Z"
+    r"|(?:File )?\"?<ipython-input-(?P<old_count>\d{1,9})-\w+>\"?"
+    r"(?:, line (?P<old_line>\d{1,9})| in (?P<old_where>.+))\Z"
+    r"|(?:File )?\S*/ipykernel_\d+/\d+\.py(?::(?P<file_line>\d{1,9}))?,? in (?P<file_where>.+)\Z"
 )
 _FILE = re.compile(
-    r"File (?P<path>.+?):(?P<line>\d+)(?:, in (?P<where>.+))?\Z"
+    r"File (?P<path>.+?):(?P<line>\d{1,9})(?:, in (?P<where>.+))?\Z"
     r"|(?P<old_path>(?=\S*/|<)\S+) in (?P<old_where>.+)\Z"
 )
 _REPEATED = re.compile(r"\s*(?:\[\.\.\. skipping similar frames|\.\.\. last \d+ frames repeated)")
-_SKIPPED = re.compile(r"\[\.\.\. skipping similar frames: [^,]* \((\d+) times\)\]\Z")
-_ARROW = re.compile(r"-+> ?(\d+) ?(.*)")
+_SKIPPED = re.compile(r"\[\.\.\. skipping similar frames: [^,]* \((\d{1,9}) times\)\]\Z")
+_ARROW = re.compile(r"-+> ?(\d{1,9}) ?(.*)")
 _NO_SOURCE = "'Could not get source, probably due dynamically evaluated source code.'"
 _LIBRARY = re.compile(r".*/(?:site-packages|dist-packages|lib/python\d[\d.]*|lib-dynload)/|<frozen ")
 _COMPILED = re.compile(r"(?![/~])\S+\.(?:pyx|pxi|pxd)\Z")

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from kernel_supervisor.amounts import size
+from kernel_supervisor.core.forms import at_depth
 from kernel_supervisor.outputs.folding import Folded, Output, errors_of
 from kernel_supervisor.outputs.markup import readable, shorten_data
 from kernel_supervisor.outputs.terminal import plain
@@ -31,6 +32,8 @@ _BAR = re.compile(r"\d{1,3}%\s?[|█▏▎▍▌▋▊▉]|\d{1,12}it \[")
 """A progress bar as tqdm draws it, behind its description, which tells it from others."""
 _BAR_REACH = 400
 """Characters in which a bar begins."""
+_INDENTED = 20
+"""JSON that is as deep as this is not indented: that would be many times as long as what it says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +186,12 @@ def _converted(data: Mapping[str, Any]) -> str:
     if data.get("text/latex"):
         return plain(_text(data["text/latex"]))
     if "application/json" in data:
-        return plain(json.dumps(data["application/json"], indent=1, ensure_ascii=False, default=str))
+        said = data["application/json"]
+        indent = None if at_depth(said, _INDENTED) else 1
+        return plain(json.dumps(said, indent=indent, ensure_ascii=False, default=str))
     return _named(data) if any(not kind.startswith("text/plain") for kind in data) else ""
 
 
 def _named(data: Mapping[str, Any]) -> str:
     kinds = [f"{kind}, {size(len(_text(value)))}" for kind, value in data.items() if kind != "text/plain"]
-    return f"[{'; '.join(kinds)}: nothing that can be read as text]" if kinds else ""
+    return plain(f"[{'; '.join(kinds)}: nothing that can be read as text]") if kinds else ""

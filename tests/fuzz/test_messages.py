@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kernel_supervisor.outputs.widgets import VIEW
 from tests.fuzz import odd
 from tests.fuzz.odd import CONTENTS, paths
 from tests.fuzz.survivor import OURS, Survivor
@@ -81,6 +82,39 @@ def test_messages_of_any_form_spoil_themselves_alone(
         contents = [odd.neighbour(CONTENTS[kind], chance) for kind in kinds]
         sent = [f"send({kind!r}, {[(('content',), each)]!r})" for kind, each in zip(kinds, contents, strict=True)]
         read_back(survivor, shim, sent, ends=False)
+
+
+def test_what_lies_deep_in_a_message_spoils_itself_alone(survivor: Survivor, shim: Shim) -> None:
+    state, view = {"_model_name": "LabelModel"}, {"model_id": "deep"}
+    contents: list[tuple[str, str]] = [
+        ("display_data", "{'data': {'application/json': X, 'text/plain': X, 'x/y': X}, 'metadata': {'m': X}}"),
+        ("comm_open", f"{{'comm_id': 'deep', 'data': {{'state': {{**{state}, 'value': X, 'children': X}}}}}}"),
+        ("display_data", f"{{'data': {{{VIEW!r}: {view}}}, 'metadata': {{}}}}"),
+        ("error", "{'ename': X, 'evalue': X, 'traceback': [X]}"),
+    ]
+    deep = "value = 1\nfor _ in range({}): value = {}\n"
+    for depth in (390, 700, 950):
+        for container in ("[value]", "{'k': value}"):
+            sent = [f"X = value; send({kind!r}, [(('content',), {content})])" for kind, content in contents]
+            read_back(survivor, shim, [deep.format(depth, container), *sent], ends=False)
+
+
+SIMILAR = "[... skipping similar frames: f at line 1 ({} times)]"
+NUMBER = "9" * 5_000
+"""Python makes no number of it."""
+NUMBERS: list[tuple[str, dict[str, Any]]] = [
+    ("display_data", {"data": {"text/html": f"<p title='&#{NUMBER};'>&#{NUMBER};</p>"}, "metadata": {}}),
+    ("comm_open", {"comm_id": "n", "data": {"state": {"_model_name": "LabelModel", "value": f"&#{NUMBER}"}}}),
+    ("display_data", {"data": {VIEW: {"model_id": "n"}}, "metadata": {}}),
+    ("error", {"ename": "E", "evalue": "v", "traceback": [f"Cell In[{NUMBER[:99]}], line {NUMBER[:99]}\n-> {NUMBER}"]}),
+    ("error", {"ename": "E", "evalue": "v", "traceback": [f"Cell In[1]\n-> {NUMBER} x", f"File /a:{NUMBER[:99]}"]}),
+    ("error", {"ename": "E", "evalue": "v", "traceback": ["Cell In[1]\nx", SIMILAR.format(NUMBER)]}),
+]
+
+
+def test_numbers_of_any_length_spoil_themselves_alone(survivor: Survivor, shim: Shim) -> None:
+    for kind, content in NUMBERS:
+        read_back(survivor, shim, [f"send({kind!r}, {[(('content',), content)]!r})"], ends=False)
 
 
 def test_a_session_with_odd_messages_is_exported(survivor: Survivor, shim: Shim) -> None:
