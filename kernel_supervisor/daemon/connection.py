@@ -31,6 +31,7 @@ _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 Send = Callable[[bytes, dict[str, Any], bytes], None]
 _INVALID = "Invalid Request: not a message as MCP has them"
 """Of what JSON-RPC allows and MCP does not, such as an array for the params."""
+_NUMBERLESS = "a request has a number on this socket"
 _FAILED = "the supervisor could not take this call or give its answer; its log has more"
 _DIGITS = 18
 """Of the number of a request of ours, at most."""
@@ -113,6 +114,8 @@ class Connection:
             self._take_answer(message)
 
     def _take_request(self, message: types.JSONRPCRequest, call: int | None) -> None:
+        if call is None:
+            self._send(RPC, {}, _error(message.id, types.INVALID_REQUEST, _NUMBERLESS))
         if call is None or call in self._calls:
             return  # it is being answered already
         self._calls[call] = message.id

@@ -16,6 +16,10 @@ from kernel_supervisor.mcp.view import MAX_CHARS
 
 _ANY_TEXT = ("code", "text", "grep", "filter")
 """The others are names, places and paths."""
+_LONGEST = 1 << 14
+"""Characters of each of those."""
+_QUOTED, _MOST = 80, 100
+"""Characters of what was given that are said again; arguments of one call."""
 
 
 class Arguments(BaseModel):
@@ -50,11 +54,19 @@ def of(run: Callable[..., Any]) -> type[Arguments]:
 def parse(model: type[Arguments], given: dict[str, Any] | None) -> dict[str, Any]:
     """The arguments of a call, by name. Raises RefusedError with what is wrong and what is allowed."""
     present = {name: value for name, value in (given or {}).items() if value is not None}
+    if len(present) > _MOST:
+        allowed = ", ".join(model.model_fields) or "none"
+        raise RefusedError(f"{model.__name__} has no {len(present):,} arguments. Its arguments are: {allowed}.")
     for name, value in present.items():
-        if isinstance(value, str) and "\0" in value and name not in _ANY_TEXT:
+        if not isinstance(value, str) or name in _ANY_TEXT:
+            continue
+        if "\0" in value:
             raise RefusedError(
-                f"{model.__name__}: {name} has a NUL character in it, which nothing that it names can have."
+                f"{model.__name__}: {name[:_QUOTED]} has a NUL character in it, which nothing that it names can have."
             )
+        if len(value) > _LONGEST:
+            long = f"longer than the name of anything: {len(value):,} characters"
+            raise RefusedError(f"{model.__name__}: {name[:_QUOTED]} is {long}.")
     try:
         return dict(model.model_validate(present))
     except ValidationError as error:
@@ -62,7 +74,7 @@ def parse(model: type[Arguments], given: dict[str, Any] | None) -> dict[str, Any
 
 
 def _sentence(model: type[Arguments], item: Any) -> str:
-    tool, name = model.__name__, ".".join(map(str, item["loc"]))
+    tool, name = model.__name__, ".".join(map(str, item["loc"]))[:_QUOTED]
     allowed = ", ".join(model.model_fields) or "none"
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, 1)
@@ -70,7 +82,7 @@ def _sentence(model: type[Arguments], item: Any) -> str:
         return f"{tool} has no argument {name!r}.{hint} Its arguments are: {allowed}."
     if item["type"] == "missing":
         return f"{tool} needs the argument {name!r}. Its arguments are: {allowed}."
-    return f"{tool}: {name}: {item['msg']}, not {str(item['input'])[:80]!r}."
+    return f"{tool}: {name}: {item['msg']}, not {str(item['input'])[:_QUOTED]!r}."
 
 
 _TOLD = ("type", "description", "enum", "items", "minimum", "maximum", "default")

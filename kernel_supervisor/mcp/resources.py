@@ -21,7 +21,7 @@ from kernel_supervisor.sessions import saving
 
 _Contents = list[types.TextResourceContents | types.BlobResourceContents]
 _SCHEME = "kernel://"
-_URI = re.compile(r"kernel://(.+)/(notebook|variables|executions/[0-9]+)")
+_URI = re.compile(r"kernel://(.+)/(notebook|variables|executions/[0-9]{1,18})")
 _NOTEBOOK_TYPE, _TEXT = "application/x-ipynb+json", "text/plain"
 _LARGEST = 8 << 20
 """Bytes of a notebook that is handed over in one message."""

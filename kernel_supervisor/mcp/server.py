@@ -25,6 +25,8 @@ from kernel_supervisor.mcp.registry import INSTRUCTIONS, TOOLS, listed
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_QUOTED = 80
+"""Characters of a tool's name that is none."""
 
 
 def build(changes: Changes) -> Server[Caller]:
@@ -88,7 +90,8 @@ async def _call_tool(
     return answer.instead or answer.result(caller.asker.ways)
 
 
-def _unknown_tool(name: str) -> str:
+def _unknown_tool(wanted: str) -> str:
+    name = wanted[:_QUOTED]
     near = difflib.get_close_matches(name, TOOLS, 3)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"there is no tool {name!r}.{hint} The tools are: {', '.join(TOOLS)}."

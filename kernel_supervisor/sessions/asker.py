@@ -13,7 +13,7 @@ from kernel_supervisor.environments.model import Where
 from kernel_supervisor.kernels.keeper import Surroundings
 
 _TEXTS = ("cwd", "project", "session", "python", "shim_python")
-_LONGEST_NAME = 200
+_LONGEST_NAME, _LONGEST_PATH = 200, 1 << 14
 _UNLIMITED = (1 << 64) - 1
 
 
@@ -58,7 +58,8 @@ def from_hello(header: Mapping[str, Any]) -> Asker:
     """The client that said this hello. Raises RefusedError for one that is not complete, or asks for what no system
     can give its kernels."""
     try:
-        texts = {name: _text(header[name]) for name in _TEXTS}
+        texts = {name: _path(header[name]) for name in _TEXTS}
+        _path(header["env"].get("HOME", ""))
         session, project = texts["session"], texts.pop("project")
         return Asker(
             **texts,
@@ -84,6 +85,13 @@ def _text(value: str) -> str:
     if b"\0" in os.fsencode(value):
         raise ValueError("a text has a NUL in it")
     return value
+
+
+def _path(value: str) -> str:
+    """A text that is looked for among files: what is far longer than any path takes for ever there."""
+    if len(value) > _LONGEST_PATH:
+        raise ValueError("a path is longer than any can be")
+    return _text(value)
 
 
 def _name(value: str) -> str:

@@ -42,6 +42,8 @@ _FORGOTTEN = (
     "a daemon had this call that could not record it, and is gone; this kernel does not record itself, so nobody knows "
     "whether it was run. It was not run again"
 )
+_LAST = (1 << 63) - 1
+"""The highest number that there can be."""
 _GIANT = 8 << 20
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
@@ -241,7 +243,7 @@ class Executions:
         ticket = self.tickets.get(ExecutionId(execution_id))
         if ticket is not None:
             return ticket.execution, ticket
-        execution = await self._records.execution(execution_id)
+        execution = await self._records.execution(execution_id) if execution_id <= _LAST else None
         if execution is None:
             raise RefusedError(f"there is no execution {execution_id}", WayOn("see executions"))
         return execution, None

@@ -11,7 +11,7 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn
 
-_LISTED = 8
+_LISTED, _QUOTED = 8, 100
 _ALLOWED = "use letters, digits, spaces and . _ - @ +, 80 at most"
 
 
@@ -102,6 +102,7 @@ def meant(wanted: str, directory: str, sessions: Mapping[SessionName, SessionRec
 
 def missing(wanted: str, sessions: Mapping[SessionName, SessionRecord]) -> str:
     """What to tell somebody who means a session that there is not."""
+    wanted = wanted[:_QUOTED]
     names_of_all = [*sessions, *(each.word for each in sessions.values() if each.word)]
     near = difflib.get_close_matches(wanted, dict.fromkeys(names_of_all), 3)
     return f"there is no session {wanted!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")

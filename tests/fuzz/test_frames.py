@@ -95,6 +95,26 @@ def test_every_field_of_a_call_may_be_of_every_type(survivor: Survivor, name: st
     survivor.check()
 
 
+@pytest.mark.parametrize("name", ["cwd", "project", "session", "HOME"])
+def test_a_path_that_never_ends_holds_up_nobody(survivor: Survivor, name: str) -> None:
+    long = "/tmp/../" * 500_000
+    with raw(survivor) as dealer:
+        dealer.send_multipart(
+            pack(HELLO, greeting(survivor, **({"env": {name: long}} if name == "HOME" else {name: long})))
+        )
+        ping(dealer, survivor)
+    survivor.check()
+
+
+def test_a_request_without_a_number_is_answered(survivor: Survivor) -> None:
+    with raw(survivor) as dealer:
+        dealer.send_multipart(pack(HELLO, greeting(survivor)))
+        assert received(dealer).kind == WELCOME
+        dealer.send_multipart(pack(RPC, {}, b'{"jsonrpc":"2.0","id":"mine","method":"ping"}'))
+        assert json.loads(received(dealer).body)["id"] == "mine"
+    survivor.check()
+
+
 def test_an_answer_may_have_any_id(survivor: Survivor) -> None:
     with raw(survivor) as dealer:
         dealer.send_multipart(pack(HELLO, greeting(survivor)))

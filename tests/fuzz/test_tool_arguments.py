@@ -7,6 +7,8 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from tests.fuzz import odd
 from tests.fuzz.survivor import OURS, Survivor
 
@@ -42,6 +44,37 @@ def test_every_call_is_answered(survivor: Survivor, seeds: Iterator[random.Rando
                 answer = shim.answer(number)
                 assert OURS not in json.dumps(answer), (params, answer)
         survivor.check()
+
+
+LONG = 2_000_000
+UP_AND_DOWN = "/tmp/../" * (LONG // 8)
+DIGITS = "9" * 100
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("tools/call", {"name": "x" * LONG}),
+        ("tools/call", {"name": "kernel_exec", "arguments": {"x" * LONG: 1, "code": "1"}}),
+        ("tools/call", {"name": "kernel_exec", "arguments": dict.fromkeys(map(str, range(50_000)), 1)}),
+        ("tools/call", {"name": "kernel_exec", "arguments": {"code": "1", "session": "x" * LONG}}),
+        ("tools/call", {"name": "kernel_save_notebook", "arguments": {"path": UP_AND_DOWN}}),
+        ("tools/call", {"name": "kernel_attach", "arguments": {"kernel_id": UP_AND_DOWN}}),
+        ("tools/call", {"name": "kernel_use_env", "arguments": {"env_name": UP_AND_DOWN}}),
+        ("tools/call", {"name": "kernel_exec", "arguments": {"code": "1"}, "requestState": f"{DIGITS}/q/{DIGITS}"}),
+        ("supervisor/which", {"session": "x" * LONG}),
+        ("resources/read", {"uri": f"kernel://project/executions/{DIGITS * 50}"}),
+    ],
+)
+def test_what_is_far_too_long_is_refused_in_few_words(survivor: Survivor, method: str, params: dict[str, Any]) -> None:
+    with survivor.home.shim() as shim:
+        shim.open()
+        shim.send(method, params, id="long")
+        answer = shim.answer("long")
+        said = json.dumps(answer.get("result") or answer["error"]["message"])
+        assert OURS not in said
+        assert len(said) < 2 * len(DIGITS * 50), said[:2000]
+    survivor.check()
 
 
 def arguments(tool: dict[str, Any], chance: random.Random) -> Any:
