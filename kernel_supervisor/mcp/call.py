@@ -236,14 +236,20 @@ class Call:
         self, view: ResultView, reading: Reading, interpreter: Interpreter | None
     ) -> tuple[ResultView, Rendered]:
         """A view with what its execution has shown, and what is made from it, where that holds up nobody else."""
-        async with self.caller.preparing:
-            return await self._prepare(view, reading, interpreter)
+        await self.caller.preparing.acquire()
+        long = self.supervisor.executions.is_giant(view.execution) or takes_long(reading.grep or "")
+        making = self.caller.tasks.begin(self._prepare(view, reading, interpreter, long), "a result", awaited=True)
+        making.add_done_callback(lambda _: self.caller.preparing.release())
+        try:
+            return await asyncio.shield(making)
+        finally:
+            if long:  # a process ends with who waits for it; a thread does not, and counts as long as it works
+                making.cancel()
 
     async def _prepare(
-        self, view: ResultView, reading: Reading, interpreter: Interpreter | None
+        self, view: ResultView, reading: Reading, interpreter: Interpreter | None, long: bool
     ) -> tuple[ResultView, Rendered]:
         executions, execution = self.supervisor.executions, view.execution
-        long = executions.is_giant(execution) or (reading.grep is not None and takes_long(reading.grep))
         folded = await executions.folded(execution, without_outputs=long)
         errors = errors_of(folded.outputs)
         view = replace(

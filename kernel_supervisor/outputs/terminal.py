@@ -23,7 +23,7 @@ _STRING = r"\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"
 """A command with text in it (a title, a link). It ends with its line at the latest: it hides little."""
 _SHORT = r"\x1b[ -/]{0,4}([0-Z\\`-~])?"
 _TOKEN = re.compile(rf"{_CSI}|{_STRING}|{_SHORT}|([\r\b\x0b\x0c])")
-_MOVES = re.compile(r"[\r\b\x0b\x0c]|\x1b\[[0-?]*[ -/]*[A-HJK`adefsu]|\x1b[78DEMc]")
+_MOVES = re.compile(r"[\r\b\x0b\x0c]|\x1b\[[0-?]{0,64}[ -/]{0,4}[A-HJK`adefsu]|\x1b[78DEMc]")
 
 
 def plain(text: str) -> str:
@@ -131,9 +131,9 @@ class Screen:
 
     def _go(self, row: int, column: int) -> None:
         """Move the cursor, within what is there or within the bounds that a movement may open."""
-        while row >= len(self._lines) and len(self._lines) < _HEIGHT:
-            self._lines.append("")
-            self._edited.append(0)
+        if (more := min(row + 1, _HEIGHT) - len(self._lines)) > 0:
+            self._lines += [""] * more
+            self._edited += bytes(more)
         self._row = max(0, min(row, len(self._lines) - 1))
         self._column = max(0, min(column, max(_WIDTH, self._column, len(self._lines[self._row]))))
 

@@ -257,7 +257,8 @@ def _own_frame(frame: Frame, current: int | None, cells: Mapping[int, int]) -> s
 
 def _library_line(frame: Frame) -> str:
     name = re.split(r"[(\[]", frame.where, maxsplit=1)[0] or "module level"
-    place = _LIBRARY.sub("", frame.path, count=1).removesuffix(">")
+    folder = _LIBRARY.match(frame.path)
+    place = frame.path[folder.end() if folder else 0 :].removesuffix(">")
     place += f":{frame.line}" if frame.line is not None else ""
     code = frame.code if len(frame.code) <= _CODE_SHOWN else frame.code[:_CODE_SHOWN] + "…"
     return f"  {place} in {name}" + (f": {code}" if code else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_supervisor.core.model import Message
-from kernel_supervisor.outputs.markup import readable
+from kernel_supervisor.outputs.markup import READ_AT_MOST, readable
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 _REFERENCE = "IPY_MODEL_"
@@ -28,10 +28,13 @@ class Widgets:
 
     _states: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By model id; of a closed one nothing is left."""
+    _read: dict[str, str | None] = field(default_factory=dict)
+    """What those say that have no others in them, once it was asked for: many views may show one of them."""
 
     def take(self, message: Message) -> None:
         """Take a `comm_open`, `comm_msg` or `comm_close`."""
         model, data = str(message.content.get("comm_id")), message.content.get("data")
+        self._read.pop(model, None)
         if message.msg_type == "comm_close":
             self._states[model] = {}
         elif isinstance(data, Mapping) and isinstance(data.get("state"), Mapping):
@@ -56,10 +59,18 @@ class Widgets:
                 if part is None:
                     return None
                 parts.append(part)
+            if sum(map(len, parts)) > READ_AT_MOST:
+                return None
             return " ".join(filter(None, parts))
-        if kind in _TEXTS:
-            return readable(str(state.get("value") or ""))
-        return _bar(state) if kind in _BARS else None
+        if model not in self._read:
+            self._read[model] = _leaf(kind, state)
+        return self._read[model]
+
+
+def _leaf(kind: Any, state: Mapping[str, Any]) -> str | None:
+    if kind in _TEXTS:
+        return readable(str(state.get("value") or ""))
+    return _bar(state) if kind in _BARS else None
 
 
 def _bar(state: Mapping[str, Any]) -> str | None:

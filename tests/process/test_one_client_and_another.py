@@ -103,3 +103,14 @@ def test_a_pattern_that_takes_for_ever_is_given_up_and_holds_up_nobody(one: Shim
     assert f"kernel_output(execution_id={shown['execution_id']}, wait=60) takes longer" in told["content"][0]["text"]
     assert told["_meta"][RESULT]["truncated"]
     assert "no output" not in told["content"][0]["text"]
+
+
+def test_what_one_client_gave_up_waiting_for_leaves_another_its_turn(one: Shim, another: Shim) -> None:
+    number = one.run("print('x' * 7_900_000)")["execution_id"]
+    for _ in range(2):  # each time two threads more, were the first ones not counted as long as they work
+        for name in "ab":
+            ask(one, name, "kernel_output", execution_id=number, grep="x*y")
+        served = served_meanwhile(another, lambda: one.answered("a") and one.answered("b"))
+        for name in "ab":
+            assert "takes longer" in one.answer(name)["result"]["content"][0]["text"]
+    assert served >= 2

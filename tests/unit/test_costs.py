@@ -47,6 +47,8 @@ ODD = {
     "advice": [("stderr", ("y" * 400 + "interactiveshell.py:1: UserWarning: To exit: use 'exit'\n") * (SIZE // 500))],
     "blanks in turns": [("stdout", " " * SIZE), ("stderr", "x"), ("stdout", " " * SIZE)],
     "digits in turns": [("stdout", "1" * SIZE), ("stderr", "x"), ("stdout", "1" * SIZE)],
+    "a sequence without an end": [("stdout", "\x1b[" + "1" * SIZE)],
+    "pages": [("stdout", "\x1b[2J\x1b[199Bx" * (SIZE // 40))],
     "pieces in turns": [(("stdout", "stderr")[number % 2], " " * 400) for number in range(SIZE // 400)],
 }
 
@@ -92,6 +94,46 @@ def test_boxes_that_stand_in_each_other_many_times_end() -> None:
         Message(channel="iopub", msg_type="comm_open", msg_id="m", parent_id="p", date="", username="", content=content)
     )
     assert widgets.text({"model_id": "box"}) is None
+
+
+def test_many_views_of_one_long_text_cost_what_they_show() -> None:
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "box"}}
+    states = {
+        "label": {"_model_name": "HTMLModel", "value": "<i></i>" * 10_000 + "said"},
+        "box": {"_model_name": "VBoxModel", "children": ["IPY_MODEL_label"] * 100},
+    }
+    widgets = Widgets()
+    for number, (model, state) in enumerate(states.items()):
+        content = {"comm_id": model, "data": {"state": state}}
+        widgets.take(
+            Message(
+                channel="iopub",
+                msg_type="comm_open",
+                msg_id=str(number),
+                parent_id="p",
+                date="",
+                username="",
+                content=content,
+            )
+        )
+    shown = {"output_type": "display_data", "data": view, "metadata": {}, "transient": {}}
+    one, many = (Folded(outputs=[shown] * count, widgets=widgets) for count in (1, 20))
+    first = time.thread_time()
+    transcribe(one)
+    first = time.thread_time() - first
+    assert transcribe(many)[0].text.split() == ["said"] * 100
+    assert cost(lambda: transcribe(many)) < 4 * first
+
+
+def test_frames_of_a_library_cost_as_many_as_there_are() -> None:
+    path = "a/" * 900
+    usual, odd = ([f"File {path}{kind}:1, in f\n--> 1 x"] * 300 for kind in ("site-packages/b.py", "b.pyx"))
+    of_files, of_cython = (Folded(outputs=[_error(frames)]) for frames in (usual, odd))
+    assert cost(lambda: transcribe(of_cython)) < 10 * cost(lambda: transcribe(of_files))
+
+
+def _error(frames: list[str]) -> dict[str, Any]:
+    return {"output_type": "error", "ename": "E", "evalue": "v", "traceback": frames}
 
 
 def test_a_ticket_is_found_by_what_it_is_not_by_what_stands_in_it() -> None:
