@@ -445,11 +445,11 @@ def pretend(connection_file: str, rest: list[str]) -> None:
 def dump_crashes(descriptor: int) -> None:
     """Tracebacks of crashes in C go to the kernel's log, also those that user code asks for on standard error.
 
-    ipykernel's pipe would lose them.
+    ipykernel's pipe would lose them. No file that a fork opens, which closed what it had, gets the number.
     """
     import faulthandler
 
-    log, enable = os.fdopen(descriptor, "w"), faulthandler.enable
+    log, enable = os.fdopen(logfile.Held(descriptor).fd, "w"), faulthandler.enable
     enable(file=log, all_threads=False)
 
     def enabling(file: Any = None, *args: Any, **kwargs: Any) -> None:
