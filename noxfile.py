@@ -10,12 +10,13 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "fast"]
+nox.options.sessions = ["lint", "types", "tests", "packages", "fast"]
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 SYSTEM = {"chromium": "chromium", "pdftoppm": "poppler-utils", "pdftotext": "poppler-utils", "sshd": "openssh-server"}
 FAST = ("tests/unit", "tests/wire")
-PARALLEL = ("--numprocesses", "3", "--dist", "loadfile", "--durations", "30", "--ignore", "tests/systemd")
+ELSEWHERE = ("--ignore", "tests/systemd", "--ignore", "tests/packages")
+PARALLEL = ("--numprocesses", "3", "--dist", "loadfile", "--durations", "30", *ELSEWHERE)
 NEWER_THAN = (3, 10)
 
 
@@ -42,11 +43,13 @@ def system_packages(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """ruff, and who may import whom."""
-    session.install("ruff>=0.11", "import-linter>=2.3", ".")
+    """ruff, who may import whom, and the workflows' form."""
+    session.install("check-jsonschema>=0.31", "import-linter>=2.3", "ruff>=0.11", ".")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-cache")
+    workflows = map(str, sorted(Path(".github/workflows").iterdir()))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
 
 
 @nox.session
@@ -62,6 +65,15 @@ def tests(session: nox.Session) -> None:
     system_packages(session)
     session.install("--compile-bytecode", ".[test]")
     session.run("pytest", *(session.posargs or [*PARALLEL, "tests"]))
+
+
+@nox.session
+def packages(session: nox.Session) -> None:
+    """dist/ with wheel and sdist: what is in them, and the main job for an ordinary user who installs them."""
+    session.install("--compile-bytecode", ".", "build", "hypothesis", "pytest", "pytest-timeout", "twine", "uv")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--installer", "uv", silent=True)
+    session.run("pytest", *(session.posargs or ["--durations", "5", "tests/packages"]))
 
 
 @nox.session(default=False)
@@ -85,4 +97,4 @@ def fast(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """All layers with the oldest dependencies that pyproject.toml admits."""
     session.install("--resolution", "lowest-direct", ".[test]")
-    session.run("pytest", "--ignore", "tests/systemd", "tests")
+    session.run("pytest", *ELSEWHERE, "tests")
