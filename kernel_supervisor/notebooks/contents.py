@@ -61,6 +61,12 @@ def with_readable_json(notebook: Any) -> Any:
     return notebook
 
 
+def as_markdown(formula: str) -> str:
+    """An output in LaTeX as Markdown has formulas."""
+    formula = formula.strip()
+    return formula if formula.startswith("$") else f"$${formula}$$"
+
+
 def _texts(notebook: Any) -> Iterator[str]:
     for cell in notebook.cells:
         yield cell.source

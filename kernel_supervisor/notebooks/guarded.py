@@ -27,11 +27,17 @@ OFFLINE = (
 """Options with which a Chromium reaches no network, its own machine's included."""
 
 
+def is_ours(cell: Any) -> bool:
+    """Whether a kernel of ours made its outputs, as `cells` has it, which writes this of every cell."""
+    about = cell.get("metadata", {}).get("kernel_supervisor", {})
+    return "status" in about and not about.get("loaded")
+
+
 def with_permits(notebook: Any, permit: str) -> Any:
     """A copy of `notebook` in which the scripts of our kernels' outputs have the permit, a word in ASCII."""
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
-        if _is_ours(cell):
+        if is_ours(cell):
             for output in cell.get("outputs", ()):
                 _permit(output.get("data", {}), permit)
     return notebook
@@ -59,12 +65,6 @@ def guard(page: Path, permit: str) -> None:
 def new_permit() -> str:
     """A word that nothing in a page can know."""
     return secrets.token_hex(16)
-
-
-def _is_ours(cell: Any) -> bool:
-    """Whether a kernel of ours made its outputs, as `cells` has it, which writes this of every cell."""
-    about = cell.get("metadata", {}).get("kernel_supervisor", {})
-    return "status" in about and not about.get("loaded")
 
 
 def _permit(data: Any, permit: str) -> None:

@@ -14,6 +14,8 @@ from kernel_supervisor.notebooks.contents import with_readable_json
 
 _NO_SCRIPT = "data:text/javascript,"
 _MATH = re.compile(r"\$[^$]+\$|\\\(|\\\[|\\begin\{")
+_NO_PICTURE = re.compile(r"(<img\b[^>]*?\bsrc=)([\"'])data:(?!image/)[^\"'>]*", re.IGNORECASE)
+"""nbconvert embeds whatever Markdown names as a picture, a file of secrets too, if it is beside the notebook."""
 _STYLE = """<style>
 .jp-Notebook .highlight pre { overflow-x: auto; }
 @media print {
@@ -44,6 +46,6 @@ def write_html(
         exporter.mathjax_url = _NO_SCRIPT
     resources = {"metadata": {"name": ipynb.stem, "path": str(ipynb.parent)}}
     page, _ = exporter.from_notebook_node(with_readable_json(notebook), resources)
-    page = page.replace("</head>", _STYLE + "</head>", 1)
+    page = _NO_PICTURE.sub(r"\1\2", page).replace("</head>", _STYLE + "</head>", 1)
     html.write_text(page, encoding="utf-8", errors="replace")
     return "nbconvert", ""

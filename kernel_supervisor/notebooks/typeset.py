@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from kernel_supervisor.notebooks.contents import IMAGES, is_html_only, with_readable_json
+from kernel_supervisor.notebooks.contents import IMAGES, as_markdown, is_html_only, with_readable_json
 from kernel_supervisor.notebooks.glyphs import in_a_font
 from kernel_supervisor.notebooks.terminal import INVISIBLE
 
@@ -94,8 +94,7 @@ def _best(data: Any) -> dict[str, Any]:
         if mime in data:
             return {mime: data[mime]}
     if "text/latex" in data:
-        formula = data["text/latex"].strip()
-        return {"text/markdown": formula if formula.startswith("$") else f"$${formula}$$"}
+        return {"text/markdown": as_markdown(data["text/latex"])}
     if "<table" in data.get("text/html", "") or is_html_only(data):
         return {"text/html": data["text/html"]}
     if "text/plain" in data:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import importlib
+import os
+import re
 import shutil
 import subprocess
 import threading
@@ -40,6 +43,35 @@ HTML = {
     "base": '<base href="{url}/"><img src="based">',
     "end of a script": "</script><script>{write}</script>",
 }
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+TEX = [
+    r"\input{/etc/passwd}",
+    r"\immediate\write18{touch ran}",
+    r"\special{pdf:fstream @x (/etc/passwd)}",
+    r"\begin{input}{/etc/passwd}\end{input}",
+    r"x^^5cinput{/etc/passwd}",
+    r"\csname input\endcsname{/etc/passwd}",
+]
+"""What reads a file or runs a command."""
+MARKDOWN = [
+    *("{}", "${}$", "$${}$$", r"\({}\)", r"$\text{{{}}}$", r"$\mbox{{{}}}$", r"\begin{{align}}{}\end{{align}}"),
+    *("`{}`{{=latex}}", "```{{=tex}}\n{}\n```", "    \\end{{verbatim}}{}", "~~~ {{.tex key='{}'}}\nx\n~~~"),
+    *(
+        "# {} {{#at}}",
+        "[\\{}](#there)",
+        "[x]({})",
+        "![{}](x.png)",
+        "![x](x}}{}.png)",
+        "<cite data-cite='}}{}'>x</cite>",
+    ),
+]
+"""Where it can stand in Markdown."""
+XELATEX = """#!/bin/sh
+for last; do case "$last" in *.tex) cp "$last" {seen}/document.tex;; esac; done
+printf '%s\\n' "$@" > {seen}/arguments; env > {seen}/environment; ls -R . > {seen}/beside
+echo '%PDF-1.4' > notebook.pdf
+"""
 
 
 @pytest.fixture
@@ -129,3 +161,56 @@ async def test_a_pdf_by_typst_asks_nobody_and_runs_nothing(
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "A SECRET" not in text
     assert "words" in text
+
+
+@pytest.fixture
+def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a LaTeX is given that is found here: it keeps that, and makes an empty PDF."""
+    (programs := tmp_path / "programs").mkdir()
+    (seen := tmp_path / "seen").mkdir()
+    (programs / "xelatex").write_text(XELATEX.format(seen=seen))
+    (programs / "xelatex").chmod(0o700)
+    (programs / "bibtex").symlink_to("/bin/false")
+    (programs / "pandoc").symlink_to(importlib.import_module("pypandoc").get_pandoc_path())
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    return seen
+
+
+def _for_latex(folder: Path) -> Any:
+    forms = ["\n\n".join(form.format(tex) for tex in TEX) for form in MARKDOWN]
+    outputs = [v4.new_output("display_data", {"text/latex": tex}) for tex in TEX]
+    outputs.append(v4.new_output("display_data", {"text/markdown": "\n\n".join(forms)}))
+    outputs += [v4.new_output("display_data", {"image/png": PNG}, metadata={"filename": f"{folder}/written.png"})]
+    outputs += [
+        v4.new_output("stream", text=TEX[0]),
+        v4.new_output("error", ename=TEX[0], evalue=TEX[0], traceback=TEX),
+    ]
+    cells = [*map(v4.new_markdown_cell, forms), *map(v4.new_raw_cell, TEX)]
+    cells += [v4.new_raw_cell(tex, metadata={key: "text/latex"}) for tex in TEX for key in ("format", "raw_mimetype")]
+    cells += [v4.new_code_cell("\n".join(TEX), outputs=outputs, execution_count=1)]
+    for name in (f"{folder}/attached.png", "../../attached.png"):
+        cells.append(v4.new_markdown_cell(f"![a](attachment:{name})", attachments={name: {"image/png": PNG}}))
+    about = {"title": TEX[0], "authors": [{"name": TEX[0]}], "date": TEX[0]}
+    return v4.new_notebook(cells=cells, metadata=about)
+
+
+async def test_a_pdf_by_latex_is_given_no_tex_of_theirs(home: Home, tmp_path: Path, seen: Path) -> None:
+    nbformat.write(_for_latex(tmp_path), tmp_path / "theirs.ipynb")
+    async with home.client() as session:
+        await session.call("kernel_load_notebook", path=str(tmp_path / "theirs.ipynb"))
+        await session.call("kernel_add_markdown", text="$\\frac{a}{b}$\n\n\\begin{align} a &= \\hat{b} \\end{align}")
+        await session.run("from IPython.display import Latex; Latex(r'\\begin{tabular}{l} ours \\end{tabular}')")
+        made = await session.call(
+            "kernel_save_notebook", path=str(tmp_path / "made"), save_pdf=True, pdf_engine="xelatex"
+        )
+        assert (tmp_path / "made.pdf").exists(), made.text
+    body = (seen / "document.tex").read_text().split(r"\begin{document}")[1]
+    words = set(re.findall(r"\\([a-zA-Z]+)", body)) | set(re.findall(r"\\begin\{(\w+)", body))
+    assert not words & {"input", "immediate", "write", "special", "csname"}
+    assert r"\textbackslash" in body
+    assert {"frac", "aligned", "tabular"} <= words, "what is no program of theirs is set"
+    assert len(set(re.findall(r"{picture-\d+\.png}", body))) == 2, "attachments are shown"
+    assert "-no-shell-escape" in (seen / "arguments").read_text().split()
+    environment = (seen / "environment").read_text().splitlines()
+    assert {"openin_any=p", "openout_any=p", "shell_escape=f"} <= set(environment)
+    assert not list(tmp_path.rglob("written*")) + list(tmp_path.rglob("attached*"))
