@@ -11,8 +11,8 @@ RECENT_S = DAY_S
 """What was used so lately never goes to make room."""
 SWEEP_S = DAY_S
 """How often is looked whether something is to go."""
-STDERR_BYTES = 8 << 20
-"""What is kept of the standard error of a kernel that has ended: its end."""
+STDERR_BYTES, STDERR_BEGINNING = 8 << 20, 64 << 10
+"""What is kept of a kernel's standard error, and how much of that is its beginning; of a living one twice as much."""
 CALLS_S = 7 * DAY_S
 """What a call said that it was about to do: so long it may be sent again."""
 LOG_BYTES, LOG_FILES = 2 << 20, 3

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from kernel_supervisor.amounts import several, span
 from kernel_supervisor.cli import service
@@ -140,16 +140,24 @@ def logs(command: Command) -> int:
     if command.options.kernel:
         path = command.find_kernel(command.options.kernel)["standard_error"]
     with open(path, encoding="utf-8", errors="replace") as file:
-        lines = file.readlines()
-        if not lines and command.options.kernel:
+        if not _show_end(file, command.options.lines) and command.options.kernel:
             print(f"kernel {command.options.kernel} wrote nothing to its standard error so far", file=sys.stderr)
-        print("".join(lines[-command.options.lines :]), end="", flush=True)
         while command.options.follow:
+            if file.tell() > os.fstat(file.fileno()).st_size:  # shortened meanwhile
+                file.seek(0)
+                _show_end(file, command.options.lines)
             more = file.read()
             print(more, end="", flush=True)
             if not more:
                 time.sleep(_LOOK_S)
     return DONE
+
+
+def _show_end(file: TextIO, count: int) -> bool:
+    """Print the last lines; whether there are any."""
+    lines = file.readlines()
+    print("".join(lines[-count:]), end="", flush=True)
+    return bool(lines)
 
 
 def demo(command: Command) -> int:

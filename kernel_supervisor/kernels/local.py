@@ -6,6 +6,7 @@ jupyter_client starts them: over `ipc`, each in a session of its own, outliving 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -26,19 +27,23 @@ from jupyter_client.manager import AsyncKernelManager
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord, OnMessage, ProcessIdentity
 from kernel_supervisor.inside import source
-from kernel_supervisor.keeping import RECORDED_BYTES
+from kernel_supervisor.keeping import RECORDED_BYTES, STDERR_BYTES
 from kernel_supervisor.kernels import postmortem, strays
 from kernel_supervisor.kernels.connection import StrandedError, check_own, check_sockets, lay_again, text_of
 from kernel_supervisor.kernels.hindrances import searched_first
 from kernel_supervisor.kernels.keeper import Keeper, OpenChannels, Surroundings, Told
 from kernel_supervisor.kernels.process import Process, identify
+from kernel_supervisor.kernels.standarderror import shorten
 from kernel_supervisor.paths import hold
 from kernel_supervisor.records.messagelog import begins
 from kernel_supervisor.servers.known import Servers
+from kernel_supervisor.tasks import Tasks
 
 _LADDER_S = (3.0, 3.0, 3.0)
 """How long a request, SIGTERM and SIGKILL are each given."""
 _STARTING_S = 60.0
+_LOOK_S, _LOOK_AGAIN_S = 5.0, 0.2
+"""How often is looked how much it wrote to its standard error."""
 _RECORD_LIMIT_VARIABLE = "KERNEL_SUPERVISOR_RECORD_LIMIT"
 """Bytes that the recorder keeps of one execution's outputs, where the client's environment sets nothing else."""
 _NEVER_PASSED_ON = ("JPY_PARENT_PID", "PYTHONDONTWRITEBYTECODE")
@@ -60,6 +65,7 @@ class Local(Keeper):
         self.record = replace(record, process=process.identity, connection=connection)
         self._process, self._folders, self._adopted = process, folders, adopted
         self._memory: postmortem.MemoryWatch | None = None
+        self._beside = Tasks()
 
     @classmethod
     def keeps(cls, record: KernelRecord) -> bool:
@@ -117,8 +123,19 @@ class Local(Keeper):
     async def watch(self, on_state: Told) -> str:
         """Return once the process has ended."""
         await asyncio.to_thread(self.sample)
-        await self._process.ended()
+        bounding = self._beside.keep(self._bound, f"standard error of {self.record.id}")
+        try:
+            await self._process.ended()
+        finally:
+            bounding.cancel()
         return str(self._process.exit())
+
+    async def _bound(self) -> None:
+        """Keep its standard error from filling the disk: where it was shortened more may soon come."""
+        was_long = False
+        while True:
+            await asyncio.sleep(_LOOK_AGAIN_S if was_long else _LOOK_S)
+            was_long = await asyncio.to_thread(_shortened, self.record.standard_error)
 
     def sample(self) -> None:
         """Note the counters of out-of-memory kills."""
@@ -160,8 +177,16 @@ class Local(Keeper):
 
     async def close(self) -> None:
         """Let go of it; it runs on."""
+        await self._beside.close()
         await super().close()
         self._process.close()
+
+
+def _shortened(path: str) -> bool:
+    """Whether it was too long."""
+    with contextlib.suppress(OSError, ValueError):
+        return shorten(path, above=2 * STDERR_BYTES)
+    return False
 
 
 def _command(record: KernelRecord, surroundings: Surroundings) -> list[str]:

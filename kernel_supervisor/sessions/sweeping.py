@@ -22,7 +22,8 @@ from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import Execution, SessionName
 from kernel_supervisor.core.retention import Item, Plan, Policy, plan
 from kernel_supervisor.core.ways import WayOn, Words
-from kernel_supervisor.paths import Paths, open_regular, read_regular
+from kernel_supervisor.kernels.standarderror import shorten
+from kernel_supervisor.paths import Paths, read_regular
 from kernel_supervisor.sessions.forgetting import forget, kernel_of
 from kernel_supervisor.sessions.stock import files, size_of_all, stock
 from kernel_supervisor.sessions.supervisor import Supervisor
@@ -157,21 +158,11 @@ def _remove(path: str) -> None:
 
 
 def _shorten(paths: Paths, living: Collection[str]) -> None:
-    """Leave the end of what kernels that are gone, and daemons, wrote to their standard error."""
+    """Bound what kernels that are gone, and daemons, wrote to their standard error; a living one's keeper does that."""
     written = [path for path, _ in files(paths.logs, deep=False) if path.endswith(".stderr")]
     for path in (*(path for path in written if kernel_of(path) not in living), f"{paths.daemon_log}.err"):
         with contextlib.suppress(OSError, ValueError):
-            _keep_end(path, keeping.STDERR_BYTES)
-
-
-def _keep_end(path: str, length: int) -> None:
-    """In place: whoever goes on writing there adds to it. What stands elsewhere, too, is not ours."""
-    with os.fdopen(open_regular(path, os.O_RDWR | os.O_NOFOLLOW), "r+b", buffering=0) as file:
-        status = os.fstat(file.fileno())
-        if status.st_size > length and status.st_nlink == 1:
-            end = os.pread(file.fileno(), length, status.st_size - length)
-            os.pwrite(file.fileno(), end, 0)
-            os.ftruncate(file.fileno(), len(end))
+            shorten(path)
 
 
 # Being told

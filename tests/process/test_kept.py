@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import DEADLINE_S, Home, until_now
+from kernel_supervisor.kernels.standarderror import shorten
+from tests.support import DEADLINE_S, Home, Shim, until_now
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -174,17 +175,62 @@ def test_a_policy_that_cannot_be_understood_takes_nothing(home: Home) -> None:
 
 
 def test_what_a_kernel_wrote_to_its_standard_error_is_bounded_once_it_has_ended(home: Home) -> None:
-    home.cli(
-        "exec",
-        "--session",
-        "loud",
-        "import os; [os.write(2, b'x' * (1 << 20)) for _ in range(20)]; os.write(2, b'the end')",
-    )
+    flood = "import os; [os.write(2, b'x' * (1 << 20)) for _ in range(12)]; os.write(2, b'the end')"
+    home.cli("exec", "--session", "loud", flood)
     (path,) = (home.path / "logs").glob("*.stderr")
-    assert path.stat().st_size > 20 << 20, "nothing of a living kernel goes"
+    assert path.stat().st_size > 12 << 20, "of a living kernel twice as much is kept"
     home.cli("kill", "loud")
-    until_now(lambda: path.stat().st_size == 8 << 20, "its end is left")
+    until_now(lambda: path.stat().st_size == 8 << 20, "its beginning and its end are left")
     assert path.read_bytes().endswith(b"the end")
+
+
+def test_the_standard_error_of_a_living_kernel_is_bounded_and_tells_of_its_crash_all_the_same(home: Home) -> None:
+    with home.shim() as shim:
+        shim.open()
+        shim.run("import os; os.write(2, b'the beginning'); flood = b'x' * (40 << 20)")
+        (path,) = (home.path / "logs").glob("*.stderr")
+        for _ in range(3):
+            shim.run("_ = [os.write(2, flood) for _ in range(3)], os.write(2, b'the end')")
+            until_now(lambda: path.stat().st_size < 17 << 20, "it was shortened")
+            kept = path.read_bytes()
+            assert kept.startswith(b"the beginning")
+            assert b"left out" in kept
+            assert kept.endswith(b"the end")
+        _follow_while_it_is_shortened(home, path, shim)
+        told = shim.call("kernel_exec", code="import ctypes; ctypes.string_at(0)")["content"][0]["text"]
+    assert "Fatal Python error: Segmentation fault" in told
+
+
+def _follow_while_it_is_shortened(home: Home, path: Path, shim: Shim) -> None:
+    """A person who follows a log sees what comes after that."""
+    kernel = path.name.split("-")[0]
+    with (home.project / "followed").open("w+b") as out:
+        follower = subprocess.Popen(home.cli_command("logs", "-f", kernel), cwd=home.project, env=home.env, stdout=out)
+        shim.run("_ = os.write(2, flood[: 1 << 20]), os.write(2, b'the last')")
+        until_now(lambda: Path(out.name).read_bytes().endswith(b"the last"), "it follows")
+        assert shorten(str(path))
+        shim.run("_ = os.write(2, b'what comes after')")
+        until_now(lambda: b"what comes after" in Path(out.name).read_bytes()[-20:], "it follows on")
+        follower.kill()
+        follower.wait()
+
+
+def test_what_is_written_while_a_file_is_shortened_stays_in_order(tmp_path: Path) -> None:
+    (path := tmp_path / "stderr").write_bytes(b"")
+    command = "i=0; while [ $i -lt 400000 ]; do echo line $i; i=$((i+1)); done"
+    with path.open("ab") as file:
+        writer = subprocess.Popen(["sh", "-c", f"yes 'what came before' | head -c {20 << 20}; {command}"], stdout=file)
+    shortened = 0
+    while writer.poll() is None:
+        shortened += shorten(str(path), above=10 << 20)
+    assert writer.returncode == 0
+    assert shortened
+    assert path.stat().st_size < 18 << 20
+    lines = path.read_bytes().splitlines()
+    assert lines[0] == b"what came before"
+    assert lines[-1] == b"line 399999"
+    counts = [int(line[5:]) for line in lines if line.startswith(b"line ")]
+    assert counts == sorted(set(counts))
 
 
 def test_it_is_said_how_much_there_is_and_where_that_is_too_much(home: Home) -> None:
