@@ -93,6 +93,8 @@ def _at(wanted: str, environments: Sequence[Environment], where: Where) -> Envir
         return _interpreter(path, environments, where)
     if os.path.islink(path):
         raise RefusedError(f"{path} leads nowhere: {os.path.realpath(path)} is gone. Make that environment anew.")
+    if os.path.exists(path):
+        raise RefusedError(f"{path} is neither a file nor a folder, and so no environment.", WayOn("see environments"))
     raise RefusedError(f"There is nothing at {path}.", WayOn("see environments"))
 
 

@@ -135,6 +135,7 @@ def test_paths_that_lead_nowhere_are_refused_in_words(where: Where) -> None:
     (where.directory / "src").mkdir()
     assert "/vanished/env is gone" in refusal("./dangling", [], where)
     assert "nothing at /vanished/env" in refusal("/vanished/env", [], where)
+    assert "/dev/null is neither a file nor a folder" in refusal("/dev/null", [], where)
     assert "no environment" in refusal("./src", [], where)
 
 
