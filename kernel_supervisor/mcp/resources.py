@@ -81,7 +81,8 @@ async def read(call: Call, params: types.ReadResourceRequestParams) -> types.Rea
 
 async def _contents(call: Call, uri: str, session: SessionName, part: str) -> _Contents:
     if part == "notebook":
-        text = await saving.document(call.supervisor, session, largest=_LARGEST)
+        async with call.caller.documents:
+            text = await saving.document(call.supervisor, session, largest=_LARGEST)
         return [types.TextResourceContents(uri=uri, mime_type=_NOTEBOOK_TYPE, text=text)]
     if part == "variables":
         shown = await look.kernel_list_vars(call, await call.session(session))

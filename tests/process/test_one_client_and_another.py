@@ -16,6 +16,7 @@ from tests.support import RESULT, Home, Shim, fresh_home
 
 pytestmark = pytest.mark.timeout(300)
 NOTIFICATIONS, DEADLINE_MS = 15_000, 120_000
+CELLS, READINGS = 1_000, 150
 PLAIN = """\
 print('x' * 1_000 * 1_000)
 for number in range(50):
@@ -80,6 +81,18 @@ def test_a_flood_of_notifications_leaves_others_their_turn(place: Home, another:
             flood.send_multipart(pack(RPC, {}, json.dumps(message).encode()))
         flood.send_multipart(pack(RPC, {"call": 2}, b'{"jsonrpc":"2.0","id":2,"method":"ping"}'))
         assert served_meanwhile(another, lambda: bool(flood.poll(0))) >= 5
+
+
+def test_a_flood_of_documents_leaves_others_their_turn(place: Home, one: Shim, another: Shim) -> None:
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": str(number), "id": f"c{number}"} for number in range(CELLS)
+    ]
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (place.project / "many.ipynb").write_text(json.dumps(notebook))
+    assert not one.call("kernel_load_notebook", path="many.ipynb", session="many")["isError"]
+    for number in range(READINGS):
+        one.send("resources/read", {"uri": "kernel://project%2Fmany/notebook"}, id=f"read-{number}")
+    assert served_meanwhile(another, lambda: one.answered(f"read-{READINGS - 1}")) >= READINGS // 10
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -47,7 +47,6 @@ ODD = {
     "advice": [("stderr", ("y" * 400 + "interactiveshell.py:1: UserWarning: To exit: use 'exit'\n") * (SIZE // 500))],
     "blanks in turns": [("stdout", " " * SIZE), ("stderr", "x"), ("stdout", " " * SIZE)],
     "digits in turns": [("stdout", "1" * SIZE), ("stderr", "x"), ("stdout", "1" * SIZE)],
-    "a sequence without an end": [("stdout", "\x1b[" + "1" * SIZE)],
     "pages": [("stdout", "\x1b[2J\x1b[199Bx" * (SIZE // 40))],
     "pieces in turns": [(("stdout", "stderr")[number % 2], " " * 400) for number in range(SIZE // 400)],
 }
