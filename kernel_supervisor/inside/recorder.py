@@ -483,6 +483,7 @@ def main() -> None:
     attempt(install, "requests", app.kernel, options.owner)
     for name in ("interrupts", "questions", "place"):
         attempt(install, name, app.kernel)
+    attempt(install, "homes", app.kernel, (sys.stdout, sys.stderr))
     summary = attempt(install, "formatter", app.kernel.shell)
     attempt(install, "lookup", app.kernel, summary)
     if log is not None:

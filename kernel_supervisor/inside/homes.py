@@ -1,0 +1,207 @@
+"""Sees to it that what a thread, a pool's worker or a task prints belongs to the cell that gave it the work.
+
+Runs *inside* the kernel, loaded by `recorder.py`: stdlib and the kernel's own ipykernel (6.29 and later) only, Python
+3.8 and later. ipykernel keeps in context variables which request outputs belong to, their *home*, and new threads begin
+without: 6.x looks for a thread's oldest ancestor (displays, timers and threads that override `run` belong to the latest
+cell), 7 takes the latest cell. Here work carries the context in which it was given, of which our variables alone are
+taken: the user's own stay as they are. Output whose home nobody knows, such as a signal handler's, stays without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import contextvars
+import functools
+import importlib
+import threading
+from collections.abc import Iterator
+from typing import Any, Callable
+
+_TASKS = 4096
+"""Tasks and futures whose homes are known, the latest ones: what is raised in them is told of when they are freed."""
+_HOME = "_supervisor_home"
+_INSTALLED = "_supervisor_homes"
+
+
+def install(kernel: Any, streams: Any) -> None:
+    """Give work its home in this kernel, whose standard output and standard error are `streams`."""
+    if getattr(kernel, _INSTALLED, None) is None:
+        homes = Homes(kernel, streams)
+        setattr(kernel, _INSTALLED, homes)
+        for follow in (homes.follow_threads, homes.follow_futures, homes.follow_pools, homes.follow_loop):
+            with contextlib.suppress(Exception):  # a Python that does it in another way: ipykernel's own homes are left
+                follow()
+
+
+class Homes:
+    """The context variables that say where output belongs in one kernel, and who sets them."""
+
+    def __init__(self, kernel: Any, streams: Any) -> None:
+        shell, owners = kernel.shell, [*streams, kernel.shell.display_pub, kernel.shell.displayhook]
+        for owner in owners:
+            if not isinstance(getattr(owner, "_parent_header", None), contextvars.ContextVar):
+                give_context(owner)
+        if isinstance(getattr(shell, "_parent_header", None), contextvars.ContextVar):
+            owners.append(shell)
+        self.request: contextvars.ContextVar[Any] = contextvars.ContextVar("request")
+        self.variables = [self.request, *(owner._parent_header for owner in owners)]
+        self.parent_of, self.be_parent = kernel.get_parent, kernel.set_parent
+        kernel.get_parent, kernel.set_parent = self.get_parent, self.set_parent
+
+    def get_parent(self, channel: Any = None) -> Any:
+        """The request that this works for, by which widgets tell outputs of theirs. Of a channel, the latest there."""
+        return (self.request.get(None) if channel is None else None) or self.parent_of(channel)
+
+    def set_parent(self, ident: Any, parent: Any, channel: str = "shell", **more: Any) -> None:
+        """What comes is for this request."""
+        if channel == "shell":
+            self.request.set(parent)
+        self.be_parent(ident, parent, channel, **more)
+
+    def enter(self, home: contextvars.Context) -> list[Any]:
+        """Be at home there from now on; what takes this back."""
+        return [(each.reset, each.set(home[each])) for each in self.variables if each in home]
+
+    @contextlib.contextmanager
+    def within(self, home: contextvars.Context | None) -> Iterator[None]:
+        """Be at home there meanwhile; where that is not known, stay."""
+        changes = [] if home is None else self.enter(home)
+        try:
+            yield
+        finally:
+            for reset, token in changes:
+                reset(token)
+
+    def follow_threads(self) -> None:
+        """A thread is at home where it was started."""
+        cls: Any = threading.Thread
+        start, bootstrap = cls.start, cls._bootstrap_inner
+
+        @functools.wraps(start)
+        def starting(thread: Any) -> None:
+            thread.__dict__[_HOME] = contextvars.copy_context()
+            start(thread)
+
+        @functools.wraps(bootstrap)
+        def bootstrapping(thread: Any) -> None:
+            home, own = thread.__dict__.pop(_HOME, None), getattr(thread, "_context", None)
+            if isinstance(own, contextvars.Context):  # from Python 3.14 on it runs in that
+                own.run(self.enter, home)
+            elif home is not None:
+                self.enter(home)
+            bootstrap(thread)
+
+        cls.start, cls._bootstrap_inner = starting, bootstrapping
+
+    def follow_futures(self) -> None:
+        """What an executor's thread does, and what is called when a future is done, is at home where it was given."""
+        self._carry(importlib.import_module("concurrent.futures.thread")._WorkItem, "run")
+        cls: Any = concurrent.futures.Future
+        add = cls.add_done_callback
+
+        @functools.wraps(add)
+        def adding(future: Any, callback: Any) -> None:
+            home = contextvars.copy_context()
+
+            @functools.wraps(callback, updated=())
+            def calling(done: Any) -> Any:
+                with self.within(home):
+                    return callback(done)
+
+            add(future, calling)
+
+        cls.add_done_callback = adding
+
+    def follow_pools(self) -> None:
+        """What a ThreadPool's thread does, and what is called with its result, is at home where it was given."""
+        pool: Any = importlib.import_module("multiprocessing.pool")
+        for each in (pool.ApplyResult, pool.MapResult, pool.IMapIterator):
+            self._carry(each, "_set")
+        set_up = pool.ThreadPool._setup_queues
+
+        @functools.wraps(set_up)
+        def setting_up(threads: Any) -> None:
+            set_up(threads)
+            threads._inqueue = Jobs(threads._inqueue, threads._cache, self)
+
+        pool.ThreadPool._setup_queues = setting_up
+
+    def _carry(self, work: Any, method: str) -> None:
+        """Have each `work` know where it was made, and be at home there in `method`."""
+        make, do = work.__init__, getattr(work, method)
+
+        @functools.wraps(make)
+        def making(this: Any, *args: Any, **kwargs: Any) -> None:
+            this.__dict__[_HOME] = contextvars.copy_context()  # before others know it
+            make(this, *args, **kwargs)
+
+        @functools.wraps(do)
+        def doing(this: Any, *args: Any, **kwargs: Any) -> Any:
+            with self.within(this.__dict__.get(_HOME)):
+                return do(this, *args, **kwargs)
+
+        work.__init__ = making
+        setattr(work, method, doing)
+
+    def follow_loop(self) -> None:
+        """What the kernel's loop complains of is at home where the task, the future or the callback was made."""
+        loop: Any = asyncio.get_event_loop()
+        complain = loop.default_exception_handler
+        made: dict[int, contextvars.Context] = {}
+
+        def noting(make: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(make)
+            def making(*args: Any, **kwargs: Any) -> Any:
+                thing = make(*args, **kwargs)
+                made.pop(id(thing), None)
+                made[id(thing)] = contextvars.copy_context()
+                if len(made) > _TASKS:
+                    made.pop(next(iter(made)), None)
+                return thing
+
+            return making
+
+        @functools.wraps(complain)
+        def complaining(context: Any) -> None:
+            thing = context.get("task") or context.get("future")
+            with self.within(getattr(context.get("handle"), "_context", None) or made.get(id(thing))):
+                complain(context)
+
+        loop.create_task, loop.create_future = noting(loop.create_task), noting(loop.create_future)
+        loop.default_exception_handler = complaining
+
+
+class Jobs:
+    """The queue from which a pool's threads take their jobs: whoever takes one is at home where it was given."""
+
+    def __init__(self, queue: Any, results: Any, homes: Homes) -> None:
+        self.queue, self.results, self.homes = queue, results, homes
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        """The next job."""
+        job = self.queue.get(*args, **kwargs)
+        home = getattr(self.results.get(job[0]), _HOME, None) if job else None
+        if home is not None:
+            self.homes.enter(home)
+        return job
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.queue, name)
+
+
+def give_context(owner: Any) -> None:
+    """Have an object of ipykernel 6 keep its parent per context, as that of 7 does."""
+    variable: contextvars.ContextVar[Any] = contextvars.ContextVar("parent_header")
+    latest = [owner.parent_header]
+
+    def get(_: Any) -> Any:
+        return variable.get(latest[0])
+
+    def put(_: Any, value: Any) -> None:
+        variable.set(value)
+        latest[0] = value
+
+    type(owner).parent_header = property(get, put)
+    owner._parent_header = variable

@@ -1,0 +1,128 @@
+"""Promise: what is printed belongs to the cell that gave the work, whoever does it, and however late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kernel_supervisor.core.model import Mark, Message
+from tests.ipykernels import python_with
+from tests.process.test_recorder import Recorded, recorded
+from tests.support import until_now
+
+pytestmark = pytest.mark.timeout(300)
+LATE = {
+    "thread": "def work():\n    {wait}; print('said')\nthreading.Thread(target=work).start()",
+    "daemon thread": "def work():\n    {wait}; print('said')\nthreading.Thread(target=work, daemon=True).start()",
+    "thread of a thread": (
+        "def work():\n    {wait}; print('said')\n"
+        "threading.Thread(target=lambda: threading.Thread(target=work).start()).start()"
+    ),
+    "own run": "class Own(threading.Thread):\n    def run(self):\n        {wait}; print('said')\nOwn().start()",
+    "timer": "def work():\n    {wait}; print('said')\nthreading.Timer(0.01, work).start()",
+    "standard error": "def work():\n    {wait}; print('said', file=sys.stderr)\nthreading.Thread(target=work).start()",
+    "traceback of a thread": "def work():\n    {wait}; raise ValueError('said')\nthreading.Thread(target=work).start()",
+    "display": "def work():\n    {wait}; display('said')\nthreading.Thread(target=work).start()",
+    "logging": (
+        "log = logging.getLogger('late'); log.addHandler(logging.StreamHandler(sys.stdout))\n"
+        "def work():\n    {wait}; log.warning('said')\nthreading.Thread(target=work).start()"
+    ),
+    "to_thread": "def work():\n    {wait}; print('said')\ntask = asyncio.ensure_future(asyncio.to_thread(work))",
+    "loop's executor": (
+        "def work():\n    {wait}; print('said')\nasyncio.get_running_loop().run_in_executor(None, work);"
+    ),
+    "task": "async def work():\n    await {waiting}; print('said')\ntask = asyncio.ensure_future(work())",
+    "task's thread": (
+        "async def work():\n    await {waiting}; threading.Thread(target=print, args=('said',)).start()\n"
+        "task = asyncio.ensure_future(work())"
+    ),
+    "task's lost error": (
+        "async def work():\n    await {waiting}; raise ValueError('said')\nasyncio.ensure_future(work()); del work"
+    ),
+    "callback's error": (
+        "def work():\n    raise ValueError('said')\n"
+        "def look():\n    work() if os.path.exists(flag) else loop.call_later(0.01, look)\n"
+        "loop = asyncio.get_running_loop(); loop.call_soon(look);"
+    ),
+    "future's lost error": "lost = asyncio.get_running_loop().create_future(); lost.set_exception(ValueError('said'))",
+}
+"""What the first cell begins: it goes on while the second one runs."""
+REUSED = {
+    "executor": (
+        "pool = futures.ThreadPoolExecutor(1); pool.submit(int).result();",
+        "pool.submit(print, 'said').result()",
+    ),
+    "executor's map": (
+        "pool = futures.ThreadPoolExecutor(1); pool.submit(int).result();",
+        "def work(_): print('said')\nlist(pool.map(work, [1]));",
+    ),
+    "done": (
+        "pool = futures.ThreadPoolExecutor(1); given = pool.submit(lambda: [{wait}]);",
+        "given.add_done_callback(lambda _: print('said')); {go}; futures.wait([given]);",
+    ),
+    "ThreadPool": ("pool = ThreadPool(1); pool.apply(int);", "pool.apply(print, ('said',))"),
+    "ThreadPool's map": ("pool = ThreadPool(1); pool.apply(int);", "pool.map(print, ['said']);"),
+    "ThreadPool's imap": ("pool = ThreadPool(1); pool.apply(int);", "list(pool.imap_unordered(print, ['said']));"),
+    "ThreadPool's callback": (
+        "pool = ThreadPool(1); pool.apply(int);",
+        "done = threading.Event()\n"
+        "pool.apply_async(int, callback=lambda _: (print('said'), done.set())); done.wait(60);",
+    ),
+    "thread that was made before": (
+        "late = threading.Thread(target=print, args=('said',));",
+        "late.start(); late.join()",
+    ),
+}
+"""What the first cell made, and what the second one does with it."""
+BEGIN = (
+    "import asyncio, gc, logging, os, sys, threading, time\nimport concurrent.futures as futures\n"
+    "from multiprocessing.pool import ThreadPool\nfrom IPython.display import display\nflag = {flag!r}\n"
+    "def wait():\n    while not os.path.exists(flag): time.sleep(0.01)\n"
+    "async def waiting():\n    while not os.path.exists(flag): await asyncio.sleep(0.01)\n"
+)
+
+
+@pytest.fixture(
+    scope="module", params=["ipykernel==6.29.5", "ipykernel==6.31.0", "ipykernel==7.0.1", "ipykernel==7.4.0"]
+)
+def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    with recorded(tmp_path_factory.mktemp("homes"), python_with(request.param)) as kernel:
+        yield kernel
+
+
+def _filled(kernel: Recorded, code: str, flag: Path) -> str:
+    words = {"{wait}": "wait()", "{waiting}": "waiting()", "{go}": "open(flag, 'w').close()"}
+    for word, meaning in words.items():
+        code = code.replace(word, meaning)
+    return kernel.run(BEGIN.format(flag=str(flag)) + code)
+
+
+def _said_in(kernel: Recorded, cells: list[str]) -> list[str]:
+    """The cells that show it."""
+    return [cell for cell in cells if any(_says(item) for item in kernel.items(cell))]
+
+
+def _says(item: Message | Mark) -> bool:
+    shown = ("stream", "display_data", "execute_result", "error")
+    return isinstance(item, Message) and item.msg_type in shown and "said" in str(item.content)
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_what_goes_on_is_at_home_where_it_was_begun(kernel: Recorded, name: str, tmp_path: Path) -> None:
+    first = _filled(kernel, LATE[name], tmp_path / "go")
+    second = _filled(
+        kernel, "{go}; lost = None; await asyncio.sleep(0.1); gc.collect(); print('second');", tmp_path / "go"
+    )
+    until_now(lambda: _said_in(kernel, [first, second]), "it is said")
+    third = kernel.run("print('third')")
+    assert _said_in(kernel, [first, second, third]) == [first]
+
+
+@pytest.mark.parametrize("name", REUSED)
+def test_what_was_made_before_is_at_home_where_it_is_used(kernel: Recorded, name: str, tmp_path: Path) -> None:
+    first, second = (_filled(kernel, code, tmp_path / "go") for code in REUSED[name])
+    until_now(lambda: _said_in(kernel, [first, second]), "it is said")
+    third = kernel.run("print('third')")
+    assert _said_in(kernel, [first, second, third]) == [second]
