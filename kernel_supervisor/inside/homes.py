@@ -14,7 +14,6 @@ import concurrent.futures
 import contextlib
 import contextvars
 import functools
-import importlib
 import threading
 from collections.abc import Iterator
 from typing import Any, Callable
@@ -25,14 +24,19 @@ _HOME = "_supervisor_home"
 _INSTALLED = "_supervisor_homes"
 
 
-def install(kernel: Any, streams: Any) -> None:
-    """Give work its home in this kernel, whose standard output and standard error are `streams`."""
+def install(kernel: Any, streams: Any, after: Callable[..., None]) -> None:
+    """Give work its home in this kernel, whose standard output and standard error are `streams`.
+
+    `after` does something to a module once it is imported.
+    """
     if getattr(kernel, _INSTALLED, None) is None:
         homes = Homes(kernel, streams)
         setattr(kernel, _INSTALLED, homes)
-        for follow in (homes.follow_threads, homes.follow_futures, homes.follow_pools, homes.follow_loop):
+        for follow in (homes.follow_threads, homes.follow_futures, homes.follow_loop):
             with contextlib.suppress(Exception):  # a Python that does it in another way: ipykernel's own homes are left
                 follow()
+        after("concurrent.futures.thread", homes.follow_executors)
+        after("multiprocessing.pool", homes.follow_pools)
 
 
 class Homes:
@@ -96,8 +100,7 @@ class Homes:
         cls.start, cls._bootstrap_inner = starting, bootstrapping
 
     def follow_futures(self) -> None:
-        """What an executor's thread does, and what is called when a future is done, is at home where it was given."""
-        self._carry(importlib.import_module("concurrent.futures.thread")._WorkItem, "run")
+        """What is called when a future is done is at home where it was given."""
         cls: Any = concurrent.futures.Future
         add = cls.add_done_callback
 
@@ -114,9 +117,12 @@ class Homes:
 
         cls.add_done_callback = adding
 
-    def follow_pools(self) -> None:
+    def follow_executors(self, threads: Any) -> None:
+        """What an executor's thread does is at home where it was given."""
+        self._carry(threads._WorkItem, "run")
+
+    def follow_pools(self, pool: Any) -> None:
         """What a ThreadPool's thread does, and what is called with its result, is at home where it was given."""
-        pool: Any = importlib.import_module("multiprocessing.pool")
         for each in (pool.ApplyResult, pool.MapResult, pool.IMapIterator):
             self._carry(each, "_set")
         set_up = pool.ThreadPool._setup_queues

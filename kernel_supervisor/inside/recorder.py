@@ -74,7 +74,7 @@ def private(name: str) -> Any:
 
 
 json = private("json")
-logfile, bounds, rooms = beside("logfile"), beside("bounds"), beside("room")
+logfile, bounds, rooms, later = (beside(name) for name in ("logfile", "bounds", "room", "later"))
 
 
 class Recorder:
@@ -483,7 +483,8 @@ def main() -> None:
     attempt(install, "requests", app.kernel, options.owner)
     for name in ("interrupts", "questions", "place"):
         attempt(install, name, app.kernel)
-    attempt(install, "homes", app.kernel, (sys.stdout, sys.stderr))
+    for name in ("homes", "pipes"):
+        attempt(install, name, app.kernel, (sys.stdout, sys.stderr), later.after)
     summary = attempt(install, "formatter", app.kernel.shell)
     attempt(install, "lookup", app.kernel, summary)
     if log is not None:

@@ -46,6 +46,13 @@ LATE = {
         "def look():\n    work() if os.path.exists(flag) else loop.call_later(0.01, look)\n"
         "loop = asyncio.get_running_loop(); loop.call_soon(look);"
     ),
+    "child": "subprocess.Popen(['sh', '-c', waits + '; echo said']);",
+    "child's standard error": "subprocess.Popen(['sh', '-c', waits + '; echo said >&2']);",
+    "child of a shell": "os.system('(' + waits + '; echo said) &');",
+    "child in a session of its own": "subprocess.Popen(['sh', '-c', waits + '; echo said'], start_new_session=True);",
+    "asyncio's child": "child = await asyncio.create_subprocess_shell(waits + '; echo said')",
+    "forked process": "def work():\n    {wait}; print('said')\nget_context('fork').Process(target=work).start()",
+    "spawned process": "get_context('spawn').Process(target=os.system, args=(waits + '; echo said',)).start()",
     "future's lost error": "lost = asyncio.get_running_loop().create_future(); lost.set_exception(ValueError('said'))",
 }
 """What the first cell begins: it goes on while the second one runs."""
@@ -70,6 +77,20 @@ REUSED = {
         "done = threading.Event()\n"
         "pool.apply_async(int, callback=lambda _: (print('said'), done.set())); done.wait(60);",
     ),
+    "forked pool": ("pool = get_context('fork').Pool(1); pool.apply(int);", "pool.map(print, ['said']);"),
+    "spawned pool": ("pool = get_context('spawn').Pool(1); pool.apply(int);", "pool.map(print, ['said']);"),
+    "pool of a fork server": (
+        "pool = get_context('forkserver').Pool(1); pool.apply(int);",
+        "pool.map(os.system, ['echo said']);",
+    ),
+    "forked executor": (
+        "pool = futures.ProcessPoolExecutor(1, mp_context=get_context('fork')); pool.submit(int).result();",
+        "pool.submit(print, 'said').result()",
+    ),
+    "spawned executor": (
+        "pool = futures.ProcessPoolExecutor(1, mp_context=get_context('spawn')); pool.submit(int).result();",
+        "pool.submit(print, 'said', flush=True).result()",
+    ),
     "thread that was made before": (
         "late = threading.Thread(target=print, args=('said',));",
         "late.start(); late.join()",
@@ -77,8 +98,10 @@ REUSED = {
 }
 """What the first cell made, and what the second one does with it."""
 BEGIN = (
-    "import asyncio, gc, logging, os, sys, threading, time\nimport concurrent.futures as futures\n"
+    "import asyncio, gc, logging, os, subprocess, sys, threading, time\nimport concurrent.futures as futures\n"
+    "from multiprocessing import get_context\n"
     "from multiprocessing.pool import ThreadPool\nfrom IPython.display import display\nflag = {flag!r}\n"
+    "waits = f'while [ ! -e {{flag}} ]; do sleep 0.02; done'\n"
     "def wait():\n    while not os.path.exists(flag): time.sleep(0.01)\n"
     "async def waiting():\n    while not os.path.exists(flag): await asyncio.sleep(0.01)\n"
 )
@@ -126,3 +149,44 @@ def test_what_was_made_before_is_at_home_where_it_is_used(kernel: Recorded, name
     until_now(lambda: _said_in(kernel, [first, second]), "it is said")
     third = kernel.run("print('third')")
     assert _said_in(kernel, [first, second, third]) == [second]
+
+
+def test_what_a_cell_has_printed_at_its_end_is_in_it_whoever_holds_it(kernel: Recorded) -> None:
+    writers = {
+        "shell": "os.system('echo said')",
+        "descriptor": "os.write(1, b'said\\n')",
+        "C": "ctypes.CDLL(None).puts(b'said')",
+        "Python's own": "sys.__stdout__.write('said\\n')",
+        "standard error": "os.write(2, b'said\\n')",
+    }
+    for name, code in writers.items():
+        cells = [kernel.run(f"import ctypes, os, sys; {code};"), kernel.run("0")]
+        assert _said_in(kernel, cells) == cells[:1], name
+
+
+def test_characters_of_many_bytes_are_read_whole(kernel: Recorded) -> None:
+    text = "é漢😀" * 20_000
+    cell = kernel.run(f"import os, subprocess, sys; os.write(1, {text[:900]!r}.encode()); text = 'é漢😀' * 20_000")
+    assert kernel.text(cell) == text[:900]
+    cell = kernel.run("subprocess.run([sys.executable, '-c', 'print(\"é漢😀\" * 20_000)'], env={'PYTHONUTF8': '1'});")
+    assert kernel.text(cell) == text + "\n"
+
+
+def test_no_pipe_is_left_where_nobody_can_write_into_it(kernel: Recorded) -> None:
+    count = "import os; print(len(os.listdir('/proc/self/fd')))"
+    kernel.run("import subprocess; children = [subprocess.Popen(['sleep', '600']) for _ in range(2)]")
+    before = int(kernel.text(kernel.run(count)))
+    for number in range(60):
+        kernel.run(f"import os; os.system('echo {number}'); os.write(2, b'x');")
+    cell = kernel.run("[child.kill() for child in children]; [child.wait() for child in children];" + count)
+    assert int(kernel.text(cell)) <= before
+    until_now(lambda: int(kernel.text(kernel.run(count))) < before, "the children's pipes are closed")
+
+
+def test_where_user_code_sends_a_descriptor_it_stays(kernel: Recorded, tmp_path: Path) -> None:
+    kernel.run(f"import os; kept = os.dup(1); file = open({str(tmp_path / 'out')!r}, 'wb'); os.dup2(file.fileno(), 1)")
+    cell = kernel.run("os.system('echo mine'); print('shown')")
+    assert (tmp_path / "out").read_text() == "mine\n"
+    assert kernel.text(cell) == "shown\n"
+    kernel.run("os.dup2(kept, 1); os.close(kept); file.close()")
+    assert kernel.text(kernel.run("os.system('echo again');")) == "again\n"

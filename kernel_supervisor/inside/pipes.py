@@ -1,0 +1,295 @@
+"""Gives each cell pipes of its own for descriptors 1 and 2: what its children print, however late, belongs to it.
+
+Runs *inside* the kernel, loaded by `recorder.py`: stdlib and the kernel's own ipykernel only, Python 3.8 and later, on
+Linux (elsewhere ipykernel's own pipes stay). ipykernel has one pipe for each, read by a thread of its own in pieces of
+1,000 bytes that are decoded one by one, and shows what comes in whatever cell runs then. Here a pipe lives as long as
+somebody can write into it, and the thread that sends outputs reads them all; what is there when a cell ends is read
+before its reply. Workers of process pools outlive cells: what they print belongs to the cell that runs then.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import ctypes
+import fcntl
+import functools
+import inspect
+import os
+import select
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from typing import Any, Callable
+
+_MOST_PIPES = 256
+"""Beyond these a cell's pipes are those of the one before it."""
+_PIECE = 1 << 16
+"""Bytes that are read at once: what a pipe holds."""
+_UNSENT = 1 << 18
+"""Bytes that are read before they are sent."""
+_WORKERS = {("concurrent.futures.process", "_process_worker"), ("multiprocessing.pool", "worker")}
+_WORKERS.add(("joblib.externals.loky.process_executor", "_process_worker"))
+_WORKERS.add(("loky.process_executor", "_process_worker"))
+"""What the processes of pools run, by module and name."""
+_INSTALLED = "_supervisor_pipes"
+
+
+def install(kernel: Any, streams: Any, after: Callable[..., None]) -> None:
+    """Take over descriptors 1 and 2, which are those of `streams`, where ipykernel has taken them.
+
+    `after` does something to a module once it is imported.
+    """
+    watched = all(getattr(stream, "_should_watch", False) for stream in streams)
+    if watched and hasattr(select, "epoll") and getattr(kernel, _INSTALLED, None) is None:
+        pipes = Pipes(streams)
+        setattr(kernel, _INSTALLED, pipes)
+        pipes.follow_cells(kernel)
+        after("multiprocessing.process", pipes.follow_workers)
+        after("multiprocessing.forkserver", lambda module: pipes.follow_server(module.ForkServer))
+        after("multiprocessing.resource_tracker", lambda module: pipes.follow_server(module.ResourceTracker))
+
+
+class Pipe:
+    """One pipe of ours: who prints into it, and where that belongs."""
+
+    def __init__(self, stream: Any, home: Any) -> None:
+        self.stream, self.home = stream, home
+        self.end, self.entrance = os.pipe()
+        os.set_blocking(self.end, False)
+        found = os.fstat(self.end)
+        self.identity = found.st_dev, found.st_ino
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.lock = threading.Lock()
+
+    def take(self, data: bytes) -> None:
+        """Show what was read, nothing at the end, where it belongs: in the latest cell where there is no home."""
+        text = self.decoder.decode(data, not data)
+        if text:
+            home = self.stream._parent_header_global if self.home is None else self.home
+            token = self.stream._parent_header.set(home)
+            try:
+                self.stream.write(text)
+            finally:
+                self.stream._parent_header.reset(token)
+        if data:
+            os.write(self.stream._original_stdstream_copy, data)
+
+
+class Pipes:
+    """The pipes of one kernel."""
+
+    def __init__(self, streams: Any) -> None:
+        self.streams, self.pid = streams, os.getpid()
+        self.poll = select.epoll()
+        self.live: dict[int, Pipe] = {}
+        self.identities: set[tuple[int, int]] = set()
+        self.current: dict[int, Pipe] = {}
+        self.shared: list[Pipe] = []
+        self.at_work = threading.local()
+        self.flush_c = c_flush()
+        for stream in streams:
+            take_over(stream)
+            self.renew(stream, always=True)
+            stream.close = functools.partial(self.give_back, stream, stream.close)
+        thread = streams[0].pub_thread
+        thread.schedule(lambda: thread.io_loop.add_handler(self.poll, self.read_ready, thread.io_loop.READ))
+        os.register_at_fork(after_in_child=self.forget)
+
+    def follow_cells(self, kernel: Any) -> None:
+        """Renew the pipes before each cell; read them before its reply."""
+        execute = kernel.do_execute
+        if not inspect.iscoroutinefunction(execute):
+            return
+
+        @functools.wraps(execute)
+        async def do_execute(*args: Any, **kwargs: Any) -> Any:
+            if threading.current_thread() is not threading.main_thread():  # a subshell's, beside a cell
+                return await execute(*args, **kwargs)
+            with contextlib.suppress(Exception):
+                for stream in self.streams:
+                    self.renew(stream)
+            try:
+                return await execute(*args, **kwargs)
+            finally:
+                with contextlib.suppress(Exception):
+                    self.settle()
+
+        kernel.do_execute = do_execute
+
+    def renew(self, stream: Any, *, always: bool = False) -> None:
+        """Give a stream's descriptor a pipe that belongs to what runs here, unless it is no pipe of ours."""
+        number = stream._original_stdstream_fd
+        if os.getpid() != self.pid or not (always or self.is_ours(number)):
+            return
+        before = self.current.get(number)
+        if before is not None and len(self.live) >= _MOST_PIPES:
+            before.home = stream.parent_header
+            return
+        pipe = self.current[number] = Pipe(stream, stream.parent_header)
+        if before is not None and self.live.get(before.end) is not before:
+            before = None
+        if before is not None:
+            self.poll.unregister(before.end)  # its end would wake the thread: most have no one else who writes
+        os.dup2(pipe.entrance, number)
+        os.close(pipe.entrance)
+        self.watch(pipe)
+        if before is not None:
+            self.poll.register(before.end, select.EPOLLIN)
+            self.read(before, _PIECE)
+
+    def watch(self, pipe: Pipe) -> None:
+        self.live[pipe.end] = pipe
+        self.identities.add(pipe.identity)
+        self.poll.register(pipe.end, select.EPOLLIN)
+
+    def is_ours(self, number: int) -> bool:
+        """Whether a descriptor is a pipe of ours: not so where user code has redirected it."""
+        try:
+            found = os.fstat(number)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) in self.identities
+
+    def read_ready(self, *_: Any) -> None:
+        """In the thread that sends outputs: read what there is."""
+        for end, _event in self.poll.poll(0):
+            pipe = self.live.get(end)
+            if pipe is not None:
+                with contextlib.suppress(Exception):
+                    if self.read(pipe, _UNSENT) >= _UNSENT:
+                        pipe.stream._flush()
+
+    def read(self, pipe: Pipe, most: int) -> int:
+        """Show what is in a pipe, about so many bytes of it at most; how many it was."""
+        count = 0
+        with pipe.lock:
+            while count < most and self.live.get(pipe.end) is pipe:
+                try:
+                    data = os.read(pipe.end, min(_PIECE, most - count))
+                except BlockingIOError:
+                    break
+                count += len(data)
+                if not data:
+                    self.drop(pipe)
+                pipe.take(data)
+        return count
+
+    def drop(self, pipe: Pipe) -> None:
+        """Let go of a pipe that nobody can write into."""
+        del self.live[pipe.end]
+        self.identities.discard(pipe.identity)
+        self.poll.unregister(pipe.end)
+        os.close(pipe.end)
+
+    def settle(self) -> None:
+        """Read what the cell that ends has printed until now, and what C or Python's own streams hold of it."""
+        if os.getpid() != self.pid:
+            return
+        for own in (sys.__stdout__, sys.__stderr__):
+            with contextlib.suppress(Exception):
+                own.flush()  # type: ignore[union-attr]
+        self.flush_c()
+        for pipe in (*self.current.values(), *self.shared):
+            if self.live.get(pipe.end) is not pipe:
+                continue
+            waiting = int.from_bytes(fcntl.ioctl(pipe.end, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
+            if waiting:
+                self.read(pipe, waiting)
+
+    def give_back(self, stream: Any, close: Callable[[], None]) -> None:
+        """Put back what the descriptor was before, and close the stream."""
+        if os.getpid() == self.pid:
+            with contextlib.suppress(Exception):
+                self.settle()
+            if self.is_ours(stream._original_stdstream_fd):
+                os.dup2(stream._original_stdstream_copy, stream._original_stdstream_fd)
+        close()
+
+    def forget(self) -> None:
+        """In a fork: the pipes are the kernel's to read. A pool's worker prints into them as other programs do."""
+        self.poll.close()
+        for end in self.live:
+            os.close(end)
+        self.live, self.identities = {}, set()
+        if getattr(self.at_work, "shared", False):
+            for stream in self.streams:
+                stream.write = functools.partial(write_all, stream._original_stdstream_fd)
+                stream.flush = lambda: None
+
+    @contextlib.contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Start here what outlives cells: descriptors 1 and 2 are pipes that belong to the latest cell meanwhile."""
+        ours = os.getpid() == self.pid and all(self.is_ours(each._original_stdstream_fd) for each in self.streams)
+        if not ours or getattr(self.at_work, "shared", False):
+            yield
+            return
+        if not self.shared:
+            for stream in self.streams:
+                self.shared.append(Pipe(stream, None))
+                self.watch(self.shared[-1])
+        numbers = [stream._original_stdstream_fd for stream in self.streams]
+        saved = [os.dup(number) for number in numbers]
+        self.at_work.shared = True
+        try:
+            for pipe, number in zip(self.shared, numbers):  # noqa: B905 - Python 3.8
+                os.dup2(pipe.entrance, number)
+            yield
+        finally:
+            self.at_work.shared = False
+            for before, number in zip(saved, numbers):  # noqa: B905 - Python 3.8
+                os.dup2(before, number)
+                os.close(before)
+
+    def follow_workers(self, processes: Any) -> None:
+        """Start pools' processes with the shared pipes."""
+        cls = processes.BaseProcess
+        start = cls.start
+
+        @functools.wraps(start)
+        def starting(process: Any) -> Any:
+            target = getattr(process, "_target", None)
+            name = getattr(target, "__module__", ""), getattr(target, "__name__", "")
+            with self.sharing() if name in _WORKERS else contextlib.nullcontext():
+                return start(process)
+
+        cls.start = starting
+
+    def follow_server(self, server: Any) -> None:
+        """Start what starts processes for all cells with the shared pipes."""
+        ensure = server.ensure_running
+
+        @functools.wraps(ensure)
+        def ensuring(this: Any) -> Any:
+            with self.sharing():
+                return ensure(this)
+
+        server.ensure_running = ensuring
+
+
+def take_over(stream: Any) -> None:
+    """End ipykernel's own watch of a stream's descriptor."""
+    stream._should_watch = False
+    os.write(stream._original_stdstream_fd, b"\0")
+    stream.watch_fd_thread.join()
+    os.close(stream._fid)
+    stream._fid = None
+
+
+def write_all(number: int, text: str) -> int:
+    """Write to a descriptor, as a stream's `write`."""
+    data = text.encode("utf-8", "replace")
+    while data:
+        data = data[os.write(number, data) :]
+    return len(text)
+
+
+def c_flush() -> Callable[[], Any]:
+    """Flushes the standard output of C, which has the whole of it in a buffer where it is a pipe."""
+    try:
+        library = ctypes.CDLL(None)
+        out = ctypes.c_void_p.in_dll(library, "stdout")
+        return lambda: library.fflush(out)
+    except Exception:  # noqa: BLE001 - a C library that calls it otherwise
+        return lambda: None
