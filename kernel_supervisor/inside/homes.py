@@ -15,6 +15,7 @@ import contextlib
 import contextvars
 import functools
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any, Callable
 
@@ -130,7 +131,7 @@ class Homes:
         @functools.wraps(set_up)
         def setting_up(threads: Any) -> None:
             set_up(threads)
-            threads._inqueue = Jobs(threads._inqueue, threads._cache, self)
+            threads._inqueue = Jobs(threads._inqueue, weakref.ref(threads), self)
 
         pool.ThreadPool._setup_queues = setting_up
 
@@ -182,15 +183,14 @@ class Homes:
 class Jobs:
     """The queue from which a pool's threads take their jobs: whoever takes one is at home where it was given."""
 
-    def __init__(self, queue: Any, results: Any, homes: Homes) -> None:
-        self.queue, self.results, self.homes = queue, results, homes
+    def __init__(self, queue: Any, pool: Any, homes: Homes) -> None:
+        self.queue, self.pool, self.homes = queue, pool, homes
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
         """The next job."""
         job = self.queue.get(*args, **kwargs)
-        home = getattr(self.results.get(job[0]), _HOME, None) if job else None
-        if home is not None:
-            self.homes.enter(home)
+        with contextlib.suppress(AttributeError, TypeError):  # it is the end, or the pool is gone
+            self.homes.enter(getattr(self.pool()._cache.get(job[0]), _HOME))
         return job
 
     def __getattr__(self, name: str) -> Any:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kernel_supervisor.core.model import Mark, Message
-from tests.ipykernels import python_with
-from tests.process.test_recorder import Recorded, recorded
+from tests.ipykernels import built
+from tests.process.test_recorder import Recorded, pairs, recorded
 from tests.support import until_now
 
 pytestmark = pytest.mark.timeout(300)
@@ -29,7 +29,7 @@ LATE = {
         "log = logging.getLogger('late'); log.addHandler(logging.StreamHandler(sys.stdout))\n"
         "def work():\n    {wait}; log.warning('said')\nthreading.Thread(target=work).start()"
     ),
-    "to_thread": "def work():\n    {wait}; print('said')\ntask = asyncio.ensure_future(asyncio.to_thread(work))",
+    "to_thread": "def work():\n    {wait}; print('said')\ntask = asyncio.ensure_future(to_thread(work))",
     "loop's executor": (
         "def work():\n    {wait}; print('said')\nasyncio.get_running_loop().run_in_executor(None, work);"
     ),
@@ -99,19 +99,19 @@ REUSED = {
 """What the first cell made, and what the second one does with it."""
 BEGIN = (
     "import asyncio, gc, logging, os, subprocess, sys, threading, time\nimport concurrent.futures as futures\n"
-    "from multiprocessing import get_context\n"
+    "from contextvars import copy_context\nfrom multiprocessing import get_context\n"
     "from multiprocessing.pool import ThreadPool\nfrom IPython.display import display\nflag = {flag!r}\n"
     "waits = f'while [ ! -e {{flag}} ]; do sleep 0.02; done'\n"
     "def wait():\n    while not os.path.exists(flag): time.sleep(0.01)\n"
+    "def to_thread(work): return asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)\n"
     "async def waiting():\n    while not os.path.exists(flag): await asyncio.sleep(0.01)\n"
 )
 
 
-@pytest.fixture(
-    scope="module", params=["ipykernel==6.29.5", "ipykernel==6.31.0", "ipykernel==7.0.1", "ipykernel==7.4.0"]
-)
+@pytest.fixture(scope="module", params=[*pairs()[:4], pairs()[-1]], ids=lambda pair: pair[1])
 def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
-    with recorded(tmp_path_factory.mktemp("homes"), python_with(request.param)) as kernel:
+    """Each ipykernel, with the oldest Python and with the newest one."""
+    with recorded(tmp_path_factory.mktemp("homes"), str(built(*request.param) / "bin/python")) as kernel:
         yield kernel
 
 
