@@ -29,6 +29,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 import kernel_supervisor
 from kernel_supervisor.client import autostart
 from kernel_supervisor.client.connection import Connection
+from kernel_supervisor.keeping import RECORDED_BYTES
 from kernel_supervisor.paths import HOME_VARIABLE, Paths
 
 _RECORDER = Path(kernel_supervisor.__file__).parent / "inside" / "recorder.py"
@@ -58,11 +59,11 @@ def main() -> int:
 
 async def _warm_call(rounds: int) -> None:
     figures: dict[str, list[float]] = {"bare jupyter_client": [], "a line to the shim": [], "the SDK's client": []}
-    with supervisor(), _kernel("-m", "ipykernel_launcher") as bare, _line_client() as ask:
+    with supervisor(), kernel("-m", "ipykernel_launcher") as bare, _line_client() as ask:
         shim = StdioServerParameters(command=sys.executable, args=_SHIM, env=dict(os.environ))
         async with Client(stdio_client(shim)) as client:
             for number in range(rounds + 1):
-                times = [seconds(lambda: _execute(bare, "1+1")), seconds(lambda: ask("1+1"))]
+                times = [seconds(lambda: execute(bare, "1+1")), seconds(lambda: ask("1+1"))]
                 began = time.perf_counter()
                 await client.call_tool("kernel_exec", {"code": "1+1"})
                 times.append(time.perf_counter() - began)
@@ -106,19 +107,21 @@ def _recording(rounds: int) -> bool:
     """A second plain kernel shows how far two equal kernels are apart: no difference below that says anything."""
     with tempfile.TemporaryDirectory(prefix="ksb-", dir="/tmp") as folder, ExitStack() as stack:
         kernels = {
-            "plain ipykernel": stack.enter_context(_kernel("-m", "ipykernel_launcher")),
-            "another plain one": stack.enter_context(_kernel("-m", "ipykernel_launcher")),
-            "with the recorder": stack.enter_context(_kernel(str(_RECORDER), "--log", f"{folder}/log")),
+            "plain ipykernel": stack.enter_context(kernel("-m", "ipykernel_launcher")),
+            "another plain one": stack.enter_context(kernel("-m", "ipykernel_launcher")),
+            "with the recorder": stack.enter_context(
+                kernel(str(_RECORDER), "--log", f"{folder}/log", "--limit", str(RECORDED_BYTES))
+            ),
         }
         for client in kernels.values():
-            _execute(client, _SETUP)
+            execute(client, _SETUP)
         kept = [_compare(kernels, name, code, rounds) for name, code in _WORK.items()]
     return all(kept)
 
 
 def _compare(kernels: dict[str, BlockingKernelClient], name: str, code: str, rounds: int) -> bool:
     def part(client: BlockingKernelClient) -> Callable[[], float]:
-        return lambda: seconds(lambda: _execute(client, code))
+        return lambda: seconds(lambda: execute(client, code))
 
     figures = interleaved({name: part(client) for name, client in kernels.items()}, rounds)
     show(name, figures, floor="plain ipykernel", unit="ms", scale=1e3)
@@ -135,7 +138,7 @@ def _paired(figures: list[float], floor: list[float]) -> float:
 
 
 @contextmanager
-def _kernel(*arguments: str) -> Iterator[BlockingKernelClient]:
+def kernel(*arguments: str) -> Iterator[BlockingKernelClient]:
     """A kernel that this process starts and drives with jupyter_client alone."""
     with tempfile.TemporaryDirectory(prefix="ksb-", dir="/tmp") as folder, open(f"{folder}/log", "wb") as log:
         file = f"{folder}/kernel.json"
@@ -144,16 +147,16 @@ def _kernel(*arguments: str) -> Iterator[BlockingKernelClient]:
         with subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) as process:
             client = BlockingKernelClient(connection_file=file)
             client.load_connection_file()
-            client.start_channels()
-            client.wait_for_ready(timeout=_DEADLINE_S)
+            client.start_channels(hb=False)  # which takes a kernel that starts slowly for a dead one
             try:
+                client.wait_for_ready(timeout=_DEADLINE_S)
                 yield client
             finally:
                 client.stop_channels()
                 process.kill()
 
 
-def _execute(client: BlockingKernelClient, code: str) -> None:
+def execute(client: BlockingKernelClient, code: str) -> None:
     """Until both the reply and the idle are there, as whoever shows the whole output has to wait."""
     number = client.execute(code)
     reply = client.get_shell_msg(timeout=_DEADLINE_S)

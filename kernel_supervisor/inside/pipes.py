@@ -136,8 +136,9 @@ class Pipes:
         os.close(pipe.entrance)
         self.watch(pipe)
         if before is not None:
-            self.poll.register(before.end, select.EPOLLIN)
             self.read(before, _PIECE)
+            if self.live.get(before.end) is before:
+                self.poll.register(before.end, select.EPOLLIN)
 
     def watch(self, pipe: Pipe) -> None:
         self.live[pipe.end] = pipe
@@ -180,7 +181,8 @@ class Pipes:
         """Let go of a pipe that nobody can write into."""
         del self.live[pipe.end]
         self.identities.discard(pipe.identity)
-        self.poll.unregister(pipe.end)
+        with contextlib.suppress(OSError):  # it is not watched just then
+            self.poll.unregister(pipe.end)
         os.close(pipe.end)
 
     def settle(self) -> None:
