@@ -58,8 +58,7 @@ class Pipe:
         self.stream, self.home = stream, home
         self.end, self.entrance = os.pipe()
         os.set_blocking(self.end, False)
-        found = os.fstat(self.end)
-        self.identity = found.st_dev, found.st_ino
+        self.identity = identity(self.end)
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.lock = threading.Lock()
 
@@ -84,7 +83,7 @@ class Pipes:
         self.streams, self.pid = streams, os.getpid()
         self.poll = select.epoll()
         self.live: dict[int, Pipe] = {}
-        self.identities: set[tuple[int, int]] = set()
+        self.identities: set[tuple[int, int] | None] = set()
         self.current: dict[int, Pipe] = {}
         self.shared: list[Pipe] = []
         self.at_work = threading.local()
@@ -128,30 +127,32 @@ class Pipes:
             before.home = stream.parent_header
             return
         pipe = self.current[number] = Pipe(stream, stream.parent_header)
-        if before is not None and self.live.get(before.end) is not before:
-            before = None
-        if before is not None:
-            self.poll.unregister(before.end)  # its end would wake the thread: most have no one else who writes
-        os.dup2(pipe.entrance, number)
-        os.close(pipe.entrance)
         self.watch(pipe)
-        if before is not None:
+        if before is None or self.live.get(before.end) is not before:
+            self.put(pipe, number)
+            return
+        self.poll.unregister(before.end)  # its end would wake the thread: most have no one else who writes
+        try:
+            self.put(pipe, number)
             self.read(before, _PIECE)
+        finally:
             if self.live.get(before.end) is before:
                 self.poll.register(before.end, select.EPOLLIN)
 
+    def put(self, pipe: Pipe, number: int) -> None:
+        """Have a descriptor be the way into a pipe, and the only one."""
+        os.dup2(pipe.entrance, number)
+        os.close(pipe.entrance)
+
     def watch(self, pipe: Pipe) -> None:
+        """Have what comes out of a pipe be read."""
         self.live[pipe.end] = pipe
         self.identities.add(pipe.identity)
         self.poll.register(pipe.end, select.EPOLLIN)
 
     def is_ours(self, number: int) -> bool:
         """Whether a descriptor is a pipe of ours: not so where user code has redirected it."""
-        try:
-            found = os.fstat(number)
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) in self.identities
+        return identity(number) in self.identities
 
     def read_ready(self, *_: Any) -> None:
         """In the thread that sends outputs: read what there is."""
@@ -166,6 +167,8 @@ class Pipes:
         """Show what is in a pipe, about so many bytes of it at most; how many it was."""
         count = 0
         with pipe.lock:
+            if identity(pipe.end) != pipe.identity:  # user code has closed it: the number is somebody else's
+                self.live.pop(pipe.end, None)
             while count < most and self.live.get(pipe.end) is pipe:
                 try:
                     data = os.read(pipe.end, min(_PIECE, most - count))
@@ -264,10 +267,20 @@ class Pipes:
 
         @functools.wraps(ensure)
         def ensuring(this: Any) -> Any:
-            with self.sharing():
+            runs = getattr(this, "_fd", getattr(this, "_forkserver_pid", None)) is not None  # it is asked for often
+            with contextlib.nullcontext() if runs else self.sharing():
                 return ensure(this)
 
         server.ensure_running = ensuring
+
+
+def identity(number: int) -> tuple[int, int] | None:
+    """Which file a descriptor is."""
+    try:
+        found = os.fstat(number)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def take_over(stream: Any) -> None:
