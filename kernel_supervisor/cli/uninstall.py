@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,7 +28,8 @@ from kernel_supervisor.paths import CONTENT, Paths
 
 _NOTEBOOKS_SHOWN = 5
 _ANSWERED_S = 10.0
-
+_LETS_GO_S, _LOOK_S = 5.0, 0.02
+"""A daemon that has ended holds its folder until its last thread has, on a busy machine a moment longer."""
 
 Thing = tuple[str, Callable[[], int | None]]
 """Something of ours, in words, and what removes it: that raises OSError, and what it returns is an exit code."""
@@ -155,7 +157,7 @@ def _remove_state(paths: Paths) -> int:
     """Remove what is ours, while no daemon can begin to use it; the folder too, if nothing else is in it."""
     descriptor = os.open(paths.state, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
         for path in _ours(paths.state):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         for folder in (paths.state, os.path.dirname(paths.state))[: 2 if autostart.is_usual() else 1]:
@@ -166,3 +168,15 @@ def _remove_state(paths: Paths) -> int:
     finally:
         os.close(descriptor)
     return DONE
+
+
+def _lock(descriptor: int) -> None:
+    """Raises BlockingIOError where somebody goes on holding it."""
+    end = time.monotonic() + _LETS_GO_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(_LOOK_S)
