@@ -92,7 +92,7 @@ class Homes:
         @functools.wraps(bootstrap)
         def bootstrapping(thread: Any) -> None:
             home, own = thread.__dict__.pop(_HOME, None), getattr(thread, "_context", None)
-            if isinstance(own, contextvars.Context):  # from Python 3.14 on it runs in that
+            if home is not None and isinstance(own, contextvars.Context):  # from Python 3.14 on it runs in that
                 own.run(self.enter, home)
             elif home is not None:
                 self.enter(home)

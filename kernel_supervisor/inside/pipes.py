@@ -128,7 +128,7 @@ class Pipes:
             return
         pipe = self.current[number] = Pipe(stream, stream.parent_header)
         self.watch(pipe)
-        if before is None or self.live.get(before.end) is not before:
+        if before is None or self.live.get(before.end) is not before or identity(before.end) != before.identity:
             self.put(pipe, number)
             return
         self.poll.unregister(before.end)  # its end would wake the thread: most have no one else who writes
@@ -215,8 +215,9 @@ class Pipes:
     def forget(self) -> None:
         """In a fork: the pipes are the kernel's to read. A pool's worker prints into them as other programs do."""
         self.poll.close()
-        for end in self.live:
-            os.close(end)
+        for end, pipe in self.live.items():
+            if identity(end) == pipe.identity:  # else user code has closed it, and the number is somebody else's
+                os.close(end)
         self.live, self.identities = {}, set()
         if getattr(self.at_work, "shared", False):
             for stream in self.streams:

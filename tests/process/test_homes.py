@@ -190,3 +190,19 @@ def test_where_user_code_sends_a_descriptor_it_stays(kernel: Recorded, tmp_path:
     assert kernel.text(cell) == "shown\n"
     kernel.run("os.dup2(kept, 1); os.close(kept); file.close()")
     assert kernel.text(kernel.run("os.system('echo again');")) == "again\n"
+
+
+def test_a_fork_keeps_what_user_code_opened_where_a_pipe_was(kernel: Recorded, tmp_path: Path) -> None:
+    """User code may close any descriptor; its number is then the next file's, in forks too."""
+    code = (
+        "import os\n"
+        "pipes = get_ipython().kernel._supervisor_pipes\n"
+        "number = pipes.current[2].end; os.close(number)\n"
+        f"file = os.open({str(tmp_path / 'mine')!r}, os.O_RDWR | os.O_CREAT)\n"
+        "os.dup2(file, number); pid = os.fork()\n"
+        "if not pid: os._exit(0 if os.write(number, b'mine') == 4 else 1)\n"
+        "print(os.waitpid(pid, 0)[1]); os.close(number); os.close(file)"
+    )
+    assert kernel.text(kernel.run(code)) == "0\n"
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    assert kernel.text(kernel.run("os.system('echo again >&2');"), "stderr") == "again\n"
