@@ -83,6 +83,8 @@ class Life:
     """Whether its kernel may have got it."""
     left: bool = False
     """Whether a predecessor may have sent it."""
+    forgotten: bool = False
+    """Whether a predecessor had it whose records are lost, and may have sent it to a kernel that is gone."""
     reply: ExecutionStatus | None = None
     """What its kernel replied."""
     execution_count: int | None = None
@@ -158,6 +160,10 @@ def grace_s(life: Life) -> float | None:
 
 
 _NOT_AGAIN = "so nobody knows how it ended. It was not run again"
+_FORGOTTEN = (
+    "a daemon had this call that could not record it, and is gone, and nothing that is left tells whether it was run. "
+    "It was not run again"
+)
 _DOUBTS: dict[str, str] = {
     "nobody listened": "it was sent, or about to be sent, when the daemon died, and was over before another listened; "
     f"this kernel does not record itself, {_NOT_AGAIN}",
@@ -191,9 +197,14 @@ def _ended(life: Life) -> tuple[ExecutionStatus, str]:
         case "gone" if life.sent:
             return "dead", life.why
         case "gone" | "refused" | "failed":
-            return "aborted", f"it was not run: {life.why}"
+            return not_run(life, f"it was not run: {life.why}")
         case _:
-            return "aborted", ""
+            return not_run(life)
+
+
+def not_run(life: Life, reason: str = "") -> tuple[ExecutionStatus, str]:
+    """The end of an execution that we sent to no kernel, and why: one that is forgotten may have been run before."""
+    return ("lost", _FORGOTTEN) if life.forgotten else ("aborted", reason)
 
 
 def status_of(reply: Mapping[str, Any]) -> ExecutionStatus:

@@ -38,10 +38,6 @@ from kernel_supervisor.sessions.sessions import Sessions
 from kernel_supervisor.tasks import Tasks, apart, happens
 
 log = logging.getLogger(__name__)
-_FORGOTTEN = (
-    "a daemon had this call that could not record it, and is gone; this kernel does not record itself, so nobody knows "
-    "whether it was run. It was not run again"
-)
 _LAST = (1 << 63) - 1
 """The highest number that there can be."""
 _GIANT = 8 << 20
@@ -55,6 +51,7 @@ class Executions:
     def __init__(self, records: Database, kernels: Kernels, sessions: Sessions) -> None:
         """Know none that is on its way."""
         self._records, self._kernels, self._sessions = records, kernels, sessions
+        self._began = time.time()
         self.tickets: dict[ExecutionId, Ticket] = {}
         self.unclaimed: dict[ExecutionId, Ticket] = {}
         """What never ran and has no kernel any more, until its client asks again."""
@@ -86,8 +83,8 @@ class Executions:
         """
         name = f"execute in session {session.name}"
         entry = _entry(session, "code", code, client, msg_id=msg_id_of(call_key), replaces=replaces)
-        known = self._tasks.begin(self._know(session, entry, call_key), name, awaited=True)
-        placed = self._tasks.begin(self._place(known, session, asker, again=again), name, awaited=True)
+        known = self._tasks.begin(self._know(session, entry, call_key, again=again), name, awaited=True)
+        placed = self._tasks.begin(self._place(known, session, asker), name, awaited=True)
         try:
             return await asyncio.shield(placed)
         except asyncio.CancelledError:
@@ -95,9 +92,13 @@ class Executions:
                 self._tasks.begin(self._stop_once_known(known, reason), name)
             raise
 
-    async def _know(self, session: SessionRecord, entry: Execution, call_key: str | None) -> tuple[Ticket, bool]:
+    async def _know(
+        self, session: SessionRecord, entry: Execution, call_key: str | None, *, again: bool
+    ) -> tuple[Ticket, bool]:
         """The ticket of a committed execution, and whether it has still to be placed."""
         ticket, fresh = await self._commit(session, entry, call_key, self._sessions.runner_of(session), None)
+        if fresh and again and self._records.forgot:
+            ticket.life = replace(ticket.life, forgotten=True)
         if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
             return self.tickets.get(ticket.execution.id, ticket), False
         ticket = self.unclaimed.pop(ticket.execution.id, ticket)
@@ -106,9 +107,7 @@ class Executions:
         self.tickets[ticket.execution.id] = ticket
         return ticket, True
 
-    async def _place(
-        self, known: asyncio.Task[tuple[Ticket, bool]], session: SessionRecord, asker: Asker, *, again: bool
-    ) -> Ticket:
+    async def _place(self, known: asyncio.Task[tuple[Ticket, bool]], session: SessionRecord, asker: Asker) -> Ticket:
         ticket, to_be_placed = await known
         if not to_be_placed:
             return ticket
@@ -117,16 +116,21 @@ class Executions:
         except Exception as error:  # a fault of ours, too: what stays queued would be run by the next daemon
             del self.tickets[ticket.execution.id]
             await self.call_off(ticket, str(error))  # the same call may have been sent again meanwhile, and wait here
+            if ticket.execution.status == "lost":
+                return ticket
             raise
-        forgotten = again and self._records.forgot and not (ticket.life.sent or runner.kernel.record.recorded)
-        if forgotten and not ticket.settled.is_set():
-            await self.settle(ticket, status="lost", reason=_FORGOTTEN)
+        if ticket.life.forgotten and not self._knows_whether_it_ran(runner):
+            await self.call_off(ticket, "")
         if ticket.settled.is_set():
             del self.tickets[ticket.execution.id]
         else:
             runner.submit(ticket)
             self.track(ticket)
         return ticket
+
+    def _knows_whether_it_ran(self, runner: Runner) -> bool:
+        """Whether a kernel begins nothing twice that a predecessor sent: it lived then, and has the recorder."""
+        return runner.kernel.record.recorded and runner.kernel.record.started_at < self._began
 
     async def _stop_once_known(self, known: asyncio.Task[tuple[Ticket, bool]], reason: str) -> None:
         await self.stop((await known)[0], reason)
@@ -135,7 +139,8 @@ class Executions:
         """Have an execution not run that no kernel has yet; False where it was sent by a predecessor."""
         if ticket.settled.is_set() or ticket.life.sent:
             return ticket.settled.is_set()
-        await self.settle(ticket, status="aborted", reason=reason)
+        status, reason = life.not_run(ticket.life, reason)
+        await self.settle(ticket, status=status, reason=reason)
         return True
 
     async def _commit(

@@ -222,6 +222,29 @@ async def test_a_cell_that_was_over_on_a_full_disk_is_lost_and_not_run_again(
         assert after.facts["execution_id"] > result.facts["execution_id"]
 
 
+@pytest.mark.parametrize("room", [True, False], ids=["room again", "still full"])
+async def test_a_cell_whose_kernel_is_gone_too_is_lost_and_not_run_again(
+    home: Home, small_disk: Path, room: bool
+) -> None:
+    """A full disk, the daemon's death and the kernel's: nothing that is left tells that it ran."""
+    async with home.client() as session:
+        await session.run("runs = 0")
+        filler = fill(small_disk)
+        call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
+        await until(lambda: began(home, "a"), "the cell runs")
+        with home.no_daemon():
+            (kernel,) = home.kernels()
+            kernel.kill()
+            await until(lambda: not kernel.is_running(), "the kernel is gone")
+            if room:
+                filler.unlink()
+            (home.project / "a-go").touch()
+        result = await call
+        assert began(home, "a") == 1
+        assert result.facts["status"] in ("lost", "dead"), result.text
+        assert "was not run:" not in result.text, result.text
+
+
 def notebook(home: Home, *sources: str) -> None:
     """A notebook with these cells."""
     code: dict[str, Any] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
