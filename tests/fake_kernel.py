@@ -166,6 +166,8 @@ class FakeLedger:
         self.ends: dict[ExecutionId, list[ExecutionStatus]] = {}
         """Each end that was committed."""
         self.tickets: dict[ExecutionId, Ticket] = {}
+        self.late: list[ExecutionId] = []
+        """Those that showed more after their end, or what no cell did."""
         self.dead = False
         """Whether its daemon was killed: it commits nothing any more."""
         self._calls: dict[str, ExecutionId] = {}
@@ -200,6 +202,12 @@ class FakeLedger:
 
     def beside(self, ticket: Ticket) -> str:
         return ""
+
+    async def known(self, msg_id: str) -> Execution | None:
+        return next((each for each in self.executions.values() if each.msg_id == msg_id), None)
+
+    def went_on(self, execution: Execution) -> None:
+        self.late.append(execution.id)
 
     async def entered(self, kernel: KernelRecord) -> list[Execution]:
         keys = [key for key in self._calls if key.startswith(prefix(kernel.id))]

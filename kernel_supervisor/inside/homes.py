@@ -10,6 +10,7 @@ taken: the user's own stay as they are. Output whose home nobody knows, such as 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import contextlib
 import contextvars
@@ -38,6 +39,8 @@ def install(kernel: Any, streams: Any, after: Callable[..., None]) -> None:
                 follow()
         after("concurrent.futures.thread", homes.follow_executors)
         after("multiprocessing.pool", homes.follow_pools)
+        for stream in streams:
+            atexit.register(stream.flush)  # behind all that user code registers: nobody would send what that prints
 
 
 class Homes:

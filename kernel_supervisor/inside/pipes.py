@@ -9,6 +9,7 @@ before its reply. Workers of process pools outlive cells: what they print belong
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import contextlib
 import ctypes
@@ -36,7 +37,7 @@ _WORKERS.add(("loky.process_executor", "_process_worker"))
 _INSTALLED = "_supervisor_pipes"
 
 
-def install(kernel: Any, streams: Any, after: Callable[..., None]) -> None:
+def install(kernel: Any, streams: Any, after: Callable[..., None]) -> Pipes | None:
     """Take over descriptors 1 and 2, which are those of `streams`, where ipykernel has taken them.
 
     `after` does something to a module once it is imported.
@@ -49,6 +50,9 @@ def install(kernel: Any, streams: Any, after: Callable[..., None]) -> None:
         after("multiprocessing.process", pipes.follow_workers)
         after("multiprocessing.forkserver", lambda module: pipes.follow_server(module.ForkServer))
         after("multiprocessing.resource_tracker", lambda module: pipes.follow_server(module.ResourceTracker))
+        atexit.register(pipes.settle)
+        return pipes
+    return None
 
 
 class Pipe:
@@ -202,6 +206,12 @@ class Pipes:
             waiting = int.from_bytes(fcntl.ioctl(pipe.end, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
             if waiting:
                 self.read(pipe, waiting)
+
+    def leave(self) -> None:
+        """The kernel ends: what is printed from now on is no cell's."""
+        self.settle()
+        for pipe in self.current.values():
+            pipe.home = {}
 
     def give_back(self, stream: Any, close: Callable[[], None]) -> None:
         """Put back what the descriptor was before, and close the stream."""

@@ -31,10 +31,13 @@ globals()["__builtins__"] = dict(vars(builtins))  # what user code puts into `bu
 
 UNRECORDED, UNRECORDED_TOPIC = "supervisor_unrecorded", b"kernel.unrecorded"
 """What a message that could not be written is sent in; of a type that Jupyter's clients do not know and pass over."""
+OUTSIDE = "outside-"
+"""With what the msg_id begins that stands in the log for the request of what no request has caused."""
 BELL = "-bell"
 """What the path of the bell has in the place of the connection file's `.json`."""
 OUTPUTS = {"stream", "display_data", "update_display_data", "execute_result", "clear_output"}
 OUTPUTS |= {"comm_open", "comm_msg", "comm_close"}
+_SHOWN = {"stream", "display_data", "update_display_data", "execute_result", "clear_output", "error"}
 _RECORDED = dict.fromkeys(OUTPUTS | {"error", "execute_input", "status"}, "iopub")
 _RECORDED.update(execute_reply="shell", input_request="stdin", supervisor_input_over="stdin")
 _ROOM = {"error": 1 << 18, "execute_reply": 1 << 18, "input_request": 1 << 18, "execute_input": 1 << 20}
@@ -88,6 +91,7 @@ class Recorder:
         self.ends = rooms.Ends(path, self.room.side)
         self.beginning = b""
         self.introduced = False
+        self.begun = 0  # cells
         self.missed: dict[str, int] = {}  # messages per execution
         self.reason = ""
         self.pending = threading.local()
@@ -131,6 +135,9 @@ class Recorder:
                 frames = serialize(msg, ident)
             parts = frames[-4:]
             try:
+                parent = self.request(msg)
+                if parent and parent is not msg["parent_header"]:
+                    parts[1] = session.pack(parent)
                 if short is not None:
                     parts = [*parts[:3], session.pack(bounds.sayable(short))]
                 self.record(msg, parts)
@@ -150,13 +157,21 @@ class Recorder:
         self.write(b"recorder ", payload)
         self.introduced = True
 
+    def request(self, msg: Any) -> Any:
+        """The parent that a message is recorded with: what no request has caused is of the time since a cell began."""
+        parent, msg_type = msg["parent_header"] or {}, msg["header"]["msg_type"]
+        if msg_type not in _SHOWN or parent.get("msg_id"):
+            return parent
+        return {"msg_id": "%s%s-%d" % (OUTSIDE, self.session.session, self.begun)}
+
     def record(self, msg: Any, frames: list[bytes]) -> None:
         """Append `msg`, whose four serialised parts are `frames`, if it is of the kind that is kept."""
         msg_type = msg["header"]["msg_type"]
-        parent = msg["parent_header"] or {}
+        parent = self.request(msg)
         channel = _RECORDED.get(msg_type) if isinstance(msg_type, str) else None
         if channel is None or (msg_type == "status" and parent.get("msg_type") != "execute_request"):
             return
+        self.begun += msg_type == "execute_input"
         step = self.step(parent, len(frames[3]))
         if msg_type == "stream" and len(frames[3]) > step:
             for header, content in bounds.pieces(msg, step):
@@ -483,14 +498,16 @@ def main() -> None:
     attempt(install, "requests", app.kernel, options.owner)
     for name in ("interrupts", "questions", "place"):
         attempt(install, name, app.kernel)
-    for name in ("homes", "pipes"):
-        attempt(install, name, app.kernel, (sys.stdout, sys.stderr), later.after)
+    attempt(install, "homes", app.kernel, (sys.stdout, sys.stderr), later.after)
+    pipes = attempt(install, "pipes", app.kernel, (sys.stdout, sys.stderr), later.after)
     summary = attempt(install, "formatter", app.kernel.shell)
     attempt(install, "lookup", app.kernel, summary)
     if log is not None:
         attempt(dump_crashes, log)
     _own_log[:] = [2]  # from here on code of the user's may close the other, and have its number for a file
     app.start()
+    if pipes is not None:
+        attempt(pipes.leave)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ class Caller:
     subscribed: set[str] = field(default_factory=set)
     """The resources that it wants news of, where it speaks of them by a handshake."""
     late: dict[str, int] = field(default_factory=dict)
-    """By kernel: how much of what executions showed after their end it was told of; also the sessions it has joined."""
+    """By session: how much of what executions showed after their end it was told of."""
     notices: list[Words] = field(default_factory=list)
     """What this client is to be told with its next result, once."""
     restarted: bool = False

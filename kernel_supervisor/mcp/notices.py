@@ -9,6 +9,11 @@ from kernel_supervisor.sessions import sweeping
 from kernel_supervisor.sessions.placing import differences
 from kernel_supervisor.tasks import apart
 
+_LATE = {
+    "code": "showed more after it had ended",
+    "note": "has what was shown by no cell, as by a signal handler or an exit handler",
+}
+"""By the kind of an entry: what it is to have shown more."""
 _LATE_SHOWN, _NAMES_SHOWN = 5, 5
 
 
@@ -84,18 +89,17 @@ async def note_environment(caller: Caller, execution: Execution) -> None:
 
 def _note_late_output(caller: Caller, session: SessionRecord) -> None:
     """What a thread, a task or a process that a cell left behind printed stands in no later cell's result."""
-    runner, late = caller.supervisor.sessions.runner_of(session), caller.late
-    joined = session.name in late
-    late[session.name] = 0
-    if runner is None:
-        return
-    finished, kernel = runner.finished, runner.kernel.record.id
-    numbers = finished.went_on_since(late.get(kernel, 0 if joined else finished.times))
-    late[kernel] = finished.times
-    if numbers:
-        which = ", ".join(map(str, numbers[-_LATE_SHOWN:]))
-        late_ones = f"execution {which} showed more after it had ended"
-        caller.notices.append((late_ones, WayOn("read", (numbers[-1],))))
+    runner = caller.supervisor.sessions.runner_of(session)
+    if runner is not None:
+        runner.finished.flush()
+    late = caller.supervisor.executions.late[session.name]
+    found = late.since(caller.late.get(session.name))
+    caller.late[session.name] = late.times
+    for kind, words in _LATE.items():
+        numbers = [each.id for each in found if each.kind == kind]
+        if numbers:
+            which = ", ".join(map(str, numbers[-_LATE_SHOWN:]))
+            caller.notices.append((f"execution {which} {words}", WayOn("read", (numbers[-1],))))
 
 
 async def _note_leaving(caller: Caller, session: SessionRecord) -> None:

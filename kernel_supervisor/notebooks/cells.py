@@ -58,13 +58,14 @@ def scrubbed(text: str) -> str:
 
 def _cell(execution: Execution, seen: CellSurvey) -> Cell:
     loaded = seen.loaded or {}
-    if execution.kind == "note":
+    if execution.kind == "note" and execution.region is None:
         return _markdown(f"note-{execution.id}", _quoted(scrubbed(execution.source)), "note")
+    shown_by_none = execution.kind == "note"
     cell: Cell = {
-        "cell_type": loaded.get("cell_type", execution.kind),
+        "cell_type": loaded.get("cell_type", "code" if shown_by_none else execution.kind),
         "id": loaded.get("id") or f"execution-{execution.id}",
         "metadata": _metadata(execution, seen),
-        "source": Lines((execution.source,)),
+        "source": Lines((f"# {execution.source}" if shown_by_none else execution.source,)),
     }
     if cell["cell_type"] == "code":
         cell["execution_count"] = _count(execution, seen)

@@ -276,6 +276,10 @@ class Database(Store):
         found = await self._entries(f"id IN ({rows.REPLACED})", self._names.key(session))
         return {each.id: each for each in found}
 
+    async def entry_of_message(self, msg_id: str) -> Execution | None:
+        """The entry that a request was sent for."""
+        return next(iter(await self._entries("msg_id = ? LIMIT 1", msg_id)), None)
+
     async def entries_of_call(self, prefix: str) -> list[Execution]:
         """The entries whose call keys begin with `prefix`, which ends with a colon, in order."""
         return await self._entries("call_key >= ? AND call_key < ? ORDER BY id", prefix, prefix[:-1] + ";")

@@ -11,7 +11,7 @@ from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.core.life import Life
 from kernel_supervisor.core.model import Execution, Region
 from kernel_supervisor.kernels.kernel import Kernel
-from kernel_supervisor.running.others import Ledger
+from kernel_supervisor.running.ledger import Ledger
 from kernel_supervisor.running.reader import Reader
 from kernel_supervisor.running.reading import control_of, log_size, reaches
 from kernel_supervisor.running.ticket import Ticket

@@ -10,37 +10,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from kernel_supervisor.core.life import Event
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, KernelRecord, Message, Region
-from kernel_supervisor.records.beside import Forgotten, forgotten
+from kernel_supervisor.records.beside import forgotten
 from kernel_supervisor.running.finished import Finished
+from kernel_supervisor.running.ledger import Ledger
 from kernel_supervisor.running.ticket import Ticket
 
 _NAMELESS = "a Jupyter client"
-
-
-class Ledger(Protocol):
-    """Where executions are kept."""
-
-    async def save(self, execution: Execution) -> None:
-        """Commit what became of one."""
-
-    async def enter(self, execution: Execution, call_key: str) -> Execution:
-        """Commit one of another client's as an entry of its session's history, once; the entry as it stands."""
-
-    async def entered(self, kernel: KernelRecord) -> list[Execution]:
-        """The entries of other clients' that stand in this kernel's log."""
-
-    async def restore(self, forgotten: Forgotten) -> Execution | None:
-        """Commit one of ours that the records have forgotten; None where they have not."""
-
-    def expect(self, execution: Execution) -> Ticket:
-        """The ticket of one that is on its way."""
-
-    def beside(self, ticket: Ticket) -> str:
-        """What is to travel beside the request for one, see `records.beside`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,6 +42,10 @@ class Others:
     def __bool__(self) -> bool:
         """Whether something of theirs runs."""
         return bool(self._running)
+
+    def __contains__(self, msg_id: object) -> bool:
+        """Whether that runs."""
+        return msg_id in self._running
 
     @property
     def tickets(self) -> list[Ticket]:

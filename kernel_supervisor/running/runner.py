@@ -24,7 +24,8 @@ from kernel_supervisor.records.recording import Recording
 from kernel_supervisor.records.stream import Stream
 from kernel_supervisor.running.carrying import BEGIN_S, SILENT_S, Carrier, has_started
 from kernel_supervisor.running.finished import Finished, read_by_a_predecessor
-from kernel_supervisor.running.others import Ledger, Others
+from kernel_supervisor.running.ledger import Ledger
+from kernel_supervisor.running.others import Others
 from kernel_supervisor.running.reader import Reader
 from kernel_supervisor.running.reading import log_size
 from kernel_supervisor.running.ticket import Ticket
@@ -80,7 +81,7 @@ class Runner:
         self.stream = Stream(record.message_log, self._bell)
         name = f"reader of kernel {record.id}"
         self.reader = Reader(self.stream, self._take, self._take_heard, lambda: bool(self.running), name)
-        self.finished = Finished(self._save_late, lambda: self.reader.position)
+        self.finished = Finished(record, ledger, self._save_late, lambda: self.reader.position)
         self.others = Others(record, ledger, self.finished)
         self._commits, self._looks, self._owner = Tasks(), Tasks(), Tasks()
         self._theirs: asyncio.Task[None] | None = None
@@ -322,8 +323,8 @@ class Runner:
             ticket.hear(item)
             if item.msg_type == "stream":
                 ticket.printed = entry
-        elif item.msg_type not in _NO_OUTPUT:
-            self.finished.hear(item.parent_id, entry.end, unrecorded=unrecorded)
+        elif item.msg_type not in _NO_OUTPUT and item.parent_id not in self.others:
+            await self.finished.hear(item.parent_id, entry)
 
     async def _take_what_is_not_ours(self, message: Message, entry: Entry) -> None:
         """Somebody else's, or what a predecessor of ours sent: that is forgotten, or waits here to be sent again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,6 +35,7 @@ from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
+from kernel_supervisor.sessions.late import Late
 from kernel_supervisor.sessions.sessions import Sessions
 from kernel_supervisor.tasks import Tasks, apart, happens
 
@@ -55,6 +57,7 @@ class Executions:
         self.tickets: dict[ExecutionId, Ticket] = {}
         self.unclaimed: dict[ExecutionId, Ticket] = {}
         """What never ran and has no kernel any more, until its client asks again."""
+        self.late: defaultdict[SessionName, Late] = defaultdict(Late)
         self._tasks = Tasks()
 
     async def close(self) -> None:
@@ -206,6 +209,14 @@ class Executions:
     async def enter(self, execution: Execution, call_key: str) -> Execution:
         """Commit what another client runs as an entry of its session's history, once; the entry as it stands."""
         return (await self._records.add_execution(execution, call_key))[0]
+
+    async def known(self, msg_id: str) -> Execution | None:
+        """The entry that a request was sent for."""
+        return await self._records.entry_of_message(msg_id)
+
+    def went_on(self, execution: Execution) -> None:
+        """Remember to tell that an entry has shown more since it was over, or shows what no cell does."""
+        self.late[execution.session].add(execution)
 
     async def restore(self, forgotten: Forgotten) -> Execution | None:
         """Commit an execution of ours that the records have forgotten, in its session; None where they have not."""

@@ -25,7 +25,7 @@ from kernel_supervisor.kernels.local import surroundings_of
 from kernel_supervisor.kernels.process import descriptors_left
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
-from kernel_supervisor.running.others import Ledger
+from kernel_supervisor.running.ledger import Ledger
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import KernelGoneError

@@ -21,7 +21,7 @@ from kernel_supervisor.core.model import KernelId, Message, Region
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.beside import Forgotten, forgotten, number_of, seconds
 from kernel_supervisor.records.database import Database
-from kernel_supervisor.running.others import Ledger
+from kernel_supervisor.running.ledger import Ledger
 
 log = logging.getLogger(__name__)
 _LOG = re.compile(r"([0-9a-f]{12})-(\d{1,9})\.messages", re.ASCII)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kernel_supervisor.core import life
 from kernel_supervisor.core.model import SessionName
 from kernel_supervisor.outputs.folding import fold
-from kernel_supervisor.running import carrying, reader, runner
+from kernel_supervisor.running import carrying, finished, reader, runner
 from kernel_supervisor.running.reading import messages_of
 from kernel_supervisor.running.runner import Runner
 from tests.fake_kernel import OURS, THEIRS, FakeKernel, FakeLedger, record
@@ -333,3 +333,41 @@ async def test_what_a_predecessor_sent_and_forgot_is_an_entry_once_it_begins(tmp
     bench.kernel.say("status", "theirs", {"execution_state": "idle"}, beside=beside)
     await bench.finish()
     assert [each.status for each in bench.ledger.executions.values()] == ["ok"]
+
+
+@pytest.mark.anyio
+async def test_what_a_cell_long_past_goes_on_to_print_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many cells ago that its kernel's owner does not have it in mind any more."""
+    monkeypatch.setattr(finished, "FINISHED", 1)
+    bench = Bench(tmp_path, recorded=True)
+    ticket, last = bench.ledger.queue(SESSION), bench.ledger.queue(SESSION)
+    bench.runner.submit(ticket)
+    bench.runner.submit(last)
+    while not last.settled.is_set():
+        await bench.say()
+        await bench.rest()
+    bench.kernel.say("stream", str(ticket.execution.msg_id), {"name": "stdout", "text": "at last"})
+    bench.kernel.say("stream", "of nobody's", {"name": "stdout", "text": "unknown"})
+    await bench.runner.reader.to_end()
+    bench.runner.finished.flush()
+    await bench.finish()
+    execution = bench.ledger.executions[ticket.execution.id]
+    assert bench.ledger.late == [execution.id]
+    assert "at last" in fold(messages_of(execution)).outputs[-1]["text"]
+
+
+@pytest.mark.anyio
+async def test_what_no_cell_shows_is_one_entry_from_one_cell_to_the_next(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, recorded=True)
+    for place, text in (("outside-x-1", "one"), ("outside-x-1", "two"), ("outside-x-2", "three")):
+        bench.kernel.say("stream", place, {"name": "stdout", "text": text}, to="")
+    await bench.runner.reader.to_end()
+    bench.runner.finished.flush()
+    await bench.finish()
+    entries = list(bench.ledger.executions.values())
+    assert [each.kind for each in entries] == ["note", "note"]
+    texts = ["".join(output["text"] for output in fold(messages_of(each)).outputs) for each in entries]
+    assert texts == ["onetwo", "three"]
+    assert bench.ledger.late == [each.id for each in entries]

@@ -1,0 +1,33 @@
+"""What entries of one session have shown since they were over, and who was told."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from kernel_supervisor.core.model import Execution
+from kernel_supervisor.keeping import FINISHED
+
+
+class Late:
+    """The entries that have shown more than any result of theirs, in the order in which they did."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self.times = 0
+        """How often one of them turned out to have gone on."""
+        self._told = 0
+        """How much of that somebody was told of."""
+        self._went_on: OrderedDict[int, tuple[int, Execution]] = OrderedDict()
+
+    def add(self, execution: Execution) -> None:
+        """One has shown more."""
+        self.times += 1
+        self._went_on[execution.id] = self.times, execution
+        while len(self._went_on) > FINISHED:
+            self._went_on.popitem(last=False)
+
+    def since(self, times: int | None) -> list[Execution]:
+        """Those that have shown more since `times` was so small; where that is None, what nobody was told of."""
+        after = self._told if times is None else times
+        self._told = self.times
+        return [execution for at, execution in self._went_on.values() if at > after]
