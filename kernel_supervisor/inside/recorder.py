@@ -501,6 +501,7 @@ def main() -> None:
     attempt(install, "homes", app.kernel, (sys.stdout, sys.stderr), later.after)
     pipes = attempt(install, "pipes", app.kernel, (sys.stdout, sys.stderr), later.after)
     summary = attempt(install, "formatter", app.kernel.shell)
+    attempt(install, "figures", app.kernel.shell, later.after)
     attempt(install, "lookup", app.kernel, summary)
     if log is not None:
         attempt(dump_crashes, log)
