@@ -276,13 +276,24 @@ class Store:
         self._db = _connection(":memory:")
         try:
             if os.path.exists(self._path) and os.path.getsize(self._path):
-                with closing(_readable(self._path)) as disk:
-                    _copy(disk, self._db)
+                self._read_what_stands_there()
             self._bring_up_to_date()
         except (sqlite3.Error, _NewerSchemaError) as unreadable:
             raise UnavailableError(f"the records at {self._path} cannot be opened: {error}") from unreadable
         log.error("the records cannot be written to %s: %s; they are kept in memory", self._path, error)
         self.not_recorded = f"the records cannot be written to {self._path}: {error}"
+
+    def _read_what_stands_there(self) -> None:
+        """Copy a file that cannot be written. The index of its latest commits may have to grow, and have no room on
+        the disk: who has the file for itself keeps that in memory (https://sqlite.org/wal.html#noshm)."""
+        try:
+            with closing(_readable(self._path)) as disk:
+                _copy(disk, self._db)
+        except sqlite3.OperationalError:
+            with closing(_connection(self._path, _LOCKED_S)) as disk:
+                disk.execute("PRAGMA locking_mode = EXCLUSIVE")
+                disk.execute("SELECT 1 FROM sqlite_master").fetchone()
+                _copy(disk, self._db)
 
 
 class _NewerSchemaError(Exception):

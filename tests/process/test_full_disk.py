@@ -116,5 +116,27 @@ async def test_a_daemon_starts_on_a_full_disk_and_says_so(home: Home, small_disk
         filler.unlink()
         assert "42" in (await session.run("40 + 2")).text
         await until(lambda: "cannot be written" not in home.cli("status").stdout, "the records are written again")
-    leftovers = [path for path in small_disk.rglob("*") if path.parent.name == "0.1.0" and path.suffix != ".json"]
-    assert leftovers == []
+    assert _leftovers(small_disk) == []
+
+
+async def test_a_daemon_starts_on_a_full_disk_though_its_records_need_more_room_to_be_read(
+    home: Home, small_disk: Path
+) -> None:
+    """The latest commits stand beside the records, and SQLite makes an index of them to read those."""
+    async with home.client() as session:
+        before = await session.run("x = 41\nprint('recorded before')")
+    home.kill_daemon()
+    (home.path / "run/records.sqlite-shm").unlink()
+    filler = fill(small_disk)
+    started = home.cli("start")
+    assert (started.returncode, "the daemon runs" in started.stdout) == (0, True), started.stderr
+    async with home.client() as session:
+        assert "42" in (await session.run("x + 1")).text
+        old = await session.call("kernel_output", execution_id=before.facts["execution_id"])
+        assert "recorded before" in old.text
+        filler.unlink()
+        await until(lambda: "cannot be written" not in home.cli("status").stdout, "the records are written again")
+
+
+def _leftovers(disk: Path) -> list[Path]:
+    return [path for path in disk.rglob("*") if path.parent.name == "0.1.0" and path.suffix != ".json"]
