@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import ExecutionId
-from kernel_supervisor.mcp.view import MAX_CHARS
+from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS
 
 _ANY_TEXT = ("code", "text", "grep", "filter")
 """The others are names, places and paths."""
@@ -36,7 +36,7 @@ def about(text: str | None = None, *, ge: float | None = None, le: float | None 
 _Session = Annotated[str, about("another session of this project; folder/name: of any")]
 ExecutionNumber = Annotated[ExecutionId, about(ge=1, le=(1 << 53) - 1)]
 """No more than JSON carries exactly, and the database takes."""
-MaxChars = Annotated[int, about(f"text limit, {MAX_CHARS} by default", ge=500, le=400_000)]
+MaxChars = Annotated[int, about(f"text limit, {MAX_CHARS} by default", ge=500, le=LARGEST_CHARS)]
 
 
 @cache

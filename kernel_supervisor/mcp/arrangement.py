@@ -27,6 +27,8 @@ class Arranged:
     truncated: bool
     lines: int
     """How many lines there are in all."""
+    next_line: int | None = None
+    """The first line that was left out in the middle."""
 
 
 def whole(
@@ -48,13 +50,25 @@ def whole(
     shares = share(wants, room - reserved)
     if reserved:
         shares[-1] = room - sum(shares)
-    first, fitted, truncated = 1, [], False
+    first, fitted, left_out = 1, [], []
     for section, allowed in zip(sections, shares, strict=True):
         piece = cut(section.text, allowed, first_line=first, read_on=read_on)
         first += line_count(section.text)
-        truncated = truncated or piece.next_line is not None
+        left_out += [] if piece.next_line is None else [piece.next_line]
         fitted.append(replace(section, text=piece.text))
-    return Arranged(blocks=list(_blocks(fitted, images)), truncated=truncated, lines=first - 1)
+    return Arranged(
+        blocks=list(_blocks(fitted, images)),
+        truncated=bool(left_out),
+        lines=first - 1,
+        next_line=min(left_out, default=None),
+    )
+
+
+def rest(arranged: Arranged, execution: ExecutionId | None) -> str:
+    """What is said once more at the end of a result that lacks its middle: some clients cut there, too."""
+    if arranged.next_line is None or execution is None:
+        return ""
+    return f"[… left out above: {_call(execution, f'from_line={arranged.next_line}')} …]"
 
 
 def line_count_of(sections: Sequence[Section]) -> int:

@@ -18,6 +18,7 @@ from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.missing import missing_module, where_to_find
 from kernel_supervisor.mcp import notices
 from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.clients import Client
 from kernel_supervisor.mcp.content import META_KEY, blocks, machine, render
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
@@ -116,6 +117,12 @@ class Call:
         return params.client_info.name if params is not None else self.caller.asker.kind
 
     @property
+    def reader(self) -> Client:
+        """What the client can take."""
+        params = self.ctx.session.client_params
+        return Client(name=self.client, version=params.client_info.version if params is not None else "")
+
+    @property
     def capabilities(self) -> types.ClientCapabilities:
         """What the client declared that it can do."""
         return self.ctx.session.client_capabilities or types.ClientCapabilities()
@@ -201,7 +208,7 @@ class Call:
         """An execution as the client is to see it now; without its outputs where they cannot be prepared in time."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
         began = execution.started_at
-        reading = replace(reading, ways=self.caller.asker.ways)
+        reading = replace(reading, ways=self.caller.asker.ways, max_bytes=self.reader.max_bytes(reading.max_chars))
         await notices.note_environment(self.caller, execution)
         told = notices.taken(self.caller)
         if self.caller.admin.stopping.is_set():
@@ -228,7 +235,7 @@ class Call:
         except asyncio.TimeoutError:
             left_out = (_LEFT_OUT, WayOn("take longer", (execution.id,)))
             view = replace(view, folded=_UNREAD, advice=(*view.advice, left_out))
-            short = Reading(max_chars=reading.max_chars, ways=reading.ways)
+            short = Reading(max_chars=reading.max_chars, max_bytes=reading.max_bytes, ways=reading.ways)
             rendered = replace(render(view, short), lines=0, truncated=True)
         return Answer(content=rendered.content, facts=machine(view, rendered))
 

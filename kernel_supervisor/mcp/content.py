@@ -21,6 +21,8 @@ from kernel_supervisor.outputs.transcript import Picture, Section, transcribe
 META_KEY = "kernel-supervisor/result"
 _ERROR_CHARS = 600
 _FEW, _LONG = 20, 20_000
+_REST = 80
+"""Characters of the line at the end that says where to read on."""
 
 
 def blocks(folded: Folded) -> bool:
@@ -37,7 +39,8 @@ def blocks(folded: Folded) -> bool:
 def render(view: ResultView, reading: Reading) -> Rendered:
     """The content blocks: the outputs folded to text, the images chosen and prepared.
 
-    All text together is within `reading.max_chars`. Raises RefusedError for lines that cannot be selected.
+    All text together is within `reading.max_chars`, and within its `max_bytes` if there are such. Raises RefusedError
+    for lines that cannot be selected.
     """
     number = view.execution.id
     quoted = number if reading.ways is None else None
@@ -48,21 +51,40 @@ def render(view: ResultView, reading: Reading) -> Rendered:
     sections = [_captioned(section, prepared) if section.picture else section for section in sections]
     top = header(view, reading, output=bool(sections))
     bottom = "\n".join(said(line, reading.ways) for line in footer(view, reading, left))
-    room = reading.max_chars - len(top) - len(bottom) - 2
-    if reading.of_lines:
-        arranged = arrangement.lines(sections, reading, room, number)
-    elif reading.from_image > 1:
-        later = [section for section in sections if section.picture and section.picture.number >= reading.from_image]
-        total = arrangement.line_count_of(sections)
-        arranged = replace(arrangement.whole(later, images, room, quoted), lines=total)
-    else:
-        arranged = arrangement.whole(sections, images, room, quoted)
+
+    def laid_out(max_chars: int) -> tuple[list[Content], arrangement.Arranged]:
+        room = max_chars - len(top) - len(bottom) - 2
+        if reading.of_lines:
+            arranged = arrangement.lines(sections, reading, room, number)
+        elif reading.from_image > 1:
+            later = [
+                section for section in sections if section.picture and section.picture.number >= reading.from_image
+            ]
+            total = arrangement.line_count_of(sections)
+            arranged = replace(arrangement.whole(later, images, room, quoted), lines=total)
+        else:
+            arranged = arrangement.whole(sections, images, room, quoted)
+            if arranged.next_line is not None and quoted is not None:
+                arranged = arrangement.whole(sections, images, room - _REST, quoted)
+        rest = arrangement.rest(arranged, quoted)
+        return _content([top, *arranged.blocks, rest, bottom], max_chars), arranged
+
+    max_chars = reading.max_chars
+    content, arranged = laid_out(max_chars)
+    while reading.max_bytes is not None and (size := _bytes(content)) > reading.max_bytes:
+        max_chars = max_chars * reading.max_bytes // size
+        content, arranged = laid_out(max_chars)
     return Rendered(
-        content=_content([top, *arranged.blocks, bottom], reading.max_chars),
+        content=content,
         truncated=arranged.truncated,
         lines=arranged.lines,
         images=sum(section.picture is not None for section in sections),
     )
+
+
+def _bytes(content: Iterable[Content]) -> int:
+    """What a client counts that counts bytes."""
+    return sum(len(each.text.encode("utf-8", "replace")) for each in content if isinstance(each, TextContent))
 
 
 def _chosen(sections: Sequence[Section], reading: Reading) -> tuple[list[Picture], list[Picture]]:

@@ -17,6 +17,7 @@ from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_notebook as notebook
 from kernel_supervisor.mcp import tools_work as work
 from kernel_supervisor.mcp.call import Answer, Call
+from kernel_supervisor.mcp.clients import LARGEST_CHARS
 
 INSTRUCTIONS = """\
 A persistent Python session: variables, imports and figures stay between calls, between conversations and through \
@@ -90,6 +91,14 @@ _ALL = (
 TOOLS = {tool.run.__name__: tool for tool in _ALL}
 
 
+def _told_to_claude(tool: Tool) -> dict[str, Any] | None:
+    """What Claude Code reads of a tool's definition: it is there at once, and its results are taken whole."""
+    told: dict[str, Any] = {"anthropic/alwaysLoad": True} if tool.core else {}
+    if "max_chars" in tool.model.model_fields:
+        told["anthropic/maxResultSizeChars"] = LARGEST_CHARS
+    return told or None
+
+
 def listed() -> list[types.Tool]:
     """The tools as `tools/list` gives them."""
     return [
@@ -99,7 +108,7 @@ def listed() -> list[types.Tool]:
             description=" ".join((tool.run.__doc__ or "").split()),
             input_schema=arguments.schema(tool.model),
             annotations=tool.annotations,
-            _meta={"anthropic/alwaysLoad": True} if tool.core else None,
+            _meta=_told_to_claude(tool),
         )
         for name, tool in TOOLS.items()
     ]

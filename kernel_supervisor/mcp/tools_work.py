@@ -11,24 +11,24 @@ from kernel_supervisor.core.model import Execution, SessionRecord
 from kernel_supervisor.mcp import asking, tasks
 from kernel_supervisor.mcp.arguments import ExecutionNumber, MaxChars, about
 from kernel_supervisor.mcp.call import Answer, Call, needed
+from kernel_supervisor.mcp.clients import MAX_CHARS
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import first_line, table, when
-from kernel_supervisor.mcp.view import MAX_CHARS, Reading
+from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.mcp.wording import BORROWED
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering
 from kernel_supervisor.sessions.placing import displaced
 
-CLAUDE_CODE_PATIENCE_S, PATIENCE_S = 90.0, 45.0
-"""Claude Code moves a call to the background after 120 s and loses its images; Codex gives up at 60 s."""
-
 
 async def kernel_exec(
     call: Call,
     session: SessionRecord,
     code: Annotated[str, about("Python code; the last expression's value is shown")],
-    timeout: Annotated[float | None, about("seconds to wait; the cell runs on after that", ge=0, le=86_400)] = None,
+    timeout: Annotated[
+        float | None, about("seconds to wait, 45 to 240 by client; the cell runs on after that", ge=0, le=86_400)
+    ] = None,
     wait: Annotated[bool, about("false: return at once")] = True,
     max_chars: MaxChars = MAX_CHARS,
 ) -> Answer:
@@ -78,8 +78,7 @@ async def _see_through(
 
 
 def _exec_patience(call: Call, timeout: float | None) -> float:
-    usual = CLAUDE_CODE_PATIENCE_S if "claude" in call.client.lower() else PATIENCE_S
-    return usual if timeout is None else timeout
+    return call.reader.patience_s if timeout is None else timeout
 
 
 async def kernel_reply(

@@ -9,10 +9,9 @@ from mcp_types import ImageContent, TextContent
 
 from kernel_supervisor.core.model import Execution, ExecutionId, Question
 from kernel_supervisor.core.ways import Words
+from kernel_supervisor.mcp.clients import MAX_CHARS
 from kernel_supervisor.outputs.folding import Folded
 
-MAX_CHARS = 12_000
-"""Codex cuts a longer text in its middle."""
 MAX_IMAGES = 8
 
 Content = TextContent | ImageContent
@@ -47,6 +46,8 @@ class Reading:
     """How much of a result is wanted, and which part."""
 
     max_chars: int = MAX_CHARS
+    max_bytes: int | None = None
+    """Of UTF-8 in the text, where the reader counts those."""
     max_images: int = MAX_IMAGES
     from_line: int | None = None
     tail: int | None = None
