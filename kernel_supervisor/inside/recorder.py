@@ -40,6 +40,8 @@ OUTPUTS |= {"comm_open", "comm_msg", "comm_close"}
 _SHOWN = {"stream", "display_data", "update_display_data", "execute_result", "clear_output", "error"}
 _RECORDED = dict.fromkeys(OUTPUTS | {"error", "execute_input", "status"}, "iopub")
 _RECORDED.update(execute_reply="shell", input_request="stdin", supervisor_input_over="stdin")
+_NOT_OF_FORKS = {"execute_reply", "execute_result", "error", "status", "execute_input", "input_request"}
+"""What is said of an execution by the process alone that runs it."""
 _ROOM = {"error": 1 << 18, "execute_reply": 1 << 18, "input_request": 1 << 18, "execute_input": 1 << 20}
 """Characters that are recorded of each text in messages that are no outputs."""
 SPARED = ("error", "execute_result")
@@ -104,7 +106,7 @@ class Recorder:
         """
         session = self.session = kernel.session
         attempt(keep_json, session)
-        send, serialize = session.send, session.serialize
+        send, serialize, pid = session.send, session.serialize, os.getpid()
         self.kernel, self.serialize = kernel, serialize
 
         def sending(
@@ -118,6 +120,8 @@ class Recorder:
             **kwargs: Any,
         ) -> Any:
             ready_made = msg_or_type if isinstance(msg_or_type, dict) else {}
+            if os.getpid() != pid and (ready_made.get("msg_type") or msg_or_type) in _NOT_OF_FORKS:
+                return None
             self.pending.buffers = buffers or ready_made.get("buffers")
             try:
                 return send(stream, msg_or_type, content, parent, ident, buffers, *args, **kwargs)
@@ -498,8 +502,9 @@ def main() -> None:
     attempt(install, "requests", app.kernel, options.owner)
     for name in ("interrupts", "questions", "place"):
         attempt(install, name, app.kernel)
-    attempt(install, "homes", app.kernel, (sys.stdout, sys.stderr), later.after)
-    pipes = attempt(install, "pipes", app.kernel, (sys.stdout, sys.stderr), later.after)
+    _, pipes, _ = (
+        attempt(install, name, app.kernel, (sys.stdout, sys.stderr), later.after) for name in ("homes", "pipes", "forks")
+    )
     summary = attempt(install, "formatter", app.kernel.shell)
     attempt(install, "figures", app.kernel.shell, later.after)
     attempt(install, "lookup", app.kernel, summary)

@@ -121,13 +121,14 @@ class Local(Keeper):
         return begins(self.record.message_log) is not None or time.time() > self.record.started_at + _STARTING_S
 
     async def watch(self, on_state: Told) -> str:
-        """Return once the process has ended."""
+        """Return once the process has ended, and its forks with it."""
         await asyncio.to_thread(self.sample)
         bounding = self._beside.keep(self._bound, f"standard error of {self.record.id}")
         try:
             await self._process.ended()
         finally:
             bounding.cancel()
+        await asyncio.to_thread(self._process.end_copies)
         return str(self._process.exit())
 
     async def _bound(self) -> None:
@@ -138,7 +139,8 @@ class Local(Keeper):
             was_long = await asyncio.to_thread(_shortened, self.record.standard_error)
 
     def sample(self) -> None:
-        """Note the counters of out-of-memory kills."""
+        """Note the counters of out-of-memory kills, and by what its forks are known."""
+        self._process.look()
         self._memory = postmortem.watch_memory(self._process.identity.pid, self._memory)
 
     async def interrupt(self, since: float | None) -> None:
@@ -148,9 +150,11 @@ class Local(Keeper):
     async def terminate(self) -> None:
         """A request, SIGTERM, SIGKILL to its group; SIGKILL alone where nothing can be asked."""
         if self.alive:
+            self._process.look()
             await self._end()
         if not self.alive:
             self._process.exit()  # else it stays a zombie
+            await asyncio.to_thread(self._process.end_copies)
 
     async def _end(self) -> None:
         asked, term, kill = _LADDER_S

@@ -129,6 +129,12 @@ def _peak(usage: resource.struct_rusage) -> int:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+_LAYOUT = (23, 25, 45, 47)
+"""Where in `_stat` it says how memory is laid out: where code, stack, arguments and environment begin (proc(5), fields
+26, 28, 48 and 50). A fork has that of its parent until it executes another program."""
+_ROUNDS = 5
+_LEAVE_S = 1.0
+"""How long a copy has to end by itself."""
 _NO_PROCESS = (errno.ESRCH, errno.ENOENT, errno.EINVAL)
 """What `pidfd_open` says of a number that no process has. It may be that of a thread, or no possible one."""
 
@@ -157,6 +163,17 @@ def _members(group: int) -> set[ProcessIdentity]:
     return found
 
 
+def _copies(of: ProcessIdentity, layout: list[bytes]) -> set[ProcessIdentity]:
+    """The forks of a process in the session that it leads or led, by its memory's layout."""
+    found = set()
+    for name in os.listdir("/proc") if any(map(int, layout)) else ():
+        fields = _stat(int(name)) if name.isdigit() and int(name) != of.pid else []
+        runs = len(fields) > max(_LAYOUT) and fields[0] not in (b"Z", b"X")
+        if runs and int(fields[3]) == of.pid and [fields[at] for at in _LAYOUT] == layout:
+            found.add(ProcessIdentity(pid=int(name), start=int(fields[19]), boot=_boot()))
+    return found
+
+
 def _began_before(identity: ProcessIdentity, moment: float) -> bool:
     """Whether a process began before a moment in seconds since the epoch. Its start is in ticks, rounded down."""
     ago = time.time() - moment
@@ -179,6 +196,7 @@ class Process:
         self._inherited = _peak(resource.getrusage(resource.RUSAGE_SELF))
         self._fd = _pinned(identity.pid)
         self._exit: Exit | None = None
+        self._layout: list[bytes] = []
         if child is None and (identity.pid <= 1 or identify(identity.pid) != identity):
             self.close()
             raise ProcessLookupError(f"process {identity.pid} is not the one that was recorded")
@@ -257,6 +275,24 @@ class Process:
             os.kill(self.identity.pid, number)
         else:
             raise ProcessLookupError(self.identity.pid)
+
+    def look(self) -> None:
+        """Note by what its forks are known, while it runs. Blocks on /proc."""
+        fields = _stat(self.identity.pid) if _LINUX and self.alive() else []
+        if len(fields) > max(_LAYOUT) and fields[0] not in (b"Z", b"X"):
+            self._layout = [fields[at] for at in _LAYOUT]
+
+    def end_copies(self) -> None:
+        """End the forks that are left of it, once it has ended itself. Blocks, for some seconds at the most."""
+        for number in (signal.SIGTERM, *[signal.SIGKILL] * _ROUNDS):
+            copies = _copies(self.identity, self._layout)
+            for each in copies:
+                _signal_once(each, number)
+            end = time.monotonic() + _LEAVE_S
+            while any(identify(each.pid) == each for each in copies) and time.monotonic() < end:
+                time.sleep(0.01)
+            if not copies:
+                return
 
     def interrupt(self, since: float | None) -> None:
         """SIGINT to it and to what runs in its group, as a terminal does, but for what ran there before `since`, in
