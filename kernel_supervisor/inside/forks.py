@@ -56,7 +56,7 @@ class Forks:
 
         @functools.wraps(execute)
         async def do_execute(*args: Any, **kwargs: Any) -> Any:
-            pid, outside, self.running.depth = os.getpid(), self.depth, 0
+            pid, outside, self.running.depth = os.getpid(), getattr(self.running, "depth", 0), 0
             try:
                 return await execute(*args, **kwargs)
             finally:
@@ -65,16 +65,35 @@ class Forks:
                     self.end()
 
         @functools.wraps(run)
-        async def run_ast_nodes(*args: Any, **kwargs: Any) -> Any:
-            pid, self.running.depth = os.getpid(), self.depth + 1
-            try:
-                return await waiting_in_parent(run(*args, **kwargs), pid)
-            finally:
-                self.running.depth = self.depth - 1
-                if self.depth <= 0 and os.getpid() != pid:  # not that of code which a cell has run as a cell
-                    self.end()
+        def run_ast_nodes(*args: Any, **kwargs: Any) -> Any:
+            return self.run(run(*args, **kwargs))
 
         kernel.do_execute, shell.run_ast_nodes = do_execute, run_ast_nodes
+
+    @types.coroutine
+    def run(self, code: Any) -> Any:
+        """What the coroutine of a cell's code does; a fork ends with it, but not with that of a cell within the cell.
+
+        In a fork it is an error to wait: what it waits for never comes.
+        """
+        pid, running, step, argument = os.getpid(), self.running, code.send, None
+        running.depth = depth = getattr(running, "depth", 0) + 1
+        try:
+            while True:
+                awaited, step, argument = step(argument), code.send, None
+                if os.getpid() == pid:
+                    try:
+                        argument = yield awaited
+                    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the code's
+                        step, argument = code.throw, error
+                elif awaited is not None:  # else it only lets others go first
+                    step, argument = code.throw, RuntimeError(_NO_LOOP)
+        except StopIteration as end:
+            return end.value
+        finally:
+            running.depth = depth - 1
+            if depth == 1 and os.getpid() != pid:
+                self.end()
 
     def follow_pools(self, pool: Any) -> None:
         """A fork made by a thread of a ThreadPool takes no next job."""
@@ -93,11 +112,6 @@ class Forks:
             return work(jobs if is_process else types.SimpleNamespace(get=get), *args, **kwargs)
 
         pool.worker = worker
-
-    @property
-    def depth(self) -> int:
-        """How many cells run within one another in this thread."""
-        return getattr(self.running, "depth", 0)
 
     def send(self) -> None:
         """Before a fork: send what was printed, so that it stands before what the fork prints."""
@@ -176,25 +190,6 @@ def ending(work: Any, method: str, forks: Forks) -> None:
                 forks.end()
 
     setattr(work, method, doing)
-
-
-@types.coroutine
-def waiting_in_parent(coroutine: Any, pid: int) -> Any:
-    """What a coroutine does. In a fork of the process `pid` it is an error to wait: what it waits for never comes."""
-    step = functools.partial(coroutine.send, None)
-    while True:
-        try:
-            awaited = step()
-        except StopIteration as end:
-            return end.value
-        if os.getpid() != pid:
-            lost = awaited is not None  # else it only lets others go first
-            step = functools.partial(coroutine.throw, RuntimeError(_NO_LOOP)) if lost else step
-            continue
-        try:
-            step = functools.partial(coroutine.send, (yield awaited))
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the coroutine's
-            step = functools.partial(coroutine.throw, error)
 
 
 def refuse(*_: Any, **__: Any) -> str:
