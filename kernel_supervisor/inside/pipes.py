@@ -5,6 +5,9 @@ Linux (elsewhere ipykernel's own pipes stay). ipykernel has one pipe for each, r
 1,000 bytes that are decoded one by one, and shows what comes in whatever cell runs then. Here a pipe lives as long as
 somebody can write into it, and the thread that sends outputs reads them all; what is there when a cell ends is read
 before its reply. Workers of process pools outlive cells: what they print belongs to the cell that runs then.
+
+A pipe costs more than the rest of a cell's beginning: where no process was started since the last one was made, it is
+empty and nobody else's, and belongs to the next cell.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import fcntl
 import functools
 import inspect
 import os
+import resource
 import select
+import signal
 import sys
 import termios
 import threading
@@ -34,7 +39,11 @@ _WORKERS = {("concurrent.futures.process", "_process_worker"), ("multiprocessing
 _WORKERS.add(("joblib.externals.loky.process_executor", "_process_worker"))
 _WORKERS.add(("loky.process_executor", "_process_worker"))
 """What the processes of pools run, by module and name."""
+_ANY_KIND, _NO_WAIT = 0x40000000, 2
+"""`__WALL` and `SA_NOCLDWAIT`."""
+_IGNORED = int(signal.SIG_IGN)
 _INSTALLED = "_supervisor_pipes"
+_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 def install(kernel: Any, streams: Any, after: Callable[..., None]) -> Pipes | None:
@@ -60,10 +69,12 @@ class Pipe:
 
     def __init__(self, stream: Any, home: Any) -> None:
         self.stream, self.home = stream, home
+        self.is_own = True
+        """False where it stays though a process that an earlier cell has begotten may write into it."""
         self.end, self.entrance = os.pipe()
         os.set_blocking(self.end, False)
         self.identity = identity(self.end)
-        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.decoder = _decoder("replace")
         self.lock = threading.Lock()
 
     def take(self, data: bytes) -> None:
@@ -91,7 +102,9 @@ class Pipes:
         self.current: dict[int, Pipe] = {}
         self.shared: list[Pipe] = []
         self.at_work = threading.local()
+        self.ends, self.are_whole = select.poll(), False
         self.flush_c = c_flush()
+        self.births = Births()
         for stream in streams:
             take_over(stream)
             self.renew(stream, always=True)
@@ -111,8 +124,7 @@ class Pipes:
             if threading.current_thread() is not threading.main_thread():  # a subshell's, beside a cell
                 return await execute(*args, **kwargs)
             with contextlib.suppress(Exception):
-                for stream in self.streams:
-                    self.renew(stream)
+                self.begin()
             try:
                 return await execute(*args, **kwargs)
             finally:
@@ -121,17 +133,37 @@ class Pipes:
 
         kernel.do_execute = do_execute
 
+    def begin(self) -> None:
+        """Have both descriptors belong to what runs here from now on."""
+        if self.are_whole and self.births.none() and os.getpid() == self.pid:
+            for stream in self.streams:
+                pipe = self.current[stream._original_stdstream_fd]
+                if pipe.is_own:
+                    pipe.home = stream.parent_header
+                else:
+                    self.renew(stream)
+            return
+        self.births.count()
+        for stream in self.streams:
+            self.renew(stream)
+
     def renew(self, stream: Any, *, always: bool = False) -> None:
         """Give a stream's descriptor a pipe that belongs to what runs here, unless it is no pipe of ours."""
         number = stream._original_stdstream_fd
+        before = self.current.get(number)
+        if before is not None:
+            before.is_own = False
         if os.getpid() != self.pid or not (always or self.is_ours(number)):
             return
-        before = self.current.get(number)
         if before is not None and len(self.live) >= _MOST_PIPES:
             before.home = stream.parent_header
             return
         pipe = self.current[number] = Pipe(stream, stream.parent_header)
         self.watch(pipe)
+        if before is not None:
+            self.stop_looking(before)
+        self.ends.register(pipe.end, select.POLLIN)
+        self.ends.register(number, 0)
         if before is None or self.live.get(before.end) is not before or identity(before.end) != before.identity:
             self.put(pipe, number)
             return
@@ -142,6 +174,11 @@ class Pipes:
         finally:
             if self.live.get(before.end) is before:
                 self.poll.register(before.end, select.EPOLLIN)
+
+    def stop_looking(self, pipe: Pipe) -> None:
+        """Read it no longer where a cell ends."""
+        with contextlib.suppress(KeyError):
+            self.ends.unregister(pipe.end)
 
     def put(self, pipe: Pipe, number: int) -> None:
         """Have a descriptor be the way into a pipe, and the only one."""
@@ -188,6 +225,7 @@ class Pipes:
         """Let go of a pipe that nobody can write into."""
         del self.live[pipe.end]
         self.identities.discard(pipe.identity)
+        self.stop_looking(pipe)
         with contextlib.suppress(OSError):  # it is not watched just then
             self.poll.unregister(pipe.end)
         os.close(pipe.end)
@@ -200,12 +238,19 @@ class Pipes:
             with contextlib.suppress(Exception):
                 own.flush()  # type: ignore[union-attr]
         self.flush_c()
-        for pipe in (*self.current.values(), *self.shared):
-            if self.live.get(pipe.end) is not pipe:
-                continue
-            waiting = int.from_bytes(fcntl.ioctl(pipe.end, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
-            if waiting:
+        self.read_current()
+
+    def read_current(self) -> None:
+        """Read what is in the latest cell's pipes, and those of pools' workers; see whether that cell's are whole."""
+        self.are_whole = True
+        for number, event in self.ends.poll(0):
+            pipe = self.live.get(number)
+            if pipe is None or event & ~select.POLLIN:  # user code has closed one end, or it is an entrance without one
+                self.are_whole = False
+            if pipe is not None:
+                waiting = int.from_bytes(fcntl.ioctl(number, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
                 self.read(pipe, waiting)
+                self.are_whole = self.are_whole and not pipe.decoder.getstate()[0]
 
     def leave(self) -> None:
         """The kernel ends: what is printed from now on is no cell's."""
@@ -245,6 +290,7 @@ class Pipes:
             for stream in self.streams:
                 self.shared.append(Pipe(stream, None))
                 self.watch(self.shared[-1])
+                self.ends.register(self.shared[-1].end, select.POLLIN)
         numbers = [stream._original_stdstream_fd for stream in self.streams]
         saved = [os.dup(number) for number in numbers]
         self.at_work.shared = True
@@ -283,6 +329,54 @@ class Pipes:
                 return ensure(this)
 
         server.ensure_running = ensuring
+
+
+class Action(ctypes.Structure):
+    """What is done when a signal comes (sigaction(2), as C's library has it on Linux)."""
+
+    _fields_ = (
+        ("handler", ctypes.c_void_p),
+        ("mask", ctypes.c_char * 128),
+        ("flags", ctypes.c_int),
+        ("restorer", ctypes.c_void_p),
+    )
+
+
+class Births:
+    """Whether this process has begotten another one, whoever did it: user code, a library of C, a thread.
+
+    C's own functions are called: Python's take three times as long.
+    """
+
+    def __init__(self) -> None:
+        library = ctypes.CDLL(None)
+        self.wait, self.act, self.used = library.waitid, library.sigaction, library.getrusage
+        self.action = Action()
+        self.its_action = ctypes.byref(self.action)
+        self.before, self.now = (ctypes.c_char * 256)(), (ctypes.c_char * 256)()
+        self.look = os.WEXITED | os.WNOHANG | os.WNOWAIT | _ANY_KIND
+        self.is_known = True
+        try:
+            os.waitid(os.P_ALL, 0, self.look)
+        except OSError as error:  # an old system knows no such look
+            self.is_known = isinstance(error, ChildProcessError)
+        self.count()
+
+    def count(self) -> None:
+        """From now on."""
+        self.used(resource.RUSAGE_CHILDREN, self.before)
+
+    def none(self) -> bool:
+        """Whether there surely was none: none lives, and what those that are gone have used is as it was.
+
+        Of children that the system itself takes away nothing is known.
+        """
+        if not self.is_known or self.wait(os.P_ALL, 0, None, self.look) == 0:
+            return False
+        self.act(signal.SIGCHLD, None, self.its_action)
+        self.used(resource.RUSAGE_CHILDREN, self.now)
+        is_taken = self.action.handler == _IGNORED or self.action.flags & _NO_WAIT
+        return not is_taken and self.now.raw == self.before.raw
 
 
 def identity(number: int) -> tuple[int, int] | None:

@@ -97,6 +97,28 @@ REUSED = {
     ),
 }
 """What the first cell made, and what the second one does with it."""
+BEGOTTEN = {
+    "a shell's, which has ended": "os.system(later);",
+    "a library's": "ctypes.CDLL(None).system(later.encode());",
+    "a library's fork": ("if not ctypes.PyDLL(None).fork(): os.execl('/bin/sh', 'sh', '-c', later.replace('&', ''))\n"),
+    "spawned": "os.posix_spawn('/bin/sh', ['sh', '-c', later], os.environ);",
+    "spawned and waited for": "os.waitpid(os.posix_spawn('/bin/sh', ['sh', '-c', later], os.environ), 0);",
+    "opened": "os.popen(later, 'w').close();",
+    "a fork's, which has ended": "pid = os.fork()\nif not pid: os.system(later); os._exit(0)\nos.waitpid(pid, 0);",
+    "a fork's own": (
+        "pid = os.fork()\nif not pid:\n    if os.fork(): os._exit(0)\n    {wait}; os.write(1, b'said'); os._exit(0)\n"
+        "os.waitpid(pid, 0);"
+    ),
+    "nobody waits for": "signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.system(later);",
+    "nobody waits for, says a library": (
+        "ctypes.CDLL(None).signal(signal.SIGCHLD, ctypes.c_void_p(1)); os.system(later);"
+    ),
+    "a thread's": "threading.Thread(target=os.system, args=(later,)).start();",
+    "begun before a redirection": (
+        "os.system(later); kept = os.dup(1); null = os.open(os.devnull, os.O_WRONLY); os.dup2(null, 1); os.close(null);"
+    ),
+}
+"""How a cell may beget a process that outlives what is known of it."""
 BEGIN = (
     "import asyncio, gc, logging, os, subprocess, sys, threading, time\nimport concurrent.futures as futures\n"
     "from contextvars import copy_context\nfrom multiprocessing import get_context\n"
@@ -112,6 +134,13 @@ BEGIN = (
 def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     """Each ipykernel, with the oldest Python and with the newest one."""
     with recorded(tmp_path_factory.mktemp("homes"), str(built(*request.param) / "bin/python")) as kernel:
+        yield kernel
+
+
+@pytest.fixture(scope="module", params=[*pairs()[:4], pairs()[-1]], ids=lambda pair: pair[1])
+def childless(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    """One in which no pools and servers are left behind."""
+    with recorded(tmp_path_factory.mktemp("childless"), str(built(*request.param) / "bin/python")) as kernel:
         yield kernel
 
 
@@ -149,6 +178,40 @@ def test_what_was_made_before_is_at_home_where_it_is_used(kernel: Recorded, name
     until_now(lambda: _said_in(kernel, [first, second]), "it is said")
     third = kernel.run("print('third')")
     assert _said_in(kernel, [first, second, third]) == [second]
+
+
+@pytest.mark.parametrize("name", BEGOTTEN)
+def test_what_any_process_says_is_in_the_cell_that_begot_it(childless: Recorded, name: str, tmp_path: Path) -> None:
+    """Pipes are kept from cell to cell as long as there is none."""
+    _bury(childless)
+    begin = "import ctypes, signal; later = '(' + waits + '; echo said) &'\n"
+    first = _filled(childless, begin + BEGOTTEN[name], tmp_path / "go")
+    others = [childless.run("import os; os.write(1, b'x');") for _ in range(3)]
+    back = "os.dup2(kept, 1); os.close(kept);" if "redirection" in name else ""
+    others.append(childless.run(back + "signal.signal(signal.SIGCHLD, signal.SIG_DFL);"))
+    others.append(_filled(childless, "{go}; await asyncio.sleep(0.05);", tmp_path / "go"))
+    until_now(lambda: _said_in(childless, [first, *others]), "it is said")
+    assert _said_in(childless, [first, *others]) == [first]
+
+
+def test_a_pipe_is_kept_from_cell_to_cell_until_a_process_is_begotten(childless: Recorded) -> None:
+    def pipe(code: str = "") -> str:
+        return childless.text(childless.run(f"import os, subprocess; print(os.fstat(1).st_ino)\n{code}"))
+
+    _bury(childless)
+    first = pipe()
+    assert pipe("child = subprocess.Popen(['sleep', '600'])") == first
+    assert pipe("child.kill(); child.wait();") != first
+    second = pipe("os.system('true');")
+    third = pipe()
+    assert third != second
+    assert pipe() == third
+
+
+def _bury(kernel: Recorded) -> None:
+    """Wait for all children, and have one more cell."""
+    kernel.run("import os\ntry:\n    while True: os.waitpid(-1, 0)\nexcept ChildProcessError: pass")
+    kernel.run("0")
 
 
 def test_what_a_cell_has_printed_at_its_end_is_in_it_whoever_holds_it(kernel: Recorded) -> None:
