@@ -13,8 +13,9 @@ def size(count: int | None) -> str:
 
 
 def several(count: int, what: str) -> str:
-    """So many of something."""
-    return f"{count} {what}" + "s" * (count != 1)
+    """So many of something, which is named as one of it is."""
+    plural = "" if count == 1 else "es" if what.endswith("s") else "s"
+    return f"{count:,} {what}{plural}"
 
 
 def span(seconds: float) -> str:

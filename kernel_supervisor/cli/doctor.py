@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kernel_supervisor import __version__
-from kernel_supervisor.amounts import size
+from kernel_supervisor.amounts import several, size
 from kernel_supervisor.cli import installed, service
 from kernel_supervisor.cli.forgetting import room
 from kernel_supervisor.cli.session import DONE, FAILED, Command, print_json
@@ -217,7 +217,7 @@ def _kernels(patient: Patient) -> Iterator[Finding]:
             words = f"process {pid} is a kernel that the daemon knows nothing of"
             yield Finding("trouble", words, f"kill {pid}  # its variables go")
     alone = "" if patient.status or not found else "; the next daemon finds them again"
-    yield Finding("good", f"{len(found)} live here{alone}")
+    yield Finding("good", f"{several(len(found), 'kernel')} here{alone}")
 
 
 def living_kernels(paths: Paths) -> list[int]:

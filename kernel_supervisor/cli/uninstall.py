@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from kernel_supervisor.amounts import size
+from kernel_supervisor.amounts import several, size
 from kernel_supervisor.cli import admin, installed, service
 from kernel_supervisor.cli.doctor import living_kernels, shared_places
 from kernel_supervisor.cli.session import DONE, FAILED, Command, agreed, failed
@@ -45,7 +45,7 @@ def uninstall(command: Command) -> int:
     _print_what_stays(command.paths)
     if not things:
         return DONE
-    refused = agreed(command.options, f"That removes {len(things)} things.")
+    refused = agreed(command.options, f"That removes {several(len(things), 'thing')}.")
     if refused != DONE:
         return refused
     for words, remove in things:
@@ -68,7 +68,8 @@ def _things(command: Command) -> Iterator[Thing]:
         yield f"the kernelspec {spec.folder}", partial(_remove_folder, spec.folder)
     kernels = living_kernels(paths)
     if kernels or autostart.listening(paths) or aftermath.held(paths.lock):
-        yield f"the daemon and its kernels ({len(kernels)} processes), with their variables", partial(_stop, command)
+        words = f"the daemon and its kernels ({several(len(kernels), 'process')}), with their variables"
+        yield words, partial(_stop, command)
     if autostart.has_service():
         yield f"the service, {autostart.service_file()}", partial(_end_service, paths)
     if os.path.exists(paths.lingering) and autostart.is_usual():
@@ -84,7 +85,7 @@ def _things(command: Command) -> Iterator[Thing]:
 def _about_state(paths: Paths) -> str:
     amount, servers = sum(map(_size, _ours(paths.state))), ", servers.json" if os.path.exists(paths.servers) else ""
     unsaved = sum(not any(map(os.path.exists, notebooks)) for notebooks in _notebooks(paths))
-    alone = f"; {unsaved} sessions have no notebook" if unsaved else ""
+    alone = f"; {several(unsaved, 'session')} without a notebook" if unsaved else ""
     return f"the folder {paths.state}: records, outputs, caches, logs{servers}, {size(amount)}{alone}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from kernel_supervisor.amounts import several
 from kernel_supervisor.core.model import ExecutionId
 from kernel_supervisor.mcp.images import Image
 from kernel_supervisor.mcp.view import Reading
@@ -130,15 +131,16 @@ def _merged(run: Sequence[Section]) -> Section:
 
 def _nothing(found: Selection, reading: Reading) -> str:
     if reading.grep is not None:
-        return f"No line matches ({found.total:,} lines)."
-    return f"Nothing from line {reading.from_line or found.total + 1} on: there are {found.total:,} lines."
+        return f"No line matches ({several(found.total, 'line')})."
+    all_of_it = f"there {'is' if found.total == 1 else 'are'} {several(found.total, 'line')}"
+    return f"Nothing from line {reading.from_line or found.total + 1} on: {all_of_it}."
 
 
 def _title(found: Selection, numbers: Sequence[int], reading: Reading) -> str:
     if reading.grep is not None:
-        return f"{len(numbers):,} of {found.found:,} matching lines, of {found.total:,} lines:"
+        return f"{len(numbers):,} of {several(found.found, 'matching line')}, of {several(found.total, 'line')}:"
     if not numbers:
-        return f"None of the {found.total:,} lines fits:"
+        return f"None of {several(found.total, 'line')} fits:"
     return f"Lines {numbers[0]:,} to {numbers[-1]:,} of {found.total:,}:"
 
 

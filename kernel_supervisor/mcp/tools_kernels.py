@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import psutil
 
-from kernel_supervisor.amounts import size, span
+from kernel_supervisor.amounts import several, size, span
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
@@ -171,12 +171,13 @@ async def kernel_restart(
     cells = [(await call.supervisor.executions.find(number))[0] for number in intent["replay"]]
     done, stopped = await rerunning.run(cells, lambda index, cell: call.run_again(session, cell, "replay", index))
     if stopped is None:
-        return Answer(text=(*text, f" {len(cells)} cells were run again."), facts={**facts, "replayed": len(cells)})
+        ran = f" {several(len(cells), 'cell')} {'was' if len(cells) == 1 else 'were'} run again."
+        return Answer(text=(*text, ran), facts={**facts, "replayed": len(cells)})
     again = stopped.execution.id
     stands = "waits for input" if stopped.question else f"ended with status {stopped.execution.status}"
     why = (
         f" Replay stopped: execution {cells[done].id}, run again as {again}, {stands} "
-        f"(kernel_output(execution_id={again})); {done} of {len(cells)} cells ran."
+        f"(kernel_output(execution_id={again})); {done} of {several(len(cells), 'cell')} ran."
     )
     return Answer(text=(*text, why), facts={**facts, "replayed": done, "failed": again})
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import mcp_types as types
 
+from kernel_supervisor.amounts import several
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Beside, ExecutionId, SessionRecord
 from kernel_supervisor.mcp.arguments import ExecutionNumber, about
@@ -88,7 +89,8 @@ async def kernel_save_notebook(
     saved = await with_progress(
         call, "writing the notebook", lambda tell: _in_turn(call, saving.save(call.supervisor, session, wanted, tell))
     )
-    lines = [f"wrote {path}" for path in (f"{saved.notebook} ({saved.cells} cells)", *saved.exports)] + saved.failures
+    written = (f"{saved.notebook} ({several(saved.cells, 'cell')})", *saved.exports)
+    lines = [f"wrote {path}" for path in written] + saved.failures
     if autosave is not None:
         await call.supervisor.sessions.change(session.name, autosave=str(saved.notebook) if autosave else "")
         call.supervisor.catch_up(session.name)
@@ -122,7 +124,7 @@ async def kernel_load_notebook(
         await call.once.begin_durably("kernel_load_notebook")
     entries = await _in_turn(call, loading.load(call.supervisor, session, notebook, call.client, call.key))
     span = f" as entries {entries[0].id} to {entries[-1].id}" if entries else ""
-    text = f"loaded {notebook}: {len(entries)} cells{span} of session {session.name}"
+    text = f"loaded {notebook}: {several(len(entries), 'cell')}{span} of session {session.name}"
     facts: dict[str, Any] = {"path": str(notebook), "entries": [entry.id for entry in entries]}
     if not run:
         return Answer(text=f"{text}. None of them was run.", facts={**facts, "ran": 0})
@@ -130,7 +132,7 @@ async def kernel_load_notebook(
     done, stopped = await rerunning.run(
         cells, lambda index, cell: call.run_again(session, cell, "run", index, replaces=cell.id), loaded=True
     )
-    text, facts = f"{text}. {done} of {len(cells)} code cells", {**facts, "ran": done}
+    text, facts = f"{text}. {done} of {several(len(cells), 'code cell')}", {**facts, "ran": done}
     if stopped is None:
         return Answer(text=f"{text} were run.", facts=facts)
     shown = await call.show(stopped.execution, stopped, Reading())

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from kernel_supervisor.amounts import several
 from kernel_supervisor.outputs.terminal import plain
 
 _RULE = re.compile(r"-{20,}\s*\Z")
@@ -229,14 +230,14 @@ def _without_repetition(frames: Sequence[str], full: bool) -> Iterator[str]:
     for frame, times in runs:
         yield frame
         if times > 1:
-            yield f"  … the same frame {times - 1} more times …"
+            yield f"  … the same frame {several(times - 1, 'more time')} …"
 
 
 def _folded_run(run: Sequence[str]) -> str:
     """Neighbouring library frames as one block, the middle of a long one counted only."""
     if len(run) > _LIBRARY_FRAMES_SHOWN:
         half = _LIBRARY_FRAMES_SHOWN // 2
-        run = [*run[:half], f"  … {len(run) - 2 * half} more library frames …", *run[-half:]]
+        run = [*run[:half], f"  … {several(len(run) - 2 * half, 'more library frame')} …", *run[-half:]]
     return "\n".join(run)
 
 

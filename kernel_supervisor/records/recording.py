@@ -8,6 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from kernel_supervisor.amounts import several
 from kernel_supervisor.core.model import BESIDE, Execution, KernelRecord, Mark, Message, MessageId, Question
 from kernel_supervisor.inside.bounds import shortened, shown_shortly
 from kernel_supervisor.inside.questions import OVER
@@ -75,7 +76,7 @@ class Recording:
         """Write a record; of an execution that the log has no room for beside it. False where that is not possible."""
         try:
             if self._missed:
-                detail = f"{self._missed} messages could not be recorded"
+                detail = f"{several(self._missed, 'message')} could not be recorded"
                 writer.append(messagelog.encode_mark(Mark(kind="hole", parent_id="", detail=detail)))
                 self._missed = 0
             if beside is None:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from kernel_supervisor.amounts import several
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName
 from kernel_supervisor.core.ways import WayOn
@@ -345,6 +346,7 @@ def _check_room() -> None:
     left = descriptors_left()
     if left < _ROOM:
         few = (
-            f"the daemon has only {left} file descriptors left, too few for one more kernel: end one that nobody needs"
+            f"the daemon has only {several(left, 'file descriptor')} left, too few for one more kernel: end one that "
+            "nobody needs"
         )
         raise UnavailableError(f"{few}, or raise the limit (ulimit -Hn) and restart the daemon", WayOn("see kernels"))

@@ -45,7 +45,7 @@ def test_nothing_is_wrong_with_one_that_works_or_that_was_never_used(home: Home)
     assert home.cli("exec", "x = 41").returncode == 0
     code, found = _look(home)
     assert (code, _troubles(found)) == (0, [])
-    assert _about(found, "kernels")[0]["words"] == "1 live here"
+    assert _about(found, "kernels")[0]["words"] == "1 kernel here"
     assert sys.executable in _about(found, "interpreter")[0]["words"]
     assert home.cli("doctor").stdout.count("\n") >= len(found), "people read it, too"
 

@@ -42,7 +42,7 @@ def test_it_lists_asks_and_leaves_nothing_but_what_is_a_persons_own(home: Home) 
     assert (listed.returncode, "`kernel-supervisor uninstall -y` does it" in listed.stderr) == (2, True), listed
     for part in ("registration in", "kernelspec", "2 processes", f"folder {home.path}", "servers.json"):
         assert part in listed.stdout, part
-    assert "1 sessions have no notebook" in listed.stdout
+    assert "; 1 session without a notebook" in listed.stdout
     assert f"saved notebooks stay where they are: {home.project}/mine.ipynb" in listed.stdout
     env = {"HOME": str(home.project), "JUPYTER_DATA_DIR": ""}
     code, seen = at_a_terminal(home, ["uninstall"], "no", **env)

@@ -240,7 +240,7 @@ def test_what_is_left_out_can_be_read_with_the_call_that_is_named() -> None:
 
 def test_lines_are_numbered_through_all_outputs() -> None:
     found = view(stream("a\nb\n"), display(FIGURE), stream("warn\n", "stderr"), result("9"))
-    assert text_of(found, grep="warn") == f"{TOP}\n1 of 1 matching lines, of 6 lines:\n5: warn"
+    assert text_of(found, grep="warn") == f"{TOP}\n1 of 1 matching line, of 6 lines:\n5: warn"
     assert text_of(found, tail=2) == f"{TOP}\nLines 5 to 6 of 6:\nwarn\nOut[3]: 9"
     assert "3: [image 1: image/png, not shown here]" in text_of(found, grep="image")
     assert render(found).lines == 6
@@ -248,8 +248,8 @@ def test_lines_are_numbered_through_all_outputs() -> None:
 
 def test_lines_beyond_the_end_are_told() -> None:
     found = view(stream("a\n"), status="running")
-    assert "Nothing from line 2 on: there are 1 lines." in text_of(found, from_line=2)
-    assert "No line matches (1 lines)." in text_of(found, grep="zzz")
+    assert "Nothing from line 2 on: there is 1 line." in text_of(found, from_line=2)
+    assert "No line matches (1 line)." in text_of(found, grep="zzz")
 
 
 def test_matches_that_do_not_fit_can_be_read_on() -> None:
