@@ -79,6 +79,18 @@ def test_metadata_says_who_where_and_for_which_pythons(built: Built) -> None:
     assert said["Version"] == version[1]
 
 
+def test_links_of_the_description_lead_somewhere_from_a_package_index(built: Built) -> None:
+    said = _metadata(_files(built.wheel))
+    assert said["Description-Content-Type"] == "text/markdown"
+    body = said.get_payload(decode=True)
+    assert isinstance(body, bytes)
+    text = body.decode()
+    ours = re.findall(r"\]\(https://github.com/[\w-]+/[\w-]+/blob/main/([^)#]+)", text)
+    assert {"SECURITY.md", "README.md", "benchmarks/README.md"} <= set(ours)
+    assert [file for file in ours if not (ROOT / file).is_file()] == []
+    assert re.findall(r"\]\((?!https://)[^)]*\)", text) == []
+
+
 def test_an_index_takes_both(built: Built) -> None:
     check = [sys.executable, "-m", "twine", "--no-color", "check", "--strict", str(built.wheel), str(built.sdist)]
     done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
