@@ -44,7 +44,7 @@ def install(command: Command) -> int:
     if facts()["state"] == "unknown":
         return failed("kernel-supervisor service install: the service manager did not take it; it does not answer")
     target = Path(autostart.service_file())
-    installed, lingered = target.exists(), lingers()
+    installed, lingered = autostart.is_installed(), lingers()
     if lingered == "no" and not command.options.no_linger and not _enable_lingering(command.paths):
         return FAILED
     write(target)
@@ -115,7 +115,7 @@ def _start_on_mac(target: Path, *, again: bool) -> int:
 def uninstall(command: Command) -> int:
     """Stop and remove it; what cannot be stopped is not removed."""
     target = Path(autostart.service_file())
-    if not target.exists():
+    if not autostart.is_installed():
         print("the service is not installed")
         return DONE
     if not removed(command.paths, target):
@@ -163,12 +163,12 @@ def restart(command: Command) -> int:
 
 
 def _done(words: list[str]) -> int:
-    return _told(_run(*words)) if os.path.exists(autostart.service_file()) else _not_installed()
+    return _told(_run(*words)) if autostart.is_installed() else _not_installed()
 
 
 def stop(command: Command) -> int:
     """Stop it until something is asked of it; kernels run on."""
-    if not os.path.exists(autostart.service_file()):
+    if not autostart.is_installed():
         return _not_installed()
     if not _stopped(command.paths):
         return failed(f"kernel-supervisor service stop: it does not stop ({_line()})")
@@ -178,7 +178,7 @@ def stop(command: Command) -> int:
 
 def status(command: Command) -> int:
     """What the service manager says; 1 where it is not installed or does not run."""
-    if not os.path.exists(autostart.service_file()):
+    if not autostart.is_installed():
         return _not_installed()
     return _told(DONE if facts()["state"] == "active" else FAILED)
 

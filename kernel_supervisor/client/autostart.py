@@ -185,9 +185,14 @@ def service_file() -> str:
     return os.path.expanduser(f"~/.config/systemd/user/{SYSTEMD_UNIT}")
 
 
+def is_installed() -> bool:
+    """Whether there is a service. One that was masked is a link to /dev/null, and none."""
+    return os.path.isfile(service_file())
+
+
 def has_service() -> bool:
     """Whether a service manager is to look after the daemon: not after that of a second instance."""
-    return is_usual() and os.path.exists(service_file())
+    return is_usual() and is_installed()
 
 
 def is_usual() -> bool:

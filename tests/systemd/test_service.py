@@ -48,7 +48,7 @@ def _verb(user: User, *arguments: str, code: int = 0) -> str:
 
 @dataclass(frozen=True)
 class Work:
-    """Kernels of one user, `x = 41` in each; with clients, one that idles and one with CELL in flight."""
+    """Kernels of one user, `x = 41` in each, CELL in one; with clients, one that idles and one that waits for CELL."""
 
     user: User
     idle: Shim | None
@@ -75,9 +75,9 @@ class Work:
         if self.idle is not None and self.calling is not None:
             assert _last(self.idle.run("x")["text"]) == "41"
             assert _last(self.calling.run("x")["text"]) == "42"
-            assert self.user.does("cat", "begun").strip() == "begun"
         else:
-            assert _last(self.user.does(*self.user.CLI, "exec", "--session", "main", "x")) == "41"
+            assert _last(self.user.does(*self.user.CLI, "exec", "--session", "main", "x")) == "42"
+        assert self.user.does("cat", "begun").strip() == "begun"
         assert self.user.kernels() == self.kernels
 
 
@@ -86,6 +86,9 @@ def _work(user: User, *, connected: bool = True) -> Iterator[Work]:
     with ExitStack() as stack:
         with user.shim() as shim:
             shim.run("x = 41")
+            if not connected:
+                shim.run(CELL, timeout=0)
+                user.until(lambda: user.has("begun"), "the cell's beginning")
         if not connected:
             yield Work(user, None, None, user.kernels())
             return
@@ -127,9 +130,10 @@ def test_each_verb_ends_in_a_line_of_fact(machine: Machine) -> None:
         assert user.unit("LoadState") == ["not-found"]
 
 
-def test_installed_over_a_daemon_that_runs_it_takes_over(machine: Machine) -> None:
+@CLIENTS
+def test_installed_over_a_daemon_that_runs_it_takes_over(machine: Machine, connected: bool) -> None:
     user = machine.user()
-    with user.logged_in(), _work(user) as work:
+    with user.logged_in(), _work(user, connected=connected) as work:
         line = re.fullmatch(LINE.format("yes"), _verb(user, "install"))
         assert line is not None
         user.until(lambda: user.daemons() == {int(line[1])}, "one daemon")
@@ -138,12 +142,13 @@ def test_installed_over_a_daemon_that_runs_it_takes_over(machine: Machine) -> No
         user.cli("stop", "--kernels")
 
 
+@CLIENTS
 @pytest.mark.parametrize("what", ["systemctl restart", "service restart", "restart-daemon", "SIGKILL", "watchdog"])
-def test_another_daemon_takes_up_what_the_last_one_had(user: User, what: str) -> None:
+def test_another_daemon_takes_up_what_the_last_one_had(user: User, what: str, connected: bool) -> None:
     if what == "watchdog":
         _set(user, "[Service]", "WatchdogSec=2")
         user.does("systemctl", "--user", "restart", UNIT)
-    with _work(user) as work:
+    with _work(user, connected=connected) as work:
         daemons = user.daemons()
         if what == "systemctl restart":
             user.does("systemctl", "--user", "restart", UNIT)
@@ -243,11 +248,13 @@ def test_logging_out_ends_kernels_only_where_that_was_said(machine: Machine, lin
         assert "Logging out ends what the service runs, kernels too" in said
         user.until(lambda: not user.kernels() and not user.daemons(), "the end of all")
         assert user.has("last-words"), "its kernel was told"
-        with user.shim() as shim:
-            said = _text(shim.call("kernel_exec", code="x"))
-            assert said.startswith(
-                "the kernel ended with your last login: lingering is off. Its variables are gone."
-            ), said
+        with user.logged_in():
+            user.until(user.daemons, "a daemon, started by a login")
+            user.until(lambda: user.state() == "active", "the service")
+            with user.shim() as shim:
+                said = _text(shim.call("kernel_exec", code="x"))
+        why = "the kernel ended with your last login: lingering is off. Its variables are gone."
+        assert said.startswith(why), said
 
 
 def test_a_reboot_is_told_to_kernels_and_the_service_is_there_after_it(user: User) -> None:
@@ -277,8 +284,24 @@ def test_who_may_not_linger_is_told_what_an_administrator_would_run(machine: Mac
         assert _verb(user, "uninstall").startswith("not installed")
 
 
-def test_the_journal_is_shown(user: User) -> None:
+def test_the_journal_is_shown_and_calls_kernels_left_over_alone(user: User) -> None:
+    with user.shim() as shim:
+        shim.run("x = 41")
+    (kernel,) = user.kernels()
+    assert _verb(user, "stop").endswith("kernels run on")
+    _verb(user, "start")
     user.machine.root("journalctl", "--flush")
-    done = user.cli("service", "logs")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout or done.stderr
+    shown = user.does(*user.CLI, "service", "logs")
+    assert re.findall(r"Unit process (\d+) .*remains running after unit stopped", shown) == [str(kernel)]
+    assert re.findall(r"Found left-over process (\d+) .*Ignoring", shown) == [str(kernel)]
+
+
+def test_a_service_that_was_masked_stays_so(machine: Machine) -> None:
+    user = machine.user()
+    with user.logged_in():
+        user.does("systemctl", "--user", "mask", UNIT)
+        assert user.does(*user.CLI, "exec", "x = 41; x").splitlines()[-1] == "41"
+        assert _verb(user, "uninstall") == "the service is not installed"
+        user.cli("doctor", "--fix")
+        user.cli("uninstall", "-y")
+        assert user.unit("LoadState") == ["masked"]
