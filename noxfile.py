@@ -10,10 +10,11 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "packages", "fast"]
+nox.options.sessions = ["lint", "types", "tests", "packages", "systemd", "fast"]
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 SYSTEM = {"chromium": "chromium", "pdftoppm": "poppler-utils", "pdftotext": "poppler-utils", "sshd": "openssh-server"}
+MACHINES = {"systemd-nspawn": "systemd-container", "debootstrap": "debootstrap"}
 FAST = ("tests/unit", "tests/wire")
 ELSEWHERE = ("--ignore", "tests/systemd", "--ignore", "tests/packages")
 PARALLEL = ("--numprocesses", "3", "--dist", "loadfile", "--durations", "30", *ELSEWHERE)
@@ -33,12 +34,13 @@ def pythons() -> list[str]:
     return [found[key] for key in sorted(found)]
 
 
-def system_packages(session: nox.Session) -> None:
-    """What only the system can bring, on a machine that exists for tests: a browser, a look at PDFs, an sshd."""
-    missing = [package for command, package in SYSTEM.items() if not shutil.which(command)]
+def system_packages(session: nox.Session, wanted: dict[str, str], codes: tuple[int, ...] = (0,)) -> None:
+    """What only the system can bring, on a machine that exists for tests: `wanted` has packages by their commands."""
+    missing = [package for command, package in wanted.items() if not shutil.which(command)]
     if missing and os.environ.get("CI") and os.geteuid() == 0 and shutil.which("apt-get"):
-        session.run("apt-get", "update", "-qq", external=True, silent=True)
-        session.run("apt-get", "install", "-qq", "-y", *missing, external=True, silent=True)
+        for words in (("update",), ("install", "-y", *missing)):
+            command = ("apt-get", "-qq", "-o", "Acquire::http::Timeout=10", *words)
+            session.run(*command, external=True, silent=True, success_codes=codes)
 
 
 @nox.session
@@ -62,7 +64,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All four layers, against the built package, on the Python that runs this."""
-    system_packages(session)
+    system_packages(session, SYSTEM)
     session.install("--compile-bytecode", ".[test]")
     session.run("pytest", *(session.posargs or [*PARALLEL, "tests"]))
 
@@ -76,14 +78,15 @@ def packages(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or ["--durations", "5", "tests/packages"]))
 
 
-@nox.session(default=False)
+@nox.session
 def systemd(session: nox.Session) -> None:
     """The service on a machine that systemd runs, booted for it; skipped by name where that cannot be."""
-    session.install("--compile-bytecode", ".", "hypothesis", "pip", "pytest", "pytest-timeout")
+    system_packages(session, MACHINES, codes=(0, 100))
+    session.install("--compile-bytecode", ".", "hypothesis", "pip", "pytest", "pytest-timeout", "pytest-xdist")
     said = str(session.run("python", "-m", "tests.systemd.image", silent=True, success_codes=[0, 1])).strip()
     if not said.startswith("image: "):
         session.skip(f"no machine with systemd: {said}")
-    session.run("pytest", *(session.posargs or ["--durations", "5", "tests/systemd"]))
+    session.run("pytest", *(session.posargs or ["--numprocesses", "2", "--durations", "5", "tests/systemd"]))
 
 
 @nox.session(python=pythons())

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 CACHE = Path("~/.cache/kernel-supervisor-tests").expanduser()
@@ -24,7 +25,10 @@ _ROOT = Path(__file__).parents[2]
 _SUITE = "bookworm"
 _PACKAGES = "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,polkitd,python3,python3-venv,procps"
 _GLIBCS = ("2_5", "2_12", "2_17", "2_28")
+_MIRROR = "http://deb.debian.org/debian"
 _BUILD_S, _TRY_S = 240.0, 20.0
+_ALONE = ("setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child")
+"""Nothing that a command starts or mounts is left once it has ended, or its time is over."""
 _UNUSED_S = 14 * 86400.0
 _TOOLS = {"systemd-nspawn": "systemd-container", "debootstrap": "debootstrap", "nsenter": "util-linux"}
 
@@ -49,7 +53,8 @@ def build() -> Path:
         try:
             _fill(aside, time.monotonic() + _BUILD_S)
             aside.chmod(0o755)
-            aside.rename(target)
+            with suppress(OSError):  # another run may have built it meanwhile
+                aside.rename(target)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     os.utime(target)
@@ -64,17 +69,20 @@ def _look_at_this_machine() -> None:
         raise CannotBeHadError("only root on Linux can boot a machine")
     if missing := [f"{tool} (Debian's {package})" for tool, package in _TOOLS.items() if not shutil.which(tool)]:
         raise CannotBeHadError(f"there is no {', no '.join(missing)}")
-    _run("mounts are refused", time.monotonic() + _TRY_S, "unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt")
+    _run("mounts are refused", time.monotonic() + _TRY_S, "mount", "-t", "tmpfs", "tmpfs", "/mnt")
 
 
 def _fill(root: Path, end: float) -> None:
-    _run(f"no Debian {_SUITE}", end, "debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, str(root))
+    look = ["wget", "-nv", "--tries=1", "--timeout=5", "-O-", f"{_MIRROR}/dists/{_SUITE}/Release"]
+    _run(f"{_MIRROR} is out of reach", time.monotonic() + _TRY_S, *look)
+    debian = ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, str(root), _MIRROR]
+    _run(f"no Debian {_SUITE}", end, *debian)
     (root / "etc/machine-id").write_text("")  # each machine gets one of its own
     wheels = root / "wheels"
     version = re.sub(r"\D", "", os.readlink(root / "usr/bin/python3"))
     platforms = [f"--platform=manylinux_{each}_{platform.machine()}" for each in _GLIBCS]
     target = ["--only-binary=:all:", "--implementation=cp", f"--python-version={version}", *platforms]
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--timeout=10", "--retries=1"]
     _run("no wheels", end, *pip, "download", *target, "-d", str(wheels), *_dependencies())
     _run("no venv", end, "chroot", str(root), "/usr/bin/python3", "-m", "venv", str(Path(PYTHON).parents[1]))
     install = [PYTHON, "-m", "pip", "--quiet", "install", "--no-index", "--find-links=/wheels", *_dependencies()]
@@ -86,7 +94,7 @@ def _run(what: str, end: float, *command: str) -> None:
     try:
         left = max(1.0, end - time.monotonic())
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=left, check=False
+            (*_ALONE, *command), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=left, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CannotBeHadError(f"{what}: {error}") from None
@@ -106,7 +114,7 @@ def main() -> int:
     """Build it; 1 where it cannot be had."""
     try:
         print(f"image: {build()}")
-    except CannotBeHadError as error:
+    except (CannotBeHadError, OSError) as error:
         print(error)
         return 1
     return 0

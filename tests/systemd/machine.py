@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -21,12 +22,13 @@ from tests.systemd.image import PYTHON, CannotBeHadError, kept
 UNIT = "kernel-supervisor.service"
 _BOOT_S = 60.0
 _BOOT = """
+for place in "$4" "$5"; do [ -z "$place" ] || echo $$ > "$place/cgroup.procs"; done
 mount --make-rprivate / && mount -t tmpfs tmpfs "$1" && mkdir "$1/upper" "$1/work" "$1/root" &&
 mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$1/root" || exit
 code=133
 while [ $code = 133 ]; do
 setpriv --pdeathsig=KILL systemd-nspawn -q -D "$1/root" --register=no --keep-unit --private-network \
-    --bind-ro="$3":/wheels --machine=tests --console=passive -b
+    --bind-ro="$3":/wheels --machine="tests-$$" --console=passive -b
 code=$?
 done
 """
@@ -218,15 +220,46 @@ def booted() -> Iterator[Machine]:
             _build_wheel(wheels)
             (mounted := work / "mounted").mkdir()
             command = ["setpriv", "--pdeathsig=KILL", "unshare", "-m", "sh", "-c", _BOOT, "sh"]
-            process = subprocess.Popen(
-                [*command, str(mounted), str(image), str(wheels)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            groups = _control_groups(work.name)
+            words = map(str, (mounted, image, wheels, *groups))
+            process = subprocess.Popen([*command, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             yield _see_it_up(process, work / "log")
         finally:
             _end(process)
+            until_now(lambda: all(map(_is_gone, groups)), "the end of all that the machine ran")
     finally:
         shutil.rmtree(work)
+
+
+def _control_groups(name: str) -> list[Path]:
+    """New ones, by which systemd there knows its processes: machines that share theirs take them from each other.
+
+    None where they cannot be made: then this machine has to be the only one.
+    """
+    made: list[Path] = []
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        unified = Path("/sys/fs/cgroup/unified")
+        place = {"name=systemd": unified.with_name("systemd"), "": unified if unified.exists() else unified.parent}
+        if controllers in place:
+            with suppress(OSError):
+                group = place[controllers] / path.lstrip("/") / name
+                group.mkdir()
+                made.append(group)
+    return made
+
+
+def _is_gone(group: Path) -> bool:
+    """Whether nothing runs in a control group any more, which is removed then."""
+    try:
+        for folder, _, _ in os.walk(group, topdown=False):
+            os.rmdir(folder)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return False
+    return True
 
 
 def _see_it_up(process: subprocess.Popen[bytes], log: Path) -> Machine:
