@@ -186,15 +186,19 @@ def _make(folder: str, *, is_state: bool) -> None:
         os.umask(previous)
     if not is_own(folder):
         raise PermissionError(errno.EPERM, "it is not a folder of yours", folder)
-    if is_state and not _is_used(folder) and not CONTENT.issuperset(os.listdir(folder)):
+    if is_state and not is_supervisors(folder):
         raise PermissionError(errno.EPERM, "it has other files than a supervisor's: name an empty one", folder)
     os.chmod(folder, 0o700)
 
 
-def _is_used(folder: str) -> bool:
-    """Whether a supervisor has worked in it; also where its folder for sockets was removed, or is elsewhere."""
-    lock = os.path.join(folder, "run", "daemon.lock")
-    return os.path.lexists(lock) or {"daemon.log", "logs"}.issubset(os.listdir(folder))
+def is_supervisors(folder: str) -> bool:
+    """Whether nothing but a supervisor's is in a folder, or one has worked in it. Raises OSError.
+
+    Also where its folder for sockets was removed, or is elsewhere.
+    """
+    found = os.listdir(folder)
+    used = os.path.lexists(os.path.join(folder, "run", "daemon.lock")) or {"daemon.log", "logs"}.issubset(found)
+    return used or CONTENT.issuperset(found)
 
 
 def vacate(paths: Paths) -> None:

@@ -28,7 +28,7 @@ from kernel_supervisor.cli.ways import COMMANDS
 from kernel_supervisor.client import aftermath, autostart
 from kernel_supervisor.client.connection import CallError, Connection, NoDaemonError
 from kernel_supervisor.engines import FOUND
-from kernel_supervisor.paths import HOME_VARIABLE, LONGEST_SOCKET_PATH, Paths, is_own
+from kernel_supervisor.paths import HOME_VARIABLE, LONGEST_SOCKET_PATH, Paths, is_own, is_supervisors
 
 _ANSWERED_S = 3.0
 """How long a daemon has for each answer: one that has not said anything by then hangs."""
@@ -153,6 +153,10 @@ def _folders(patient: Patient) -> Iterator[Finding]:
     paths = patient.paths
     if not os.path.lexists(paths.state):
         yield Finding("note", f"{paths.state} is not there: nothing was kept so far")
+        return
+    if os.path.isdir(paths.state) and not is_supervisors(paths.state):
+        words = f"{paths.state} has other files than a supervisor's: no daemon starts there"
+        yield Finding("trouble", words, f"export {HOME_VARIABLE}=/an/empty/folder")
         return
     where = f"{paths.state}" + (f"; sockets in {paths.run}, for a long path or a network's disk" if paths.apart else "")
     yield Finding("good", where)

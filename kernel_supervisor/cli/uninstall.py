@@ -24,7 +24,7 @@ from kernel_supervisor.cli.doctor import living_kernels, shared_places
 from kernel_supervisor.cli.session import DONE, FAILED, Command, agreed, failed
 from kernel_supervisor.client import aftermath, autostart
 from kernel_supervisor.client.connection import CallError, ask
-from kernel_supervisor.paths import CONTENT, Paths
+from kernel_supervisor.paths import CONTENT, Paths, is_supervisors
 
 _NOTEBOOKS_SHOWN = 5
 _ANSWERED_S = 10.0
@@ -78,7 +78,7 @@ def _things(command: Command) -> Iterator[Thing]:
     for folder in shared_places():
         if str(folder) == paths.run or ".gone-" in folder.name:
             yield f"the folder {folder}: sockets", partial(_remove_folder, folder)
-    if os.path.lexists(paths.state):
+    if os.path.lexists(paths.state) and is_supervisors(paths.state):
         yield _about_state(paths), partial(_remove_state, paths)
 
 
@@ -115,6 +115,8 @@ def _notebooks(paths: Paths) -> list[list[str]]:
 
 
 def _print_what_stays(paths: Paths) -> None:
+    if os.path.isdir(paths.state) and not is_supervisors(paths.state):
+        print(f"the folder {paths.state} stays as it is: no supervisor has worked in it, and it has other files")
     saved = sorted({path for notebooks in _notebooks(paths) for path in notebooks if os.path.exists(path)})
     if saved:
         more = f" and {len(saved) - _NOTEBOOKS_SHOWN} more" if len(saved) > _NOTEBOOKS_SHOWN else ""

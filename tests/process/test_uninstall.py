@@ -87,3 +87,15 @@ def test_the_folder_of_sockets_elsewhere_goes_too(home: Home) -> None:
     finally:
         far.sweep()
         shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.mark.parametrize("words", [["uninstall", "-y"], ["doctor", "--fix"]])
+def test_a_folder_that_is_no_supervisors_is_left_as_it_is(home: Home, words: list[str]) -> None:
+    for name in ("run", "logs", "cache", "jupyter", "work"):
+        (home.path / name).mkdir(parents=True)
+        (home.path / name / "mine.txt").write_text("mine")
+    home.path.chmod(0o755)
+    done = _cli(home, *words)
+    assert "other files" in done.stdout, done
+    assert len(list(home.path.glob("*/mine.txt"))) == 5
+    assert home.path.stat().st_mode & 0o777 == 0o755
