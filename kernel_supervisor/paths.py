@@ -93,7 +93,7 @@ def read_regular(path: str, largest: int = 1 << 20) -> bytes:
     with os.fdopen(open_regular(path), "rb") as file:
         content = file.read(largest + 1)
     if len(content) > largest:
-        raise OSError(errno.EFBIG, f"it is larger than {largest >> 20} MB", path)
+        raise OSError(errno.EFBIG, f"it has more than {largest:,} bytes", path)
     return content
 
 
@@ -166,6 +166,11 @@ def is_own(folder: str) -> bool:
 
 def prepare(paths: Paths) -> None:
     """Create the folders, 0700. Raises PlaceError where one cannot be had, or belongs to somebody else."""
+    try:
+        paths.state.encode()
+    except UnicodeEncodeError:
+        odd = f"the folder {paths.state!r} has a name that is not UTF-8, which sockets and records need"
+        raise PlaceError(f"{odd}; set {HOME_VARIABLE} to another place") from None
     for folder in (paths.state, paths.run, paths.connections, paths.links, paths.shared, paths.logs):
         try:
             _make(folder, is_state=folder == paths.state)

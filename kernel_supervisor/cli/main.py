@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import math
 import os
 import re
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.name != "posix":
         return failed("kernel-supervisor runs on Linux and macOS; on Windows use it inside WSL")
     fill_standard_streams()
+    _print_anything()
     parser = _parser()
     options = parser.parse_args(arguments)
     run: _Run | None = getattr(options, "run", None)
@@ -58,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         command.close()
+
+
+def _print_anything() -> None:
+    """What a terminal's encoding does not have is shown by its number: names of files may have anything in them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _said(error: Exception) -> str:

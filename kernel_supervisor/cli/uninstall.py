@@ -158,9 +158,14 @@ def _end_service(paths: Paths) -> int:
 
 def _remove_state(paths: Paths) -> int:
     """Remove what is ours, while no daemon can begin to use it; the folder too, if nothing else is in it."""
-    descriptor = os.open(paths.state, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(paths.state, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:  # somebody else has removed it meanwhile
+        return DONE
     try:
         _lock(descriptor)
+        if not os.path.lexists(paths.state):
+            return DONE
         for path in _ours(paths.state):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         for folder in (paths.state, os.path.dirname(paths.state))[: 2 if autostart.is_usual() else 1]:

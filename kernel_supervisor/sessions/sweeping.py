@@ -102,7 +102,8 @@ def policy_of(paths: Paths) -> Policy:
             return usual
         raise RefusedError(f"{paths.keep} leads nowhere: {error}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise RefusedError(f"{paths.keep} cannot be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise RefusedError(f"{paths.keep} cannot be read: {why}") from None
     if not isinstance(given, dict) or not {"days", "gigabytes"}.issuperset(given):
         like = {"days": round(keeping.UNUSED_S / keeping.DAY_S), "gigabytes": keeping.TOTAL_BYTES // 10**9}
         raise RefusedError(f"{paths.keep} is to be like {json.dumps(like)}")

@@ -154,3 +154,14 @@ def test_a_kernel_that_the_daemon_does_not_know_is_named(home: Home) -> None:
         stray.kill()
     assert code == 1
     assert [each for each in _troubles(found) if f"kill {stray.pid}" in each]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_what_cannot_be_encoded_is_shown_all_the_same(home: Home, encoding: str) -> None:
+    claude = {"projects": {"/a\ud800": {"mcpServers": {"kernel-supervisor": {"command": "/gone"}}}}}
+    (home.project / ".claude.json").write_text(json.dumps(claude))
+    env = {"CLAUDE_CONFIG_DIR": str(home.project), "PYTHONIOENCODING": f"{encoding}:strict"}
+    for words in (["doctor"], ["uninstall", "-y"]):
+        done = home.cli(*words, env={**home.env, **env})
+        assert "for /a\\ud800" in done.stdout, done
+        assert "Traceback" not in done.stderr

@@ -129,3 +129,9 @@ def test_a_home_that_is_moved_away_is_made_again_before_a_second_daemon_comes(ho
         assert "x = 41" in str(shim.call("kernel_history"))
         assert [each.pid for each in home.daemons()] == [daemon.pid]  # type: ignore[union-attr]  # there was one
     home.sweep()
+
+
+def test_a_home_whose_name_cannot_be_had_is_named_with_the_reason(home: Home) -> None:
+    odd = os.fsdecode(os.fsencode(home.path) + b"/\xff")
+    done = home.cli("exec", "1", env={**home.env, "KERNEL_SUPERVISOR_HOME": odd})
+    assert (done.returncode, "not UTF-8" in done.stderr) == (1, True), done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,11 @@ def test_a_folder_that_is_no_supervisors_is_left_as_it_is(home: Home, words: lis
     assert "other files" in done.stdout, done
     assert len(list(home.path.glob("*/mine.txt"))) == 5
     assert home.path.stat().st_mode & 0o777 == 0o755
+
+
+def test_two_at_a_time_both_say_that_it_is_gone(home: Home) -> None:
+    assert _cli(home, "exec", "x = 41").returncode == 0
+    with ThreadPoolExecutor() as both:
+        done = list(both.map(lambda _: _cli(home, "uninstall", "-y"), range(2)))
+    assert [each.returncode for each in done] == [0, 0], done
+    assert not home.path.exists()
