@@ -27,10 +27,25 @@ function RawBlock(block)
   if shows then return document.blocks end
   return pandoc.Para(pandoc.Emph("An interactive output: it is in the notebook."))
 end
+function Pandoc(document)
+  local places = {}
+  document:walk({ Header = function(header)
+    places[(pandoc.utils.stringify(header):gsub("%s", "-"))] = header.identifier
+    places[header.identifier] = header.identifier
+  end })
+  return document:walk({ Link = function(link)
+    if link.target:sub(1, 1) ~= "#" then return nil end
+    local named = link.target:sub(2):gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end)
+    if not places[named] then return link.content end
+    link.target = "#" .. places[named]
+    return link
+  end })
+end
 """
 """Outputs in HTML and Markdown as what they say: pandoc itself leaves them out of another format.
 
-What is in Typst's own language is shown: run, it could read any file, and fetch packages.
+What is in Typst's own language is shown: run, it could read any file, and fetch packages. Links into the document name
+headings as Jupyter does, or pandoc; those that lead nowhere, which Typst takes for an error, are text.
 """
 
 _PREAMBLE = """

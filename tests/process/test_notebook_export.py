@@ -190,6 +190,15 @@ def test_typst_sets_formulas_without_a_network(ipynb: Path) -> None:
     assert "\\int" not in text
 
 
+@needs_poppler
+def test_links_to_headings_are_taken_and_those_that_lead_nowhere_are_text(tmp_path: Path) -> None:
+    links = "[first](#A-long-Heading) [second](#a-long-heading) [third](#%C3%9Cber-all) [gone](#nowhere) [odd](<#a(b)>)"
+    cells = [v4.new_markdown_cell(text) for text in (links, "# A long Heading", "# Über all")]
+    exported = to_pdf(written(v4.new_notebook(cells=cells), tmp_path), "typst")
+    assert "first second third gone odd" in text_of(exported.path)
+    assert len(re.findall(rb"/Subtype\s*/Link", exported.path.read_bytes())) == 3
+
+
 @needs_browser
 @pytest.mark.parametrize(
     ("cells", "engine"),
