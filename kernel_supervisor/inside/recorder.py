@@ -502,9 +502,10 @@ def main() -> None:
     attempt(install, "requests", app.kernel, options.owner)
     for name in ("interrupts", "questions", "place"):
         attempt(install, name, app.kernel)
-    _, pipes, _ = (
-        attempt(install, name, app.kernel, (sys.stdout, sys.stderr), later.after) for name in ("homes", "pipes", "forks")
-    )
+    streams = sys.stdout, sys.stderr
+    attempt(install, "homes", app.kernel, streams, later.after)
+    pipes = attempt(install, "pipes", app.kernel, streams, later.after)
+    attempt(install, "forks", app.kernel, streams, later.after)
     summary = attempt(install, "formatter", app.kernel.shell)
     attempt(install, "figures", app.kernel.shell, later.after)
     attempt(install, "lookup", app.kernel, summary)
