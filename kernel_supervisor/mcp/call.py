@@ -24,7 +24,7 @@ from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
-from kernel_supervisor.outputs.folding import Folded, errors_of
+from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.limits import takes_long
 from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.reading import last_line
@@ -258,7 +258,7 @@ class Call:
     ) -> tuple[ResultView, Rendered]:
         executions, execution = self.supervisor.executions, view.execution
         folded = await executions.folded(execution, without_outputs=long)
-        errors = errors_of(folded.outputs)
+        errors = folded.errors
         view = replace(
             view,
             folded=folded,

@@ -14,9 +14,10 @@ from kernel_supervisor.mcp.images import Image, prepare_all
 from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.mcp.wording import execution_count, footer, header, status
-from kernel_supervisor.outputs.folding import Folded, errors_of
+from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.transcript import Picture, Section, transcribe
+from kernel_supervisor.outputs.widgets import views_of
 
 META_KEY = "kernel-supervisor/result"
 _ERROR_CHARS = 600
@@ -27,11 +28,11 @@ _REST = 80
 
 def blocks(folded: Folded) -> bool:
     """Whether `render` takes long enough to be run in a thread: there is more than a few short texts."""
-    outputs = [*folded.outputs, *folded.display_updates]
-    if len(outputs) > _FEW:
+    outputs = [*folded.outputs, *folded.display_updates, *folded.widgets.captured()]
+    if len(outputs) > _FEW or views_of(outputs):
         return True
     shown = [text for output in outputs for text in (output.get("text", ""), *output.get("data", {}).values())]
-    shown += [line for error in errors_of(outputs) for line in error["traceback"]]
+    shown += [line for error in folded.errors for line in error["traceback"]]
     pictured = any(mime.startswith("image/") for output in outputs for mime in output.get("data", {}))
     return pictured or not all(isinstance(text, str) for text in shown) or sum(map(len, shown)) > _LONG
 
@@ -122,7 +123,7 @@ def machine(view: ResultView, rendered: Rendered) -> dict[str, Any]:
 
 def _error(folded: Folded) -> Mapping[str, Any] | None:
     """The last error of an execution: from its outputs, else from its reply."""
-    errors, reply = errors_of(folded.outputs), folded.reply
+    errors, reply = folded.errors, folded.reply
     if errors:
         return errors[-1]
     return reply if reply and reply.get("status") == "error" and "ename" in reply else None

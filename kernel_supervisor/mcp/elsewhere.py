@@ -18,8 +18,8 @@ from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.mcp.content import render
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
-from kernel_supervisor.outputs.folding import fold
-from kernel_supervisor.running.reading import messages_of
+from kernel_supervisor.running.earlier import Earlier
+from kernel_supervisor.running.reading import shown_by
 
 _DEADLINE_S = 60.0
 _giants, _searches = asyncio.Semaphore(1), asyncio.Semaphore(1)
@@ -62,7 +62,7 @@ def main() -> None:
     view, reading, unrecorded = pickle.load(sys.stdin.buffer)
     found: Rendered | SupervisorError
     try:
-        folded = fold(messages_of(view.execution, unrecorded=unrecorded))
+        folded = shown_by(view.execution, unrecorded, Earlier())
         found = render(replace(view, folded=folded), reading)
     except SupervisorError as error:
         found = error

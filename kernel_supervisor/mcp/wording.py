@@ -10,7 +10,6 @@ from kernel_supervisor.core.model import ExecutionId, Mark, Question
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.view import Reading, ResultView
 from kernel_supervisor.mcp.ways import said
-from kernel_supervisor.outputs.folding import errors_of
 from kernel_supervisor.outputs.markup import shorten_data
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.tracebacks import folds
@@ -55,7 +54,7 @@ def header(view: ResultView, reading: Reading, *, output: bool) -> str:
         parts.append(span(view.duration_s) + ("" if execution.settled else " so far"))
     if view.kernel:
         parts.append(f"kernel {clipped(view.kernel)}")
-    if execution.status == "ok" and errors_of(view.folded.outputs):
+    if execution.status == "ok" and view.folded.errors:
         parts.append("an error was shown")
     if not output and execution.status in ("ok", "running"):
         parts.append("no output" if execution.settled else "no output yet")
@@ -119,7 +118,7 @@ def _missing(view: ResultView, reading: Reading, left: Sequence[int]) -> Iterato
     if left:
         which = f"Image {left[0]} is" if len(left) == 1 else f"Images {left[0]} to {left[-1]} are"
         yield f"{which} not shown here", WayOn("see images", (number, left[0]))
-    if not reading.full_traceback and not reading.of_lines and any(map(folds, errors_of(view.folded.outputs))):
+    if not reading.full_traceback and not reading.of_lines and any(map(folds, view.folded.errors)):
         yield "Library code in the traceback is folded", WayOn("unfold", (number,))
 
 

@@ -10,16 +10,13 @@ from itertools import chain, count, groupby, islice
 from typing import Any
 
 from kernel_supervisor.core.model import Execution, Mark, Message
-from kernel_supervisor.notebooks.history import Entry
+from kernel_supervisor.notebooks.history import NEVER_WRITTEN, Entry
 from kernel_supervisor.notebooks.jsonstream import Lines
 from kernel_supervisor.notebooks.survey import CellSurvey, Survey
 from kernel_supervisor.notebooks.terminal import Terminal
-from kernel_supervisor.outputs.folding import Output, display_id_of, outputs_of, stream_of
+from kernel_supervisor.outputs.area import Output, display_id_of, outputs_of, stream_of
 
 Cell = dict[str, Any]
-
-NEVER_WRITTEN = "text/llm+plain"
-"""A text for models alone, which the one who shows it does not mean to publish."""
 
 _JSON_MIME = re.compile(r"application/(.*\+)?json\Z")
 _LINE_MIMES = ("application/javascript", "image/svg+xml")
@@ -129,7 +126,7 @@ def _unique(wanted: str, used: set[str]) -> str:
 
 
 def _outputs(entry: Entry, index: int, survey: Survey) -> Iterator[Output]:
-    for name, messages in groupby(_shown(entry, survey.cells[index]), key=_stream_name):
+    for name, messages in groupby(_shown(entry, index, survey), key=_stream_name):
         if name is not None:
             yield {"output_type": "stream", "name": name, "text": Lines(_terminal_pieces(messages))}
             continue
@@ -141,11 +138,12 @@ def _outputs(entry: Entry, index: int, survey: Survey) -> Iterator[Output]:
                 yield _written(output)
 
 
-def _shown(entry: Entry, seen: CellSurvey) -> Iterator[Message]:
+def _shown(entry: Entry, index: int, survey: Survey) -> Iterator[Message]:
+    seen = survey.cells[index]
     for item in islice(entry.messages(), seen.first_output, seen.length):
         if isinstance(item, Message) and item.msg_id in seen.first_updates:
             yield replace(item, msg_type="display_data")
-        elif not isinstance(item, Mark) and (item.msg_type == "stream" or outputs_of(item)):
+        elif not isinstance(item, Mark) and survey.is_shown(item):
             yield item
 
 

@@ -14,7 +14,7 @@ from kernel_supervisor.notebooks.cells import cells_of
 from kernel_supervisor.notebooks.files import PRIVATE, check_target, is_ours, write_aside
 from kernel_supervisor.notebooks.history import Choice, Entry, choose
 from kernel_supervisor.notebooks.jsonstream import Write, write_json
-from kernel_supervisor.notebooks.survey import Survey
+from kernel_supervisor.notebooks.survey import Survey, TakenByWidgets
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
@@ -54,6 +54,7 @@ def write_notebook(
     entries: Iterable[Entry],
     *,
     about: About,
+    taken: TakenByWidgets | None = None,
     choice: Choice | None = None,
     known: str | None = None,
     overwrite: bool = False,
@@ -63,11 +64,12 @@ def write_notebook(
 ) -> Written:
     """Write the chosen `entries` as a notebook to `path` (absolute; `.ipynb` is added where it is missing).
 
-    Blocks while it writes: call it in a thread. Its memory grows with the largest message, not the whole.
-    The same history gives the same bytes. A file that stands there is replaced only if it is the one with the
-    fingerprint `known` (or one of several, with spaces between), or with `overwrite`; it is replaced in one
-    step, and left alone on any error. `announce` is told the new fingerprint just before that step. `umask` is that
-    of whoever wants it, for what is new; its folder is among that only with `make_folder`.
+    Blocks while it writes: call it in a thread. Its memory grows with the largest message and with what widgets show,
+    not the whole; for `taken` see `Survey`. The same history gives the same bytes. A file that stands there is
+    replaced only if it is the one with the fingerprint `known` (or one of several, with spaces between), or with
+    `overwrite`; it is replaced in one step, and left alone on any error. `announce` is told the new fingerprint just
+    before that step. `umask` is that of whoever wants it, for what is new; its folder is among that only with
+    `make_folder`.
 
     Raises RefusedError for a path or choice that cannot be, ForeignFileError where another's file stands there,
     UnavailableError where the disk does not let it happen.
@@ -75,7 +77,7 @@ def write_notebook(
     target = check_target(path, suffix=".ipynb")
     chosen = choose(entries, choice or Choice())
     approve = partial(_refuse_foreign, target, known) if not overwrite else lambda: None
-    produce = partial(notebook_json, chosen, about)
+    produce = partial(notebook_json, chosen, about, taken=taken)
     fingerprint, cells = write_aside(
         target, produce, approve=approve, announce=announce, umask=umask, make_folder=make_folder
     )
@@ -90,9 +92,9 @@ def _refuse_foreign(target: Path, known: str | None) -> None:
         raise ForeignFileError(f"path: {target} exists and {whose}; choose another path, or pass overwrite=true")
 
 
-def notebook_json(entries: Sequence[Entry], about: About, write: Write) -> int:
+def notebook_json(entries: Sequence[Entry], about: About, write: Write, taken: TakenByWidgets | None = None) -> int:
     """Give the notebook of `entries` to `write`, piece by piece; return how many cells it has."""
-    survey = Survey(entries)
+    survey = Survey(entries, taken)
     numbers = count()
     notebook = {
         "cells": (cell for cell, _ in zip(cells_of(entries, survey), numbers, strict=False)),

@@ -13,6 +13,9 @@ from kernel_supervisor.core.ways import WayOn
 LOADED_CELL = "loaded_cell"
 """The type of the message, of our own, that carries what a loaded cell has beside its source and outputs."""
 
+NEVER_WRITTEN = "text/llm+plain"
+"""A text for models alone, which the one who shows it does not mean to publish."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:

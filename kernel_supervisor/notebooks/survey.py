@@ -6,17 +6,20 @@ here, to find out what will be left of them, and in `cells`, to write what is le
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_supervisor.core.forms import count_of
 from kernel_supervisor.core.model import Mark, Message
-from kernel_supervisor.notebooks.history import LOADED_CELL, Entry
-from kernel_supervisor.outputs.folding import display_id_of, outputs_of
+from kernel_supervisor.notebooks.history import LOADED_CELL, NEVER_WRITTEN, Entry
+from kernel_supervisor.notebooks.terminal import Terminal
+from kernel_supervisor.outputs.area import display_id_of, outputs_of
+from kernel_supervisor.outputs.widgets import CAPTURED, COMMS, Widgets, views_of
 
+TakenByWidgets = Callable[[Widgets], Iterable[Message]]
+"""Gives widgets what was sent to their kernels, in order, and yields what they took."""
 Bundle = tuple[dict[str, Any], dict[str, Any]]
 """What a display shows: data by mime type, and its metadata."""
 
@@ -63,11 +66,14 @@ class _Display:
 class Survey:
     """What became of all entries, with the displays and widgets that reach across them."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], taken: TakenByWidgets | None = None) -> None:
+        """`taken` tells what widgets take, in the order in which it was sent; else that is the order of the entries."""
         self._entries = entries
+        self._widgets, self._known = Widgets(of=""), set[str]()
+        self._captured = {item.msg_id for item in taken(self._widgets) if item.msg_type in CAPTURED} if taken else set()
+        self._takes = taken is None
         self._displays: dict[tuple[str, int, str], _Display] = {}
         self._room = _ROOM_FOR_DISPLAYS
-        self._widgets = _Widgets()
         self.cells = [self._cell(index) for index in range(len(entries))]
 
     def latest(self, index: int, message: Message) -> Bundle | None:
@@ -78,15 +84,31 @@ class Survey:
         return _bundle(display.message or self._reread(display))
 
     def widget_state(self) -> dict[str, Any]:
-        """The state of all widgets by model id, as `application/vnd.jupyter.widget-state+json` has it."""
-        return self._widgets.models()
+        """The state of the entries' widgets by model id, as `application/vnd.jupyter.widget-state+json` has it."""
+        return {name: _published(each) for name, each in self._widgets.of_those(self._known).items()}
+
+    def is_shown(self, message: Message) -> bool:
+        """Whether a message of an entry's shows something in its cell, not in a widget or where one was closed."""
+        if message.msg_id in self._captured:
+            return False
+        return message.msg_type == "stream" or any(not self._widgets.is_closed(each) for each in outputs_of(message))
 
     def _cell(self, index: int) -> CellSurvey:
         cell, clear_pending = CellSurvey(), False
         for number, item in enumerate(self._entries[index].messages()):
             cell.length = number + 1
+            if self._takes:
+                self._take(item)
             if isinstance(item, Mark):
                 cell.marks.append(item)
+                continue
+            if item.msg_type in COMMS:
+                self._known.add(str(item.content.get("comm_id")))
+                continue
+            self._known.update(views_of(outputs_of(item)))
+            if item.msg_id in self._captured:
+                if display_id_of(item):
+                    self._take_display(index, item, cell)
                 continue
             if clear_pending and item.msg_type in _CLEARABLE and (item.msg_type == "stream" or outputs_of(item)):
                 cell.first_output, clear_pending = number, False
@@ -96,10 +118,15 @@ class Survey:
             if item.msg_type == "execute_input" and cell.loaded is not None:
                 cell.first_output = number
             _note(cell, item)
-            self._widgets.take(item)
             if display_id_of(item):
                 self._take_display(index, item, cell)
         return cell
+
+    def _take(self, item: Message | Mark) -> None:
+        if isinstance(item, Mark):
+            self._widgets.hear(item)
+        elif self._widgets.take(item) and item.msg_type in CAPTURED:
+            self._captured.add(item.msg_id)
 
     def _key(self, index: int, message: Message) -> tuple[str, int, str]:
         # A display lives in one run of one kernel: later ones may use its id anew.
@@ -154,38 +181,14 @@ def _size(message: Message | None) -> int:
     return sum(len(value) if isinstance(value, str) else len(json.dumps(value)) for value in data)
 
 
-class _Widgets:
-    """The state of widgets, from the comm messages that made and changed them.
-
-    https://jupyter-widgets.readthedocs.io/en/latest/embedding.html, `@jupyter-widgets/schema`, v2
-    """
-
-    def __init__(self) -> None:
-        self._states: dict[str, dict[str, Any]] = {}
-        self._buffers: dict[str, dict[str, dict[str, Any]]] = {}
-
-    def take(self, message: Message) -> None:
-        data = message.content.get("data")
-        state = data.get("state") if isinstance(data, Mapping) else None
-        if message.msg_type not in ("comm_open", "comm_msg") or data is None or not isinstance(state, Mapping):
-            return
-        model = str(message.content.get("comm_id"))
-        self._states.setdefault(model, {}).update(state)
-        paths = data.get("buffer_paths")
-        for path, buffer in zip(paths if isinstance(paths, list) else (), message.buffers, strict=False):
-            encoded = {"data": base64.b64encode(buffer).decode("ascii"), "encoding": "base64", "path": path}
-            self._buffers.setdefault(model, {})[json.dumps(path)] = encoded
-
-    def models(self) -> dict[str, Any]:
-        return {model: self._model(model, state) for model, state in self._states.items() if "_model_name" in state}
-
-    def _model(self, model: str, state: dict[str, Any]) -> dict[str, Any]:
-        described: dict[str, Any] = {
-            "model_name": state["_model_name"],
-            "model_module": state.get("_model_module"),
-            "model_module_version": state.get("_model_module_version"),
-            "state": state,
-        }
-        if model in self._buffers:
-            described["buffers"] = list(self._buffers[model].values())
-        return described
+def _published(described: dict[str, Any]) -> dict[str, Any]:
+    """A widget's state, with what it captured as cells have it."""
+    captured = described["state"].get("outputs") if described["model_name"] == "OutputModel" else ()
+    for output in captured if isinstance(captured, list) else ():
+        if isinstance(output, dict) and output.get("output_type") == "stream":
+            terminal = Terminal()
+            terminal.feed(output["text"])
+            output["text"] = terminal.scrolled() + terminal.text()
+        elif isinstance(output, dict) and isinstance(output.get("data"), dict):
+            output["data"] = {mime: each for mime, each in output["data"].items() if mime != NEVER_WRITTEN}
+    return described

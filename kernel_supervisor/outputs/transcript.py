@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from kernel_supervisor.amounts import size
 from kernel_supervisor.core.forms import at_depth
-from kernel_supervisor.outputs.folding import Folded, Output, errors_of
+from kernel_supervisor.outputs.area import Output, errors_of
+from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.markup import readable, shorten_data
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.tracebacks import explain, without_exit_advice
-from kernel_supervisor.outputs.widgets import VIEW, Widgets
 
 SectionKind = Literal["stdout", "stderr", "result", "display", "error", "picture"]
 
@@ -30,6 +30,9 @@ _STUB = re.compile(r"<[\w.]+[^\n]*>\s*\Z")
 
 _BAR = re.compile(r"\d{1,3}%\s?[|█▏▎▍▌▋▊▉]|\d{1,12}it \[")
 """A progress bar as tqdm draws it, behind its description, which tells it from others."""
+_APART: Output = {"output_type": "display_data", "data": {"text/plain": ""}}
+"""What shows nothing, and between which nothing is joined with what stands before and after it."""
+_ELSEWHERE = "(in an Output widget that is not shown here)"
 _BAR_REACH = 400
 """Characters in which a bar begins."""
 _INDENTED = 20
@@ -62,7 +65,7 @@ def transcribe(
     """The sections of what an execution has shown. `cells` and `full_traceback`: see `tracebacks.explain`."""
     sections: list[Section] = []
     pictures = 0
-    for output in [*_streams_joined(folded.outputs), *_beside(folded)]:
+    for output in [*_streams_joined(_seen(folded)), *_beside(folded)]:
         kind = output["output_type"]
         if kind == "stream":
             text = plain(_text(output["text"]))
@@ -71,7 +74,7 @@ def transcribe(
             told = explain(output, current=folded.execution_count, cells=cells, full=full_traceback)
             _add_text(sections, "error", told)
         else:
-            text, mime = _shown(output["data"], folded.widgets)
+            text, mime = _shown(output["data"])
             if text:
                 _add_text(sections, "result" if kind == "execute_result" else "display", text, output)
             if mime:
@@ -146,6 +149,16 @@ def _bar(text: str) -> str | None:
     return None if found is None else line[: found.start()].rstrip()
 
 
+def _seen(folded: Folded) -> Iterator[Output]:
+    """What is seen of its outputs, its widgets included, and what it showed in widgets that are not among them."""
+    above: set[str] = set()
+    for output in folded.outputs:
+        found = list(folded.widgets.shown([output], above))
+        yield from found if found == [output] else (_APART, *found, _APART)
+    elsewhere = list(folded.widgets.shown(folded.widgets.captured_elsewhere(above), above))
+    yield from ({**_APART, "data": {"text/plain": _ELSEWHERE}}, *elsewhere) if elsewhere else ()
+
+
 def _beside(folded: Folded) -> Iterator[Output]:
     """What it showed elsewhere: in an earlier execution's display, as the next input, in its reply only."""
     updates = {update.get("transient", {}).get("display_id"): update for update in folded.display_updates}
@@ -159,11 +172,8 @@ def _beside(folded: Folded) -> Iterator[Output]:
         yield {**reply, "output_type": "error"}
 
 
-def _shown(data: Mapping[str, Any], widgets: Widgets) -> tuple[str, str]:
+def _shown(data: Mapping[str, Any]) -> tuple[str, str]:
     """The text that stands for a MIME bundle, and the type of its picture; either may be empty."""
-    live = widgets.text(data.get(VIEW))
-    if live is not None:
-        return plain(live), ""
     mime = next((kind for kind in _PICTURES if data.get(kind)), "")
     for kind in ("text/llm+plain", "text/markdown"):
         if data.get(kind):

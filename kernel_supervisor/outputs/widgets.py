@@ -1,73 +1,499 @@
-"""What widgets of ipywidgets show now, as text: progress bars and labels. Of others, only how they began is known."""
+"""What widgets of ipywidgets show now: what Output widgets captured, progress bars and labels as text. Of others, what
+their texts say of how they began, with the value that they have now."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kernel_supervisor.core.model import Message
+from kernel_supervisor.core.model import Mark, Message
+from kernel_supervisor.outputs.area import Area, Output, output_from, outputs_of, stream_of, weight_of
 from kernel_supervisor.outputs.markup import READ_AT_MOST, readable
 
 VIEW = "application/vnd.jupyter.widget-view+json"
+COMMS = ("comm_open", "comm_msg", "comm_close")
+CAPTURED = ("stream", "display_data", "execute_result", "error", "clear_output")
+"""What an Output widget captures; JupyterLab shows no `update_display_data` in one, and neither does nbclient."""
 _REFERENCE = "IPY_MODEL_"
-_BOXES = ("HBoxModel", "VBoxModel", "BoxModel")
+_REFERENCES = re.compile(_REFERENCE + r"([\w-]+)")
+_OUTPUT = ("@jupyter-widgets/output", "OutputModel")
 _TEXTS = ("HTMLModel", "HTMLMathModel", "LabelModel")
 _BARS = ("FloatProgressModel", "IntProgressModel")
+_BOXES = ("HBoxModel", "VBoxModel", "BoxModel", "GridBoxModel", "AccordionModel", "TabModel", "StackModel")
+_VALUES = ("value", "index")
 _BAR_WIDTH = 10
 _DEEPEST, _MOST = 5, 200
 """Boxes in boxes, and widgets in all that one view shows: boxes may have each other in them."""
+_ROOM_OF_ONE, _ROOM = 16 << 20, 64 << 20
+"""Characters that one Output widget shows, and that the state of all widgets takes: the first ones made go."""
+_MODELS = 20_000
+_LONGEST = 1_000
+_SAID = re.compile(r"""\bvalue=('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\([^()]*\)|\[[^\[\]]*\]|[^,()\[\]]*)""")
+_MORE = "[more widgets, which are not read]"
+ABOVE = "[the Output widget that is shown above]"
 
 
 @dataclass(slots=True)
-class Widgets:
-    """The state of widgets, from the comm messages that made, changed and closed them.
+class _Model:
+    state: dict[str, Any] | None = field(default_factory=dict)
+    """As the kernel has it; None for one that was closed."""
+    made: bool = False
+    """Whether its beginning is known."""
+    changed: bool = False
+    """Whether it has another value than it had in the beginning."""
+    area: Area | None = None
+    """What an Output widget shows."""
+    captures: str = ""
+    """The request whose outputs that has now."""
+    buffers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    weight: int = 0
 
-    https://github.com/jupyter-widgets/ipywidgets/blob/main/packages/schema/messages.md
+
+@dataclass(slots=True)
+class _View:
+    """What is read for one view."""
+
+    read: int = 0
+    unknown: bool = False
+    """Whether it has a widget of which nobody knows what it shows."""
+    moved: bool = False
+    """Whether it has one that shows something else than it did in the beginning."""
+
+
+class Widgets:
+    """The state of widgets, from the messages that made, changed and closed them, and from what was shown in them.
+
+    https://github.com/jupyter-widgets/ipywidgets/blob/main/packages/schema/messages.md; an Output widget captures what
+    is shown for the request that its `msg_id` names, the latest one first, as JupyterLab and nbclient have it.
     """
 
-    _states: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By model id; of a closed one nothing is left."""
-    _read: dict[str, str | None] = field(default_factory=dict)
-    """What those say that have no others in them, once it was asked for: many views may show one of them."""
+    def __init__(self, of: str | None = None) -> None:
+        """Know none yet. `of` is the request whose doings are told as news, all if it is None."""
+        self._of = of
+        self._models: dict[str, _Model] = {}
+        self._capturing: dict[str, list[str]] = {}
+        self._weight = 0
+        self._news: dict[str, Area] = {}
+        self._touched: dict[str, None] = {}
+        self._read: dict[str, str | None] = {}
+        """What those say that have no others in them, once it was asked for: many views may show one of them."""
 
-    def take(self, message: Message) -> None:
-        """Take a `comm_open`, `comm_msg` or `comm_close`."""
-        model, data = str(message.content.get("comm_id")), message.content.get("data")
-        self._read.pop(model, None)
+    def captures(self, msg_type: str, parent: str) -> bool:
+        """Whether a message of this type, for this request, would be shown in a widget."""
+        return parent in self._capturing and msg_type in CAPTURED
+
+    def take(self, message: Message) -> bool:
+        """Take what belongs to widgets, and say whether this message does."""
+        if message.msg_type in COMMS:
+            self._comm(message)
+            return True
+        if not self.captures(message.msg_type, message.parent_id):
+            return False
+        model = self._capturing[message.parent_id][-1]
+        self._touched[model] = None
+        area, news = self._models[model].area, self._news_of(model, message)
+        assert area is not None  # only Output widgets capture
+        before = area.size
+        for each in (area, news):
+            _show(each, message)
+        self._weigh(model, area.size - before)
+        return True
+
+    def hear(self, mark: Mark) -> None:
+        """Where a part of what a request showed is not known, the end of capturing may have been in it: nothing is
+        captured until it is said again."""
+        if mark.kind in ("hole", "cut"):
+            for request in [mark.parent_id] if mark.parent_id else list(self._capturing):
+                for name in self._capturing.pop(request, ()):
+                    self._models[name].captures = ""
+
+    def _news_of(self, model: str, message: Message) -> Area:
+        """Where it is told what the request that this is all about showed in an Output widget."""
+        if self._of is not None and message.parent_id != self._of:
+            return Area()
+        return self._news.setdefault(model, Area(_ROOM_OF_ONE))
+
+    def _comm(self, message: Message) -> None:
+        name, data = str(message.content.get("comm_id")), message.content.get("data")
+        self._read.pop(name, None)
         if message.msg_type == "comm_close":
-            self._states[model] = {}
-        elif isinstance(data, Mapping) and isinstance(data.get("state"), Mapping):
-            self._states.setdefault(model, {}).update(data["state"])
+            self._close(name)
+            return
+        state = data.get("state") if isinstance(data, Mapping) else None
+        if not isinstance(data, Mapping) or not isinstance(state, Mapping):
+            return
+        if self._of is None or message.parent_id == self._of:
+            self._touched[name] = None
+        model = self._models.get(name)
+        if model is None or model.state is None:
+            model = self._models[name] = _Model(made=message.msg_type == "comm_open")
+        before = weight_of([model.state[key] for key in state if key in (model.state or ())]) if model.state else 0
+        self._take_state(name, model, state, message)
+        self._take_buffers(name, model, data.get("buffer_paths"), message.buffers)
+        self._weigh(name, weight_of(list(state.values())) + 8 * len(state) - before)
 
-    def text(self, view: Any) -> str | None:
-        """What the widget of a MIME bundle's view shows, empty where it was closed; None where that is not known."""
-        return self._text(str(view.get("model_id")), _DEEPEST, []) if isinstance(view, Mapping) else None
+    def _take_state(self, name: str, model: _Model, state: Mapping[str, Any], message: Message) -> None:
+        known = model.state if model.state is not None else {}
+        model.changed |= message.msg_type == "comm_msg" and any(key in state for key in _VALUES)
+        before = known.get("outputs")
+        model.state = known
+        known.update(state)
+        if (known.get("_model_module"), known.get("_model_name")) != _OUTPUT:
+            return
+        if model.area is None:
+            model.area, before = Area(_ROOM_OF_ONE), None
+        if "outputs" in state:
+            self._set_outputs(name, model, before, message)
+        if isinstance(state.get("msg_id"), str):
+            self._capture(name, model, state["msg_id"])
 
-    def _text(self, model: str, deep: int, read: list[str]) -> str | None:
-        """`read` are the widgets that were read for this view, each as often as it stands there."""
-        read.append(model)
-        state = self._states.get(model) if len(read) <= _MOST else None
-        if not state:
-            return None if state is None else ""
-        kind = state.get("_model_name")
-        children = state.get("children") or []
-        if kind in _BOXES and deep and isinstance(children, list):
-            parts: list[str] = []
-            for child in children:
-                part = self._text(str(child).removeprefix(_REFERENCE), deep - 1, read)
-                if part is None:
-                    return None
-                parts.append(part)
-            if sum(map(len, parts)) > READ_AT_MOST:
-                return None
-            return " ".join(filter(None, parts))
-        if model not in self._read:
-            self._read[model] = _leaf(kind, state)
-        return self._read[model]
+    def _set_outputs(self, name: str, model: _Model, before: Any, message: Message) -> None:
+        """What the kernel says that an Output widget shows.
+
+        The kernel appends to what it said last. Where a front end tells it what was captured, that is in it; where none
+        does, nothing of that is to be lost.
+        """
+        assert model.area is not None
+        news = self._news_of(name, message)
+        said, earlier = (_outputs(each) for each in ((model.state or {}).get("outputs"), before))
+        shown = [_plain(output) for output in model.area.result()]
+        known = sorted((shown, earlier), key=weight_of, reverse=True)
+        found = (_behind(each, said) for each in known if said)
+        more = next((each for each in found if each is not None), None)
+        for area in (model.area, news) if more is None else ():
+            area.clear(wait=False)
+        for output in said if more is None else more:
+            model.area.show(dict(output))
+            news.show(dict(output))
+
+    def _capture(self, name: str, model: _Model, request: str) -> None:
+        """What is shown for `request` is from now on shown in that widget, or in none where it is empty."""
+        names = self._capturing.get(model.captures, [])
+        if name in names:
+            names.remove(name)
+            if not names:
+                del self._capturing[model.captures]
+        model.captures = request
+        if request:
+            self._capturing.setdefault(request, []).append(name)
+
+    def _take_buffers(self, name: str, model: _Model, paths: Any, buffers: Iterable[bytes]) -> None:
+        for path, buffer in zip(paths if isinstance(paths, list) else (), buffers, strict=False):
+            key = json.dumps(path)
+            data = base64.b64encode(buffer).decode("ascii")
+            old = model.buffers.get(key)
+            self._weigh(name, len(data) - (len(old["data"]) if old else 0))
+            model.buffers[key] = {"data": data, "encoding": "base64", "path": path}
+
+    def _close(self, name: str) -> None:
+        model = self._models.get(name)
+        if model is not None:
+            self._capture(name, model, "")
+            self._weigh(name, -model.weight)
+        self._models[name] = _Model(state=None, made=True)
+        self._weigh(name, 0)
+
+    def _weigh(self, name: str, more: int) -> None:
+        """Count what a widget takes, and forget those that were made first where all take too much."""
+        self._models[name].weight += more
+        self._weight += more
+        while len(self._models) > _MODELS or (self._weight > _ROOM and len(self._models) > 1):
+            first = next(iter(self._models))
+            model = self._models[first]
+            self._capture(first, model, "")
+            self._weight -= model.weight
+            del self._models[first]
+            self._read.pop(first, None)
+            if first == name:
+                self._models[name] = _Model()  # who takes it may go on with it
+                break
+
+    def captured(self) -> list[Output]:
+        """What Output widgets captured and have left, in the request that this is about."""
+        return [output for area in self._news.values() for output in area.result()]
+
+    def captured_elsewhere(self, shown: Iterable[str]) -> list[Output]:
+        """The same without those widgets that are `shown` anyway."""
+        left = set(self._news).difference(shown)
+        return [output for name, area in self._news.items() if name in left for output in area.result()]
+
+    # What it was before
+
+    def lacks(self, outputs: Iterable[Output]) -> set[str]:
+        """Widgets that the request changed or shows in `outputs`, and whose beginning is not known here."""
+        names = [*self._touched, *views_of(outputs)]
+        return {name for name in self._with_theirs(names) if name not in self._models or not self._models[name].made}
+
+    def part(self, names: Iterable[str], of: str | None) -> Widgets:
+        """Some of these widgets and what they show, to be changed by another request, `of`."""
+        found = Widgets(of)
+        for name in self._with_theirs(names):
+            model = self._models.get(name)
+            if model is None:
+                continue
+            area, state = model.area, model.state
+            copied = replace(model, area=area and area.copy(), state=state and dict(state), changed=False)
+            found._models[name] = replace(copied, buffers=dict(model.buffers))
+            found._weight += model.weight
+        for request, capturing in self._capturing.items():
+            if left := [name for name in capturing if name in found._models]:
+                found._capturing[request] = left
+        return found
+
+    def _with_theirs(self, names: Iterable[str]) -> set[str]:
+        """These widgets, and those that they have in them, show or refer to."""
+        found: set[str] = set()
+        left = list(names)
+        while left:
+            name = left.pop()
+            if name in found:
+                continue
+            found.add(name)
+            model = self._models.get(name)
+            if model is not None and model.state is not None:
+                left += [each for value in model.state.values() for each in _references(value)]
+                left += views_of(model.area.outputs) if model.area is not None else ()
+        return found
+
+    # As notebooks have it
+
+    @staticmethod
+    def of_notebook(states: Any, *, controls: bool) -> Widgets:
+        """The widgets in a notebook's `application/vnd.jupyter.widget-state+json`; with `controls` those that have
+        a value are read with it."""
+        found = Widgets()
+        for name, described in states.items() if isinstance(states, Mapping) else ():
+            state = described.get("state") if isinstance(described, Mapping) else None
+            if not isinstance(state, Mapping):
+                continue
+            names = {"_model_name": described.get("model_name"), "_model_module": described.get("model_module")}
+            content = {"comm_id": name, "data": {"state": {**names, **state, "msg_id": ""}}}
+            found._comm(_message("comm_open", content))
+            if isinstance(buffers := described.get("buffers"), list):
+                known = [each for each in buffers if isinstance(each, dict) and isinstance(each.get("data"), str)]
+                found._models[name].buffers = {json.dumps(each.get("path")): each for each in known}
+            found._models[name].changed = controls
+        return found
+
+    def of_those(self, names: Iterable[str]) -> dict[str, Any]:
+        """The state of these and of what they have in them by model id, as a notebook's metadata has it."""
+        wanted = self._with_theirs(names)
+        return {
+            name: _described(model, model.state)
+            for name, model in self._models.items()
+            if name in wanted and model.state is not None and "_model_name" in model.state
+        }
+
+    def is_closed(self, output: Output) -> bool:
+        """Whether an output is the view of a widget that was closed: it is not seen any more."""
+        return any(name in self._models and self._models[name].state is None for name in views_of([output]))
+
+    # As text and pictures
+
+    def shown(self, outputs: Iterable[Output], above: set[str]) -> Iterator[Output]:
+        """`outputs` with what their widgets show in the place of the views of those of which that is known.
+
+        What an Output widget captured is shown once: `above` are those that were, and come to be.
+        """
+        for output in outputs:
+            names = views_of([output])
+            found = self._shown_in(names[0], output, above, _View()) if names else None
+            yield from [output] if found is None else found
+
+    def _shown_in(self, name: str, output: Output, above: set[str], view: _View) -> list[Output] | None:
+        before = set(above)
+        parts = self._parts(name, _DEEPEST, above, view)
+        if view.unknown and (not view.moved or view.read == 1):
+            above.intersection_update(before)
+            model = self._models.get(name)
+            said = output.get("data", {}).get("text/plain")
+            changed = isinstance(said, str) and model is not None and model.state is not None and model.changed
+            return [_replaced(output, with_value(said, model.state))] if changed else None  # type: ignore[union-attr,arg-type]  # as `changed` says
+        found: list[Output] = []
+        texts: list[str] = []
+        for part in [*parts, None]:
+            if isinstance(part, str):
+                texts.append(part)
+                continue
+            if text := " ".join(filter(None, texts)):
+                found.append(_replaced(output, text))
+            texts.clear()
+            if part is not None:
+                found.append(part)
+        return found
+
+    def _parts(self, name: str, deep: int, above: set[str], view: _View) -> list[str | Output]:
+        """What a widget shows, in order: texts and outputs."""
+        view.read += 1
+        model = self._models.get(name) if view.read <= _MOST else None
+        if model is None:
+            view.unknown = True
+            return []
+        if model.state is None:
+            return []
+        if model.area is not None:
+            view.moved = True
+            return self._captured_by(name, model.area, above)
+        children = model.state.get("children")
+        if model.state.get("_model_name") in _BOXES and deep and isinstance(children or [], list):
+            parts: list[str | Output] = []
+            for child in children or []:
+                parts += self._parts(str(child).removeprefix(_REFERENCE), deep - 1, above, view)
+                if view.read > _MOST:
+                    parts.append(_MORE)
+                    break
+            if sum(len(part) for part in parts if isinstance(part, str)) > READ_AT_MOST:
+                view.unknown, parts = True, [part for part in parts if not isinstance(part, str)]
+            return parts
+        if picture := _picture(model):
+            return [picture]
+        if name not in self._read:
+            self._read[name] = _leaf(model.state)
+        text = self._read[name]
+        if text is None:
+            view.unknown, view.moved = True, view.moved or model.changed
+            text = _short(model.state) or ""
+        return [text]
+
+    def _captured_by(self, name: str, area: Area, above: set[str]) -> list[str | Output]:
+        if name in above:
+            return [ABOVE]
+        above.add(name)
+        return list(self.shown(area.result(), above))
 
 
-def _leaf(kind: Any, state: Mapping[str, Any]) -> str | None:
+def _show(area: Area, message: Message) -> None:
+    if message.msg_type == "clear_output":
+        area.clear(wait=bool(message.content.get("wait")))
+    elif message.msg_type == "stream":
+        area.stream(*stream_of(message))
+    for output in outputs_of(message):
+        output.pop("transient", None)
+        area.show(output)
+
+
+def views_of(outputs: Iterable[Output]) -> list[str]:
+    """The ids of the widgets whose views are in `outputs`."""
+    views = [output.get("data", {}).get(VIEW) for output in outputs]
+    return [str(view.get("model_id")) for view in views if isinstance(view, Mapping)]
+
+
+def _references(value: Any) -> list[str]:
+    """The widgets that a value of a widget's state refers to."""
+    found: list[str] = []
+    values = [value]
+    while values:
+        each = values.pop()
+        if isinstance(each, str) and each.startswith(_REFERENCE):
+            found.append(each.removeprefix(_REFERENCE))
+        elif isinstance(each, dict):
+            values.extend(each.values())
+        elif isinstance(each, list):
+            values.extend(each)
+    return found
+
+
+def _outputs(value: Any) -> list[Output]:
+    """Outputs in a widget's state, as an area shows them."""
+    area = Area()
+    for each in value if isinstance(value, list) else ():
+        if (output := output_from(each)) is not None:
+            area.show(output)
+    return [_plain(output) for output in area.result()]
+
+
+def _behind(beginning: list[Output], outputs: list[Output]) -> list[Output] | None:
+    """What `outputs` show behind their beginning; None where they do not begin so."""
+    if not beginning:
+        return outputs
+    at = len(beginning) - 1
+    last, same = beginning[at], outputs[at] if at < len(outputs) else {}
+    if beginning[:at] != outputs[:at] or {**last, "text": ""} != {**same, "text": ""}:
+        return None
+    if not str(same.get("text", "")).startswith(last.get("text", "")):
+        return None
+    goes_on = {**same, "text": same["text"][len(last["text"]) :]} if "text" in last else {"text": ""}
+    return [*([goes_on] if goes_on["text"] else ()), *outputs[at + 1 :]]
+
+
+def _plain(output: Output) -> Output:
+    return {key: value for key, value in output.items() if key != "transient"}
+
+
+def _described(model: _Model, state: Mapping[str, Any]) -> dict[str, Any]:
+    if model.area is not None:
+        state = {**state, "outputs": [_plain(output) for output in model.area.result()]}
+    described: dict[str, Any] = {
+        "model_name": state["_model_name"],
+        "model_module": state.get("_model_module"),
+        "model_module_version": state.get("_model_module_version"),
+        "state": state,
+    }
+    if model.buffers:
+        described["buffers"] = list(model.buffers.values())
+    return described
+
+
+def _message(msg_type: str, content: dict[str, Any]) -> Message:
+    return Message(channel="iopub", msg_type=msg_type, msg_id="", parent_id="", date="", username="", content=content)
+
+
+def _replaced(output: Output, text: str) -> Output:
+    """`output`, or one like it, with a text instead of a view."""
+    known = {"output_type": "display_data", "metadata": {}, **output}
+    return {**known, "data": {"text/plain": text}}
+
+
+def _picture(model: _Model) -> Output | None:
+    """What an Image widget shows."""
+    if model.state is None or model.state.get("_model_name") != "ImageModel":
+        return None
+    buffer, kind = model.buffers.get('["value"]'), model.state.get("format")
+    if buffer is None or not isinstance(kind, str):
+        return None
+    mime = "image/" + {"jpg": "jpeg"}.get(kind, kind)
+    return {"output_type": "display_data", "data": {mime: buffer["data"]}, "metadata": {}}
+
+
+def with_value(said: str, state: Mapping[str, Any]) -> str:
+    """A widget's text with the value that the widget has now."""
+    value = _value_of(state)
+    if value is None:
+        return said
+    if _SAID.search(said):
+        return _SAID.sub(lambda _: f"value={value}", said, count=1)
+    name, opened, rest = said.partition("(")
+    return said if not opened else f"{name}(value={value}{'' if rest == ')' else ', '}{rest}"
+
+
+def _value_of(state: Mapping[str, Any]) -> str | None:
+    """A widget's value as Python writes it, None for one that is no number, text or list of such."""
+    value, labels, index = state.get("value"), state.get("_options_labels"), state.get("index")
+    if "value" not in state and isinstance(labels, list) and type(index) is int and 0 <= index < len(labels):
+        value = labels[index]
+    parts = value if isinstance(value, list) else [value]
+    if len(parts) > _LONGEST or not all(isinstance(each, str | int | float | bool) for each in parts):
+        return None
+    found = str(tuple(parts)) if isinstance(value, list) else repr(value)
+    return found if len(found) <= _LONGEST else None
+
+
+def _short(state: Mapping[str, Any]) -> str | None:
+    """What stands for a widget in a box: its name, and its value."""
+    name, value, description = state.get("_model_name"), _value_of(state), state.get("description")
+    if not isinstance(name, str):
+        return None
+    said = [f"value={value}"] if value is not None else []
+    said += [f"description={description!r}"] if isinstance(description, str) and description else []
+    return f"{name.removesuffix('Model')[:_LONGEST]}({', '.join(said)[: 2 * _LONGEST]})"
+
+
+def _leaf(state: Mapping[str, Any]) -> str | None:
+    kind = state.get("_model_name")
     if kind in _TEXTS:
         return readable(str(state.get("value") or ""))
     return _bar(state) if kind in _BARS else None

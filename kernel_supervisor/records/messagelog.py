@@ -121,12 +121,17 @@ def begins(path: str | Path) -> dict[str, Any] | None:
 
 
 def read(
-    path: str | Path, start: int = 0, end: int | None = None, kinds: Collection[str] = (), parent: str | None = None
+    path: str | Path,
+    start: int = 0,
+    end: int | None = None,
+    kinds: Collection[str] = (),
+    parent: str | None = None,
+    others: Wanted | None = None,
 ) -> Iterator[tuple[int, Message | Mark]]:
     """The records in `[start, end)` of the log at `path`, each with the offset behind it.
 
     Of the types `kinds`, if there are any (`MARK` is one of them); of `parent` alone, if there is one, with the marks
-    that have none. The others are passed over.
+    that have none; and those that `others` wants, asked as they come. The rest is passed over.
 
     Damaged records are passed over. What has no final newline yet is left for the next reading. A log that
     does not exist is empty, one that cannot be read is a hole, and one that was cut off before `start` is read from its
@@ -135,7 +140,7 @@ def read(
 
     def wanted(msg_type: str, of: str) -> bool:
         ours = parent is None or of == parent or (msg_type == MARK and not of)
-        return ours and (not kinds or msg_type in kinds)
+        return (ours and (not kinds or msg_type in kinds)) or (others is not None and others(msg_type, of))
 
     try:
         for entry in scan(path, start, end, wanted):

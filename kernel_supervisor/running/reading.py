@@ -10,9 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from kernel_supervisor.core.model import Execution, Mark, Message
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.outputs.folding import Folded, fold
+from kernel_supervisor.outputs.widgets import COMMS, Widgets
 from kernel_supervisor.records import ends, messagelog
 from kernel_supervisor.records.ends import Spot
 from kernel_supervisor.records.stream import Place, Stream
+from kernel_supervisor.running.earlier import Earlier
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.tasks import apart, happens
 
@@ -27,18 +29,26 @@ Unrecorded = Sequence[Message | Mark]
 
 
 def messages_of(
-    execution: Execution, end: int | None = None, unrecorded: Unrecorded = (), kinds: Collection[str] = ()
+    execution: Execution,
+    end: int | None = None,
+    unrecorded: Unrecorded = (),
+    kinds: Collection[str] = (),
+    others: messagelog.Wanted | None = None,
 ) -> Iterator[Message | Mark]:
     """What is recorded of one execution, in order, then what is not; of a running one as far as there is. Blocks.
 
     `end` is where to stop in the log of one that runs, so that reading it again finds the same; `kinds` are the types
-    of what is wanted, if not all is. Of one that is over it is said where its log lacks it.
+    of what is wanted, if not all is; `others` says which messages of others meanwhile are wanted, too. Of one that is
+    over it is said where its log lacks it.
     """
     region, found, told = execution.region, False, False
     if region is not None:
         end = region.end if execution.settled else end
-        ended = False
-        for _, item in messagelog.read(region.log, region.start, end, kinds, parent=execution.msg_id or ""):
+        ended, msg_id = False, execution.msg_id or ""
+        for _, item in messagelog.read(region.log, region.start, end, kinds, parent=msg_id, others=others):
+            if not isinstance(item, Mark) and item.parent_id != msg_id:
+                yield item
+                continue
             found = True
             told = told or (isinstance(item, Mark) and item.kind == "hole" and item.parent_id != "")
             if not isinstance(item, Mark) or not item.goes_on:
@@ -73,12 +83,30 @@ def _lacking(execution: Execution, found: bool, unrecorded: Unrecorded) -> list[
     return [Mark(kind="hole", parent_id="", detail="its message log is gone, was cut off or never had it")]
 
 
-async def folded(execution: Execution, unrecorded: Unrecorded, *, without_outputs: bool) -> Folded:
+async def folded(execution: Execution, unrecorded: Unrecorded, earlier: Earlier, *, without_outputs: bool) -> Folded:
     """The outputs so far, or of them the errors alone, with what is known of its end."""
     if execution.region is None:
         return Folded()
-    kinds = (*_CONTROL, "error", messagelog.MARK) if without_outputs else ()
-    return await apart("results", lambda: fold(messages_of(execution, unrecorded=unrecorded, kinds=kinds)))
+    if without_outputs:
+        kinds = (*_CONTROL, "error", messagelog.MARK)
+        return await apart("results", lambda: fold(messages_of(execution, unrecorded=unrecorded, kinds=kinds)))
+    return await apart("results", shown_by, execution, unrecorded, earlier)
+
+
+def shown_by(execution: Execution, unrecorded: Unrecorded, earlier: Earlier) -> Folded:
+    """All that an execution has shown, its widgets as they were at its end, whoever changed them. Blocks."""
+
+    def fold_with(widgets: Widgets) -> Folded:
+        def others(msg_type: str, parent: str) -> bool:
+            return msg_type in COMMS or widgets.captures(msg_type, parent)
+
+        return fold(messages_of(execution, unrecorded=unrecorded, others=others), widgets)
+
+    found = fold_with(Widgets(execution.msg_id))
+    lacking = found.widgets.lacks(found.outputs)
+    if not lacking or execution.region is None:
+        return found
+    return fold_with(earlier.before(execution.region, lacking, execution.msg_id))
 
 
 def control_of(execution: Execution) -> list[Message]:

@@ -31,6 +31,7 @@ from kernel_supervisor.records.database import Database
 from kernel_supervisor.records.recording import msg_id_of
 from kernel_supervisor.records.stream import Place, Stream
 from kernel_supervisor.running import others, reading
+from kernel_supervisor.running.earlier import Earlier
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.asker import Asker
@@ -59,6 +60,7 @@ class Executions:
         """What never ran and has no kernel any more, until its client asks again."""
         self.late: defaultdict[SessionName, Late] = defaultdict(Late)
         self._tasks = Tasks()
+        self._earlier = Earlier()
 
     async def close(self) -> None:
         """Let go of everything; cells run on."""
@@ -266,7 +268,9 @@ class Executions:
 
     async def folded(self, execution: Execution, *, without_outputs: bool = False) -> Folded:
         """What an execution has shown so far, or of that its errors and its end alone."""
-        return await reading.folded(execution, self.unrecorded(execution), without_outputs=without_outputs)
+        return await reading.folded(
+            execution, self.unrecorded(execution), self._earlier, without_outputs=without_outputs
+        )
 
     def is_giant(self, execution: Execution) -> bool:
         """Whether so much is recorded of an execution that it is not to be read in this process."""

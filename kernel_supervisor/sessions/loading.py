@@ -12,7 +12,7 @@ from kernel_supervisor.core.model import Execution, ExecutionId, Message, Region
 from kernel_supervisor.notebooks.document import WIDGET_STATE
 from kernel_supervisor.notebooks.history import LOADED_CELL
 from kernel_supervisor.notebooks.loading import Loaded, LoadedCell, load_notebook, messages_of
-from kernel_supervisor.outputs.folding import errors_of
+from kernel_supervisor.outputs.area import errors_of
 from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import MessageLogWriter, encode_message
 from kernel_supervisor.records.recording import new_msg_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -13,13 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
-from kernel_supervisor.core.model import PART, Execution, ExecutionId, KernelRecord, SessionName, SessionRecord
+from kernel_supervisor.core.model import (
+    PART,
+    Execution,
+    ExecutionId,
+    KernelRecord,
+    Mark,
+    Message,
+    SessionName,
+    SessionRecord,
+)
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.notebooks.document import About, Written, notebook_json, write_notebook
 from kernel_supervisor.notebooks.export import Progress, export
 from kernel_supervisor.notebooks.files import PRIVATE, check_folder, check_target
 from kernel_supervisor.notebooks.history import Choice, Entry
+from kernel_supervisor.outputs.widgets import Widgets
 from kernel_supervisor.running import reading
+from kernel_supervisor.running.earlier import follow
 from kernel_supervisor.sessions import loading
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import apart
@@ -117,7 +128,14 @@ async def _write(
             except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError, RuntimeError) as error:
                 raise UnavailableError(f"{path} was not written: the supervisor is stopping") from error
 
-        how = {**how, "about": about, "choice": choice, "known": known, "announce": announce}
+        how = {
+            **how,
+            "about": about,
+            "taken": _taken(supervisor, entries),
+            "choice": choice,
+            "known": known,
+            "announce": announce,
+        }
         written = await apart("documents", write_notebook, path, entries, **how)
         await _note(supervisor, name, path, written.fingerprint + mark)
         return written
@@ -134,7 +152,7 @@ async def document(supervisor: Supervisor, name: SessionName, *, largest: int) -
             raise RefusedError(f"it is larger than {largest >> 20} MB", WayOn("write notebook"))
         pieces.extend(piece)
 
-    await apart("documents", notebook_json, entries, about, take)
+    await apart("documents", notebook_json, entries, about, take, _taken(supervisor, entries))
     return pieces.decode()
 
 
@@ -161,6 +179,23 @@ def _entry(supervisor: Supervisor, execution: Execution, replaced: dict[Executio
     if before is None:
         return Entry(execution=execution, messages=messages)
     return Entry(execution=execution, messages=lambda: chain(reading.messages_of(before), messages()))
+
+
+def _taken(supervisor: Supervisor, entries: list[Entry]) -> Callable[[Widgets], Iterator[Message]]:
+    """What widgets take of the logs in which those entries are, up to the last of them, then of what is in no log."""
+    ends: dict[str, int] = {}
+    unrecorded: dict[str, Sequence[Message | Mark]] = {}
+    for execution, region in ((entry.execution, entry.execution.region) for entry in entries):
+        if region is not None:
+            end = region.end if execution.settled else reading.log_size(region.log)
+            ends[region.log] = max(end, ends.get(region.log, 0))
+            unrecorded[region.log] = supervisor.executions.unrecorded(execution)
+
+    def told(widgets: Widgets) -> Iterator[Message]:
+        for log, end in ends.items():
+            yield from follow(log, end, widgets, unrecorded=unrecorded[log])
+
+    return told
 
 
 async def _about(supervisor: Supervisor, session: SessionRecord, entries: list[Entry]) -> About:

@@ -217,12 +217,72 @@ display({"text/plain": "p", "text/html": "<p>h</p>", "application/x-own": "o", "
     Case(name="widgets", code="import ipywidgets as widgets\nslider = widgets.IntSlider(value=3); slider"),
     Case(name="widget changed by a later cell", code="slider.value = 7"),
     Case(name="widget with buffers", code="widgets.Image(value=b'\\x00\\xff' * 8, format='png')"),
+    Case(name="Output widget", code="captured = widgets.Output()\ndisplay(captured)\nwith captured: print('inside')"),
     Case(
-        name="Output widget",
-        code="captured = widgets.Output()\ndisplay(captured)\nwith captured: print('inside')",
-        differs="nbclient plays the front end and moves the text into the widget's state, where a reader "
-        "without the widget's scripts does not see it; we leave it in the cell",
-        holds=lambda outputs: outputs[1]["text"] == "inside\n",
+        name="Output widget that is cleared",
+        code="print('kept')\nwith captured: print('gone')\ncaptured.clear_output()\n"
+        "with captured: print('stays', end='')\nprint('outside')",
+    ),
+    Case(
+        name="Output widget that is filled by a later cell",
+        code="""
+for i in range(3):
+    with captured:
+        captured.clear_output(wait=True)
+        print('turn', i)
+print('done')
+""",
+    ),
+    Case(
+        name="Output widget that is shown twice",
+        code="""
+twice = widgets.Output()
+display(twice)
+with twice:
+    print('wrong', file=sys.stderr)
+    display(HTML('<b>bold</b>'))
+twice
+""",
+    ),
+    Case(
+        name="Output widget that captures a function",
+        code="caught = widgets.Output()\n\n@caught.capture(clear_output=True, wait=True)\n"
+        "def speak(text): print(text)\n\nspeak('first'); speak('last'); print('not captured')\ncaught",
+    ),
+    Case(name="Output widget that is never shown", code="unseen = widgets.Output()\nwith unseen: print('unseen')"),
+    Case(
+        name="Output widget to which is appended",
+        code="unseen.append_stdout('more'); unseen.append_stderr('wrong')\nunseen",
+        differs="nbclient tells the kernel what its widget captured, which is in the widget's repr then; what the "
+        "widget shows is the same",
+        holds=lambda outputs: "'more'" in outputs[0]["data"]["text/plain"],
+    ),
+    Case(
+        name="Output widgets in each other",
+        code="outer, inner = widgets.Output(), widgets.Output()\ndisplay(outer)\nwith outer:\n    print('1')\n"
+        "    display(inner)\n    with inner: print('in the inner one')\n    print('2')\nprint('3')",
+    ),
+    Case(name="error in an Output widget", code="with captured: 1 / 0\nprint('goes on')"),
+    Case(
+        name="plot in an Output widget",
+        code="plotted = widgets.Output()\nwith plotted: plt.plot([1, 2]); plt.show()\nwidgets.VBox([plotted])",
+    ),
+    Case(
+        name="interact",
+        code="@widgets.interact(n=(0, 9))\ndef square(n):\n    print('of', n)\n    return n * n",
+    ),
+    Case(name="interact, its control moved", code="square.widget.children[0].value = 7"),
+    Case(
+        name="bar of tqdm.auto that is updated by a later cell",
+        code="from tqdm.auto import tqdm as automatic\n"
+        "steps = automatic(total=10, bar_format='{l_bar}{bar}{n_fmt}/{total_fmt}')\nsteps.update(3)",
+    ),
+    Case(name="the later cell", code="steps.update(7); steps.close()"),
+    Case(
+        name="bar of tqdm.auto that is not left",
+        code="for _ in automatic(range(3), leave=False, bar_format='{l_bar}{bar}{n_fmt}/{total_fmt}'): pass",
+        differs="nbclient keeps the view of a widget that was closed; JupyterLab takes it away",
+        holds=shows(),
     ),
     Case(name="error", code="1 / 0"),
     Case(name="error after output", code="print('before')\nraise ValueError('wrong <value>')"),

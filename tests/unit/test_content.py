@@ -18,7 +18,8 @@ from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, Mark,
 from kernel_supervisor.mcp import content
 from kernel_supervisor.mcp.content import machine
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
-from kernel_supervisor.outputs.folding import Folded, Folder, Output, fold
+from kernel_supervisor.outputs.area import Output
+from kernel_supervisor.outputs.folding import Folded, Folder, fold
 
 NAME = Question(id="q", prompt="Name? ", password=False)
 TOP = "ok · In [3] · execution 17 · 0.2 s"

@@ -12,7 +12,7 @@ from kernel_supervisor.core.model import Execution, ExecutionId, Message, Sessio
 from kernel_supervisor.outputs.folding import Folded, fold
 from kernel_supervisor.outputs.limits import takes_long
 from kernel_supervisor.outputs.transcript import transcribe
-from kernel_supervisor.outputs.widgets import Widgets
+from kernel_supervisor.outputs.widgets import VIEW, Widgets
 from kernel_supervisor.running.ticket import Ticket
 
 SIZE = 400_000
@@ -88,11 +88,12 @@ def test_every_display_of_an_id_shows_the_latest() -> None:
 
 def test_boxes_that_stand_in_each_other_many_times_end() -> None:
     widgets, children = Widgets(), ["IPY_MODEL_box"] * 1_000
+    output = {"output_type": "display_data", "data": {VIEW: {"model_id": "box"}}}
     content = {"comm_id": "box", "data": {"state": {"_model_name": "HBoxModel", "children": children}}}
     widgets.take(
         Message(channel="iopub", msg_type="comm_open", msg_id="m", parent_id="p", date="", username="", content=content)
     )
-    assert widgets.text({"model_id": "box"}) is None
+    assert list(widgets.shown([output], set())) == [output]
 
 
 def test_many_views_of_one_long_text_cost_what_they_show() -> None:

@@ -1,0 +1,79 @@
+"""What a kernel's widgets were before an execution, from its message log: they outlive the cells that made them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+
+from kernel_supervisor.core.model import Mark, Message, Region
+from kernel_supervisor.outputs.widgets import COMMS, Widgets
+from kernel_supervisor.records import ends, messagelog
+from kernel_supervisor.records.ends import Spot
+
+_LOGS = 8
+"""Logs of which it is kept how far they were read: kernels in whose widgets somebody is interested now."""
+
+
+def follow(
+    log: str, end: int | None, widgets: Widgets, start: int = 0, unrecorded: Iterable[Message | Mark] = ()
+) -> Iterator[Message]:
+    """What `widgets` take, as it comes, of a log before `end`, and of what that could not take.
+
+    The rest is passed over unread. Blocks on the disk.
+    """
+
+    def wanted(msg_type: str, parent: str) -> bool:
+        return msg_type in COMMS or widgets.captures(msg_type, parent) or msg_type == messagelog.MARK
+
+    for item in chain(_recorded(log, start, end, wanted), unrecorded):
+        if isinstance(item, Mark):
+            widgets.hear(item)
+        elif widgets.take(item):
+            yield item
+
+
+def _recorded(log: str, start: int, end: int | None, wanted: messagelog.Wanted) -> Iterator[Message | Mark]:
+    followed: set[str] = set()
+    with contextlib.suppress(OSError, ValueError):  # those who read its outputs tell of that
+        for entry in messagelog.scan(log, start, end, wanted):
+            item = entry.item
+            if isinstance(item, Mark) and item.goes_on and item.parent_id not in followed:
+                followed.add(item.parent_id)
+                yield from (each for _, each in ends.read(log, item.parent_id, Spot(), wanted))
+            elif not isinstance(item, messagelog.Passed):
+                yield item
+
+
+@dataclass
+class _Read:
+    position: int = 0
+    widgets: Widgets = field(default_factory=lambda: Widgets(of=""))
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Earlier:
+    """The widgets of kernels at a place in their logs: each log is read on from where it was read last, so that the
+    results of many executions cost one reading together. What is kept is bounded; all of it is in the logs."""
+
+    def __init__(self) -> None:
+        self._read: OrderedDict[str, _Read] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def before(self, region: Region, names: Iterable[str], of: str | None) -> Widgets:
+        """Those with these names, and what they have in them, to be changed by the execution `of`. Blocks."""
+        with self._lock:
+            read = self._read.setdefault(region.log, _Read())
+            self._read.move_to_end(region.log)
+            while len(self._read) > _LOGS:
+                self._read.popitem(last=False)
+        with read.lock:
+            if read.position > region.start:
+                read = _Read()  # one that was over before is looked at again
+            for _ in follow(region.log, region.start, read.widgets, read.position):
+                pass
+            read.position = region.start
+            return read.widgets.part(names, of)
