@@ -16,7 +16,7 @@ from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.notebooks.history import LOADED_CELL, NEVER_WRITTEN, Entry
 from kernel_supervisor.notebooks.terminal import Terminal
 from kernel_supervisor.outputs.area import display_id_of, outputs_of
-from kernel_supervisor.outputs.widgets import CAPTURED, COMMS, Widgets, views_of
+from kernel_supervisor.outputs.widgets import CAPTURED, COMMS, NOBODY, Widgets, views_of
 
 TakenByWidgets = Callable[[Widgets], Iterable[Message]]
 """Gives widgets what was sent to their kernels, in order, and yields what they took."""
@@ -69,7 +69,7 @@ class Survey:
     def __init__(self, entries: Sequence[Entry], taken: TakenByWidgets | None = None) -> None:
         """`taken` tells what widgets take, in the order in which it was sent; else that is the order of the entries."""
         self._entries = entries
-        self._widgets, self._known = Widgets(of=""), set[str]()
+        self._widgets, self._known = Widgets(NOBODY), set[str]()
         self._captured = {item.msg_id for item in taken(self._widgets) if item.msg_type in CAPTURED} if taken else set()
         self._takes = taken is None
         self._displays: dict[tuple[str, int, str], _Display] = {}

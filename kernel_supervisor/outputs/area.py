@@ -92,6 +92,7 @@ class Area:
         self.size += size
         if self._room is not None and self.size > self._room:
             self._shorten(self._room // 2)
+            self.size += size
 
     def _shorten(self, room: int) -> None:
         """Let go of what was shown first, so that what it costs is in proportion to what is shown."""

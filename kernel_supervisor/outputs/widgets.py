@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +26,8 @@ _TEXTS = ("HTMLModel", "HTMLMathModel", "LabelModel")
 _BARS = ("FloatProgressModel", "IntProgressModel")
 _BOXES = ("HBoxModel", "VBoxModel", "BoxModel", "GridBoxModel", "AccordionModel", "TabModel", "StackModel")
 _VALUES = ("value", "index")
+_FIGURE_SPACE = "\u2007"
+"""What tqdm writes for a space, which HTML would take together with others."""
 _BAR_WIDTH = 10
 _DEEPEST, _MOST = 5, 200
 """Boxes in boxes, and widgets in all that one view shows: boxes may have each other in them."""
@@ -33,6 +36,8 @@ _ROOM_OF_ONE, _ROOM = 16 << 20, 64 << 20
 _MODELS = 20_000
 _LONGEST = 1_000
 _SAID = re.compile(r"""\bvalue=('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\([^()]*\)|\[[^\[\]]*\]|[^,()\[\]]*)""")
+NOBODY = "no request"
+"""What has no news."""
 _MORE = "[more widgets, which are not read]"
 ABOVE = "[the Output widget that is shown above]"
 
@@ -57,6 +62,8 @@ class _Model:
 class _View:
     """What is read for one view."""
 
+    deep: int
+    """How many Output widgets in each other are read."""
     read: int = 0
     unknown: bool = False
     """Whether it has a widget of which nobody knows what it shows."""
@@ -74,8 +81,8 @@ class Widgets:
     def __init__(self, of: str | None = None) -> None:
         """Know none yet. `of` is the request whose doings are told as news, all if it is None."""
         self._of = of
-        self._models: dict[str, _Model] = {}
-        self._capturing: dict[str, list[str]] = {}
+        self._models: OrderedDict[str, _Model] = OrderedDict()
+        self._capturing: dict[str, dict[str, None]] = {}
         self._weight = 0
         self._news: dict[str, Area] = {}
         self._touched: dict[str, None] = {}
@@ -93,8 +100,9 @@ class Widgets:
             return True
         if not self.captures(message.msg_type, message.parent_id):
             return False
-        model = self._capturing[message.parent_id][-1]
-        self._touched[model] = None
+        model = next(reversed(self._capturing[message.parent_id]))
+        if self._is_news(message):
+            self._touched[model] = None
         area, news = self._models[model].area, self._news_of(model, message)
         assert area is not None  # only Output widgets capture
         before = area.size
@@ -113,9 +121,10 @@ class Widgets:
 
     def _news_of(self, model: str, message: Message) -> Area:
         """Where it is told what the request that this is all about showed in an Output widget."""
-        if self._of is not None and message.parent_id != self._of:
-            return Area()
-        return self._news.setdefault(model, Area(_ROOM_OF_ONE))
+        return self._news.setdefault(model, Area(_ROOM_OF_ONE)) if self._is_news(message) else Area()
+
+    def _is_news(self, message: Message) -> bool:
+        return self._of is None or message.parent_id == self._of
 
     def _comm(self, message: Message) -> None:
         name, data = str(message.content.get("comm_id")), message.content.get("data")
@@ -126,8 +135,10 @@ class Widgets:
         state = data.get("state") if isinstance(data, Mapping) else None
         if not isinstance(data, Mapping) or not isinstance(state, Mapping):
             return
-        if self._of is None or message.parent_id == self._of:
+        if self._is_news(message):
             self._touched[name] = None
+        if message.msg_type == "comm_open" and name in self._models:
+            self._close(name)
         model = self._models.get(name)
         if model is None or model.state is None:
             model = self._models[name] = _Model(made=message.msg_type == "comm_open")
@@ -160,9 +171,10 @@ class Widgets:
         assert model.area is not None
         news = self._news_of(name, message)
         said, earlier = (_outputs(each) for each in ((model.state or {}).get("outputs"), before))
-        shown = [_plain(output) for output in model.area.result()]
-        known = sorted((shown, earlier), key=weight_of, reverse=True)
-        found = (_behind(each, said) for each in known if said)
+        known = [earlier]
+        if model.area.size <= weight_of(said):  # else they do not begin with what it shows
+            known.insert(0, [_plain(output) for output in model.area.result()])
+        found = (_behind(each, said) for each in sorted(known, key=weight_of, reverse=True) if said)
         more = next((each for each in found if each is not None), None)
         for area in (model.area, news) if more is None else ():
             area.clear(wait=False)
@@ -172,14 +184,14 @@ class Widgets:
 
     def _capture(self, name: str, model: _Model, request: str) -> None:
         """What is shown for `request` is from now on shown in that widget, or in none where it is empty."""
-        names = self._capturing.get(model.captures, [])
+        names = self._capturing.get(model.captures, {})
         if name in names:
-            names.remove(name)
+            del names[name]
             if not names:
                 del self._capturing[model.captures]
         model.captures = request
         if request:
-            self._capturing.setdefault(request, []).append(name)
+            self._capturing.setdefault(request, {})[name] = None
 
     def _take_buffers(self, name: str, model: _Model, paths: Any, buffers: Iterable[bytes]) -> None:
         for path, buffer in zip(paths if isinstance(paths, list) else (), buffers, strict=False):
@@ -202,11 +214,9 @@ class Widgets:
         self._models[name].weight += more
         self._weight += more
         while len(self._models) > _MODELS or (self._weight > _ROOM and len(self._models) > 1):
-            first = next(iter(self._models))
-            model = self._models[first]
+            first, model = self._models.popitem(last=False)
             self._capture(first, model, "")
             self._weight -= model.weight
-            del self._models[first]
             self._read.pop(first, None)
             if first == name:
                 self._models[name] = _Model()  # who takes it may go on with it
@@ -241,7 +251,7 @@ class Widgets:
             found._weight += model.weight
         for request, capturing in self._capturing.items():
             if left := [name for name in capturing if name in found._models]:
-                found._capturing[request] = left
+                found._capturing[request] = dict.fromkeys(left)
         return found
 
     def _with_theirs(self, names: Iterable[str]) -> set[str]:
@@ -294,21 +304,19 @@ class Widgets:
 
     # As text and pictures
 
-    def shown(self, outputs: Iterable[Output], above: set[str]) -> Iterator[Output]:
+    def shown(self, outputs: Iterable[Output], above: set[str], deep: int = _DEEPEST) -> Iterator[Output]:
         """`outputs` with what their widgets show in the place of the views of those of which that is known.
 
         What an Output widget captured is shown once: `above` are those that were, and come to be.
         """
         for output in outputs:
-            names = views_of([output])
-            found = self._shown_in(names[0], output, above, _View()) if names else None
+            names = views_of([output]) if deep else ()
+            found = self._shown_in(names[0], output, above, _View(deep)) if names else None
             yield from [output] if found is None else found
 
     def _shown_in(self, name: str, output: Output, above: set[str], view: _View) -> list[Output] | None:
-        before = set(above)
         parts = self._parts(name, _DEEPEST, above, view)
         if view.unknown and (not view.moved or view.read == 1):
-            above.intersection_update(before)
             model = self._models.get(name)
             said = output.get("data", {}).get("text/plain")
             changed = isinstance(said, str) and model is not None and model.state is not None and model.changed
@@ -337,7 +345,7 @@ class Widgets:
             return []
         if model.area is not None:
             view.moved = True
-            return self._captured_by(name, model.area, above)
+            return self._captured_by(name, model.area, above, view.deep)
         children = model.state.get("children")
         if model.state.get("_model_name") in _BOXES and deep and isinstance(children or [], list):
             parts: list[str | Output] = []
@@ -359,11 +367,11 @@ class Widgets:
             text = _short(model.state) or ""
         return [text]
 
-    def _captured_by(self, name: str, area: Area, above: set[str]) -> list[str | Output]:
+    def _captured_by(self, name: str, area: Area, above: set[str], deep: int) -> list[str | Output]:
         if name in above:
             return [ABOVE]
         above.add(name)
-        return list(self.shown(area.result(), above))
+        return list(self.shown(area.result(), above, deep - 1))
 
 
 def _show(area: Area, message: Message) -> None:
@@ -495,7 +503,7 @@ def _short(state: Mapping[str, Any]) -> str | None:
 def _leaf(state: Mapping[str, Any]) -> str | None:
     kind = state.get("_model_name")
     if kind in _TEXTS:
-        return readable(str(state.get("value") or ""))
+        return readable(str(state.get("value") or "").replace(_FIGURE_SPACE, " "))
     return _bar(state) if kind in _BARS else None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from kernel_supervisor.core.model import Mark, Message, Region
-from kernel_supervisor.outputs.widgets import COMMS, Widgets
+from kernel_supervisor.outputs.widgets import COMMS, NOBODY, Widgets
 from kernel_supervisor.records import ends, messagelog
 from kernel_supervisor.records.ends import Spot
 
@@ -51,7 +51,7 @@ def _recorded(log: str, start: int, end: int | None, wanted: messagelog.Wanted) 
 @dataclass
 class _Read:
     position: int = 0
-    widgets: Widgets = field(default_factory=lambda: Widgets(of=""))
+    widgets: Widgets = field(default_factory=lambda: Widgets(NOBODY))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 

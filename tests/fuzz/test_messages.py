@@ -99,6 +99,36 @@ def test_what_lies_deep_in_a_message_spoils_itself_alone(survivor: Survivor, shi
             read_back(survivor, shim, [deep.format(depth, container), *sent], ends=False)
 
 
+OUTPUTS: list[dict[str, Any]] = [
+    {"output_type": "stream", "name": "stdout", "text": "text\n"},
+    {"output_type": "display_data", "data": {VIEW: {"model_id": "w"}, "text/plain": "w"}, "metadata": {}},
+    {"output_type": "execute_result", "data": {"text/plain": "1"}, "metadata": {}, "execution_count": 1},
+    {"output_type": "error", "ename": "E", "evalue": "v", "traceback": ["a line"]},
+]
+WIDGETS: dict[str, dict[str, Any]] = {
+    "an Output widget": {"_model_module": "@jupyter-widgets/output", "_model_name": "OutputModel", "msg_id": "x"}
+    | {"outputs": OUTPUTS},
+    "a control": {"_model_name": "DropdownModel", "_options_labels": ["a", "b"], "index": 1, "description": "d"},
+    "a picture": {"_model_name": "ImageModel", "format": "png", "value": "x"},
+    "a box": {"_model_name": "TabModel", "children": ["IPY_MODEL_w", "IPY_MODEL_c"], "titles": ["t"]},
+}
+
+
+@pytest.mark.parametrize("kind", WIDGETS)
+def test_each_field_of_a_widget_may_be_of_every_type(survivor: Survivor, shim: Shim, kind: str) -> None:
+    state: dict[str, Any] = WIDGETS[kind]
+    view = {"data": {VIEW: {"model_id": "w"}, "text/plain": "Widget(value=1)"}, "metadata": {}}
+    sent = []
+    for path in paths(state):
+        for value in VALUES:
+            changed = (("content", "data", "state", *path), value)
+            for msg_type in ("comm_open", "comm_msg"):
+                content = {"comm_id": "w", "data": {"state": state, "buffer_paths": [["value"]]}}
+                sent.append(f"send({msg_type!r}, {[(('content',), content), changed]!r})")
+        sent += [f"send('display_data', {[(('content',), view)]!r})"] * 2
+    read_back(survivor, shim, sent, ends=False)
+
+
 SIMILAR = "[... skipping similar frames: f at line 1 ({} times)]"
 NUMBER = "9" * 5_000
 """Python makes no number of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from kernel_supervisor.core.model import Execution, ExecutionId, Message, SessionName
+from kernel_supervisor.outputs.area import Area
 from kernel_supervisor.outputs.folding import Folded, fold
 from kernel_supervisor.outputs.limits import takes_long
 from kernel_supervisor.outputs.transcript import transcribe
@@ -123,6 +125,84 @@ def test_many_views_of_one_long_text_cost_what_they_show() -> None:
     first = time.thread_time() - first
     assert transcribe(many)[0].text.split() == ["said"] * 100
     assert cost(lambda: transcribe(many)) < 4 * first
+
+
+def in_widgets(count: int, kind: str) -> Iterator[Message]:
+    """Messages for widgets: a bar that is drawn, an Output widget that is entered and left, many of them, …"""
+
+    def message(msg_type: str, **content: Any) -> Message:
+        return Message(
+            channel="iopub",
+            msg_type=msg_type,
+            msg_id=f"{next(numbers)}",
+            parent_id="p",
+            date="",
+            username="",
+            content=content,
+        )
+
+    def comm(model: str, msg_type: str = "comm_msg", **state: Any) -> Message:
+        return message(msg_type, comm_id=model, data={"state": state})
+
+    numbers = itertools.count()
+    output = {"_model_name": "OutputModel", "_model_module": "@jupyter-widgets/output"}
+    printed = {"output_type": "stream", "name": "stdout", "text": "again\n"}
+    yield comm("bar", "comm_open", _model_name="IntProgressModel", min=0, max=count, value=0)
+    yield comm("out", "comm_open", **output)
+    for number in range(count):
+        made = f"m{number}"
+        match kind:
+            case "drawn":
+                yield comm("bar", value=number)
+            case "entered":
+                yield from (
+                    comm("out", msg_id="p"),
+                    message("stream", name="stdout", text="x\n"),
+                    comm("out", msg_id=""),
+                )
+            case "nested":
+                yield comm(made, "comm_open", **output, msg_id="p")
+            case "shown in it":
+                yield from (comm("out", msg_id="p"), message("display_data", data={"text/plain": "x"}, metadata={}))
+                yield comm("out", outputs=[printed])
+            case "in each other":
+                yield comm(made, "comm_open", **output, msg_id="p")
+                yield message("display_data", data={VIEW: {"model_id": f"m{number + 1}"}}, metadata={})
+            case "boxes":
+                yield comm(made, "comm_open", _model_name="VBoxModel", children=[f"IPY_MODEL_m{number + 1}"])
+    for number in range(count if kind == "nested" else 0):
+        yield comm(f"m{number}", msg_id="")
+    yield comm("out", msg_id="")
+    for model in ("bar", "out", "m0"):
+        yield message("display_data", data={VIEW: {"model_id": model}}, metadata={})
+
+
+@pytest.mark.parametrize("kind", ["drawn", "entered", "nested", "shown in it", "in each other", "boxes"])
+def test_messages_of_widgets_cost_as_many_as_there_are(kind: str) -> None:
+    few, many = (list(in_widgets(number, kind)) for number in (2_000, 12_000))
+
+    def result(messages: list[Message]) -> None:
+        folded = fold(messages, Widgets("p"))
+        folded.widgets.lacks(folded.outputs)
+        transcribe(folded)
+
+    assert cost(lambda: result(many)) < 12 * cost(lambda: result(few))
+
+
+def test_what_widgets_take_is_bounded() -> None:
+    widgets = Widgets()
+    for messages in (in_widgets(30_000, "boxes"), in_widgets(30_000, "nested")):
+        for message in messages:
+            widgets.take(message)
+    assert len(widgets.of_those(f"m{number}" for number in range(30_000))) <= 20_000
+    area = Area(room=1_000)
+    for number in range(1_000):
+        area.stream("stdout", f"line {number}\n")
+        area.show({"output_type": "display_data", "data": {"text/plain": f"shown {number}"}, "metadata": {}})
+    shown = area.result()
+    assert len(shown) < 200
+    assert shown[0]["text"].startswith("[the beginning is left out]")
+    assert shown[-1]["data"]["text/plain"] == "shown 999"
 
 
 def test_frames_of_a_library_cost_as_many_as_there_are() -> None:

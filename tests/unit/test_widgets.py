@@ -10,7 +10,7 @@ import pytest
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.outputs.folding import Folded, fold
 from kernel_supervisor.outputs.transcript import transcribe
-from kernel_supervisor.outputs.widgets import ABOVE, VIEW, Widgets
+from kernel_supervisor.outputs.widgets import ABOVE, NOBODY, VIEW, Widgets
 
 _NUMBERS = count()
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -223,7 +223,7 @@ def test_messages_of_others_change_what_is_shown_and_are_no_outputs() -> None:
 
 
 def test_a_widget_of_an_earlier_cell_shows_what_it_held_and_tells_what_is_new() -> None:
-    before = Widgets(of="")
+    before = Widgets(NOBODY)
     for each in (made(parent="o"), *into("out", stream("old\n", parent="o"), parent="o")):
         before.take(each)
     held, update = view(), into("out", stream("new\n"))
