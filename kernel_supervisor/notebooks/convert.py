@@ -17,6 +17,7 @@ from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.notebooks.html import write_html
 from kernel_supervisor.notebooks.loading import read_notebook
 from kernel_supervisor.notebooks.pdf import write_pdf
+from kernel_supervisor.notebooks.widgets import with_widgets_shown
 
 WRITERS: dict[str, Callable[[Any, Path, Path, str, Callable[[str], None]], tuple[str, str]]] = {
     "html": write_html,
@@ -31,7 +32,7 @@ def main() -> int:
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
     signal.alarm(int(float(deadline)) + 5)  # should the one who waits for us be gone
     try:
-        notebook = read_notebook(Path(ipynb))
+        notebook = with_widgets_shown(read_notebook(Path(ipynb)), controls=form != "html")
         engine, missing = WRITERS[form](notebook, Path(ipynb), Path(result), option, lambda words: _say(progress=words))
         _say(engine=engine, missing=missing)
     except SupervisorError as error:

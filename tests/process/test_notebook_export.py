@@ -18,12 +18,14 @@ from PIL import Image
 
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.notebooks.convert import WRITERS
+from kernel_supervisor.notebooks.document import WIDGET_STATE
 from kernel_supervisor.notebooks.export import FORMATS, Exported, export
 from kernel_supervisor.notebooks.files import fingerprint
 from tests.notebooks_corpus.nbf import nbformat, v4
 from tests.support import interpreter_with
 
 DEADLINE_S = 90
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 RED = (200, 30, 30)
 GREEN = (30, 160, 60)
 
@@ -181,6 +183,53 @@ def test_pdf_shows_plots_and_code(ipynb: Path, engine: str) -> None:
         assert "jsonvalue" in text
         assert text.count("x") >= 300, "the long line is broken, not cut"
         assert "END'" in text
+
+
+def with_widgets(folder: Path) -> Path:
+    """A notebook with a bar that is full, an Output widget that has captured a print and a picture, and a slider."""
+    png = base64.b64encode(picture(GREEN)).decode()
+    captured = [
+        {"output_type": "stream", "name": "stdout", "text": "captured text\n"},
+        {"output_type": "display_data", "data": {"image/png": png, "text/plain": "<Figure>"}, "metadata": {}},
+    ]
+    controls = "@jupyter-widgets/controls"
+    models = {
+        "bar": ("FloatProgressModel", controls, {"min": 0, "max": 20, "value": 20}),
+        "right": ("HTMLModel", controls, {"value": " 20/20"}),
+        "box": ("HBoxModel", controls, {"children": ["IPY_MODEL_bar", "IPY_MODEL_right"]}),
+        "out": ("OutputModel", "@jupyter-widgets/output", {"outputs": captured}),
+        "slider": ("IntSliderModel", controls, {"value": 7}),
+    }
+    state = {
+        name: {"model_name": kind, "model_module": module, "model_module_version": "2.0.0", "state": own}
+        for name, (kind, module, own) in models.items()
+    }
+    said = {"box": "  0%| | 0/20", "out": "Output()", "slider": "IntSlider(value=3)"}
+    views = [
+        cell(name, shown({WIDGET_VIEW: {"model_id": name, "version_major": 2, "version_minor": 0}, "text/plain": text}))
+        for name, text in said.items()
+    ]
+    widgets = {WIDGET_STATE: {"state": state, "version_major": 2, "version_minor": 0}}
+    return written(v4.new_notebook(cells=views, metadata={"widgets": widgets}), folder)
+
+
+def test_html_shows_what_widgets_show_without_their_scripts(tmp_path: Path) -> None:
+    page = to_html(with_widgets(tmp_path)).path.read_text()
+    for text in ("|██████████| 20/20", "captured text", "data:image/png;base64"):
+        assert text in page
+    assert "0/20" not in page.replace("20/20", "")
+    assert page.count(f'<script type="{WIDGET_VIEW}">') == 1, "the slider is drawn by scripts"
+
+
+@needs_poppler
+@pytest.mark.parametrize("engine", ["typst", pytest.param("browser", marks=needs_browser)])
+def test_pdf_shows_what_widgets_show_at_last(tmp_path: Path, engine: str) -> None:
+    exported = to_pdf(with_widgets(tmp_path), engine)
+    text = text_of(exported.path)
+    for words in ("20/20", "captured text", "IntSlider(value=7)"):
+        assert words in text
+    assert "0/20" not in text.replace("20/20", "")
+    assert sum(near(page, GREEN) for page in pages_of(exported.path)) > 1_000
 
 
 @needs_poppler
