@@ -33,7 +33,8 @@ _DEEPEST, _MOST = 5, 200
 """Boxes in boxes, and widgets in all that one view shows: boxes may have each other in them."""
 _ROOM_OF_ONE, _ROOM = 16 << 20, 64 << 20
 """Characters that one Output widget shows, and that the state of all widgets takes: the first ones made go."""
-_MODELS = 20_000
+_MODELS, _CLOSED = 50_000, 100_000
+"""A progress bar of tqdm is ten of them."""
 _LONGEST = 1_000
 _SAID = re.compile(r"""\bvalue=('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\([^()]*\)|\[[^\[\]]*\]|[^,()\[\]]*)""")
 NOBODY = "no request"
@@ -44,8 +45,8 @@ ABOVE = "[the Output widget that is shown above]"
 
 @dataclass(slots=True)
 class _Model:
-    state: dict[str, Any] | None = field(default_factory=dict)
-    """As the kernel has it; None for one that was closed."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """As the kernel has it."""
     made: bool = False
     """Whether its beginning is known."""
     changed: bool = False
@@ -82,6 +83,7 @@ class Widgets:
         """Know none yet. `of` is the request whose doings are told as news, all if it is None."""
         self._of = of
         self._models: OrderedDict[str, _Model] = OrderedDict()
+        self._closed: OrderedDict[str, None] = OrderedDict()
         self._capturing: dict[str, dict[str, None]] = {}
         self._weight = 0
         self._news: dict[str, Area] = {}
@@ -137,21 +139,21 @@ class Widgets:
             return
         if self._is_news(message):
             self._touched[name] = None
-        if message.msg_type == "comm_open" and name in self._models:
-            self._close(name)
-        model = self._models.get(name)
-        if model is None or model.state is None:
-            model = self._models[name] = _Model(made=message.msg_type == "comm_open")
-        before = weight_of([model.state[key] for key in state if key in (model.state or ())]) if model.state else 0
+        if message.msg_type == "comm_open":
+            self._forget(name)
+            self._closed.pop(name, None)
+        elif name in self._closed or (name not in self._models and len(self._models) >= _MODELS):
+            return  # of one that was forgotten there is nothing to be made any more
+        model = self._models.setdefault(name, _Model(made=message.msg_type == "comm_open"))
+        before = weight_of([model.state[key] for key in state if key in model.state])
         self._take_state(name, model, state, message)
         self._take_buffers(name, model, data.get("buffer_paths"), message.buffers)
         self._weigh(name, weight_of(list(state.values())) + 8 * len(state) - before)
 
     def _take_state(self, name: str, model: _Model, state: Mapping[str, Any], message: Message) -> None:
-        known = model.state if model.state is not None else {}
+        known = model.state
         model.changed |= message.msg_type == "comm_msg" and any(key in state for key in _VALUES)
         before = known.get("outputs")
-        model.state = known
         known.update(state)
         if (known.get("_model_module"), known.get("_model_name")) != _OUTPUT:
             return
@@ -170,7 +172,7 @@ class Widgets:
         """
         assert model.area is not None
         news = self._news_of(name, message)
-        said, earlier = (_outputs(each) for each in ((model.state or {}).get("outputs"), before))
+        said, earlier = (_outputs(each) for each in (model.state["outputs"], before))
         known = [earlier]
         if model.area.size <= weight_of(said):  # else they do not begin with what it shows
             known.insert(0, [_plain(output) for output in model.area.result()])
@@ -202,25 +204,35 @@ class Widgets:
             model.buffers[key] = {"data": data, "encoding": "base64", "path": path}
 
     def _close(self, name: str) -> None:
-        model = self._models.get(name)
+        """From now on it shows nothing; what it had in it is the first to go, as nobody may see that any more."""
+        model = self._forget(name)
+        self._closed[name] = None
+        if len(self._closed) > _CLOSED:
+            self._closed.popitem(last=False)
+        left = _references(list(model.state.values())) if model is not None else []
+        for theirs in left[:_MOST]:
+            if theirs in self._models:
+                left += _references(list(self._models[theirs].state.values())) if len(left) < _MOST else ()
+                self._models.move_to_end(theirs, last=False)
+
+    def _forget(self, name: str) -> _Model | None:
+        model = self._models.pop(name, None)
         if model is not None:
             self._capture(name, model, "")
-            self._weigh(name, -model.weight)
-        self._models[name] = _Model(state=None, made=True)
-        self._weigh(name, 0)
+            self._weight -= model.weight
+            self._read.pop(name, None)
+        return model
 
     def _weigh(self, name: str, more: int) -> None:
-        """Count what a widget takes, and forget those that were made first where all take too much."""
+        """Count what a widget takes, and forget the first of all where they take too much."""
         self._models[name].weight += more
         self._weight += more
         while len(self._models) > _MODELS or (self._weight > _ROOM and len(self._models) > 1):
-            first, model = self._models.popitem(last=False)
-            self._capture(first, model, "")
-            self._weight -= model.weight
-            self._read.pop(first, None)
+            first = next(iter(self._models))
             if first == name:
-                self._models[name] = _Model()  # who takes it may go on with it
-                break
+                self._models.move_to_end(name)
+                continue
+            self._forget(first)
 
     def captured(self) -> list[Output]:
         """What Output widgets captured and have left, in the request that this is about."""
@@ -236,19 +248,21 @@ class Widgets:
     def lacks(self, outputs: Iterable[Output]) -> set[str]:
         """Widgets that the request changed or shows in `outputs`, and whose beginning is not known here."""
         names = [*self._touched, *views_of(outputs)]
-        return {name for name in self._with_theirs(names) if name not in self._models or not self._models[name].made}
+        known = {name for name, model in self._models.items() if model.made}.union(self._closed)
+        return self._with_theirs(names) - known
 
     def part(self, names: Iterable[str], of: str | None) -> Widgets:
         """Some of these widgets and what they show, to be changed by another request, `of`."""
         found = Widgets(of)
         for name in self._with_theirs(names):
+            if name in self._closed:
+                found._closed[name] = None
             model = self._models.get(name)
-            if model is None:
-                continue
-            area, state = model.area, model.state
-            copied = replace(model, area=area and area.copy(), state=state and dict(state), changed=False)
-            found._models[name] = replace(copied, buffers=dict(model.buffers))
-            found._weight += model.weight
+            if model is not None:
+                state, buffers, area = dict(model.state), dict(model.buffers), model.area
+                area = area.copy() if area is not None else None
+                found._models[name] = replace(model, state=state, buffers=buffers, area=area, changed=False)
+                found._weight += model.weight
         for request, capturing in self._capturing.items():
             if left := [name for name in capturing if name in found._models]:
                 found._capturing[request] = dict.fromkeys(left)
@@ -264,8 +278,8 @@ class Widgets:
                 continue
             found.add(name)
             model = self._models.get(name)
-            if model is not None and model.state is not None:
-                left += [each for value in model.state.values() for each in _references(value)]
+            if model is not None:
+                left += _references(list(model.state.values()))
                 left += views_of(model.area.outputs) if model.area is not None else ()
         return found
 
@@ -295,12 +309,12 @@ class Widgets:
         return {
             name: _described(model, model.state)
             for name, model in self._models.items()
-            if name in wanted and model.state is not None and "_model_name" in model.state
+            if name in wanted and "_model_name" in model.state
         }
 
     def is_closed(self, output: Output) -> bool:
         """Whether an output is the view of a widget that was closed: it is not seen any more."""
-        return any(name in self._models and self._models[name].state is None for name in views_of([output]))
+        return any(name in self._closed for name in views_of([output]))
 
     # As text and pictures
 
@@ -319,8 +333,9 @@ class Widgets:
         if view.unknown and (not view.moved or view.read == 1):
             model = self._models.get(name)
             said = output.get("data", {}).get("text/plain")
-            changed = isinstance(said, str) and model is not None and model.state is not None and model.changed
-            return [_replaced(output, with_value(said, model.state))] if changed else None  # type: ignore[union-attr,arg-type]  # as `changed` says
+            if model is None or not model.changed or not isinstance(said, str):
+                return None
+            return [_replaced(output, with_value(said, model.state))]
         found: list[Output] = []
         texts: list[str] = []
         for part in [*parts, None]:
@@ -337,11 +352,11 @@ class Widgets:
     def _parts(self, name: str, deep: int, above: set[str], view: _View) -> list[str | Output]:
         """What a widget shows, in order: texts and outputs."""
         view.read += 1
+        if name in self._closed:
+            return []
         model = self._models.get(name) if view.read <= _MOST else None
         if model is None:
             view.unknown = True
-            return []
-        if model.state is None:
             return []
         if model.area is not None:
             view.moved = True
@@ -458,7 +473,7 @@ def _replaced(output: Output, text: str) -> Output:
 
 def _picture(model: _Model) -> Output | None:
     """What an Image widget shows."""
-    if model.state is None or model.state.get("_model_name") != "ImageModel":
+    if model.state.get("_model_name") != "ImageModel":
         return None
     buffer, kind = model.buffers.get('["value"]'), model.state.get("format")
     if buffer is None or not isinstance(kind, str):

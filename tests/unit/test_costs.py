@@ -168,6 +168,10 @@ def in_widgets(count: int, kind: str) -> Iterator[Message]:
             case "in each other":
                 yield comm(made, "comm_open", **output, msg_id="p")
                 yield message("display_data", data={VIEW: {"model_id": f"m{number + 1}"}}, metadata={})
+            case "closed":
+                references = {"children": [f"IPY_MODEL_{model}" for model in ("bar", f"m{number - 1}")]}
+                yield comm(made, "comm_open", _model_name="VBoxModel", **references)
+                yield message("comm_close", comm_id=made, data={})
             case "boxes":
                 yield comm(made, "comm_open", _model_name="VBoxModel", children=[f"IPY_MODEL_m{number + 1}"])
     for number in range(count if kind == "nested" else 0):
@@ -177,7 +181,7 @@ def in_widgets(count: int, kind: str) -> Iterator[Message]:
         yield message("display_data", data={VIEW: {"model_id": model}}, metadata={})
 
 
-@pytest.mark.parametrize("kind", ["drawn", "entered", "nested", "shown in it", "in each other", "boxes"])
+@pytest.mark.parametrize("kind", ["drawn", "entered", "nested", "shown in it", "in each other", "boxes", "closed"])
 def test_messages_of_widgets_cost_as_many_as_there_are(kind: str) -> None:
     few, many = (list(in_widgets(number, kind)) for number in (2_000, 12_000))
 
@@ -191,10 +195,9 @@ def test_messages_of_widgets_cost_as_many_as_there_are(kind: str) -> None:
 
 def test_what_widgets_take_is_bounded() -> None:
     widgets = Widgets()
-    for messages in (in_widgets(30_000, "boxes"), in_widgets(30_000, "nested")):
-        for message in messages:
-            widgets.take(message)
-    assert len(widgets.of_those(f"m{number}" for number in range(30_000))) <= 20_000
+    for message in itertools.chain(in_widgets(30_000, "boxes"), in_widgets(60_000, "nested")):
+        widgets.take(message)
+    assert 40_000 < len(widgets.of_those(f"m{number}" for number in range(60_000))) <= 50_000
     area = Area(room=1_000)
     for number in range(1_000):
         area.stream("stdout", f"line {number}\n")

@@ -86,6 +86,25 @@ def test_what_was_closed_shows_nothing() -> None:
     assert shown(*BAR, comm("box", "comm_close")) == ""
 
 
+def test_bars_that_were_closed_do_not_push_out_the_one_around_them() -> None:
+    widgets = Widgets()
+
+    def bar(name: str) -> list[Message]:
+        boxed = [f"IPY_MODEL_{name}-{number}" for number in range(8)]
+        parts = [comm(f"{name}-{number}", "comm_open", _model_name="LabelModel", value=name) for number in range(8)]
+        return [*parts, comm(name, "comm_open", _model_name="HBoxModel", children=boxed)]
+
+    for message in bar("outer"):
+        widgets.take(message)
+    for number in range(8_000):
+        for message in (*bar(f"b{number}"), comm(f"b{number}", "comm_close")):
+            widgets.take(message)
+    outer, gone = (
+        {"output_type": "display_data", "data": {VIEW: {"model_id": name}}, "metadata": {}} for name in ("outer", "b0")
+    )
+    assert [each["data"] for each in widgets.shown([outer, gone], set())] == [{"text/plain": " ".join(["outer"] * 8)}]
+
+
 def test_of_other_widgets_nothing_is_claimed() -> None:
     slider = comm("slider", "comm_open", _model_name="IntSliderModel", value=3)
     assert shown(slider, model="slider") == "said"
