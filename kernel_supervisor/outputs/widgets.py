@@ -13,7 +13,8 @@ from typing import Any
 
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.outputs.area import Area, Output, output_from, outputs_of, stream_of, weight_of
-from kernel_supervisor.outputs.markup import READ_AT_MOST, readable
+from kernel_supervisor.outputs.controls import leaf, short, with_value
+from kernel_supervisor.outputs.markup import READ_AT_MOST
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 COMMS = ("comm_open", "comm_msg", "comm_close")
@@ -22,21 +23,14 @@ CAPTURED = ("stream", "display_data", "execute_result", "error", "clear_output")
 _REFERENCE = "IPY_MODEL_"
 _REFERENCES = re.compile(_REFERENCE + r"([\w-]+)")
 _OUTPUT = ("@jupyter-widgets/output", "OutputModel")
-_TEXTS = ("HTMLModel", "HTMLMathModel", "LabelModel")
-_BARS = ("FloatProgressModel", "IntProgressModel")
 _BOXES = ("HBoxModel", "VBoxModel", "BoxModel", "GridBoxModel", "AccordionModel", "TabModel", "StackModel")
 _VALUES = ("value", "index")
-_FIGURE_SPACE = "\u2007"
-"""What tqdm writes for a space, which HTML would take together with others."""
-_BAR_WIDTH = 10
 _DEEPEST, _MOST = 5, 200
 """Boxes in boxes, and widgets in all that one view shows: boxes may have each other in them."""
 _ROOM_OF_ONE, _ROOM = 16 << 20, 64 << 20
 """Characters that one Output widget shows, and that the state of all widgets takes: the first ones made go."""
 _MODELS, _CLOSED = 50_000, 100_000
 """A progress bar of tqdm is ten of them."""
-_LONGEST = 1_000
-_SAID = re.compile(r"""\bvalue=('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\([^()]*\)|\[[^\[\]]*\]|[^,()\[\]]*)""")
 NOBODY = "no request"
 """What has no news."""
 _MORE = "[more widgets, which are not read]"
@@ -375,11 +369,11 @@ class Widgets:
         if picture := _picture(model):
             return [picture]
         if name not in self._read:
-            self._read[name] = _leaf(model.state)
+            self._read[name] = leaf(model.state)
         text = self._read[name]
         if text is None:
             view.unknown, view.moved = True, view.moved or model.changed
-            text = _short(model.state) or ""
+            text = short(model.state) or ""
         return [text]
 
     def _captured_by(self, name: str, area: Area, above: set[str], deep: int) -> list[str | Output]:
@@ -480,54 +474,3 @@ def _picture(model: _Model) -> Output | None:
         return None
     mime = "image/" + {"jpg": "jpeg"}.get(kind, kind)
     return {"output_type": "display_data", "data": {mime: buffer["data"]}, "metadata": {}}
-
-
-def with_value(said: str, state: Mapping[str, Any]) -> str:
-    """A widget's text with the value that the widget has now."""
-    value = _value_of(state)
-    if value is None:
-        return said
-    if _SAID.search(said):
-        return _SAID.sub(lambda _: f"value={value}", said, count=1)
-    name, opened, rest = said.partition("(")
-    return said if not opened else f"{name}(value={value}{'' if rest == ')' else ', '}{rest}"
-
-
-def _value_of(state: Mapping[str, Any]) -> str | None:
-    """A widget's value as Python writes it, None for one that is no number, text or list of such."""
-    value, labels, index = state.get("value"), state.get("_options_labels"), state.get("index")
-    if "value" not in state and isinstance(labels, list) and type(index) is int and 0 <= index < len(labels):
-        value = labels[index]
-    parts = value if isinstance(value, list) else [value]
-    if len(parts) > _LONGEST or not all(isinstance(each, str | int | float | bool) for each in parts):
-        return None
-    found = str(tuple(parts)) if isinstance(value, list) else repr(value)
-    return found if len(found) <= _LONGEST else None
-
-
-def _short(state: Mapping[str, Any]) -> str | None:
-    """What stands for a widget in a box: its name, and its value."""
-    name, value, description = state.get("_model_name"), _value_of(state), state.get("description")
-    if not isinstance(name, str):
-        return None
-    said = [f"value={value}"] if value is not None else []
-    said += [f"description={description!r}"] if isinstance(description, str) and description else []
-    return f"{name.removesuffix('Model')[:_LONGEST]}({', '.join(said)[: 2 * _LONGEST]})"
-
-
-def _leaf(state: Mapping[str, Any]) -> str | None:
-    kind = state.get("_model_name")
-    if kind in _TEXTS:
-        return readable(str(state.get("value") or "").replace(_FIGURE_SPACE, " "))
-    return _bar(state) if kind in _BARS else None
-
-
-def _bar(state: Mapping[str, Any]) -> str | None:
-    try:
-        low, high, value = (float(state.get(name) or 0) for name in ("min", "max", "value"))
-    except (TypeError, ValueError, OverflowError):
-        return None
-    share = min(1.0, max(0.0, (value - low) / (high - low))) if high > low else 0.0
-    full = int(share * _BAR_WIDTH)
-    description = readable(str(state.get("description") or ""))
-    return f"{description} |{'█' * full}{' ' * (_BAR_WIDTH - full)}|".strip()
