@@ -23,9 +23,11 @@ def printable(text: str) -> str:
 
 
 def first_line(source: str) -> str:
-    """A cell's first line that has something in it, and how many there are."""
+    """A cell's first line that has something in it, and how many there are; "…" where there is more."""
     lines = [line for line in source.splitlines() if line.strip()] or [""]
-    return lines[0][:80] + (f" … ({len(lines)} lines)" if len(lines) > 1 else "")
+    if len(lines) > 1:
+        return f"{lines[0][:80]} … ({len(lines)} lines)"
+    return lines[0] if len(lines[0]) <= 80 else f"{lines[0][:79]}…"
 
 
 def when(at: float | None) -> str:

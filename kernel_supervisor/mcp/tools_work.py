@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -16,10 +17,14 @@ from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import first_line, table, when
 from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.mcp.wording import BORROWED
+from kernel_supervisor.outputs.limits import cut
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering
 from kernel_supervisor.sessions.placing import displaced
+
+_WHOLE_CHARS = MAX_CHARS - 1000
+"""Of whole code in a history."""
 
 
 async def kernel_exec(
@@ -134,17 +139,39 @@ async def kernel_history(
     session: SessionRecord,
     last: Annotated[int, about(ge=1, le=500)] = 20,
     filter: Annotated[str, about("part of the code")] = "",
+    execution_id: Annotated[ExecutionNumber | None, about("that one, with all its code")] = None,
+    full: Annotated[bool, about("all code of each")] = False,
 ) -> Answer:
     """What was run in this session, by any client, with status and execution ids."""
+    if execution_id is not None:
+        return _whole(call, [(await call.supervisor.executions.find(execution_id))[0]])
     entries = await call.supervisor.records.history(session.name, last=last, containing=filter)
     facts = {"session": session.name, "entries": [_entry_facts(call, entry) for entry in entries]}
     if not entries:
         nothing = f"Nothing that contains {filter!r}" if filter else "Nothing"
         return Answer(text=f"{nothing} was run in session {session.name} yet.", facts=facts)
+    if full:
+        return _whole(call, entries)
     rows = [_row(call, entry) for entry in entries]
     text = plain(table(["execution", "status", "cell", "when", "client", "code"], rows))
     shows = f"Session {session.name}. kernel_output(execution_id=…) shows what one printed."
     return Answer(text=f"{shows}\n{text}", facts=facts)
+
+
+def _whole(call: Call, entries: Sequence[Execution]) -> Answer:
+    """Entries with all of their code, as much of that as a result takes, the latest first to stay."""
+    chars, texts = 0, list[str]()
+    for entry in reversed(entries):
+        number, *parts = _row(call, entry)[:-1]
+        head = " · ".join(filter(None, (f"execution {number}", *parts)))
+        room = _WHOLE_CHARS - chars - len(head)
+        if texts and room < len(entry.source):
+            texts.append(f"… {len(entries) - len(texts)} before that: kernel_history(execution_id=…) shows one")
+            break
+        texts.append(f"{head}\n{cut(plain(entry.source), max(room, _WHOLE_CHARS // 2)).text}")
+        chars += len(texts[-1])
+    facts = {"session": entries[-1].session, "entries": [_entry_facts(call, entry) for entry in entries]}
+    return Answer(text="\n\n".join(reversed(texts)), facts=facts)
 
 
 def _row(call: Call, entry: Execution) -> list[Any]:

@@ -32,7 +32,7 @@ CLIENTS, SESSIONS = 8, 4
 CALL_S = 60
 _GONE = (ShimDiedError, ConnectionError, NotServedError)
 _HOLE = "could not be recorded"
-_DISK = "size=300m,mode=700"
+_DISK = f"size={300 + DURATION_S:.0f}m,mode=700"
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(DURATION_S * 2 + 300)]
 
