@@ -10,12 +10,21 @@ from typing import Any
 import nbformat
 import pytest
 
+from tests.ipykernels import built
 from tests.process.test_homes import BEGIN, LATE, REUSED
+from tests.process.test_recorder import pairs
 from tests.support import DEADLINE_S, Home, Session
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 SECOND = "{go}; lost = None; await asyncio.sleep(0.1); gc.collect(); print('second');"
 TOLD = "showed more after it had ended"
+
+
+async def use(session: Session, environment: str) -> None:
+    """Work with the tests' own ipykernel, or with the oldest one."""
+    if environment == "oldest":
+        chosen = await session.call("kernel_use_env", env_name=str(await asyncio.to_thread(built, *pairs()[0])))
+        assert not chosen.is_error, chosen.text
 
 
 def filled(code: str, flag: Path) -> str:
@@ -46,9 +55,11 @@ def cells(home: Home) -> dict[int, str]:
     return {cell.metadata.kernel_supervisor.execution_id: str(cell.outputs) for cell in code}
 
 
-async def test_what_goes_on_is_shown_with_the_cell_that_began_it(home: Home, tmp_path: Path) -> None:
+@pytest.mark.parametrize("environment", ["newest", "oldest"])
+async def test_what_goes_on_is_shown_with_the_cell_that_began_it(home: Home, tmp_path: Path, environment: str) -> None:
     wrong, told, homes = [], "", {}
     async with home.client() as session:
+        await use(session, environment)
         for index, (name, code) in enumerate(LATE.items()):
             flag = tmp_path / f"go-{index}"
             first = await session.run(filled(code, flag))
@@ -69,9 +80,13 @@ async def test_what_goes_on_is_shown_with_the_cell_that_began_it(home: Home, tmp
     assert [name for number, name in homes.items() if f"execution {number} {TOLD}" not in told] == []
 
 
-async def test_what_is_given_to_others_is_shown_with_the_cell_that_gave_it(home: Home, tmp_path: Path) -> None:
+@pytest.mark.parametrize("environment", ["newest", "oldest"])
+async def test_what_is_given_to_others_is_shown_with_the_cell_that_gave_it(
+    home: Home, tmp_path: Path, environment: str
+) -> None:
     wrong, homes = [], set()
     async with home.client() as session:
+        await use(session, environment)
         for index, (name, (made, used)) in enumerate(REUSED.items()):
             flag = tmp_path / f"go-{index}"
             first = await session.run(filled(made, flag))
