@@ -49,7 +49,8 @@ async def kernel_interrupt(
         return Answer(text=f"execution {number} did not run any more ({ticket.execution.status})", facts=facts)
     after = await _place(runner, _SIGN_S)
     if stopped:
-        text = f"execution {number} stopped ({ticket.execution.status}){_at(before)}.{_threads(after)}"
+        how = "came to its end" if ticket.execution.status == "ok" else "stopped"
+        text = f"execution {number} {how} ({ticket.execution.status}){_at(before)}.{_threads(after)}"
         return Answer(text=text, facts=facts)
     process = runner.kernel.record.process
     if process is not None and is_stopped(process):

@@ -70,6 +70,14 @@ async def test_it_is_said_where_the_cell_was(standing_home: Home) -> None:
     assert f"execution {number} stopped (error), at line 4 in deep(): time.sleep(1000)  # here" in stopped.text
 
 
+async def test_a_cell_that_takes_the_interrupt_and_ends_well_is_not_called_stopped(standing_home: Home) -> None:
+    code = f"import time\ntry:\n    {BEGUN}    time.sleep(1000)\nexcept KeyboardInterrupt: print('saved')"
+    async with at_work(standing_home, code) as (session, number):
+        ended = await session.call("kernel_interrupt")
+    assert f"execution {number} came to its end (ok)" in ended.text
+    assert "stopped (" not in ended.text
+
+
 async def test_threads_that_go_on_are_counted(standing_home: Home) -> None:
     code = "import threading\nfree = threading.Event()\ndef wait(): free.wait()\n"
     code += "threads = [threading.Thread(target=wait) for _ in range(2)]\nfor thread in threads: thread.start()\n"
