@@ -18,10 +18,11 @@ import functools
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 _TASKS = 4096
 """Tasks and futures whose homes are known, the latest ones: what is raised in them is told of when they are freed."""
+Home = Mapping["contextvars.ContextVar[Any]", Any]
 _HOME = "_supervisor_home"
 _INSTALLED = "_supervisor_homes"
 
@@ -68,12 +69,16 @@ class Homes:
             self.request.set(parent)
         self.be_parent(ident, parent, channel, **more)
 
-    def enter(self, home: contextvars.Context) -> list[Any]:
+    def here(self) -> Home:
+        """Where this is at home. Of the context our variables alone are kept: the user's may hold what is large."""
+        return {each: value for each in self.variables if (value := each.get(None)) is not None}
+
+    def enter(self, home: Home) -> list[Any]:
         """Be at home there from now on; what takes this back."""
         return [(each.reset, each.set(home[each])) for each in self.variables if each in home]
 
     @contextlib.contextmanager
-    def within(self, home: contextvars.Context | None) -> Iterator[None]:
+    def within(self, home: Home | None) -> Iterator[None]:
         """Be at home there meanwhile; where that is not known, stay."""
         changes = [] if home is None else self.enter(home)
         try:
@@ -89,7 +94,7 @@ class Homes:
 
         @functools.wraps(start)
         def starting(thread: Any) -> None:
-            thread.__dict__[_HOME] = contextvars.copy_context()
+            thread.__dict__[_HOME] = self.here()
             start(thread)
 
         @functools.wraps(bootstrap)
@@ -110,7 +115,7 @@ class Homes:
 
         @functools.wraps(add)
         def adding(future: Any, callback: Any) -> None:
-            home = contextvars.copy_context()
+            home = self.here()
 
             @functools.wraps(callback, updated=())
             def calling(done: Any) -> Any:
@@ -144,7 +149,7 @@ class Homes:
 
         @functools.wraps(make)
         def making(this: Any, *args: Any, **kwargs: Any) -> None:
-            this.__dict__[_HOME] = contextvars.copy_context()  # before others know it
+            this.__dict__[_HOME] = self.here()  # before others know it
             make(this, *args, **kwargs)
 
         @functools.wraps(do)
@@ -159,14 +164,14 @@ class Homes:
         """What the kernel's loop complains of is at home where the task, the future or the callback was made."""
         loop: Any = asyncio.get_event_loop()
         complain = loop.default_exception_handler
-        made: dict[int, contextvars.Context] = {}
+        made: dict[int, Home] = {}
 
         def noting(make: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(make)
             def making(*args: Any, **kwargs: Any) -> Any:
                 thing = make(*args, **kwargs)
                 made.pop(id(thing), None)
-                made[id(thing)] = contextvars.copy_context()
+                made[id(thing)] = self.here()
                 if len(made) > _TASKS:
                     made.pop(next(iter(made)), None)
                 return thing

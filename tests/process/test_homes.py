@@ -269,3 +269,24 @@ def test_a_fork_keeps_what_user_code_opened_where_a_pipe_was(kernel: Recorded, t
     assert kernel.text(kernel.run(code)) == "0\n"
     assert (tmp_path / "mine").read_bytes() == b"mine"
     assert kernel.text(kernel.run("os.system('echo again >&2');"), "stderr") == "again\n"
+
+
+def test_what_user_code_keeps_in_a_context_is_freed_with_it(kernel: Recorded) -> None:
+    """Whatever has noted where it was at home."""
+    kernel.run(
+        "import asyncio, contextvars, gc, threading, weakref\nimport concurrent.futures as futures\n"
+        "from multiprocessing.pool import ThreadPool\n"
+        "class Large: pass\nlarge, refs = contextvars.ContextVar('large'), []\n"
+        "future, pool, results = futures.Future(), ThreadPool(1), []\n"
+        "def work():\n"
+        "    mine = Large(); large.set(mine); refs.append(weakref.ref(mine)); future.add_done_callback(id)\n"
+        "    results.append(pool.apply_async(int)); results[0].get(); threading.Thread(target=int).start()\n"
+        "    asyncio.run(asyncio.sleep(0))\n"
+        "async def wait():\n"
+        "    mine = Large(); large.set(mine); refs.append(weakref.ref(mine)); await asyncio.sleep(0.001)\n"
+        "    await asyncio.ensure_future(asyncio.sleep(0))\n"
+        "await asyncio.ensure_future(wait());\n"
+        "thread = threading.Thread(target=work); thread.start(); thread.join()"
+    )
+    cell = kernel.run("gc.collect(); print([each() for each in refs])")
+    assert kernel.text(cell) == "[None, None]\n"
