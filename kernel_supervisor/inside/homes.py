@@ -35,7 +35,7 @@ def install(kernel: Any, streams: Any, after: Callable[..., None]) -> None:
     if getattr(kernel, _INSTALLED, None) is None:
         homes = Homes(kernel, streams)
         setattr(kernel, _INSTALLED, homes)
-        for follow in (homes.follow_threads, homes.follow_futures, homes.follow_loop):
+        for follow in (homes.follow_threads, homes.follow_futures, homes.follow_loops):
             with contextlib.suppress(Exception):  # a Python that does it in another way: ipykernel's own homes are left
                 follow()
         after("concurrent.futures.thread", homes.follow_executors)
@@ -160,10 +160,11 @@ class Homes:
         work.__init__ = making
         setattr(work, method, doing)
 
-    def follow_loop(self) -> None:
-        """What the kernel's loop complains of is at home where the task, the future or the callback was made."""
-        loop: Any = asyncio.get_event_loop()
-        complain = loop.default_exception_handler
+    def follow_loops(self) -> None:
+        """What a loop, the kernel's or another, complains of is at home where the task, the future or the callback was
+        made."""
+        loops: Any = asyncio.BaseEventLoop
+        complain = loops.default_exception_handler
         made: dict[int, Home] = {}
 
         def noting(make: Callable[..., Any]) -> Callable[..., Any]:
@@ -173,19 +174,20 @@ class Homes:
                 made.pop(id(thing), None)
                 made[id(thing)] = self.here()
                 if len(made) > _TASKS:
-                    made.pop(next(iter(made)), None)
+                    with contextlib.suppress(RuntimeError, StopIteration):  # another thread's loop does so, too
+                        made.pop(next(iter(made)), None)
                 return thing
 
             return making
 
         @functools.wraps(complain)
-        def complaining(context: Any) -> None:
+        def complaining(loop: Any, context: Any) -> None:
             thing = context.get("task") or context.get("future")
             with self.within(getattr(context.get("handle"), "_context", None) or made.get(id(thing))):
-                complain(context)
+                complain(loop, context)
 
-        loop.create_task, loop.create_future = noting(loop.create_task), noting(loop.create_future)
-        loop.default_exception_handler = complaining
+        loops.create_task, loops.create_future = noting(loops.create_task), noting(loops.create_future)
+        loops.default_exception_handler = complaining
 
 
 class Jobs:

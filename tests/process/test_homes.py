@@ -91,6 +91,16 @@ REUSED = {
         "pool = futures.ProcessPoolExecutor(1, mp_context=get_context('spawn')); pool.submit(int).result();",
         "pool.submit(print, 'said', flush=True).result()",
     ),
+    "task's lost error in a loop of one's own": (
+        "loop = asyncio.new_event_loop(); threading.Thread(target=loop.run_forever, daemon=True).start()",
+        "async def work(): raise ValueError('said')\n"
+        "loop.call_soon_threadsafe(lambda: loop.create_task(work()) and None)\n"
+        "loop.call_soon_threadsafe(loop.call_later, 0.1, gc.collect);",
+    ),
+    "callback's error in a loop of one's own": (
+        "loop = asyncio.new_event_loop(); threading.Thread(target=loop.run_forever, daemon=True).start()",
+        "def work(): raise ValueError('said')\nloop.call_soon_threadsafe(work);",
+    ),
     "thread that was made before": (
         "late = threading.Thread(target=print, args=('said',));",
         "late.start(); late.join()",
