@@ -105,6 +105,7 @@ class Pipes:
         self.ends, self.are_whole = select.poll(), False
         self.flush_c = c_flush()
         self.births = Births()
+        self.holding = ctypes.PyDLL(None)
         for stream in streams:
             take_over(stream)
             self.renew(stream, always=True)
@@ -174,6 +175,8 @@ class Pipes:
         finally:
             if self.live.get(before.end) is before:
                 self.poll.register(before.end, select.EPOLLIN)
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    self.bring_along(before, number)
 
     def stop_looking(self, pipe: Pipe) -> None:
         """Read it no longer where a cell ends."""
@@ -184,6 +187,21 @@ class Pipes:
         """Have a descriptor be the way into a pipe, and the only one."""
         os.dup2(pipe.entrance, number)
         os.close(pipe.entrance)
+
+    def bring_along(self, before: Pipe, number: int) -> None:
+        """Have what this process itself has open of the pipe before, such as a log's `/dev/stderr`, lead where the
+        descriptor leads now.
+
+        Looked and done without letting go of the interpreter: no other thread closes it, and has its number for a file.
+        """
+        named, where = b"pipe:[%d]" % before.identity[1] if before.identity else b"", ctypes.create_string_buffer(64)
+        for held in map(int, os.listdir("/proc/self/fd")):
+            if held in (before.end, number) or identity(held) != before.identity:
+                continue
+            flags = fcntl.fcntl(held, fcntl.F_GETFL), fcntl.fcntl(held, fcntl.F_GETFD)
+            size = self.holding.readlink(b"/proc/self/fd/%d" % held, where, len(where))
+            if flags[0] & os.O_ACCMODE != os.O_RDONLY and where.raw[: max(size, 0)] == named:
+                self.holding.dup3(number, held, os.O_CLOEXEC if flags[1] & fcntl.FD_CLOEXEC else 0)
 
     def watch(self, pipe: Pipe) -> None:
         """Have what comes out of a pipe be read."""

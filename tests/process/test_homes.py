@@ -91,6 +91,15 @@ REUSED = {
         "pool = futures.ProcessPoolExecutor(1, mp_context=get_context('spawn')); pool.submit(int).result();",
         "pool.submit(print, 'said', flush=True).result()",
     ),
+    "log on the device of standard error": (
+        "log = logging.getLogger('device'); log.propagate = False\n"
+        "log.handlers[:] = [logging.FileHandler('/dev/stderr')]; log.warning('other'); os.system('true');",
+        "log.warning('said');",
+    ),
+    "descriptor that was saved": (
+        "saved = os.dup(1); os.system('true');",
+        "os.write(saved, b'said'); os.close(saved);",
+    ),
     "task's lost error in a loop of one's own": (
         "loop = asyncio.new_event_loop(); threading.Thread(target=loop.run_forever, daemon=True).start()",
         "async def work(): raise ValueError('said')\n"
