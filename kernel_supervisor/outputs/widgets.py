@@ -85,6 +85,11 @@ class Widgets:
         self._read: dict[str, str | None] = {}
         """What those say that have no others in them, once it was asked for: many views may show one of them."""
 
+    @property
+    def is_capturing(self) -> bool:
+        """Whether some request's outputs are shown in a widget now."""
+        return bool(self._capturing)
+
     def captures(self, msg_type: str, parent: str) -> bool:
         """Whether a message of this type, for this request, would be shown in a widget."""
         return parent in self._capturing and msg_type in CAPTURED

@@ -60,7 +60,7 @@ class Executions:
         """What never ran and has no kernel any more, until its client asks again."""
         self.late: defaultdict[SessionName, Late] = defaultdict(Late)
         self._tasks = Tasks()
-        self._earlier = Earlier()
+        self.earlier = Earlier()
 
     async def close(self) -> None:
         """Let go of everything; cells run on."""
@@ -269,7 +269,7 @@ class Executions:
     async def folded(self, execution: Execution, *, without_outputs: bool = False) -> Folded:
         """What an execution has shown so far, or of that its errors and its end alone."""
         return await reading.folded(
-            execution, self.unrecorded(execution), self._earlier, without_outputs=without_outputs
+            execution, self.unrecorded(execution), self.earlier, without_outputs=without_outputs
         )
 
     def is_giant(self, execution: Execution) -> bool:

@@ -30,7 +30,6 @@ from kernel_supervisor.notebooks.files import PRIVATE, check_folder, check_targe
 from kernel_supervisor.notebooks.history import Choice, Entry
 from kernel_supervisor.outputs.widgets import Widgets
 from kernel_supervisor.running import reading
-from kernel_supervisor.running.earlier import follow
 from kernel_supervisor.sessions import loading
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import apart
@@ -193,7 +192,7 @@ def _taken(supervisor: Supervisor, entries: list[Entry]) -> Callable[[Widgets], 
 
     def told(widgets: Widgets) -> Iterator[Message]:
         for log, end in ends.items():
-            yield from follow(log, end, widgets, unrecorded=unrecorded[log])
+            yield from supervisor.executions.earlier.follow(log, end, widgets, unrecorded[log])
 
     return told
 
