@@ -1,14 +1,13 @@
 """Shows matplotlib's figures where its backend shows none: one that only draws into files, such as Agg.
 
 Runs *inside* the kernel, loaded by `recorder.py`: stdlib only, Python 3.8 and later. IPython's inline backend shows
-what a cell leaves open; a program, a module or an environment variable that asks for another one takes that away, and
-the cell has no output. Here `plt.show()` and the end of a cell show what is open then, each figure once as it stands,
-and leave it open, as such a backend does. Backends that show figures themselves are left alone.
+what a cell leaves open of its own; a program, a module or an environment variable that asks for another one takes that
+away, and the cell has no output. Here `plt.show()` and the end of a cell show what is open then, each figure once as it
+stands, and leave it open, as such a backend does. Backends that show figures themselves are left alone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import io
@@ -16,10 +15,12 @@ import sys
 import weakref
 from typing import Any, Callable
 
-_SILENT = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}
-"""matplotlib's backends that draw into files alone."""
+_SILENT = {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template", "nbagg", "notebook", "webagg"}
+"""matplotlib's backends that draw into files alone, or into a page that no agent sees."""
 _MOST = 20
-"""Figures that are shown for one cell."""
+"""Figures that are shown at the end of one cell."""
+_LARGEST = 8000
+"""Pixels of a picture's longer side: more takes gigabytes and minutes."""
 _INSTALLED = "_supervisor_figures"
 
 
@@ -40,9 +41,8 @@ class Figures:
         self.shell = shell
         self.shown: Any = weakref.WeakKeyDictionary()
         """By figure: a digest of its picture as it was shown last."""
-        self.count = 0
-        """How many this cell has shown."""
-        self.left_out: list[int] = []
+        self.behind: Any = weakref.WeakSet()
+        """Those that were open when a backend gave way to another, which shows its own alone."""
 
     def take(self, cls: Any) -> None:
         """Have a figure that is a cell's value be seen, until a backend says how."""
@@ -52,7 +52,7 @@ class Figures:
 
     def follow(self, pyplot: Any) -> None:
         """Show what is open at each `show()` and at the end of each cell."""
-        show = pyplot.show
+        show, switch = pyplot.show, pyplot.switch_backend
 
         @functools.wraps(show)
         def showing(*args: Any, **kwargs: Any) -> Any:
@@ -60,8 +60,12 @@ class Figures:
                 return show(*args, **kwargs)
             return self.show()
 
-        pyplot.show = showing
-        self.shell.events.register("pre_execute", self.begin)
+        @functools.wraps(switch)
+        def switching(*args: Any, **kwargs: Any) -> Any:
+            self.behind.update(manager.canvas.figure for manager in managers())
+            return switch(*args, **kwargs)
+
+        pyplot.show, pyplot.switch_backend = showing, switching
         self.shell.events.register("post_execute", self.end)
 
     def is_silent(self) -> bool:
@@ -75,45 +79,75 @@ class Figures:
         is_asked = inline is not None and inline.flush_figures in self.shell.events.callbacks["post_execute"]
         return is_asked and inline.show._draw_called is True
 
-    def begin(self) -> None:
-        """A cell begins."""
-        self.count, self.left_out = 0, []
-
     def end(self) -> None:
         """A cell ends: show what it leaves open, as far as that has changed since it was shown."""
-        with contextlib.suppress(Exception):  # a matplotlib that does it in another way
-            if self.is_silent() and not self.is_for_inline():
-                self.show()
-        if self.left_out:
-            numbers = ", ".join(map(str, self.left_out[:_MOST]))
-            more = "%d more figures are open and not shown (%s): " % (len(self.left_out), numbers)
-            print(more + "display(plt.figure(NUMBER)) shows one, plt.close('all') closes all")
-            self.left_out = []
+        try:
+            if not self.is_for_inline():
+                self.show(_MOST)
+        except KeyboardInterrupt:
+            print("Interrupted while what the cell left open was drawn; plt.show() shows the rest", file=sys.stderr)
+        except Exception:  # noqa: BLE001 - a matplotlib that does it in another way
+            return
 
-    def show(self) -> None:
-        """Show what is open and was not shown as it stands."""
-        helpers: Any = sys.modules["matplotlib._pylab_helpers"]
-        for manager in helpers.Gcf.get_all_fig_managers():
+    def show(self, most: int = sys.maxsize) -> None:
+        """Show what is open and was not shown as it stands. Of what is more than `most` is told."""
+        left_out, all_of_them = [], self.is_silent()
+        for manager in managers():
             figure = manager.canvas.figure
-            if not figure.stale and figure in self.shown:
+            if (not figure.stale and figure in self.shown) or not (all_of_them or figure in self.behind):
                 continue
-            if self.count >= _MOST:
-                if manager.num not in self.left_out:
-                    self.left_out.append(manager.num)
-                continue
-            before = self.shown.get(figure)
+            if most <= 0:
+                left_out.append(manager.num)
+                self.settle(figure, b"")
+            elif self.publish(manager.num, figure):
+                most -= 1
+        if left_out:
+            numbers = ", ".join(map(str, left_out[:_MOST]))
+            more = "%d more figures are open and not shown (%s): " % (len(left_out), numbers)
+            print(more + "display(plt.figure(NUMBER)) shows one, plt.close('all') closes all")
+
+    def publish(self, number: int, figure: Any) -> bool:
+        """Show a figure, where it looks otherwise than before; whether it was shown. One that fails spoils itself."""
+        before = self.shown.get(figure)
+        try:
             data = self.picture(figure)
-            if data is not None and self.shown[figure] != before:
-                self.count += 1
-                self.shell.display_pub.publish({"image/png": data, "text/plain": repr(figure)}, {})
+        except BaseException as error:
+            self.settle(figure, b"")
+            if not isinstance(error, Exception):
+                raise
+            told = "Figure %s cannot be drawn: %s: %s" % (number, type(error).__name__, error)
+            print("%s (plt.figure(%s).canvas.draw() shows where)" % (told.strip(), number), file=sys.stderr)
+            return False
+        if data is None or self.shown[figure] == before:
+            return False
+        self.shell.display_pub.publish({"image/png": data, "text/plain": repr(figure)}, {})
+        return True
 
     def picture(self, figure: Any) -> bytes | None:
         """A figure as PNG; None where nothing is in it. It counts as shown."""
-        if not figure.axes and not figure.lines:
+        if len(figure.get_children()) < 2:  # its background
             return None
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format="png", dpi=figure.dpi, bbox_inches="tight", facecolor=figure.get_facecolor())
-        data = drawn.getvalue()
-        self.shown[figure] = hashlib.sha256(data).digest()
-        figure.stale = False
+        try:
+            data = drawn(figure, "tight")
+        except Exception:  # noqa: BLE001 - anything may fail; what lies far outside makes it too large
+            data = drawn(figure, None)
+        self.settle(figure, hashlib.sha256(data).digest())
         return data
+
+    def settle(self, figure: Any, digest: bytes) -> None:
+        """Take a figure, as it stands, for shown."""
+        self.shown[figure] = digest
+        figure.stale = False
+
+
+def managers() -> list[Any]:
+    """Of all figures that are open."""
+    helpers: Any = sys.modules["matplotlib._pylab_helpers"]
+    return list(helpers.Gcf.get_all_fig_managers())
+
+
+def drawn(figure: Any, box: str | None) -> bytes:
+    """A figure as PNG, in as many pixels as it asks for, within what is sensible."""
+    data, dpi = io.BytesIO(), min(figure.dpi, _LARGEST / max(figure.get_size_inches()))
+    figure.savefig(data, format="png", dpi=dpi, bbox_inches=box, facecolor=figure.get_facecolor())
+    return data.getvalue()

@@ -10,7 +10,7 @@ import nbformat
 import PIL.Image
 import pytest
 
-from tests.support import Home
+from tests.support import Home, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 PLOT = "import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nax.axhspan(0, 1, color='red'); ax.set_axis_off()"
@@ -27,6 +27,9 @@ BACKENDS = {
     "Agg, by a setting": "import matplotlib; matplotlib.rcParams['backend'] = 'agg'\n" + PLOT,
     "pdf": "import matplotlib; matplotlib.use('pdf')\n" + PLOT,
     "svg": "import matplotlib; matplotlib.use('svg')\n" + PLOT,
+    "WebAgg": "import matplotlib; matplotlib.use('WebAgg')\n" + PLOT + "\nplt.show()",
+    "nbAgg, by the magic": "%matplotlib notebook\n" + PLOT,
+    "inline, after another": f"import matplotlib; matplotlib.use('agg')\n{PLOT}\n%matplotlib inline\nplt.plot([1])",
     "inline": PLOT,
     "inline, by the magic": "%matplotlib inline\n" + PLOT,
 }
@@ -92,3 +95,68 @@ async def test_more_figures_than_anybody_looks_at_are_counted(home: Home) -> Non
             "for _ in range(25): plt.figure(figsize=(1, 1)); plt.plot([1])"
         )
     assert "5 more figures are open and not shown (21, 22, 23, 24, 25)" in result.text, result.text
+
+
+async def test_what_is_shown_on_purpose_is_seen_however_much_it_is(home: Home) -> None:
+    async with home.client(env={"MPLBACKEND": "Agg"}) as session:
+        result = await session.run(
+            "import matplotlib.pyplot as plt\n"
+            "for n in range(25): plt.figure(figsize=(1, 1)); plt.plot([1]); plt.show(); plt.close()"
+        )
+        assert result.facts["images"] == 25
+        assert "not shown (" not in result.text
+        await session.run("for _ in range(25): plt.figure(figsize=(1, 1)); plt.plot([1])")
+        assert not (await session.run("1 + 1")).images, "it was told of"
+        assert len((await session.run("display(plt.figure(22))")).images) == 1
+
+
+async def test_a_figure_that_cannot_be_drawn_is_told_of_and_takes_no_other_along(home: Home) -> None:
+    bad = (
+        "from matplotlib.lines import Line2D\n"
+        "class Bad(Line2D):\n    def draw(self, renderer): raise RuntimeError('no such ink')\n"
+        f"{PLOT}\nax.add_line(Bad([0, 1], [0, 1]))\n"
+    )
+    told = "Figure 1 cannot be drawn: RuntimeError: no such ink"
+    async with home.client(env={"MPLBACKEND": "Agg"}) as session:
+        left = await session.run(f"{bad}{PLOT}\nNone")
+        assert told in left.text, left.text
+        assert len(left.images) == 1
+        after = await session.run("1 + 1")
+        assert told not in after.text
+        assert not after.images
+        asked = await session.run(f"plt.close('all')\n{bad}plt.show(); print('went on')")
+    assert told in asked.text
+    assert "went on" in asked.text, "matplotlib shows nothing here, and so fails with nothing"
+    assert asked.facts["status"] == "ok"
+
+
+async def test_a_figure_is_seen_without_axes_and_in_any_size(home: Home) -> None:
+    async with home.client(env={"MPLBACKEND": "Agg"}) as session:
+        for code in (
+            "plt.figure().text(0.5, 0.5, 'hello');",
+            "plt.figure().subfigures(1, 2)[0].suptitle('half');",
+            "plt.figure(figsize=(300, 300)); plt.plot([1]);",
+        ):
+            result = await session.run(f"import matplotlib.pyplot as plt; plt.close('all'); {code}")
+            assert len(result.images) == 1, (code, result.text)
+        assert not (await session.run("plt.close('all'); plt.figure();")).images, "nothing is in it"
+
+
+async def test_who_interrupts_a_drawing_does_not_meet_it_in_the_next_cell(home: Home) -> None:
+    slow = (
+        "import pathlib, time\nfrom matplotlib.lines import Line2D\nclass Slow(Line2D):\n"
+        "    def draw(self, renderer):\n        pathlib.Path('drawing').touch()\n"
+        "        while True: time.sleep(0.01)\n"
+        f"{PLOT}\nax.add_line(Slow([0, 1], [0, 1]));"
+    )
+    async with home.client(env={"MPLBACKEND": "Agg"}) as session:
+        for code in (slow, slow + "\nplt.show()"):
+            number = (await session.run(code, wait=False)).facts["execution_id"]
+            await until((home.project / "drawing").exists, "it is being drawn")
+            stopped = await session.call("kernel_interrupt", execution_id=number)
+            assert stopped.facts["stopped"], stopped.text
+            text = (await session.call("kernel_output", execution_id=number)).text
+            assert "Error in callback" not in text, text
+            assert (await session.run("1 + 1")).facts["status"] == "ok"
+            (home.project / "drawing").unlink()
+            await session.run("plt.close('all')")
