@@ -18,8 +18,8 @@ from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.missing import missing_module, where_to_find
 from kernel_supervisor.mcp import notices
 from kernel_supervisor.mcp.caller import Caller
-from kernel_supervisor.mcp.clients import Client
-from kernel_supervisor.mcp.content import META_KEY, blocks, machine, render
+from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS, Client
+from kernel_supervisor.mcp.content import META_KEY, blocks, machine, render, within
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said, sent
@@ -57,14 +57,15 @@ class Answer:
     error: bool = False
     """Whether it says why there is none."""
 
-    def result(self, ways: Mapping[str, str] | None = None) -> types.CallToolResult:
-        """As MCP has it, said with the client's own `ways`, if it gave some.
+    def result(self, reader: Client, ways: Mapping[str, str] | None = None) -> types.CallToolResult:
+        """As MCP has it, as much as its `reader` takes, said with the client's own `ways`, if it gave some.
 
         No structuredContent: clients show it instead of the text and the images.
         """
-        content = self.content
+        content, asked = self.content, LARGEST_CHARS
         if content is None:
-            content = [types.TextContent(type="text", text=said(self.text, ways))]
+            content, asked = [types.TextContent(type="text", text=said(self.text, ways))], MAX_CHARS
+        content = within(content, reader.max_bytes(asked))
         return types.CallToolResult(content=[*content], is_error=self.error, _meta={META_KEY: sent(self.facts, ways)})
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from mcp_types import ImageContent, TextContent
+from mcp_types import ContentBlock, ImageContent, TextContent
 
 from kernel_supervisor.mcp import arrangement
 from kernel_supervisor.mcp.images import Image, prepare_all
@@ -15,6 +15,7 @@ from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.mcp.wording import execution_count, footer, header, status
 from kernel_supervisor.outputs.folding import Folded
+from kernel_supervisor.outputs.limits import cut
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.transcript import Picture, Section, transcribe
 from kernel_supervisor.outputs.widgets import views_of
@@ -24,6 +25,7 @@ _ERROR_CHARS = 600
 _FEW, _LONG = 20, 20_000
 _REST = 80
 """Characters of the line at the end that says where to read on."""
+_ASK_FOR_LESS = "more than this client takes, ask for less of it"
 
 
 def blocks(folded: Folded) -> bool:
@@ -83,7 +85,19 @@ def render(view: ResultView, reading: Reading) -> Rendered:
     )
 
 
-def _bytes(content: Iterable[Content]) -> int:
+def within(content: Sequence[ContentBlock], max_bytes: int | None) -> Sequence[ContentBlock]:
+    """`content` with so many bytes of text at the most: the longest text goes without its middle."""
+    if max_bytes is None or (size := _bytes(content)) <= max_bytes:
+        return content
+    longest = max((each for each in content if isinstance(each, TextContent)), key=lambda each: _bytes([each]))
+    room, short, max_chars = max(0, max_bytes - size + _bytes([longest])), longest, len(longest.text)
+    while (size := _bytes([short])) > room:
+        max_chars = max_chars * room // size
+        short = TextContent(type="text", text=cut(longest.text, max_chars, read_on=lambda line: _ASK_FOR_LESS).text)
+    return [short if each is longest else each for each in content]
+
+
+def _bytes(content: Iterable[ContentBlock]) -> int:
     """What a client counts that counts bytes."""
     return sum(len(each.text.encode("utf-8", "replace")) for each in content if isinstance(each, TextContent))
 

@@ -92,7 +92,7 @@ async def _contents(call: Call, uri: str, session: SessionName, part: str) -> _C
         if execution.session != session:
             raise RefusedError(f"execution {number} is in session {execution.session!r}")
         shown = await work.kernel_output(call, number)
-    return [_block(uri, block) for block in shown.result().content]
+    return [_block(uri, block) for block in shown.result(call.reader).content]
 
 
 def _known(call: Call, named: str) -> SessionName:

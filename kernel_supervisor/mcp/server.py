@@ -87,7 +87,7 @@ async def _call_tool(
         log.exception("%s failed", params.name)
         why = f"{params.name} failed inside the supervisor ({type(error).__name__}: {error}); its log has more"
         return _failed(ctx, (why,))
-    return answer.instead or answer.result(caller.asker.ways)
+    return answer.instead or answer.result(call.reader, caller.asker.ways)
 
 
 def _unknown_tool(wanted: str) -> str:
@@ -98,7 +98,8 @@ def _unknown_tool(wanted: str) -> str:
 
 
 def _failed(ctx: Context, words: Words) -> types.CallToolResult:
-    return Answer(text=words, facts={"error": words}, error=True).result(ctx.lifespan_context.asker.ways)
+    answer, call = Answer(text=words, facts={"error": words}, error=True), Call.of(ctx)
+    return answer.result(call.reader, call.caller.asker.ways)
 
 
 async def _subscribe(ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:

@@ -63,7 +63,7 @@ async def _get(call: Call, params: TaskParams) -> dict[str, Any]:
         return {**state, "status": "input_required", "inputRequests": requests}
     if execution.reason == _CANCELLED:
         return {**state, "status": "cancelled", "statusMessage": f"execution {execution.id} was stopped"}
-    result = (await call.show(execution, ticket, reading)).result()
+    result = (await call.show(execution, ticket, reading)).result(call.reader)
     shown = result.model_dump(by_alias=True, mode="json", exclude_none=True)
     return {**state, "status": "completed", "result": shown}
 

@@ -1,0 +1,50 @@
+"""Promise: no answer of any tool is longer than its client takes, and what is left out is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nbformat
+import pytest
+from mcp_types import Implementation
+
+from kernel_supervisor.mcp.clients import MAX_BYTES
+from tests.support import Home, Result
+
+pytestmark = pytest.mark.anyio
+CODEX = Implementation(name="codex-mcp-client", version="0.169.0")
+CLAUDE = Implementation(name="claude-code", version="2.1.332")
+LONG: dict[str, dict[str, Any]] = {
+    "kernel_list_vars": {},
+    "kernel_inspect": {"var_name": "frame"},
+    "kernel_history": {"last": 500},
+    "kernel_load_notebook": {"path": "theirs", "run": True},
+}
+CODE = """
+import pandas
+for n in range(3000): globals()[f'变量名称很长{n}' * 3] = '数据集的内容' * 20
+frame = pandas.DataFrame({'📈' * 40 + str(n): ['📉' * 60] * 30 for n in range(30)})
+"""
+
+
+def size_of(answer: Result) -> int:
+    """How many bytes of text there are in it."""
+    return sum(len(block.text.encode()) for block in answer.raw.content if block.type == "text")
+
+
+async def test_every_answer_is_as_long_as_its_client_takes(desk: Home) -> None:
+    cells = [nbformat.v4.new_code_cell(f"print('{'Ж' * 20_000}'); 1 / 0  # {'щ' * 3000}")]  # type: ignore[no-untyped-call]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), desk.project / "theirs.ipynb")  # type: ignore[no-untyped-call]
+    async with desk.client(client_info=CODEX) as session:
+        await session.run(CODE)
+        for _ in range(60):
+            await session.run(f"None  # {'история' * 12}", wait=False)
+        answers = {name: await session.call(name, **arguments) for name, arguments in LONG.items()}
+        answers["an error"] = await session.call("kernel_inspect", var_name="x" + "Ы" * 16_000)
+        answers["another"] = await session.call("kernel_use_env", env_name="Ы" * 16_000)
+    assert {name: size for name in answers if (size := size_of(answers[name])) > MAX_BYTES} == {}
+    shown = answers["kernel_list_vars"]
+    assert "more than this client takes, ask for less of it" in shown.text
+    assert shown.text.rstrip().endswith("narrow it with filter= or type="), "its end stays"
+    async with desk.client(client_info=CLAUDE) as session:
+        assert size_of(await session.call("kernel_list_vars")) > MAX_BYTES, "it takes more"
