@@ -159,7 +159,7 @@ class Store:
                 probe.rollback()
         except sqlite3.Error as error:
             log.debug("the records cannot be written yet: %s", error)
-            if not _is_damage(error):
+            if not self._is_damaged(error):
                 return
             self._set_aside(error)
         disk = self._connection(_LOCKED_S)
@@ -200,16 +200,17 @@ class Store:
         if self._on_network and os.path.exists(self._path):
             with contextlib.suppress(sqlite3.Error), closing(_connection(self._path, _LOCKED_S)) as db:
                 db.execute("PRAGMA journal_mode = TRUNCATE")  # a disk that was local before
-        self.forgot, given = self._highest.read()
+        found = self._highest.read()
         self._open_anywhere()
-        self._commit_anywhere(rows.reserving(given))
+        self.forgot = found.in_memory  # only of what is open: what is not has no number to note
+        self._commit_anywhere(rows.reserving(found.number))
         self._note_highest()
 
     def _open_anywhere(self) -> None:
         try:
             self._connect()
         except (sqlite3.DatabaseError, _NewerSchemaError) as error:
-            if isinstance(error, _NewerSchemaError) or _is_damage(error):
+            if isinstance(error, _NewerSchemaError) or self._is_damaged(error):
                 self._set_aside(error)
                 self._connect()
             else:
@@ -236,6 +237,11 @@ class Store:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 os.unlink(found[0] + suffix)
+
+    def _is_damaged(self, error: Exception) -> bool:
+        """Whether what stands there will never be taken: it is no database, or no file at all."""
+        is_no_file = os.path.exists(self._path) and not os.path.isfile(self._path)
+        return is_no_file or any(word in str(error) for word in _DAMAGED)
 
     def _set_aside(self, error: Exception) -> None:
         self.set_aside = f"{self._path}.set-aside-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -298,10 +304,6 @@ class Store:
 
 class _NewerSchemaError(Exception):
     pass
-
-
-def _is_damage(error: Exception) -> bool:
-    return any(word in str(error) for word in _DAMAGED)
 
 
 def _files(path: str) -> list[tuple[int, int] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -82,9 +83,17 @@ def _replace(run: Path) -> None:
     (run / "records.sqlite").write_text("nothing of ours\n" * 500)
 
 
+def _replace_by_folder(run: Path) -> None:
+    for path in run.glob("records*"):
+        path.unlink()
+    (run / "records.sqlite").mkdir()
+    (run / "records.sqlite/something").touch()
+
+
 SPOILED: dict[str, Callable[[Path], object]] = {
     "its log removed": lambda run: (run / "records.sqlite-wal").unlink(),
     "something else in its place": _replace,
+    "a folder in its place": _replace_by_folder,
 }
 
 
@@ -102,3 +111,24 @@ async def test_a_database_that_others_spoil_is_written_again(home: Home, spoil: 
             "x += 1",
             "x",
         ]
+
+
+def _replace_by_pipe(run: Path) -> None:
+    for path in run.glob("records*"):
+        path.unlink()
+    os.mkfifo(run / "records.sqlite")
+
+
+@pytest.mark.parametrize("spoil", [_replace_by_folder, _replace_by_pipe], ids=["a folder", "a pipe"])
+async def test_a_daemon_starts_where_no_file_stands_in_the_place_of_its_records(
+    home: Home, spoil: Callable[[Path], object]
+) -> None:
+    async with home.client() as session:
+        await session.run("x = 41")
+        with home.no_daemon():
+            spoil(home.path / "run")
+        again = await session.run("x + 1")
+        assert again.text.endswith("42")
+        await recorded_again(session, again)
+        home.kill_daemon()
+        assert [each["code"] for each in (await session.call("kernel_history")).facts["entries"]] == ["x = 41", "x + 1"]
