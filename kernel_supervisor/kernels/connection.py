@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,31 +37,43 @@ def read_connection(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no connection file: {error}") from error
 
 
-def check_own(path: Path) -> None:
-    """Make sure that a connection file of ours leads to the sockets of its own kernel. Raises as `read_connection`."""
-    address = read_connection(path)["ip"]
-    if address != f"{path.with_suffix('')}-ipc":
-        raise ValueError(f"{path} leads to sockets that are not its kernel's: {address:.200}")
+def check_own(path: Path, known: str = "") -> None:
+    """Make sure that a connection file of ours leads to the sockets of its own kernel, with the key that is `known` of
+    an earlier text of it. Raises as `read_connection`."""
+    found = read_connection(path)
+    if found["ip"] != f"{path.with_suffix('')}-ipc":
+        raise ValueError(f"{path} leads to sockets that are not its kernel's: {found['ip']:.200}")
+    if found["key"] != (_key(known) or found["key"]):
+        raise ValueError(f"{path} has a key that is not its kernel's")
 
 
 def key_of(record: KernelRecord) -> str:
-    """The key of a kernel, from its connection file or its record; empty where neither has it. Blocks on the disk."""
+    """The key of a kernel, from its record or its connection file; empty where neither has it. Blocks on the disk."""
+    known = _key(record.connection)
     with contextlib.suppress(OSError, ValueError):
-        return str(read_connection(Path(record.connection_file))["key"])
+        return known or str(read_connection(Path(record.connection_file))["key"])
+    return known
+
+
+def _key(text: str) -> str:
     with contextlib.suppress(ValueError, RecursionError):
-        return str(_checked(json.loads(record.connection))["key"])
+        return str(_checked(json.loads(text))["key"])
     return ""
 
 
-def text_of(path: Path) -> str:
-    """What stands in a connection file; empty where that cannot be read. Blocks on the disk, never for ever."""
+def text_of(path: Path, known: str) -> str:
+    """What stands in a connection file of ours; what is `known` of an earlier text where it was removed or damaged.
+    Blocks on the disk, never for ever."""
     with contextlib.suppress(OSError, ValueError):
+        check_own(path, known)
         return read_regular(str(path)).decode()
-    return ""
+    return known
 
 
 def lay_again(path: Path, text: str) -> None:
-    """Put a connection file where it was removed, whole at once. Raises OSError."""
+    """Put a connection file where it was removed or damaged, whole at once. Raises OSError."""
+    if path.is_dir():  # nothing that is a file takes its place
+        path.rename(f"{path}.set-aside-{time.time_ns()}")
     put(str(path), text)
 
 

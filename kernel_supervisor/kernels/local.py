@@ -61,7 +61,7 @@ class Local(Keeper):
     ) -> None:
         """Keep a process; `folders` of the user's may keep it from starting. Of one that is `adopted` others may have
         removed what leads to it."""
-        connection = text_of(Path(record.connection_file)) or record.connection
+        connection = text_of(Path(record.connection_file), record.connection if adopted else "")
         self.record = replace(record, process=process.identity, connection=connection)
         self._process, self._folders, self._adopted = process, folders, adopted
         self._memory: postmortem.MemoryWatch | None = None
@@ -103,18 +103,26 @@ class Local(Keeper):
         return self._process.alive()
 
     def open_channels(self, on_message: OnMessage, on_resumed: Told, on_gone: Told) -> OpenChannels:
-        """Through its own connection file, which is laid again where it was removed. Raises OSError, ValueError and
-        StrandedError."""
+        """Through its own connection file. Raises OSError, ValueError and StrandedError."""
         path = Path(self.record.connection_file)
-        if not os.path.lexists(path) and self.record.connection:
-            lay_again(path, self.record.connection)
-        if self._adopted and not os.path.lexists(path):
-            gone = f"its connection file was removed ({path}), and its key stands nowhere else"
-            raise StrandedError(f"{gone}: it runs on with its variables, and nothing can reach it any more.")
-        check_own(path)
+        self._have(path)
         if self._adopted and self._is_up():
             check_sockets(path)
         return super().open_channels(on_message, on_resumed, on_gone)
+
+    def _have(self, path: Path) -> None:
+        """Lay the connection file again where it was removed or damaged. Raises as `open_channels`."""
+        try:
+            check_own(path, self.record.connection)
+        except (OSError, ValueError) as error:
+            if self.record.connection:
+                lay_again(path, self.record.connection)
+            elif self._adopted and (isinstance(error, ValueError) or not path.is_file()):
+                what = f"is damaged ({error})" if os.path.lexists(path) else f"was removed ({path})"
+                gone = f"its connection file {what}, and its key stands nowhere else: it runs on with its variables"
+                raise StrandedError(f"{gone}, and nothing can reach it any more.") from None
+            else:
+                raise
 
     def _is_up(self) -> bool:
         """Whether it had the time to lay its sockets."""

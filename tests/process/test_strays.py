@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,6 +80,59 @@ async def test_a_kernel_whose_connection_file_is_gone_has_its_variables(home: Ho
         assert (await session.run("x + 1")).text.endswith("42")
         (file,) = home.path.glob(f"run/{CONNECTION}")
         assert file.stat().st_mode & 0o777 == 0o600
+
+
+def _with_another_key(path: Path) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), "key": "another"}))
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGED: dict[str, Callable[[Path], object]] = {
+    "another key": _with_another_key,
+    "no object": lambda path: path.write_text("[1]"),
+    "cut": lambda path: os.truncate(path, 20),
+    "a folder": _folder,
+    "a pipe": _pipe,
+}
+
+
+async def test_a_kernel_whose_connection_file_is_damaged_has_its_variables(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 0")
+        (kernel,) = home.kernels()
+        (file,) = home.path.glob(f"run/{CONNECTION}")
+        for number, damage in enumerate(DAMAGED.values(), 1):
+            with home.no_daemon():
+                damage(file)
+            assert (await session.run("x += 1\nx")).text.endswith(str(number))
+        assert [each.pid for each in home.kernels()] == [kernel.pid]
+        assert not (await session.call("kernel_restart")).is_error
+        assert (await session.run("6 * 7")).text.endswith("42")
+
+
+async def test_a_kernel_is_not_said_to_be_reached_in_a_moment_whose_key_stands_nowhere(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 41")
+        (file,) = home.path.glob(f"run/{CONNECTION}")
+        with home.no_daemon():
+            remove(home, RECORDS)
+            _pipe(file)
+        refused = (await session.call("kernel_exec", code="x")).text
+        assert "its connection file is damaged" in refused, refused
+        assert "kernel_restart ends it" in refused
+        assert "ry again" not in refused
+        assert not (await session.call("kernel_restart")).is_error
+        assert (await session.run("6 * 7")).text.endswith("42")
+        assert len(home.kernels()) == 1
 
 
 STRANDED: dict[str, tuple[str, ...]] = {
