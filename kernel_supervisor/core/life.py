@@ -174,7 +174,7 @@ _DOUBTS: dict[str, str] = {
     "unsaid": "its kernel is done with it and never said how it ended, as where code changes whose output it is, "
     f"{_NOT_AGAIN}",
     "": "its kernel was done with it and sent no reply, as where an interrupt comes while a cell ends, so nobody knows "
-    "how it ended. What it printed is whole. It was not run again",
+    "how it ended. It was not run again",
 }
 
 

@@ -331,8 +331,10 @@ class Runner:
         waiting = [each for each in self._queue if each.execution.msg_id == message.parent_id]
         if not waiting or not message.beside:
             await self.others.take(message, entry.start, entry.end)
-        elif message.msg_type == "execute_input" and not waiting[0].life.sent:
+            return
+        if not waiting[0].life.sent:
             await self._carrier.begun_before(waiting[0], entry.start)
+        waiting[0].hear(message)  # what the log could not take is said but once
 
     def _lack(self, msg_id: str) -> None:
         """Of what runs the log could not take a message: committed with the first, should we die, and at its end."""

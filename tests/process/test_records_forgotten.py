@@ -198,6 +198,29 @@ async def test_a_cell_that_runs_while_the_disk_is_full_runs_once(home: Home, sma
         assert (await session.run("runs")).text.endswith("1")
 
 
+async def test_a_cell_behind_one_whose_end_no_log_has_is_answered_on_a_disk_that_stays_full(
+    home: Home, small_disk: Path
+) -> None:
+    """The next daemon waits for the end of the first, which was over before, while the second says all that it says."""
+    async with home.client() as session:
+        first = asyncio.create_task(session.run(cell(home, "first"), timeout=100))
+        await until(lambda: b"begun 1" in _logs(home), "the first cell runs")
+        fill(small_disk)
+        await session.run("'x' * 9000", timeout=0)  # what was left of the log's last page
+        (home.project / "first-go").touch()
+        assert (await first).facts["status"] == "ok"
+        call = asyncio.create_task(session.run(cell(home, "a"), timeout=100))
+        await until(lambda: began(home, "a"), "the second cell runs")
+        with home.no_daemon():
+            pass
+        await session.call("kernel_status")
+        (home.project / "a-go").touch()
+        result = await call
+        assert began(home, "a") == 1
+        assert result.facts["status"] == "ok", result.text
+        assert "over 2" in result.text, result.text
+
+
 @pytest.mark.parametrize("room", [True, False], ids=["room again", "still full"])
 async def test_a_cell_that_was_over_on_a_full_disk_is_lost_and_not_run_again(
     home: Home, small_disk: Path, room: bool
