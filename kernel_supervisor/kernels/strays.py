@@ -21,6 +21,7 @@ from kernel_supervisor.kernels.process import identify
 
 ABOUT = "--about"
 _LOG = re.compile(r".*/[0-9a-f]{12}-(\d{1,9})\.messages")
+_FILE = re.compile(r"(?:^|=)((/[^\0]*)/([0-9a-f]{12})\.json)$")
 _CLIENTS = "--existing"
 """What the command lines of Jupyter's clients have before a connection file."""
 
@@ -57,12 +58,13 @@ def about(record: KernelRecord) -> str:
 
 
 def find(connections: str) -> list[Stray]:
-    """The processes that were started with a connection file in our folder, one of each kernel. Blocks on /proc."""
-    pattern = re.compile(rf"(?:^|=)({re.escape(connections)}/([0-9a-f]{{12}})\.json)$")
+    """The processes that were started with a connection file in our folder, one of each kernel, whatever links led
+    there for the daemon that started it. Blocks on /proc."""
+    folder = os.path.realpath(connections)
     found: dict[KernelId, Stray] = {}
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or ()
-        names = [match for word in command if (match := pattern.search(word))]
+        names = [match for word in command if (match := _FILE.search(word)) and os.path.realpath(match[2]) == folder]
         if names and _CLIENTS not in " ".join(command) and (stray := _stray(process, command, names[0])) is not None:
             other = found.get(stray.id)
             if other is None or (other.generation, other.began) < (stray.generation, stray.began):
@@ -80,7 +82,7 @@ def _stray(process: psutil.Process, command: Sequence[str], file: re.Match[str])
     except (psutil.Error, OSError):
         return None
     return Stray(
-        id=KernelId(file[2]),
+        id=KernelId(file[3]),
         connection_file=file[1],
         command=tuple(command),
         process=identity,

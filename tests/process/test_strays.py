@@ -191,6 +191,22 @@ async def test_stopping_with_kernels_ends_all_that_run(home: Home, gone: Callabl
     assert "the daemon and its kernels are gone" in stopped.stdout
 
 
+async def test_a_kernel_is_found_whatever_links_lead_to_its_folder(home: Home) -> None:
+    """Clients name the same place differently: this daemon is another's than the one that started the kernel."""
+    (home.project / "link").symlink_to(home.path.parent)
+    env = {"KERNEL_SUPERVISOR_HOME": str(home.project / "link/home")}
+    async with home.client() as session:
+        await session.run("x = 41")
+    home.kill_daemon()
+    await until(lambda: not home.daemons(), "no daemon runs")
+    remove(home, RECORDS)
+    async with home.client(env=env) as session:
+        assert (await session.run("x + 1")).text.endswith("42")
+    stopped = await asyncio.to_thread(home.cli, "stop", "--kernels", env={**home.env, **env})
+    assert stopped.returncode == 0, stopped.stderr
+    assert home.kernels() == []
+
+
 async def test_what_only_names_a_connection_file_is_no_kernel(home: Home) -> None:
     """A client at a terminal, a child of the kernel, a fork of it: neither listed nor signalled."""
     wait = "import time; time.sleep(600)"
