@@ -67,7 +67,7 @@ def explain(record: KernelRecord, ended: Exit, before: MemoryWatch | None) -> st
     elif ended.code is None:
         sentences.append("how cannot be known for a kernel that an earlier daemon started, on this system")
     if ended.peak_bytes:
-        sentences.append(f"peak memory {ended.peak_bytes / 1e6:.0f} MB")
+        sentences.append(f"peak memory {ended.peak_bytes / 1e6:.0f} MB, its own or that of a process it waited for")
     return "; ".join(sentences) + (last_words(record, ended) if ended.code != 0 else "")
 
 

@@ -114,7 +114,7 @@ class Exit:
     code: int | None = None
     """Its exit code, negative for a signal; None where nobody can know any more."""
     peak_bytes: int | None = None
-    """Its largest resident memory, for a child of ours."""
+    """The largest resident memory of it or of a process it waited for, for a child of ours: wait4 tells no more."""
 
     def __str__(self) -> str:
         if self.code is None or self.code >= 0:

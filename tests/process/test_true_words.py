@@ -77,6 +77,14 @@ def test_the_memory_that_a_kernel_had_at_most_is_its_own(home: Home) -> None:
     assert all(int(peak) * 1e6 < 1.3 * had for peak in re.findall(r"peak memory (\d+) MB", told)), told
 
 
+def test_the_memory_of_what_a_kernel_ran_is_not_said_to_be_its_own(home: Home) -> None:
+    child = "import subprocess, sys, os; subprocess.run([sys.executable, '-c', 'b = bytearray(400_000_000)'])"
+    with home.shim() as shim:
+        shim.open()
+        told = str(shim.call("kernel_exec", code=f"{child}; os._exit(3)"))
+    assert re.search(r"peak memory [34]\d\d MB, its own or that of a process it waited for", told), told
+
+
 async def test_a_kernel_that_starts_is_listed_as_starting(home: Home) -> None:
     """Its start waits for a file, which is the event of this test."""
     startup, go = home.project / "ipython/profile_default/startup", home.project / "go"
