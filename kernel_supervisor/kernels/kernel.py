@@ -23,6 +23,7 @@ from kernel_supervisor.inside.recorder import UNRECORDED_TOPIC
 from kernel_supervisor.kernels.connection import remove_connection
 from kernel_supervisor.kernels.keeper import Keeper, OpenChannels
 from kernel_supervisor.kernels.postmortem import stage
+from kernel_supervisor.kernels.process import is_stopped
 from kernel_supervisor.records.messagelog import begins
 from kernel_supervisor.tasks import Tasks, happens
 
@@ -103,12 +104,18 @@ class Kernel:
                 how = f"the kernel ended while it started ({self._gone_because})"
                 raise await self._failed(stage(self.record), how)
             if asyncio.get_running_loop().time() >= end:
-                raise await self._failed("connection", f"the kernel runs but did not answer within {deadline_s:g} s")
+                raise await self._failed("connection", self._silent(deadline_s))
             await self.channels.send("control", "kernel_info_request", {})
             await happens(self._ready, self.channels.ask_again_s)
         recorder = await asyncio.to_thread(begins, self.record.message_log)
         self.recorder = recorder or {}
         self.note(language_info=dict(self.info.get("language_info") or {}))
+
+    def _silent(self, deadline_s: float) -> str:
+        process = self.record.process
+        if process is not None and is_stopped(process):
+            return f"the kernel's process {process.pid} is stopped; `kill -CONT {process.pid}` lets it go on"
+        return f"the kernel runs but did not answer within {deadline_s:g} s"
 
     async def _failed(self, doing: str, what: str) -> UnavailableError:
         return UnavailableError(f"Stage {doing}: {what}.{await asyncio.to_thread(self.keeper.last_words)}")

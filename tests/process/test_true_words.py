@@ -63,6 +63,22 @@ def test_a_kernel_that_stands_still_is_said_to(home: Home) -> None:
         kernel.resume()
 
 
+def test_a_kernel_that_stands_still_is_said_to_by_the_next_daemon(home: Home) -> None:
+    with home.shim() as shim:
+        shim.open()
+        shim.run("x = 41")
+        (kernel,) = home.kernels()
+        kernel.suspend()
+        home.kill_daemon()
+        assert f"kill -CONT {kernel.pid}" in str(shim.call("kernel_exec", code="x + 1"))
+        kernel.resume()
+
+        def answered() -> bool:
+            return "42" in str(shim.call("kernel_exec", code="x + 1"))
+
+        until_now(answered, "the advice helps")
+
+
 def test_the_memory_that_a_kernel_had_at_most_is_its_own(home: Home) -> None:
     """A child's peak begins with its parent's, which is larger here."""
     with home.shim() as shim:
