@@ -161,7 +161,11 @@ class Store:
             log.debug("the records cannot be written yet: %s", error)
             if not self._is_damaged(error):
                 return
-            self._set_aside(error)
+            try:
+                self._set_aside(error)
+            except UnavailableError as stays:
+                log.debug("%s", stays)
+                return
         disk = self._connection(_LOCKED_S)
         try:
             _copy(self._db, disk)
@@ -244,11 +248,17 @@ class Store:
         return is_no_file or any(word in str(error) for word in _DAMAGED)
 
     def _set_aside(self, error: Exception) -> None:
-        self.set_aside = f"{self._path}.set-aside-{time.strftime('%Y%m%d-%H%M%S')}"
-        log.error("the records cannot be used (%s) and were moved to %s", error, self.set_aside)
-        for suffix in ("", "-wal", "-shm"):
-            if os.path.exists(self._path + suffix):
-                os.replace(self._path + suffix, self.set_aside + suffix)
+        """Move what cannot be used out of the way. Raises UnavailableError where it stays."""
+        aside = f"{self._path}.set-aside-{time.strftime('%Y%m%d-%H%M%S')}"
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                if os.path.exists(self._path + suffix):
+                    os.replace(self._path + suffix, aside + suffix)
+        except OSError as stays:
+            why = f"the records at {self._path} cannot be used ({error}), nor be moved out of the way: {stays.strerror}"
+            raise UnavailableError(why) from stays
+        self.set_aside = aside
+        log.error("the records cannot be used (%s) and were moved to %s", error, aside)
 
     def _connect(self) -> None:
         self._db.close()
