@@ -7,6 +7,8 @@ there while the test has laid a file.
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import sys
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
@@ -248,16 +250,24 @@ async def test_a_session_starts_afresh_where_the_daemon_died_as_it_ended_its_ker
 
 
 async def test_a_kernel_whose_sockets_cannot_be_opened_is_not_left_behind(home: Home, gates: Gates) -> None:
+    """Its connection file is damaged, and nobody can write it again: something is mounted there."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file")
     gates.close("started")
+    damaged = home.path.parent / "damaged"
+    damaged.write_text("{")
     async with _client(home, gates) as session:
         running = asyncio.create_task(session.call("kernel_exec", code="open('ran', 'w').close()"))
         await gates.reached("started")
-        for file in (home.path / "run/kernels").glob("*.json"):
-            file.write_text("{")  # one that is only removed is written again
-        await gates.let_pass("started")
-        told = await _in_time(running)
-        entry = await _entry(session, "open('ran', 'w').close()")
-        left = home.kernels()
+        (file,) = (home.path / "run/kernels").glob("*.json")
+        subprocess.run(["mount", "--bind", str(damaged), str(file)], check=True)
+        try:
+            await gates.let_pass("started")
+            told = await _in_time(running)
+            entry = await _entry(session, "open('ran', 'w').close()")
+            left = home.kernels()
+        finally:
+            subprocess.run(["umount", "-l", str(file)], check=True)
         after = await session.run("6 * 7")
     assert told.is_error
     assert entry["status"] == "aborted", "the next daemon would run what is still queued"
