@@ -24,6 +24,8 @@ _TASKS = 4096
 """Tasks and futures whose homes are known, the latest ones: what is raised in them is told of when they are freed."""
 Home = Mapping["contextvars.ContextVar[Any]", Any]
 _HOME = "_supervisor_home"
+_NOWHERE = "kernel"
+"""The request that is named where the kernel itself complains, as it does of a client's message: there is none."""
 _INSTALLED = "_supervisor_homes"
 
 
@@ -58,6 +60,9 @@ class Homes:
         self.variables = [self.request, *(owner._parent_header for owner in owners)]
         self.parent_of, self.be_parent = kernel.get_parent, kernel.set_parent
         kernel.get_parent, kernel.set_parent = self.get_parent, self.set_parent
+        nowhere = {stream._parent_header: {"msg_id": _NOWHERE} for stream in streams}
+        with contextlib.suppress(AttributeError):  # ipykernel 6: requests are taken in the main thread
+            kernel.shell_channel_thread_main = self.staying(kernel.shell_channel_thread_main, nowhere)
 
     def get_parent(self, channel: Any = None) -> Any:
         """The request that this works for, by which widgets tell outputs of theirs. Of a channel, the latest there."""
@@ -86,6 +91,16 @@ class Homes:
         finally:
             for reset, token in changes:
                 reset(token)
+
+    def staying(self, do: Callable[..., Any], home: Home) -> Callable[..., Any]:
+        """What a coroutine function does, at home there."""
+
+        @functools.wraps(do)
+        async def doing(*args: Any, **kwargs: Any) -> Any:
+            with self.within(home):
+                return await do(*args, **kwargs)
+
+        return doing
 
     def follow_threads(self) -> None:
         """A thread is at home where it was started."""

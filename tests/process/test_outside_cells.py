@@ -10,6 +10,7 @@ from typing import Any
 import nbformat
 import pytest
 
+from tests.process.test_clients_of_kernels import another_client, connection_of
 from tests.support import DEADLINE_S, Home, Result, Session, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
@@ -102,6 +103,18 @@ async def test_what_no_cell_shows_while_no_daemon_lives_is_an_entry_with_what_ca
         assert sum(TOLD in each.text for each in results) == 1
         (entry,) = await outside(session)
         assert (await shown(session, entry)).count(HANDLED) == 2
+
+
+async def test_what_the_kernel_itself_says_of_a_clients_message_is_no_entry(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 41")
+        with another_client(await connection_of(session)) as client:
+            for msg_type in ("comm_msg", "comm_close"):
+                content = {"comm_id": "of a widget that is gone", "data": {}}
+                client.shell_channel.send(client.session.msg(msg_type, content))
+            await until(lambda: logged(home, "No such comm") >= 2, "it complained, twice of each")
+        assert (await session.run("x + 1")).text.endswith("42")
+        assert await outside(session) == []
 
 
 async def test_an_ordinary_session_has_no_such_entry(home: Home) -> None:
