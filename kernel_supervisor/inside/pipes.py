@@ -116,21 +116,19 @@ class Pipes:
 
     def follow_cells(self, kernel: Any) -> None:
         """Renew the pipes before each cell; read them before its reply."""
-        execute = kernel.do_execute
+        execute, main = kernel.do_execute, threading.main_thread().ident
         if not inspect.iscoroutinefunction(execute):
             return
 
         @functools.wraps(execute)
         async def do_execute(*args: Any, **kwargs: Any) -> Any:
-            if threading.current_thread() is not threading.main_thread():  # a subshell's, beside a cell
+            if threading.get_ident() != main:  # a subshell's, beside a cell
                 return await execute(*args, **kwargs)
-            with contextlib.suppress(Exception):
-                self.begin()
+            attempt(self.begin)
             try:
                 return await execute(*args, **kwargs)
             finally:
-                with contextlib.suppress(Exception):
-                    self.settle()
+                attempt(self.settle)
 
         kernel.do_execute = do_execute
 
@@ -253,8 +251,7 @@ class Pipes:
         if os.getpid() != self.pid:
             return
         for own in (sys.__stdout__, sys.__stderr__):
-            with contextlib.suppress(Exception):
-                own.flush()  # type: ignore[union-attr]
+            attempt(own.flush)  # type: ignore[union-attr]
         self.flush_c()
         self.read_current()
 
@@ -367,7 +364,7 @@ class Births:
     """
 
     def __init__(self) -> None:
-        library = ctypes.CDLL(None)
+        library = ctypes.PyDLL(None)
         self.wait, self.act, self.used = library.waitid, library.sigaction, library.getrusage
         self.action = Action()
         self.its_action = ctypes.byref(self.action)
@@ -395,6 +392,14 @@ class Births:
         self.used(resource.RUSAGE_CHILDREN, self.now)
         is_taken = self.action.handler == _IGNORED or self.action.flags & _NO_WAIT
         return not is_taken and self.now.raw == self.before.raw
+
+
+def attempt(do: Callable[[], Any]) -> None:
+    """Do what must not fail a cell; a context manager's own cost is several times that of what is done here."""
+    try:
+        do()
+    except Exception:  # noqa: BLE001 - whatever it is, the cell goes on
+        return
 
 
 def identity(number: int) -> tuple[int, int] | None:
@@ -426,8 +431,8 @@ def write_all(number: int, text: str) -> int:
 def c_flush() -> Callable[[], Any]:
     """Flushes the standard output of C, which has the whole of it in a buffer where it is a pipe."""
     try:
-        library = ctypes.CDLL(None)
-        out = ctypes.c_void_p.in_dll(library, "stdout")
-        return lambda: library.fflush(out)
+        library, holding = ctypes.CDLL(None), ctypes.PyDLL(None)
+        out, pending = ctypes.c_void_p.in_dll(library, "stdout"), holding.__fpending
+        return lambda: pending(out) and library.fflush(out)
     except Exception:  # noqa: BLE001 - a C library that calls it otherwise
         return lambda: None
