@@ -37,6 +37,7 @@ def execute(command: Command) -> int:
 def _see_through(command: Command, number: int, pressed: list[int]) -> int:
     """Follow an execution to its end, or to a question that nobody here can be asked."""
     outcome = _follow(command, number, pressed, silent=command.options.json)
+    interrupted = outcome["status"] == "interrupted"
     if command.options.json:
         text, facts = command.tool("kernel_output", execution_id=number)
         print_json({**facts, "text": text})
@@ -46,13 +47,13 @@ def _see_through(command: Command, number: int, pressed: list[int]) -> int:
             f"`kernel-supervisor reply {number}` answers, in a terminal",
             file=sys.stderr,
         )
-    elif outcome["status"] not in ("ok", "error"):
+    elif outcome["status"] not in ("ok", "error") and not (interrupted and outcome.get("interrupted")):
         print(f"kernel-supervisor: execution {number}: {outcome['status']}. {outcome['reason']}", file=sys.stderr)
     if outcome["status"] == "ok":
         return DONE
     if outcome["status"] == "error" and not command.options.json:
         _tell(command.tool("kernel_output", execution_id=number)[1]["advice"])
-    return INTERRUPTED if outcome.get("interrupted") else FAILED
+    return INTERRUPTED if interrupted or outcome.get("interrupted") else FAILED
 
 
 def _submit(command: Command, code: str) -> tuple[dict[str, Any], list[int]]:

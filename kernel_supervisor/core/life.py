@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -207,10 +208,32 @@ def not_run(life: Life, reason: str = "") -> tuple[ExecutionStatus, str]:
     return ("lost", _FORGOTTEN) if life.forgotten else ("aborted", reason)
 
 
-def status_of(reply: Mapping[str, Any]) -> ExecutionStatus:
-    """The status that the content of an execute_reply means."""
-    known: dict[str, ExecutionStatus] = {"ok": "ok", "aborted": "aborted", "abort": "aborted"}
-    return known.get(str(reply.get("status")), "error")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_INTERRUPTS = ("KeyboardInterrupt", "InterruptException")
+"""What an interrupt raises, in Python and in Julia."""
+
+
+def status_of(reply: Mapping[str, Any], *, stopped: bool = False) -> ExecutionStatus:
+    """The status that the content of an execute_reply means, of an execution that was `stopped` or not.
+
+    Code may turn an interrupt into another error; that names it, as what it was raised from. Kernels that wrap other
+    programs say `abort` of what they ended.
+    """
+    match reply.get("status"):
+        case "ok":
+            return "ok"
+        case "aborted" | "abort" as said:
+            return "interrupted" if stopped and said == "abort" else "aborted"
+    name, lines = str(reply.get("ename")), reply.get("traceback") or ()
+    if name in _INTERRUPTS or (stopped and (name == "CancelledError" or _names_an_interrupt(lines))):
+        return "interrupted"
+    return "error"
+
+
+def _names_an_interrupt(lines: Iterable[Any]) -> bool:
+    """Whether an interrupt is among the exceptions of a traceback, each of which begins a line with its name."""
+    rows = (row for text in lines for row in _COLOUR.sub("", str(text)).splitlines())
+    return any(row.startswith(_INTERRUPTS) for row in rows)
 
 
 def exits(reply: Mapping[str, Any]) -> bool:

@@ -14,8 +14,9 @@ SessionName = NewType("SessionName", str)
 ExecutionId = NewType("ExecutionId", int)
 MessageId = NewType("MessageId", str)
 Channel = Literal["shell", "control", "stdin", "iopub"]
-ExecutionStatus = Literal["queued", "running", "ok", "error", "aborted", "lost", "dead"]
-"""`dead`: the kernel died while the execution ran; `lost`: nobody can know what became of it."""
+ExecutionStatus = Literal["queued", "running", "ok", "error", "interrupted", "aborted", "lost", "dead"]
+"""`interrupted`: an interrupt ended it after it had begun; `aborted`: it was not run; `dead`: the kernel died while the
+execution ran; `lost`: nobody can know what became of it."""
 
 EntryKind = Literal["code", "markdown", "note"]
 """What an entry of a session's history is. A `note` is ours: a restart, a switch of environment."""

@@ -92,7 +92,7 @@ def _metadata(execution: Execution, seen: CellSurvey) -> dict[str, Any]:
 
 
 def _status(execution: Execution, seen: CellSurvey) -> str:
-    interrupted = execution.status == "error" and seen.error == "KeyboardInterrupt"
+    interrupted = execution.status == "error" and seen.error == "KeyboardInterrupt"  # as earlier versions have it
     return "interrupted" if interrupted else execution.status
 
 

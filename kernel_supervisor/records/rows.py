@@ -28,7 +28,7 @@ Statement = tuple[str, Iterable[Any]]
 SESSION_COLUMNS = "name, directory, kernel_id, created_at, notebooks, autosave, notice, loaded"
 EXECUTION_COLUMNS = (
     "id, session, kernel_id, generation, msg_id, kind, source, status, execution_count, client, queued_at, "
-    "started_at, finished_at, log, log_start, log_end, reason, replaces, unrecorded"
+    "started_at, finished_at, log, log_start, log_end, reason, replaces, unrecorded, interrupted"
 )
 _LAST_PLACE = "(SELECT coalesce(max(place), 0) + 1 FROM executions WHERE session = ?)"
 USED_KERNELS = "SELECT kernel_id FROM executions WHERE kernel_id IS NOT NULL"
@@ -244,6 +244,9 @@ def _fits(value: Any, types: tuple[type, ...]) -> bool:
 def execution_values(execution: Execution) -> dict[str, Any]:
     """The columns of an entry but its id; those of its region are empty where it has none."""
     values = {name: getattr(execution, name, None) for name in EXECUTION_COLUMNS.split(", ")[1:]}
+    values["interrupted"] = int(execution.status == "interrupted")
+    if execution.status == "interrupted":
+        values["status"] = "error"  # as earlier versions know it
     if execution.region is not None:
         values.update(log=execution.region.log, log_start=execution.region.start, log_end=execution.region.end)
     count = execution.execution_count
@@ -260,6 +263,8 @@ def execution(row: tuple[Any, ...]) -> Execution:
     """
     given = _by_name(EXECUTION_COLUMNS, row)
     given["region"] = _region(given["log"], given["log_start"], given["log_end"])
+    if given["status"] == "error" and given["interrupted"] == 1:
+        given["status"] = "interrupted"
     fitting, odd = _sorted_out(Execution, given)
     for name, known in _KNOWN.items():
         if name in fitting and fitting[name] not in known:

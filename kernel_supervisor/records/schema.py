@@ -37,6 +37,7 @@ _ADDED = (
     ("kernels", "missing", "TEXT NOT NULL DEFAULT ''"),
     ("kernels", "connection", "TEXT NOT NULL DEFAULT ''"),
     ("executions", "unrecorded", "INTEGER NOT NULL DEFAULT 0"),
+    ("executions", "interrupted", "INTEGER NOT NULL DEFAULT 0"),
 )
 _INDEXES = """
     CREATE TABLE IF NOT EXISTS told (session TEXT PRIMARY KEY, at REAL NOT NULL);

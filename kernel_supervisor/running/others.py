@@ -11,8 +11,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from kernel_supervisor.core.life import Event
-from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, KernelRecord, Message, Region
+from kernel_supervisor.core.life import Event, status_of
+from kernel_supervisor.core.model import (
+    Execution,
+    ExecutionId,
+    ExecutionStatus,
+    KernelId,
+    KernelRecord,
+    Message,
+    Region,
+)
 from kernel_supervisor.records.beside import forgotten
 from kernel_supervisor.running.finished import Finished
 from kernel_supervisor.running.ledger import Ledger
@@ -24,8 +32,8 @@ _NAMELESS = "a Jupyter client"
 @dataclass(slots=True, kw_only=True)
 class _Theirs:
     ticket: Ticket
-    failed: bool = False
-    """Whether an error was shown; it stands in for a reply that is not recorded."""
+    shown: ExecutionStatus = "ok"
+    """What the errors that it showed mean; it stands in for a reply that is not recorded."""
 
 
 class Others:
@@ -77,7 +85,7 @@ class Others:
         if theirs is None:
             return
         if message.msg_type == "error":
-            theirs.failed = True
+            theirs.shown = status_of(message.content, stopped=bool(theirs.ticket.life.cancelled))
         elif message.msg_type in ("execute_reply", "status"):
             theirs.ticket.hear(message)
             if theirs.ticket.life.phase in ("idle", "over"):
@@ -109,7 +117,7 @@ class Others:
         if self._running.pop(str(ticket.execution.msg_id), None) is None:
             return  # somebody else has done with it
         if ticket.life.reply is None:
-            ticket.step("replied", reply="error" if theirs.failed else "ok")
+            ticket.step("replied", reply=theirs.shown)
         ticket.step("went idle")
         execution = ticket.ended(time.time(), end)
         try:

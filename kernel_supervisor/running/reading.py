@@ -74,7 +74,7 @@ def _end(log: str, mark: Mark, kinds: Collection[str]) -> Iterator[Message | Mar
 
 def _lacking(execution: Execution, found: bool, unrecorded: Unrecorded) -> list[Mark]:
     """What is to be said where the log has not all of one, and nobody else. Blocks on the disk."""
-    region, replied = execution.region, execution.status in ("ok", "error")
+    region, replied = execution.region, execution.status in ("ok", "error", "interrupted")
     missing = execution.unrecorded - sum(each.parent_id == execution.msg_id for each in unrecorded)
     if missing > 0:
         return [Mark(kind="hole", parent_id="", detail=f"{missing} of its messages could not be recorded")]

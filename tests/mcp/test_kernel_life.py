@@ -89,7 +89,7 @@ async def test_interrupt_stops_the_cell_and_keeps_the_variables(desk: Home, era:
         after = await session.run("x")
     assert interrupted.facts["stopped"]
     assert interrupted.facts["execution_id"] == running.facts["execution_id"]
-    assert ended.facts["status"] == "error"
+    assert ended.facts["status"] == "interrupted"
     assert "begun" in ended.text
     assert "KeyboardInterrupt" in ended.text
     assert not idle.is_error

@@ -94,7 +94,7 @@ async def test_a_cancelled_call_interrupts_its_cell_and_no_other(desk: Home, era
         entry = await _settled(other, number)
         after = await other.call("kernel_output", execution_id=behind.facts["execution_id"], wait=DEADLINE_S)
         shown = await other.call("kernel_output", execution_id=number)
-    assert entry["status"] == "error"
+    assert entry["status"] == "interrupted"
     assert "KeyboardInterrupt" in shown.text
     assert "cancelled begins" in shown.text, "what it had printed stays readable"
     assert after.text.splitlines()[-1] == "'unharmed'"

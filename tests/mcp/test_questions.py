@@ -185,7 +185,7 @@ async def test_a_cancelled_call_interrupts_the_cell_that_asks(desk: Home) -> Non
                 await until(lambda: user.asked, "the user is asked")
                 scope.cancel()
         entry = await _settled(other)
-    assert entry["status"] == "error"
+    assert entry["status"] == "interrupted"
 
 
 async def _settled(session: Session) -> dict[str, Any]:

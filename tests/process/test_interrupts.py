@@ -56,8 +56,8 @@ async def test_what_listens_is_stopped_and_the_kernel_goes_on(standing_home: Hom
         await session.run("free.set() if 'free' in globals() else None")
     assert stopped.facts["stopped"], stopped.text
     assert (ended.facts["status"], ended.facts["error"]["ename"]) in (
-        ("error", "KeyboardInterrupt"),
-        ("error", "CancelledError"),
+        ("interrupted", "KeyboardInterrupt"),
+        ("interrupted", "CancelledError"),
     )
     assert after.text.splitlines()[-1] == "42"
 
@@ -66,8 +66,8 @@ async def test_it_is_said_where_the_cell_was(standing_home: Home) -> None:
     code = f"import time\ndef deep():\n    {BEGUN}    time.sleep(1000)  # here\ndeep()"
     async with at_work(standing_home, code) as (session, number):
         stopped = await session.call("kernel_interrupt")
-    assert stopped.facts == {"stopped": True, "execution_id": number, "status": "error"}
-    assert f"execution {number} stopped (error), at line 4 in deep(): time.sleep(1000)  # here" in stopped.text
+    assert stopped.facts == {"stopped": True, "execution_id": number, "status": "interrupted"}
+    assert f"execution {number} stopped (interrupted), at line 4 in deep(): time.sleep(1000)  # here" in stopped.text
 
 
 async def test_a_cell_that_takes_the_interrupt_and_ends_well_is_not_called_stopped(standing_home: Home) -> None:
@@ -76,6 +76,17 @@ async def test_a_cell_that_takes_the_interrupt_and_ends_well_is_not_called_stopp
         ended = await session.call("kernel_interrupt")
     assert f"execution {number} came to its end (ok)" in ended.text
     assert "stopped (" not in ended.text
+
+
+async def test_a_cell_that_raises_its_own_error_from_the_interrupt_was_interrupted(standing_home: Home) -> None:
+    code = f"import time\ntry:\n    {BEGUN}    time.sleep(1000)\nexcept KeyboardInterrupt: raise OSError('half a file')"
+    async with at_work(standing_home, code) as (session, number):
+        stopped = await session.call("kernel_interrupt")
+        ended = await _ended(session, number)
+        failed = await session.run("1 / 0")
+    assert f"execution {number} stopped (interrupted)" in stopped.text
+    assert (ended.facts["status"], ended.facts["error"]["evalue"]) == ("interrupted", "half a file")
+    assert failed.facts["status"] == "error"
 
 
 async def test_threads_that_go_on_are_counted(standing_home: Home) -> None:
@@ -126,7 +137,7 @@ async def test_c_code_that_ignores_it_and_holds_the_kernel_is_said_to_run_on(sta
     assert status == "running", "it was said while it ran"
     assert "still runs: C code holds the interpreter" in told.text
     assert "kernel_restart" in told.text
-    assert ended.facts["status"] in ("ok", "error")
+    assert ended.facts["status"] in ("ok", "interrupted")
 
 
 async def test_a_long_multiplication_is_stopped_or_said_not_to_be(standing_home: Home) -> None:

@@ -90,7 +90,7 @@ def test_a_notebooks_kernel_outlives_its_server_and_is_joined_by_the_next(home: 
             assert tab.run("x + 1") == "42"
     assert [each.pid for each in home.kernels()] == [pid]
     entries = {each["code"]: each for each in history(home, "study.ipynb")}
-    assert entries["while 'go' not in globals(): time.sleep(0.01)"]["status"] == "error"
+    assert entries["while 'go' not in globals(): time.sleep(0.01)"]["status"] == "interrupted"
     assert entries["x + 1"]["client"] == "jane"
     assert value(home, "x", "study.ipynb") == "41"
 

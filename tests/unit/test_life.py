@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_supervisor.core.life import LEFT, STEPS, Event, IllegalEventError, Life, Phase, ending, grace_s, step, wants
+from kernel_supervisor.core.life import (
+    LEFT,
+    STEPS,
+    Event,
+    IllegalEventError,
+    Life,
+    Phase,
+    ending,
+    grace_s,
+    status_of,
+    step,
+    wants,
+)
 from kernel_supervisor.core.model import ExecutionStatus
 
 Happening = tuple[Event, str, ExecutionStatus | None]
@@ -19,7 +31,7 @@ EVENTS: st.SearchStrategy[Happening] = st.one_of(
         st.just("why"),
         st.none(),
     ),
-    st.tuples(st.just("replied"), st.just(""), st.sampled_from(["ok", "error", "aborted"])),
+    st.tuples(st.just("replied"), st.just(""), st.sampled_from(["ok", "error", "interrupted", "aborted"])),
     st.tuples(st.just("doubted"), st.sampled_from(["nobody listened", "log gone", "broken off"]), st.none()),
 )
 STARTED: Happening = ("started", "", None)
@@ -47,8 +59,8 @@ def test_an_end_is_final_and_always_worded(begin: Life, order: list[Happening]) 
     assert len(set(ends)) <= 1
     for end in ends:
         status, reason = ending(end)
-        assert status in ("ok", "error", "aborted", "lost", "dead")
-        assert reason or status in ("ok", "error", "aborted")
+        assert status in ("ok", "error", "interrupted", "aborted", "lost", "dead")
+        assert reason or status in ("ok", "error", "interrupted", "aborted")
         assert status == end.reply if end.reply else status in ("aborted", "lost", "dead")
         if not end.sent:
             assert status in ("aborted", "lost")
@@ -121,3 +133,27 @@ def test_what_was_in_doubt_says_why_it_is_lost() -> None:
     silent = lived(sent, [IDLE, ("waited", "", None), PASSED])[-1]
     assert "connection to its kernel broke" in ending(broken)[1]
     assert "sent no reply" in ending(silent)[1]
+
+
+CHAIN = ["\x1b[31m-----", "\x1b[31mKeyboardInterrupt\x1b[39m   Traceback (most recent call last)", "ValueError: why"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "unasked", "stopped"),
+    [
+        ({"status": "ok"}, "ok", "ok"),
+        ({"status": "error", "ename": "KeyboardInterrupt", "traceback": []}, "interrupted", "interrupted"),
+        ({"status": "error", "ename": "InterruptException", "traceback": []}, "interrupted", "interrupted"),
+        ({"status": "error", "ename": "CancelledError", "traceback": []}, "error", "interrupted"),
+        ({"status": "error", "ename": "ValueError", "traceback": CHAIN}, "error", "interrupted"),
+        ({"status": "error", "ename": "ValueError", "traceback": ["x = 'KeyboardInterrupt'"]}, "error", "error"),
+        ({"status": "error", "ename": "ValueError", "traceback": None}, "error", "error"),
+        ({"status": "abort"}, "aborted", "interrupted"),
+        ({"status": "aborted"}, "aborted", "aborted"),
+        ({}, "error", "error"),
+    ],
+)
+def test_what_an_interrupt_ended_is_interrupted_and_what_failed_by_itself_is_not(
+    reply: dict[str, object], unasked: ExecutionStatus, stopped: ExecutionStatus
+) -> None:
+    assert (status_of(reply), status_of(reply, stopped=True)) == (unasked, stopped)

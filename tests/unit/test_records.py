@@ -29,7 +29,7 @@ ENTRIES = st.lists(
         session=st.sampled_from([SessionName(OURS), SessionName(OTHER)]),
         kind=st.sampled_from(["code", "note"]),
         source=st.text(alphabet=LETTERS, max_size=12),
-        status=st.sampled_from(["ok", "error", "aborted"]),
+        status=st.sampled_from(["ok", "error", "interrupted", "aborted"]),
         kernel_id=st.sampled_from([None, KernelId("one"), KernelId("two")]),
         generation=st.integers(1, 2),
         execution_count=st.none() | st.integers(1, 4),
@@ -177,6 +177,26 @@ def test_a_rare_part_is_found_in_what_a_version_without_an_index_added_and_no_mo
         indexed = "SELECT rowid FROM sources WHERE sources MATCH ?"
         assert await records.select(indexed, ["cel"]) == [(2,)]
         assert await records.select(indexed, ["nee"]) == []
+        await records.close()
+
+    asyncio.run(check())
+
+
+def test_what_was_interrupted_is_an_error_to_earlier_versions_and_stays_interrupted_after_them(tmp_path: Path) -> None:
+    async def check() -> None:
+        path, session = tmp_path / "records.sqlite", SessionName(OURS)
+        records = Database(str(path))
+        await records.open()
+        entry = replace(_cell(session, 1), status="interrupted", reason="interrupted by a client")
+        kept = (await records.add_execution(entry, None, None))[0]
+        await records.close()
+        with sqlite3.connect(path) as earlier:  # which knows neither the word nor the column
+            assert earlier.execute("SELECT status FROM executions").fetchall() == [("error",)]
+            earlier.execute("UPDATE executions SET status = 'error', log_end = 7")
+        earlier.close()
+        records = Database(str(path))
+        await records.open()
+        assert await records.execution(kept.id) == kept
         await records.close()
 
     asyncio.run(check())
