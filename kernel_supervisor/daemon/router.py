@@ -33,7 +33,7 @@ from kernel_supervisor.envelope import (
     unpack,
 )
 from kernel_supervisor.kernels.process import Process, identify
-from kernel_supervisor.mcp.caller import Admin, Caller
+from kernel_supervisor.mcp.caller import OF_ALL, Admin, Caller
 from kernel_supervisor.sessions.asker import Asker, from_hello
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import Tasks, happens
@@ -109,7 +109,7 @@ class Router:
         caller = Caller(asker=asker, supervisor=self._supervisor, ready=self.ready, admin=self._admin)
         caller.restarted = bool(known) and known != [pid, start]
         if odd := differences(asker.version):
-            caller.notices.append(odd)
+            caller.notices[OF_ALL].append(odd)
         send, incarnation = partial(self.send, identity), f"{pid}.{start}"
         over = partial(self._let_go, identity)
         self._connections[identity] = Connection(

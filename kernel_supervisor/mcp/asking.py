@@ -20,7 +20,6 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, Question
 from kernel_supervisor.inside.questions import END_OF_FILE
 from kernel_supervisor.mcp.call import PROGRESS_S, Answer, Call
-from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering
@@ -33,8 +32,11 @@ _LONGEST = 2000
 _FOREIGN_STATE = "request_state is not one of a kernel_exec of this code: make the call without it to run the code"
 
 
-async def see_through(call: Call, ticket: Ticket, patience_s: float, reading: Reading) -> Answer:
-    """Wait for an execution's end, `patience_s` at most, and ask the user meanwhile what it asks."""
+async def see_through(call: Call, ticket: Ticket, patience_s: float) -> Answer | None:
+    """Wait for an execution's end, `patience_s` at most, and ask the user meanwhile what it asks.
+
+    The answer that has the client ask, where it is to do so and make its call again.
+    """
     end = time.monotonic() + patience_s
     while True:
         await call.wait(ticket, end - time.monotonic())
@@ -54,7 +56,7 @@ async def see_through(call: Call, ticket: Ticket, patience_s: float, reading: Re
             await answering.give(call.supervisor, ticket, question, text)
         elif ticket.question == question:
             break  # the time is up, or the client cannot be asked after all
-    return await call.show(ticket.execution, ticket, reading)
+    return None
 
 
 async def joined(call: Call, code: str) -> tuple[Execution, Ticket | None]:

@@ -13,11 +13,11 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, SessionRecord
+from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.missing import missing_module, where_to_find
 from kernel_supervisor.mcp import notices
-from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.caller import OF_ALL, Caller
 from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS, Client
 from kernel_supervisor.mcp.content import META_KEY, blocks, machine, render, within
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
@@ -82,6 +82,10 @@ class Call:
     begun: float = field(default_factory=time.monotonic)
     until: float = 0.0
     """How long its client waits for an answer, by the same clock."""
+    about: SessionName = OF_ALL
+    """The session that it is about, if it is about one."""
+    shown: Execution | None = None
+    """The execution that its answer shows."""
 
     @classmethod
     def of(cls, ctx: ServerRequestContext[Caller]) -> Call:
@@ -137,14 +141,17 @@ class Call:
         session = await self.supervisor.sessions.of(self.caller.asker, wanted)
         await self.supervisor.reached(session)
         session = self.supervisor.sessions.known.get(session.name, session)
+        self.about = session.name
         await notices.note(self.caller, session)
         return session
 
-    def with_notices(self, answer: Answer) -> Answer:
+    async def with_notices(self, answer: Answer) -> Answer:
         """An answer of text alone with what its client is to be told."""
-        if not self.caller.notices or answer.content is not None or answer.instead is not None:
+        if answer.content is not None or answer.instead is not None:
             return answer
-        told = notices.taken(self.caller)
+        told = await notices.taken(self.caller, self.about, text=said(answer.text))
+        if not told:
+            return answer
         notes = [f"\nnote: {clipped(said(notice, self.caller.asker.ways))}" for notice in told]
         return replace(answer, text=(*parts(answer.text), *notes), facts={**answer.facts, "notices": told})
 
@@ -177,6 +184,7 @@ class Call:
             yield
         except asyncio.CancelledError:
             if not reader and (reason := self.cancelled_because()):
+                self.caller.cancelled[ticket.execution.session].append(ticket.execution.id)
                 await asyncio.shield(self.supervisor.executions.stop(ticket, reason))
             raise
 
@@ -208,10 +216,13 @@ class Call:
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now; without its outputs where they cannot be prepared in time."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
-        began = execution.started_at
+        began, self.shown = execution.started_at, execution
         reading = replace(reading, ways=self.caller.asker.ways, max_bytes=self.reader.max_bytes(reading.max_chars))
+        session = self.supervisor.sessions.known.get(execution.session)
+        if session is not None and self.about != session.name and self.caller.asker.kind != "cli":
+            await notices.note(self.caller, session)
         await notices.note_environment(self.caller, execution)
-        told = notices.taken(self.caller)
+        told = await notices.taken(self.caller, execution.session, execution)
         if self.caller.admin.stopping.is_set():
             told.append("the daemon was stopped on request; kernel and cell run on, the next call finds them")
         if self.supervisor.records.not_recorded:

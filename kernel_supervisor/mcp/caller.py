@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+from kernel_supervisor.core.model import ExecutionId, KernelId, SessionName
 from kernel_supervisor.core.ways import Words
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import Tasks
+
+Generation: TypeAlias = tuple[KernelId | None, int]
+"""A kernel, and how many times it had been started; none, and 0."""
+OF_ALL = SessionName("")
+"""Under which stands what is to be told of no session in particular."""
 
 
 @dataclass(kw_only=True)
@@ -44,8 +51,14 @@ class Caller:
     """Calls that the client cancelled, with its reason; what is cancelled and not in here lost its client."""
     again: set[int] = field(default_factory=set)
     """Calls that were handed to a daemon before, which may have done what they ask for."""
-    generations: dict[str, int] = field(default_factory=dict)
-    """The generation of each kernel when this client last heard of it."""
+    heard: dict[SessionName, Generation] = field(default_factory=dict)
+    """The kernel of each session when this client last heard of it, or anybody last worked there."""
+    lost: defaultdict[SessionName, list[tuple[Generation, str]]] = field(default_factory=lambda: defaultdict(list))
+    """By session: the kernels that it has no more, and since when, which this client was not told yet."""
+    looked: set[SessionName] = field(default_factory=set)
+    """The sessions of which it was told what ran there when it came."""
+    cancelled: defaultdict[SessionName, list[ExecutionId | str]] = field(default_factory=lambda: defaultdict(list))
+    """By session: the executions whose calls it cancelled, or those calls' keys, until it is told what came of them."""
     company: set[str] = field(default_factory=set)
     """The sessions in which it was told that others work."""
     environments: set[str] = field(default_factory=set)
@@ -60,10 +73,12 @@ class Caller:
     """The resources that it wants news of, where it speaks of them by a handshake."""
     late: dict[str, int] = field(default_factory=dict)
     """By session: how much of what executions showed after their end it was told of."""
-    notices: list[Words] = field(default_factory=list)
-    """What this client is to be told with its next result, once."""
+    notices: defaultdict[SessionName, list[Words]] = field(default_factory=lambda: defaultdict(list))
+    """By session: what this client is to be told with its next result about it, once; under OF_ALL, with any."""
     restarted: bool = False
-    """Whether it knew another daemon before, and was not told yet that there is a new one."""
+    """Whether it knew another daemon before."""
+    found_again: set[SessionName] = field(default_factory=set)
+    """The sessions in which it was told so, if it had worked there."""
     preparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Held while a result of its is prepared: one client never has all the threads for that."""
     documents: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))

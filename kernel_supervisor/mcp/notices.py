@@ -1,13 +1,22 @@
-"""What a client is told beside a result, once: what happened since its last call, and what it could not expect."""
+"""What a client is told beside a result, once: what happened since its last call, and what it could not expect.
+
+What is to be told belongs to a session and comes with the next result that is about it, whatever tool gave that: the
+agents that share a connection work in sessions of their own.
+"""
 
 from __future__ import annotations
 
-from kernel_supervisor.core.model import Execution, SessionRecord
+import re
+
+from kernel_supervisor.amounts import several, span
+from kernel_supervisor.core.model import Execution, ExecutionId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
-from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.caller import OF_ALL, Caller, Generation
+from kernel_supervisor.mcp.tables import first_line, when
+from kernel_supervisor.outputs.tracebacks import line_reached
 from kernel_supervisor.sessions import sweeping
 from kernel_supervisor.sessions.placing import differences
-from kernel_supervisor.tasks import apart
+from kernel_supervisor.tasks import apart, happens
 
 _LATE = {
     "code": "showed more after it had ended",
@@ -15,56 +24,187 @@ _LATE = {
 }
 """By the kind of an entry: what it is to have shown more."""
 _LATE_SHOWN, _NAMES_SHOWN = 5, 5
-
-
-def taken(caller: Caller) -> list[Words]:
-    """What a client is to be told with this result."""
-    notices, caller.notices = caller.notices, []
-    return notices
+_AT_ONCE = 6
+"""How many a result has at the most; the others come with the next one."""
+_STOPS_S = 2.0
+"""How long what a cancelled call began is given to stop before it is said to run on."""
 
 
 async def note(caller: Caller, session: SessionRecord) -> None:
-    """Note what a client has to know of the session that it works in."""
-    _note_company(caller, session)
-    _note_daemon(caller, session)
-    _note_restart(caller, session)
+    """Note what a client has to know of the session that it works in, before its call does anything there."""
+    await _note_daemon(caller, session)
+    if caller.asker.kind != "cli":  # it comes and goes
+        _note_company(caller, session)
+        await _note_kernel(caller, session)
     _note_late_output(caller, session)
     await _note_notebook(caller, session)
     await _note_leaving(caller, session)
 
 
-def _note_company(caller: Caller, session: SessionRecord) -> None:
-    if caller.asker.kind == "cli":  # it comes and goes
+async def taken(caller: Caller, name: SessionName, shown: Execution | None = None, text: str = "") -> list[Words]:
+    """What a client is to be told with this result about a session, which shows an execution, or says this."""
+    number = shown.id if shown is not None else None
+    found = [*caller.notices.pop(OF_ALL, ()), *caller.notices.pop(name, ())]
+    session = caller.supervisor.sessions.known.get(name)
+    if session is not None:
+        text = shown.reason if shown is not None else text
+        found += [await _lost(caller, session, before, text) for before in caller.lost.pop(name, ())]
+        found += await _cancelled(caller, name, number)
+        found += _running(caller, session, shown, text)
+    found = list(filter(None, dict.fromkeys(found)))
+    if len(found) > _AT_ONCE:
+        caller.notices[name] += found[_AT_ONCE:]
+    return found[:_AT_ONCE]
+
+
+async def acted(caller: Caller, name: SessionName, ran: Execution | None) -> None:
+    """A call of this client did something in a session, or ran something: which kernel that has by it is no news."""
+    session = caller.supervisor.sessions.known.get(name)
+    if session is None or name not in caller.heard:
         return
+    if ran is not None and ran.kernel_id is not None and ran.status in ("running", "ok", "error", "interrupted"):
+        caller.heard[name] = (ran.kernel_id, ran.generation)
+    else:
+        caller.heard[name] = await _generation(caller, session, caller.heard[name])
+
+
+def _note_company(caller: Caller, session: SessionRecord) -> None:
     others = caller.supervisor.sessions.enter(session.name, caller.asker.client_id)
     if others and session.name not in caller.company:
         caller.company.add(session.name)
-        caller.notices.append(
+        caller.notices[session.name].append(
             f"another client works in session {session.name} too, with the same variables; "
             'session="a-name-of-your-own" keeps yours apart'
         )
 
 
-def _note_daemon(caller: Caller, session: SessionRecord) -> None:
-    if not caller.restarted:
+async def _note_daemon(caller: Caller, session: SessionRecord) -> None:
+    """In each session that this client has worked in: others, it has not lost sight of."""
+    if not caller.restarted or session.name in caller.found_again:
         return
-    caller.restarted, runner = False, caller.supervisor.sessions.runner_of(session)
+    caller.found_again.add(session.name)
+    if not await caller.supervisor.records.worked_in(session.name, caller.asker.client_id):
+        return
+    runner = caller.supervisor.sessions.runner_of(session)
     lives_on = runner is not None and runner.kernel.alive and runner.kernel.record.started_at < caller.supervisor.began
     kept = f"; kernel {session.kernel_id} lived on, with its variables" if lives_on else ""
-    caller.notices.append(f"the daemon was restarted meanwhile{kept}")
+    caller.notices[session.name].append(f"the daemon was restarted meanwhile{kept}")
 
 
-def _note_restart(caller: Caller, session: SessionRecord) -> None:
+async def _note_kernel(caller: Caller, session: SessionRecord) -> None:
+    """Whether the session has another kernel than when this client last heard of it, or anybody worked there."""
+    since, dead = "your last call", False
+    if session.name not in caller.heard:
+        record = await caller.supervisor.sessions.kernel_record(session)
+        dead = record is not None and record.ended
+        last = await caller.supervisor.records.last_run(session.name)
+        caller.heard[session.name] = (last.kernel_id, last.generation) if last is not None else (None, 0)
+        since = f"the last work here, execution {last.id} of {when(last.queued_at)}" if last is not None else ""
+    before = caller.heard[session.name]
+    now = caller.heard[session.name] = await _generation(caller, session, before)
+    if before[0] is not None and (dead or now != before):
+        caller.lost[session.name].append((before, since))
+
+
+async def _generation(caller: Caller, session: SessionRecord, before: Generation) -> Generation:
+    """The session's current kernel and its generation; as `before` where its record tells nothing of it."""
+    record = await caller.supervisor.sessions.kernel_record(session)
+    if session.kernel_id is not None and (record is None or record.damaged):
+        return before
+    return (record.id, record.generation) if record is not None else (None, 0)
+
+
+async def _lost(caller: Caller, session: SessionRecord, lost: tuple[Generation, str], text: str) -> Words:
+    """What became of the kernel that a session had: who ended it, when, and what can be brought back.
+
+    Nothing where the `text` of the result says so.
+    """
+    (kernel_id, generation), since = lost
+    assert kernel_id is not None
+    runner = caller.supervisor.kernels.runners.get(kernel_id)
+    record = runner.kernel.record if runner is not None else await caller.supervisor.records.kernel(kernel_id)
+    gone = "its variables are gone, the history is kept"
+    if record is not None and record.generation != generation:
+        by = await _restarted_by(caller, record.session)
+        return (f"kernel {kernel_id} was restarted since {since}{by}: {gone}", *await _back(caller, session))
+    if record is None or record.ended:
+        why, at = ("", None) if record is None else (record.end_reason, record.ended_at)
+        why = why.partition("\n")[0].rstrip(".")
+        if why and why in text:
+            return ""
+        told = f" ({', '.join(filter(None, (why, when(at))))})" if why or at else ""
+        return (f"kernel {kernel_id} is gone since {since}{told}: {gone}", *await _back(caller, session))
+    now = f"works in kernel {session.kernel_id}" if session.kernel_id else "has no kernel"
+    return f"session {session.name} {now} now; kernel {kernel_id}, which it had at {since}, lives on with its variables"
+
+
+async def _restarted_by(caller: Caller, name: SessionName) -> str:
+    """Who restarted the kernel of a session last, and when, as its history has it."""
+    notes = [each for each in await caller.supervisor.records.history(name, last=50) if each.kind == "note"]
+    restarts = [each for each in notes if "restarted" in each.source]
+    return f", by {restarts[-1].client} at {when(restarts[-1].queued_at)}" if restarts and restarts[-1].client else ""
+
+
+async def _back(caller: Caller, session: SessionRecord) -> tuple[str | WayOn, ...]:
+    """How what is gone can be had again: what succeeded last, where that was in a kernel of before."""
+    good = await caller.supervisor.records.last_good(session.name)
+    record = await caller.supervisor.sessions.kernel_record(session)
+    now = (record.id, record.generation) if record is not None and not record.ended else None
+    if record is not None and good and (good[-1].kernel_id, good[-1].generation) != now:
+        return (f"; kernel_restart(replay=true) runs the {several(len(good), 'cell')} again that succeeded",)
+    return (WayOn("see what ran"),)
+
+
+def _running(caller: Caller, session: SessionRecord, shown: Execution | None, text: str) -> list[Words]:
+    """Once, with the first result: what runs there, unless the result says so itself."""
+    if session.name in caller.looked or caller.asker.kind == "cli":
+        return []
+    caller.looked.add(session.name)
     runner = caller.supervisor.sessions.runner_of(session)
-    if runner is None:
-        return
-    record = runner.kernel.record
-    before = caller.generations.get(record.id)
-    if before is not None and before != record.generation:
-        caller.notices.append(
-            f"kernel {record.id} was restarted since your last call: its variables are gone, the history is kept"
-        )
-    caller.generations[record.id] = record.generation
+    running = runner.running.execution if runner is not None and runner.running is not None else None
+    if running is None or re.search(rf"\bexecution {running.id}\b", text):
+        return []
+    if shown is not None and (shown.id == running.id or shown.status == "queued"):
+        return []
+    who = f", for {running.client}" if running.client else ""
+    return [f"execution {running.id} runs here since {when(running.started_at)}{who}: {first_line(running.source)}"]
+
+
+async def _cancelled(caller: Caller, name: SessionName, shown: int | None) -> list[Words]:
+    """What became of what calls had begun that this client cancelled: it may tell its model that they were refused."""
+    executions, told = caller.supervisor.executions, list[Words]()
+    for each in caller.cancelled.pop(name, ()):
+        execution = await _begun_by(caller, each)
+        ticket = executions.tickets.get(execution.id) if execution is not None else None
+        if ticket is not None:
+            await happens(ticket.settled, _STOPS_S)
+            execution = ticket.execution
+        if execution is not None and execution.id != shown:
+            told.append(await _outcome(caller, execution))
+    return told
+
+
+async def _begun_by(caller: Caller, call: ExecutionId | str) -> Execution | None:
+    """The execution, or what a call of this key began, if it did."""
+    records = caller.supervisor.records
+    return await (records.execution_of_call(call) if isinstance(call, str) else records.execution(call))
+
+
+async def _outcome(caller: Caller, execution: Execution) -> Words:
+    number, status = execution.id, execution.status
+    if not execution.settled:
+        return f"execution {number}, whose call was cancelled, is still {status}", WayOn("stop", (number,))
+    if execution.started_at is None:
+        return f"execution {number}, whose call was cancelled, had not begun: it was not run"
+    duration = span(max(0.0, (execution.finished_at or execution.started_at) - execution.started_at))
+    if status != "interrupted":
+        how = f"execution {number}, whose call was cancelled, had begun and ended all the same ({status})"
+        return f"{how} after {duration}; what it did stands", WayOn("read", (number,))
+    folded = await caller.supervisor.executions.folded(execution, without_outputs=True)
+    lines = [line_reached(each, execution.execution_count) for each in folded.errors]
+    at = f" at line {lines[-1]}" if lines and lines[-1] is not None else ""
+    told = f"a call was cancelled: execution {number} had begun and was interrupted after {duration}{at}"
+    return f"{told}; what it did until then stands", WayOn("read", (number,))
 
 
 async def note_environment(caller: Caller, execution: Execution) -> None:
@@ -81,7 +221,7 @@ async def note_environment(caller: Caller, execution: Execution) -> None:
     names = await apart("environments", differences, record, had, caller.asker) if had is not None else []
     if names:
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        caller.notices.append(
+        caller.notices[execution.session].append(
             f"kernel {record.id} was started with other values than yours of the environment variables "
             f"{', '.join(names[:_NAMES_SHOWN])}{more}; kernel_restart gives it yours, and loses its variables"
         )
@@ -99,14 +239,14 @@ def _note_late_output(caller: Caller, session: SessionRecord) -> None:
         numbers = [each.id for each in found if each.kind == kind]
         if numbers:
             which = ", ".join(map(str, numbers[-_LATE_SHOWN:]))
-            caller.notices.append((f"execution {which} {words}", WayOn("read", (numbers[-1],))))
+            caller.notices[session.name].append((f"execution {which} {words}", WayOn("read", (numbers[-1],))))
 
 
 async def _note_leaving(caller: Caller, session: SessionRecord) -> None:
     """Once to each client, of all sessions of its project."""
     if caller.supervisor.sessions.leaving and caller.asker.kind != "cli":
         said = await sweeping.told(caller.supervisor, session.directory)
-        caller.notices += [words for name, words in said.items() if name not in caller.leaving]
+        caller.notices[session.name] += [words for name, words in said.items() if name not in caller.leaving]
         caller.leaving.update(said)
 
 
@@ -120,4 +260,4 @@ async def _note_notebook(caller: Caller, session: SessionRecord) -> None:
             await caller.supervisor.sessions.change(session.name, notice="")
     else:
         caller.told[session.name] = session.notice
-        caller.notices.append(session.notice)
+        caller.notices[session.name].append(session.notice)

@@ -15,7 +15,7 @@ from mcp.server.subscriptions import ListenHandler
 from kernel_supervisor import __version__
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.ways import Words
-from kernel_supervisor.mcp import jupyter, methods, prompts, resources, tasks, whereabouts
+from kernel_supervisor.mcp import jupyter, methods, notices, prompts, resources, tasks, whereabouts
 from kernel_supervisor.mcp.arguments import parse
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.caller import Caller
@@ -69,24 +69,26 @@ async def _call_tool(
     ctx: Context, params: types.CallToolRequestParams
 ) -> types.CallToolResult | types.InputRequiredResult | dict[str, Any]:
     """Run a tool. What could not be done is a result with `isError`; a cell that raised is not among it."""
-    caller = ctx.lifespan_context
+    caller, call = ctx.lifespan_context, replace(Call.of(ctx), params=params)
     await caller.ready.wait()
     try:
         tool = TOOLS.get(params.name)
         if tool is None:
             raise RefusedError(_unknown_tool(params.name))
         given = parse(tool.model, params.arguments)
-        call = replace(Call.of(ctx), params=params)
         if (question := await whereabouts.settle(call)) is not None:
             return question
         work = tool(call, given)
-        answer = call.with_notices(await (work if tool.waits else carried_through(work, params.name)))
+        answer = await (work if tool.waits else carried_through(work, params.name))
+        if not tool.annotations.read_only_hint:
+            await notices.acted(caller, call.about, call.shown)
     except SupervisorError as error:
-        return _failed(ctx, error.words)
+        answer = _failed(error.words)
     except Exception as error:
         log.exception("%s failed", params.name)
         why = f"{params.name} failed inside the supervisor ({type(error).__name__}: {error}); its log has more"
-        return _failed(ctx, (why,))
+        answer = _failed((why,))
+    answer = await call.with_notices(answer)
     return answer.instead or answer.result(call.reader, caller.asker.ways)
 
 
@@ -97,9 +99,8 @@ def _unknown_tool(wanted: str) -> str:
     return f"there is no tool {name!r}.{hint} The tools are: {', '.join(TOOLS)}."
 
 
-def _failed(ctx: Context, words: Words) -> types.CallToolResult:
-    answer, call = Answer(text=words, facts={"error": words}, error=True), Call.of(ctx)
-    return answer.result(call.reader, call.caller.asker.ways)
+def _failed(words: Words) -> Answer:
+    return Answer(text=words, facts={"error": words}, error=True)
 
 
 async def _subscribe(ctx: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:

@@ -164,7 +164,6 @@ async def kernel_restart(
         text = (*text, " Its environment variables are this client's: what it had before is not known any more.")
     if nowhere := await asyncio.to_thread(displaced, record):
         text = (*text, " ", *sentence(nowhere), ".")
-    call.caller.generations[record.id] = record.generation
     facts = {"kernel_id": record.id, "generation": record.generation, "kernel_directory": record.directory}
     if not replay:
         return Answer(text=text, facts=facts)
@@ -189,6 +188,7 @@ async def kernel_shutdown(
 ) -> Answer:
     """End a kernel and its variables. The next kernel_exec of its session starts a fresh one."""
     runners, adoption = call.supervisor.kernels.runners, call.supervisor.kernels.adoption
+    call.about = (await call.supervisor.sessions.of(call.caller.asker)).name
     given = needed(kernel_id, *NAME_A_KERNEL).strip()
     await adoption.tried(adoption.like(given))
     living = {**{each.id: each for each in adoption.records}, **{each: runners[each].kernel.record for each in runners}}

@@ -58,27 +58,35 @@ async def _begin(call: Call, session: SessionRecord, code: str) -> Ticket:
     beginning = executions.execute(
         session, code, asker, call.client, call.key, no_longer_wanted=call.cancelled_because, again=call.again
     )
-    if sessions.runner_of(session) is not None:
-        return await beginning
-    ticket = await with_progress(call, "starting the session's kernel", lambda tell: beginning)
+    try:
+        if sessions.runner_of(session) is not None:
+            return await beginning
+        ticket = await with_progress(call, "starting the session's kernel", lambda tell: beginning)
+    except asyncio.CancelledError:
+        if call.cancelled_because():
+            call.caller.cancelled[session.name].append(call.key)
+        raise
     runner = sessions.runner_of(sessions.known[session.name])
     if runner is not None:
         interpreter = runner.kernel.record.interpreter
-        call.caller.notices.append(f"new kernel, on {interpreter.argv[0]}: {interpreter.why}")
+        told = call.caller.notices[session.name]
+        told.append(f"new kernel, on {interpreter.argv[0]}: {interpreter.why}")
         if runner.kernel.record.overlay:
-            call.caller.notices.append(BORROWED)
+            told.append(BORROWED)
         if nowhere := await asyncio.to_thread(displaced, runner.kernel.record):
-            call.caller.notices.append(nowhere)
+            told.append(nowhere)
     return ticket
 
 
 async def _see_through(
     call: Call, ticket: Ticket, timeout: float | None, reading: Reading, spent_s: float = 0.0
 ) -> Answer:
-    answer = await asking.see_through(call, ticket, max(0.0, _exec_patience(call, timeout) - spent_s), reading)
-    over = ticket.settled.is_set() or answer.instead is not None or call.caller.admin.stopping.is_set()
+    asked = await asking.see_through(call, ticket, max(0.0, _exec_patience(call, timeout) - spent_s))
+    if asked is not None:
+        return asked
+    over = ticket.settled.is_set() or call.caller.admin.stopping.is_set()
     if over or timeout is not None or not tasks.declared(call):
-        return answer
+        return await call.show(ticket.execution, ticket, reading)
     return tasks.created(ticket.execution, reading)
 
 

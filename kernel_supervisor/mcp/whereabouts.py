@@ -21,7 +21,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import FileUrl, TypeAdapter, ValidationError
 
 from kernel_supervisor.mcp.call import Call
-from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.caller import OF_ALL, Caller
 from kernel_supervisor.records.once import Once
 
 _FIELD = _STATE = "roots"
@@ -147,7 +147,7 @@ async def _stays(call: Call, directory: str) -> bool:
     if not with_kernels:
         return False
     there = await sessions.of(replace(caller.asker, directory=directory))
-    caller.notices.append(
+    caller.notices[OF_ALL].append(
         f"the client's root is {directory} now; it goes on in {caller.asker.directory}, because of the kernel of "
         f'session {", ".join(sorted(with_kernels))}. session="{there.name}" works in the new one'
     )

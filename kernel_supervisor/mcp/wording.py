@@ -30,7 +30,7 @@ _LINE = 600
 _REASON = 3000
 """Characters of a reason: that of a kernel's death has its last words in it."""
 _PROMPT = 200
-_NOTICES = 6
+_NOTICES = 8
 _MARKS_SHOWN = 3
 _MARKS = {
     "hole": "some output could not be recorded",

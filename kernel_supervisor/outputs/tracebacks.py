@@ -133,6 +133,11 @@ def cell_counts(error: Mapping[str, Any]) -> frozenset[int]:
     return frozenset(frame.count for frame in _frames(error) if frame.count is not None)
 
 
+def line_reached(error: Mapping[str, Any], count: int | None) -> int | None:
+    """The line that the cell with this execution count had come to when an `error` output was made, if that says."""
+    return next((each.line for each in _frames(error) if each.cell and each.count in (count, None) and each.line), None)
+
+
 def folds(error: Mapping[str, Any]) -> bool:
     """Whether `explain` leaves something out that `full` would show."""
     return any(frame.library for frame in _frames(error))

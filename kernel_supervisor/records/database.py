@@ -271,6 +271,17 @@ class Database(Store):
         newest = f"SELECT kernel_id, generation FROM executions WHERE {good} ORDER BY place DESC, id DESC LIMIT 1"
         return await self._entries(f"{good} AND (kernel_id, generation) = ({newest}) ORDER BY place, id", *[key] * 4)
 
+    async def last_run(self, session: SessionName) -> Execution | None:
+        """What was begun last of a session."""
+        those = "session = ? AND kind = 'code' AND kernel_id IS NOT NULL AND started_at IS NOT NULL"
+        newest = f"{those} ORDER BY place DESC, id DESC LIMIT 1"
+        return next(iter(await self._entries(newest, self._names.key(session))), None)
+
+    async def worked_in(self, session: SessionName, client_id: str) -> bool:
+        """Whether a call of that client made an entry of a session."""
+        mine = "SELECT 1 FROM executions WHERE call_key >= ? AND call_key < ? AND +session = ? LIMIT 1"
+        return bool(await self.select(mine, (f"{client_id}:", f"{client_id};", self._names.key(session))))
+
     async def replaced(self, session: SessionName) -> dict[ExecutionId, Execution]:
         """The entries of a session that others stand for, by id."""
         found = await self._entries(f"id IN ({rows.REPLACED})", self._names.key(session))

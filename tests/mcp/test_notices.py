@@ -1,0 +1,174 @@
+"""Promise: what an agent could not expect it is told once, with whatever result is about the session that it is of."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.support import DEADLINE_S, Home, Result, Session, until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+
+
+def _notes(result: Result) -> list[str]:
+    return [line.removeprefix("note: ") for line in result.text.splitlines() if line.startswith("note: ")]
+
+
+async def _cancelled(session: Session, code: str, begun: Path, **arguments: str) -> None:
+    """Make a call, and cancel it once its cell has begun."""
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+
+            async def run() -> None:
+                await session.run(code, **arguments)
+
+            group.start_soon(run)
+            await until(begun.exists, "the cell runs")
+            scope.cancel()
+
+
+async def test_the_next_result_says_how_far_a_cancelled_call_had_come(desk: Home, era: str) -> None:
+    begun = desk.project / "begun"
+    code = f"import time\nx = 41\nopen({str(begun)!r}, 'w').close(); time.sleep(1000)\ny = 42"
+    async with desk.client(era) as session:
+        await session.run("1")
+        await session.run("1", session="apart")
+        await _cancelled(session, code, begun)
+        apart = await session.call("kernel_list_vars", session="apart")
+        failed = await session.call("kernel_inspect", var_name="y")
+        history = await session.call("kernel_history")
+        after = await session.run("x")
+    (note,) = _notes(failed)
+    number = history.facts["entries"][-1]["execution_id"]
+    told = rf"execution {number} had begun and was interrupted after \d\S* \S+ at line 3; what it did until then stands"
+    assert re.search(told, note), note
+    assert f"kernel_output(execution_id={number})" in note
+    assert failed.is_error
+    assert history.facts["entries"][-1]["status"] == "interrupted"
+    assert [_notes(each) for each in (apart, history, after)] == [[], [], []]
+    assert after.text.splitlines()[-1] == "41"
+
+
+async def test_a_cancelled_call_whose_cell_took_the_interrupt_is_not_said_to_be_interrupted(desk: Home) -> None:
+    begun = desk.project / "begun"
+    code = f"import time\ntry:\n    open({str(begun)!r}, 'w').close(); time.sleep(1000)\nexcept BaseException: x = 41"
+    async with desk.client() as session:
+        await session.run("1")
+        await _cancelled(session, code, begun)
+        (note,) = _notes(await session.run("x"))
+    assert "whose call was cancelled, had begun and ended all the same (ok)" in note
+
+
+async def test_a_cancelled_call_that_waited_is_said_not_to_have_run(desk: Home, era: str) -> None:
+    gate, begun = desk.project / "gate", desk.project / "begun"
+    async with desk.client(era) as session, desk.client(era) as other:
+        code = f"import os, time\nopen({str(begun)!r}, 'w').close()\n"
+        await other.run(f"{code}while not os.path.exists({str(gate)!r}): time.sleep(0.01)", wait=False)
+        await until(begun.exists, "the cell runs")
+        await session.call("kernel_list_vars")
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+
+                async def run() -> None:
+                    await session.run("ran = True")
+
+                group.start_soon(run)
+                with anyio.fail_after(DEADLINE_S):
+                    while len((await other.call("kernel_history")).facts["entries"]) < 2:
+                        pass
+                scope.cancel()
+        gate.touch()
+        (note,) = _notes(await session.run("'ran' in globals()"))
+    assert note.endswith("whose call was cancelled, had not begun: it was not run")
+
+
+async def test_a_restart_is_told_in_its_own_session_by_whatever_comes_first_and_once(desk: Home, era: str) -> None:
+    async with desk.client(era) as session, desk.client(era) as other:
+        for name in ("", "sub"):
+            await session.run("x = 41", session=name)
+            await other.run("1", session=name)
+        await other.call("kernel_restart", session="sub")
+        main = await session.call("kernel_list_vars")
+        sub = await session.call("kernel_list_vars", session="sub")
+        more = [
+            await session.call("kernel_status", session="sub"),
+            await session.call("kernel_history", session="sub"),
+            await session.run("'x' in globals()", session="sub"),
+        ]
+        await other.call("kernel_restart")
+        refused = await session.call("kernel_inspect", var_name="x")
+        after = await session.run("1")
+        own = await other.run("1")
+    assert not any("restarted" in note for note in _notes(main))
+    assert "41" in main.text
+    (note,) = [each for each in _notes(sub) if "restarted" in each]
+    assert "was restarted since your last call, by " in note
+    assert note.endswith(
+        "its variables are gone, the history is kept; kernel_restart(replay=true) runs the 2 cells again that succeeded"
+    )
+    assert "no variables yet" in sub.text
+    assert [_notes(each) for each in more] == [[], [], []]
+    assert refused.is_error
+    assert len([each for each in _notes(refused) if "restarted" in each]) == 1
+    assert (_notes(after), _notes(own)) == ([], []), "who restarted it knows"
+
+
+async def test_a_new_conversation_is_told_what_became_of_the_last_work(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        ran = await session.run("x = 41")
+        number = ran.facts["execution_id"]
+        ended = await session.call("kernel_shutdown", kernel_id=ran.facts["kernel_id"])
+        again = await session.run("'x' in globals()")
+        await session.call("kernel_shutdown", kernel_id=again.facts["kernel_id"])
+    assert not _notes(ended)
+    assert not any("gone" in note for note in _notes(again)), "who ended it knows"
+    async with desk.client(era) as session:
+        looked = await session.call("kernel_list_vars")
+        later = [await session.call("kernel_status"), await session.run("1")]
+    (note,) = _notes(looked)
+    assert f"is gone since the last work here, execution {number + 1} of " in note
+    assert "(the kernel was shut down by " in note
+    assert "kernel_history shows what was run" in note
+    assert not any("gone" in note for each in later for note in _notes(each))
+
+
+async def test_a_kernel_that_died_is_told_of_once_and_not_beside_a_result_that_says_so(desk: Home) -> None:
+    async with desk.client() as session:
+        await session.run("x = 41")
+        await session.run("import os; os._exit(3)")
+    async with desk.client() as one, desk.client() as two:
+        seen = await one.call("kernel_history")
+        refused = await one.call("kernel_exec", code="x")
+        status = await two.call("kernel_status")
+    (note,) = _notes(seen)
+    assert "is gone since the last work here" in note
+    assert "(the kernel died (exit code 3), " in note
+    assert "kernel_restart(replay=true)" in note
+    assert refused.is_error
+    assert not _notes(refused)
+    assert not any("gone" in each for each in _notes(status)), "it says so itself"
+
+
+async def test_a_new_conversation_is_told_what_runs_and_a_result_that_says_so_says_it_once(
+    desk: Home, era: str
+) -> None:
+    gate, begun = desk.project / "gate", desk.project / "begun"
+    code = (
+        f"open({str(begun)!r}, 'w').close()\nimport os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+    )
+    async with desk.client(era) as session:
+        running = await session.run(code, wait=False)
+        await until(begun.exists, "the cell runs")
+        number = running.facts["execution_id"]
+        async with desk.client(era) as one, desk.client(era) as two, desk.client(era) as three:
+            looked, again = await one.call("kernel_list_vars"), await one.call("kernel_list_vars")
+            status = await two.call("kernel_status")
+            behind = await three.run("1", wait=False)
+        gate.touch()
+        ended = await session.call("kernel_output", execution_id=number, wait=DEADLINE_S)
+    assert any(note.startswith(f"execution {number} runs here since ") for note in _notes(looked))
+    for result in (running, again, status, behind, ended):
+        assert not any("runs here" in note for note in _notes(result)), result.text
