@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import ExecutionId
-from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS
+from kernel_supervisor.mcp.clients import LARGEST_CHARS
 
 _ANY_TEXT = ("code", "text", "grep", "filter")
 """The others are names, places and paths."""
@@ -33,10 +33,14 @@ def about(text: str | None = None, *, ge: float | None = None, le: float | None 
     return Field(description=text, ge=ge, le=le)
 
 
-_Session = Annotated[str, about("another session of this project; folder/name: of any")]
+_Session = Annotated[str, about("another, such as a sub-agent's")]
+_SessionOfCode = Annotated[
+    str, about("another session of this project: a sub-agent's own, not to share variables; folder/name: of any")
+]
+"""Told in full where code is run: the first request of a sub-agent has that tool, and no instructions."""
 ExecutionNumber = Annotated[ExecutionId, about(ge=1, le=(1 << 53) - 1)]
 """No more than JSON carries exactly, and the database takes."""
-MaxChars = Annotated[int, about(f"text limit, {MAX_CHARS} by default", ge=500, le=LARGEST_CHARS)]
+MaxChars = Annotated[int, about(ge=500, le=LARGEST_CHARS)]
 
 
 @cache
@@ -47,7 +51,7 @@ def of(run: Callable[..., Any]) -> type[Arguments]:
         each.name: (each.annotation, ... if each.default is each.empty else each.default) for each in given
     }
     if fields.pop("session", None):
-        fields["session"] = (_Session, "")
+        fields["session"] = (_SessionOfCode if "code" in fields else _Session, "")
     return create_model(run.__name__, __base__=Arguments, **fields)
 
 
@@ -86,14 +90,17 @@ def _sentence(model: type[Arguments], item: Any) -> str:
 
 
 _TOLD = ("type", "description", "enum", "items", "minimum", "maximum", "default")
-"""Of a property; together with those below the keywords that every client understands. Gemini refuses others."""
+"""Of a property; together with those below the keywords that every client understands. Gemini refuses others.
+
+That nothing else is taken is not said: some clients refuse `additionalProperties`, and we say it where it matters.
+"""
 
 
 def schema(model: type[Arguments]) -> dict[str, Any]:
     """The JSON schema of a tool's arguments, in keywords that every client understands."""
     full = model.model_json_schema()
     properties = {name: _property(value) for name, value in full["properties"].items()}
-    found: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    found: dict[str, Any] = {"type": "object", "properties": properties}
     if full.get("required"):
         found["required"] = full["required"]
     return found
@@ -102,8 +109,10 @@ def schema(model: type[Arguments]) -> dict[str, Any]:
 def _property(value: dict[str, Any]) -> dict[str, Any]:
     options = [option for option in value.get("anyOf", ()) if option.get("type") != "null"]
     merged = {**value, **(options[0] if len(options) == 1 else {})}
-    if merged.get("default") in ("", None):
+    if merged.get("default") in ("", None) or merged["default"] is False:  # as everybody takes it to be
         merged.pop("default", None)
+    if options:  # what can be left out: how large it can be is told to who goes beyond
+        merged.pop("maximum", None)
     if "enum" in merged:  # what is empty is the same as left out, and Gemini refuses all tools for it
         merged["enum"] = [each for each in merged["enum"] if each != ""]
     return {keyword: merged[keyword] for keyword in _TOLD if keyword in merged}

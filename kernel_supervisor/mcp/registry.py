@@ -43,7 +43,7 @@ class Tool:
     run: Callable[..., Coroutine[Any, Any, Answer]]
     annotations: types.ToolAnnotations
     core: bool = False
-    """Whether clients that load tools on demand should have it from the start."""
+    """Whether clients that load tools on demand should have it from the start, as what a result names."""
     waits: bool = False
     """Whether it mostly waits for a cell, and is let go of when its client goes. All others are carried through."""
 
@@ -73,19 +73,19 @@ _ALL = (
     Tool("Read output", work.kernel_output, _READS, core=True, waits=True),
     Tool("Answer input()", work.kernel_reply, _changes(open_world=True), waits=True),
     Tool("List variables", look.kernel_list_vars, _READS, core=True),
-    Tool("Inspect a variable", look.kernel_inspect, _READS, core=True),
+    Tool("Inspect", look.kernel_inspect, _READS, core=True),
     Tool("Kernel status", kernels.kernel_status, _READS),
-    Tool("History", work.kernel_history, _READS),
-    Tool("Interrupt", interrupt.kernel_interrupt, _changes(destructive=True, idempotent=True)),
-    Tool("Restart the kernel", kernels.kernel_restart, _changes(destructive=True)),
+    Tool("History", work.kernel_history, _READS, core=True),
+    Tool("Interrupt", interrupt.kernel_interrupt, _changes(destructive=True, idempotent=True), core=True),
+    Tool("Restart", kernels.kernel_restart, _changes(destructive=True)),
     Tool("End a kernel", kernels.kernel_shutdown, _changes(destructive=True, idempotent=True)),
     Tool("Add markdown", notebook.kernel_add_markdown, _changes()),
-    Tool("Save the notebook", notebook.kernel_save_notebook, _changes(idempotent=True)),
-    Tool("Load a notebook", notebook.kernel_load_notebook, _changes(destructive=True, open_world=True)),
+    Tool("Save notebook", notebook.kernel_save_notebook, _changes(idempotent=True)),
+    Tool("Load notebook", notebook.kernel_load_notebook, _changes(destructive=True, open_world=True)),
     Tool("List environments", environments.kernel_list_envs, _READS),
-    Tool("Use an environment", environments.kernel_use_env, _changes(idempotent=True)),
-    Tool("List running kernels", joining.kernel_list_running, _READS),
-    Tool("Attach to a kernel", joining.kernel_attach, _changes(idempotent=True)),
+    Tool("Use environment", environments.kernel_use_env, _changes(idempotent=True)),
+    Tool("Running kernels", joining.kernel_list_running, _READS),
+    Tool("Attach", joining.kernel_attach, _changes(idempotent=True)),
     Tool("Detach", joining.kernel_detach, _changes(idempotent=True)),
 )
 TOOLS = {tool.run.__name__: tool for tool in _ALL}

@@ -51,9 +51,9 @@ async def kernel_list_envs(call: Call, session: SessionRecord) -> Answer:
 async def kernel_use_env(
     call: Call,
     session: SessionRecord,
-    env_name: Annotated[str, about("name, prefix or interpreter, see kernel_list_envs; SERVER:SPEC")],
-    fresh: Annotated[bool, about("a new kernel even if one runs there already")] = False,
-    install_ipykernel: Annotated[bool, about("if it has none, install it there with its own tool")] = False,
+    env_name: Annotated[str, about("as in kernel_list_envs, a prefix, an interpreter, or SERVER:SPEC")],
+    fresh: Annotated[bool, about("a new kernel, even if one runs there")] = False,
+    install_ipykernel: Annotated[bool, about("there, if it is missing")] = False,
 ) -> Answer:
     """Go on in another environment's kernel. The present one runs on with its variables; come back by its name, or
     "default"."""

@@ -84,7 +84,7 @@ def _running_row(kernel: dict[str, Any]) -> list[Any]:
 async def kernel_attach(
     call: Call,
     session: SessionRecord,
-    kernel_id: Annotated[str, about("id or its beginning, notebook, connection file or server URL")],
+    kernel_id: Annotated[str, about("id or its beginning, notebook, connection file, server URL")],
 ) -> Answer:
     """Work in a kernel that runs already, of another session or of Jupyter."""
     wanted = needed(kernel_id, *NAME_A_KERNEL).strip()

@@ -142,10 +142,10 @@ def _memory(pid: int | None) -> int | None:
 async def kernel_restart(
     call: Call,
     session: SessionRecord,
-    replay: Annotated[bool, about("then run the cells that succeeded again, up to the first error")] = False,
-    force: Annotated[bool, about("also a kernel that somebody else started on a server")] = False,
+    replay: Annotated[bool, about("then run again what had succeeded, up to the first error")] = False,
+    force: Annotated[bool, about("even if others started it")] = False,
 ) -> Answer:
-    """A fresh process for the session's kernel: all variables are lost, history and notebook go on."""
+    """A fresh process for the session's kernel: variables are lost, history and notebook go on."""
     record = await call.supervisor.sessions.kernel_record(session)
     replayed = await call.supervisor.records.last_good(session.name) if replay else []
     generation = record.generation if record is not None else 0
@@ -184,9 +184,9 @@ async def kernel_restart(
 async def kernel_shutdown(
     call: Call,
     kernel_id: Annotated[str, about("id or its beginning")],
-    force: Annotated[bool, about("also a kernel that somebody else started")] = False,
+    force: Annotated[bool, about("even if others started it")] = False,
 ) -> Answer:
-    """End a kernel and its variables. The next kernel_exec of its session starts a fresh one."""
+    """End a kernel and its variables. The next kernel_exec there starts a fresh one."""
     runners, adoption = call.supervisor.kernels.runners, call.supervisor.kernels.adoption
     call.about = (await call.supervisor.sessions.of(call.caller.asker)).name
     given = needed(kernel_id, *NAME_A_KERNEL).strip()

@@ -32,8 +32,8 @@ _PYTHON = ("python", "")
 async def kernel_inspect(
     call: Call,
     session: SessionRecord,
-    var_name: Annotated[str, about("a name, attribute or item: df, df.columns, model.layers[0]")],
-    detail: Annotated[Literal["", "source"], about('"source" for source code')] = "",
+    var_name: Annotated[str, about("such as df, df.columns, model.layers[0]")],
+    detail: Literal["", "source"] = "",
 ) -> Answer:
     """One variable, attribute or item: type, shape, value; signature and docstring of functions."""
     empty = "var_name is empty: give a name such as df, df.columns or model.layers[0]"
@@ -90,7 +90,7 @@ async def kernel_list_vars(
     call: Call,
     session: SessionRecord,
     filter: Annotated[str, about("part of the name")] = "",
-    type: Annotated[str, about("part of the type's name")] = "",
+    type: Annotated[str, about("part of its type")] = "",
 ) -> Answer:
     """Variables of the session: name, type, shape, size, short value. Runs no code."""
     runner = await call.supervisor.sessions.living_runner(session)

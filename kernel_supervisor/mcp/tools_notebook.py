@@ -29,8 +29,8 @@ async def kernel_add_markdown(
     call: Call,
     session: SessionRecord,
     text: str,
-    before: Annotated[ExecutionNumber | None, about("put it before this entry")] = None,
-    after: Annotated[ExecutionNumber | None, about("put it after this entry")] = None,
+    before: ExecutionNumber | None = None,
+    after: ExecutionNumber | None = None,
 ) -> Answer:
     """Add a markdown cell to the session's notebook, at its end or beside an execution."""
     needed(text, "text is empty: give the markdown to add")
@@ -59,19 +59,18 @@ async def _beside(
 async def kernel_save_notebook(
     call: Call,
     session: SessionRecord,
-    path: Annotated[str, about("relative to your directory; default: the session's name in its")] = "",
+    path: Annotated[str, about("default: named after the session, in its directory")] = "",
     save_html: bool = False,
     save_pdf: bool = False,
-    overwrite: Annotated[bool, about("replace a file that this session did not write")] = False,
-    only: Annotated[Literal["all", "ok"], about('"ok" leaves out failed cells')] = "all",
-    first: Annotated[ExecutionNumber | None, about("from this entry on")] = None,
-    last: Annotated[ExecutionNumber | None, about("up to this entry")] = None,
-    theme: Annotated[Literal["light", "dark"], about("of the HTML")] = "light",
-    pdf_engine: Annotated[Literal["typst", "browser", "xelatex"] | None, about("default: what loses least")] = None,
-    autosave: Annotated[bool | None, about("true: keep this notebook up to date; false: no longer")] = None,
+    overwrite: Annotated[bool, about("a file that this session did not write")] = False,
+    only: Annotated[Literal["all", "ok"], about("ok: without failed cells")] = "all",
+    first: Annotated[ExecutionNumber | None, about("execution to begin with")] = None,
+    last: ExecutionNumber | None = None,
+    theme: Literal["light", "dark"] = "light",
+    pdf_engine: Literal["typst", "browser", "xelatex"] | None = None,
+    autosave: Annotated[bool | None, about("true: keep it up to date; false: no longer")] = None,
 ) -> Answer:
-    """Write the session (code, markdown, outputs, plots) as .ipynb, and as HTML or PDF if asked; once, or kept up to
-    date."""
+    """Write the session (code, markdown, outputs, plots) as .ipynb, and HTML or PDF; once, or kept up to date."""
     choice = Choice(only=only, first=first, last=last)
     if autosave and choice != Choice():
         raise RefusedError("autosave keeps the whole session: leave out only, first and last")
@@ -113,11 +112,10 @@ async def _in_turn(call: Call, work: Coroutine[Any, Any, _T]) -> _T:
 async def kernel_load_notebook(
     call: Call,
     session: SessionRecord,
-    path: Annotated[str, about("an .ipynb, relative to your directory")],
-    run: Annotated[bool, about("run its code cells, up to the first error")] = False,
+    path: Annotated[str, about("relative to your directory")],
+    run: Annotated[bool, about("and run them, up to the first error")] = False,
 ) -> Answer:
-    """Take the cells of an .ipynb, with their outputs, into the session's history, to go on from there; run=true runs
-    them up to the first error."""
+    """Take the cells of an .ipynb, with their outputs, into the session, to go on from there."""
     given = needed(path, "path is empty: name a notebook").strip()
     notebook = await asyncio.to_thread(_existing, call.caller.asker.cwd, given)
     if run:

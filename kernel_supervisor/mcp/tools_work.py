@@ -30,15 +30,13 @@ _WHOLE_CHARS = MAX_CHARS - 1000
 async def kernel_exec(
     call: Call,
     session: SessionRecord,
-    code: Annotated[str, about("Python code; the last expression's value is shown")],
-    timeout: Annotated[
-        float | None, about("seconds to wait, 45 to 240 by client; the cell runs on after that", ge=0, le=86_400)
-    ] = None,
+    code: str,
+    timeout: Annotated[float | None, about("seconds to wait, 45 to 240 by client", ge=0, le=86_400)] = None,
     wait: Annotated[bool, about("false: return at once")] = True,
     max_chars: MaxChars = MAX_CHARS,
 ) -> Answer:
-    """Run Python in this project's persistent session. Shows output, the last value, plots as images, errors. After the
-    timeout the cell runs on; the result then says how to wait."""
+    """Run Python in this project's persistent session. Shows output, the last value, plots as images, errors. A cell
+    that outlives `timeout` runs on; its result says how to wait."""
     needed(code, "code is empty: give Python code to run")
     reading = Reading(max_chars=max_chars)
     if call.params.request_state is not None:
@@ -97,12 +95,12 @@ def _exec_patience(call: Call, timeout: float | None) -> float:
 async def kernel_reply(
     call: Call,
     session: SessionRecord,
-    text: Annotated[str, about("the line that input() returns")],
-    execution_id: Annotated[ExecutionNumber | None, about("default: what runs in the session")] = None,
-    timeout: Annotated[float | None, about("seconds to wait then", ge=0, le=86_400)] = None,
+    text: Annotated[str, about("what input() returns")],
+    execution_id: Annotated[ExecutionNumber | None, about("default: what runs")] = None,
+    timeout: Annotated[float | None, about(ge=0, le=86_400)] = None,
     max_chars: MaxChars = MAX_CHARS,
 ) -> Answer:
-    """Answer a cell that waits for input, as its result says; then shows what came of it."""
+    """Answer a cell that waits for input; shows what came of it."""
     known = await call.once.known()
     reading = Reading(max_chars=max_chars)
     if known is not None:
@@ -123,15 +121,15 @@ async def kernel_reply(
 async def kernel_output(
     call: Call,
     execution_id: ExecutionNumber,
-    wait: Annotated[float, about("seconds to wait for its end", ge=0, le=86_400)] = 0,
-    from_line: Annotated[int | None, about("read on from this line", ge=1)] = None,
-    tail: Annotated[int | None, about("only the last lines", ge=1)] = None,
-    grep: Annotated[str | None, about("only lines that match this regular expression")] = None,
-    from_image: Annotated[int, about("images from this one on", ge=1)] = 1,
+    wait: Annotated[float, about("seconds to wait", ge=0, le=86_400)] = 0,
+    from_line: Annotated[int | None, about(ge=1)] = None,
+    tail: Annotated[int | None, about("only the last so many lines", ge=1)] = None,
+    grep: Annotated[str | None, about("regular expression: only lines with it")] = None,
+    from_image: Annotated[int, about(ge=1)] = 1,
     full_traceback: bool = False,
     max_chars: MaxChars = MAX_CHARS,
 ) -> Answer:
-    """Wait for an execution, or read on in its output by lines, tail, grep or image."""
+    """Wait for an execution, or read on in what it showed: lines, images."""
     execution, ticket = await call.supervisor.executions.find(execution_id)
     call.until = call.begun + wait
     if ticket is not None and wait > 0:
@@ -147,10 +145,10 @@ async def kernel_history(
     session: SessionRecord,
     last: Annotated[int, about(ge=1, le=500)] = 20,
     filter: Annotated[str, about("part of the code")] = "",
-    execution_id: Annotated[ExecutionNumber | None, about("that one, with all its code")] = None,
+    execution_id: Annotated[ExecutionNumber | None, about("this one, with all its code")] = None,
     full: Annotated[bool, about("all code of each")] = False,
 ) -> Answer:
-    """What was run in this session, by any client, with status and execution ids."""
+    """What was run in this session, by any client: ids, status, code."""
     if execution_id is not None:
         return _whole(call, [(await call.supervisor.executions.find(execution_id))[0]])
     entries = await call.supervisor.records.history(session.name, last=last, containing=filter)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
+import mcp_types as types
 import pytest
 
 from tests.support import RESULT, Home
@@ -31,6 +33,7 @@ TOOLS = {
     "kernel_history": [],
 }
 CORE = {"kernel_exec", "kernel_output", "kernel_list_vars", "kernel_inspect"}
+NAMED_IN_RESULTS = {"kernel_interrupt", "kernel_history"}
 READ_ONLY = {
     "kernel_inspect",
     "kernel_list_vars",
@@ -60,23 +63,19 @@ async def test_every_tool_has_a_title_a_description_and_a_schema_that_is_one(des
         assert tool.title, name
         assert tool.description, name
         jsonschema.Draft202012Validator.check_schema(tool.input_schema)
-        assert tool.input_schema["additionalProperties"] is False, name
         assert "session" in tool.input_schema["properties"] or name in ("kernel_output", "kernel_shutdown"), name
 
 
-KEYWORDS = {"type", "properties", "required", "description", "enum", "items", "minimum", "maximum", "default"} | {
-    "additionalProperties"
-}
+KEYWORDS = {"type", "properties", "required", "description", "enum", "items", "minimum", "maximum", "default"}
 """What everybody takes. Gemini refuses `exclusiveMaximum`, and an `enum` that is empty or has an empty word; some
-clients refuse `anyOf`, `$ref` and others."""
+clients refuse `anyOf`, `$ref`, `additionalProperties` and others."""
 
 
 def _schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A schema, and all that it is made of."""
     yield schema
-    for part in (*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")):
-        if isinstance(part, dict):
-            yield from _schemas(part)
+    for part in (*schema.get("properties", {}).values(), *filter(None, [schema.get("items")])):
+        yield from _schemas(part)
 
 
 async def test_schemas_use_only_keywords_that_every_client_understands(desk: Home, era: str) -> None:
@@ -86,7 +85,6 @@ async def test_schemas_use_only_keywords_that_every_client_understands(desk: Hom
             assert isinstance(schema["type"], str), (name, schema)
             assert schema.get("enum") != [], (name, schema)
             assert all(isinstance(each, str) and each for each in schema.get("enum", ())), (name, schema)
-            assert isinstance(schema.get("additionalProperties", False), bool | dict), (name, schema)
 
 
 @pytest.mark.parametrize(("number", "taken"), [(10**9, True), (2**53 - 1, True), (0, False), (2**53, False)])
@@ -115,9 +113,19 @@ async def test_annotations_say_what_a_tool_may_do(desk: Home, era: str) -> None:
     assert not listed["kernel_restart"].annotations.idempotent_hint
 
 
-async def test_the_core_four_are_loaded_at_once(desk: Home, era: str) -> None:
+async def test_the_core_four_and_what_results_name_are_loaded_at_once(desk: Home, era: str) -> None:
     listed = await _listed(desk, era)
-    assert {name for name, tool in listed.items() if (tool.meta or {}).get("anthropic/alwaysLoad")} == CORE
+    at_once = {name for name, tool in listed.items() if (tool.meta or {}).get("anthropic/alwaysLoad")}
+    assert at_once == CORE | NAMED_IN_RESULTS
+
+
+async def test_a_sub_agent_learns_from_the_schemas_alone_how_to_have_variables_of_its_own(desk: Home, era: str) -> None:
+    listed = await _listed(desk, era)
+    properties = {name: tool.input_schema["properties"] for name, tool in listed.items()}
+    told = {name: each["session"]["description"] for name, each in properties.items() if "session" in each}
+    assert all("sub-agent" in each for each in told.values()), told
+    assert "not to share variables" in told["kernel_exec"]
+    assert "folder/name" in told["kernel_exec"]
 
 
 @pytest.mark.parametrize("opening", ["legacy", "auto"])
@@ -128,6 +136,8 @@ async def test_descriptions_and_instructions_are_short(desk: Home, opening: str)
     words = [f"{tool.title}{tool.description}" for tool in tools]
     words += [each.get("description", "") for tool in tools for each in tool.input_schema["properties"].values()]
     assert len("".join(words).encode()) < 6_000
+    sent = types.ListToolsResult(tools=tools).model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert len(json.dumps(sent).encode()) < 12_000, "it stands in the context of every conversation"
     assert instructions
     assert "kernel_exec" in instructions
     assert len(instructions.encode()) <= 2_048, "older clients cut them there"
