@@ -14,6 +14,8 @@ LARGEST_CHARS = 400_000
 """What an agent can ask for; Claude Code takes no more than 500,000."""
 MAX_CHARS = 12_000
 """Of a result's text, where nothing else is asked for."""
+MOST_CHARS = 40_000
+"""Of what comes without having been asked for by length: a list, a resource. Of more, Claude Code shows less."""
 MAX_BYTES = 11_800
 """Of a result's text for clients that cut at 12,000, and for those that nobody knows."""
 _KNOWN = ("claude", "gemini", "cursor", "visual studio code", "kernel-supervisor")

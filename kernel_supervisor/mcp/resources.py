@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
+from kernel_supervisor.amounts import several
 from kernel_supervisor.core import names
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
-from kernel_supervisor.core.model import ExecutionId, SessionName, SessionRecord
+from kernel_supervisor.core.model import Execution, ExecutionId, SessionName, SessionRecord
 from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
+from kernel_supervisor.mcp.abridging import FIRST, LAST, WHOLE, abridged
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.tables import first_line
 from kernel_supervisor.mcp.ways import said
@@ -23,8 +26,6 @@ _Contents = list[types.TextResourceContents | types.BlobResourceContents]
 _SCHEME = "kernel://"
 _URI = re.compile(r"kernel://(.+)/(notebook|variables|executions/[0-9]{1,18})")
 _NOTEBOOK_TYPE, _TEXT = "application/x-ipynb+json", "text/plain"
-_LARGEST = 8 << 20
-"""Bytes of a notebook that is handed over in one message."""
 _RECENT = 20
 """How many executions of the client's own session are listed; the template reaches all."""
 
@@ -39,19 +40,26 @@ TEMPLATES = [
 
 
 async def listed(call: Call, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
-    """Notebook and variables of every session, and the latest executions of the client's own."""
+    """Notebook and variables of every session, the client's own first, and the latest executions of that one."""
     supervisor = call.supervisor
-    found: list[types.Resource] = []
-    for name, session in supervisor.sessions.known.items():
-        title = f"{session.title}.ipynb"
-        found.append(_resource(name, "notebook", "notebook", title=title, mime_type=_NOTEBOOK_TYPE))
-        found.append(_resource(name, "variables", "variables"))
     own = await supervisor.sessions.of(call.caller.asker)
-    for entry in reversed(await supervisor.records.history(own.name, last=_RECENT)):
-        if entry.kind == "code":
-            about = f"{entry.status}: {first_line(entry.source)}"
-            found.append(_resource(own.name, f"executions/{entry.id}", f"execution {entry.id}", description=about))
+    latest = [entry for entry in await supervisor.records.history(own.name, last=_RECENT) if entry.kind == "code"]
+    known = supervisor.sessions.known
+    folder = names.spelled(own.name.partition("/")[0])
+    order = sorted(known, key=lambda name: (name != own.name, not name.startswith(folder)))
+    found = [resource for name in order for resource in _session(known[name], latest if name == own.name else ())]
     return types.ListResourcesResult(resources=found)
+
+
+def _session(session: SessionRecord, latest: Sequence[Execution]) -> Iterator[types.Resource]:
+    title = f"{session.title}.ipynb"
+    yield _resource(
+        session.name, "notebook", "notebook", title=title, mime_type=_NOTEBOOK_TYPE, description=f"In brief: {WHOLE}"
+    )
+    yield _resource(session.name, "variables", "variables")
+    for entry in reversed(latest):
+        about = f"{entry.status}: {first_line(entry.source)}"
+        yield _resource(session.name, f"executions/{entry.id}", f"execution {entry.id}", description=about)
 
 
 def _uri(named: str, part: str) -> str:
@@ -82,7 +90,7 @@ async def read(call: Call, params: types.ReadResourceRequestParams) -> types.Rea
 async def _contents(call: Call, uri: str, session: SessionName, part: str) -> _Contents:
     if part == "notebook":
         async with call.caller.documents:
-            text = await saving.document(call.supervisor, session, largest=_LARGEST)
+            text = await saving.document(call.supervisor, session, abridged, FIRST, LAST, WHOLE)
         return [types.TextResourceContents(uri=uri, mime_type=_NOTEBOOK_TYPE, text=text)]
     if part == "variables":
         shown = await look.kernel_list_vars(call, await call.session(session))
@@ -92,6 +100,11 @@ async def _contents(call: Call, uri: str, session: SessionName, part: str) -> _C
         if execution.session != session:
             raise RefusedError(f"execution {number} is in session {execution.session!r}")
         shown = await work.kernel_output(call, number)
+        contents = [_block(uri, block) for block in shown.result(call.reader).content]
+        if images := shown.facts["images"]:
+            where = f"kernel_output(execution_id={number}) shows its {several(images, 'image')}"
+            contents.append(types.TextResourceContents(uri=uri, mime_type=_TEXT, text=where))
+        return contents
     return [_block(uri, block) for block in shown.result(call.reader).content]
 
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.notebooks.cells import cells_of
+from kernel_supervisor.notebooks.cells import Cell, cells_of
 from kernel_supervisor.notebooks.files import PRIVATE, check_target, is_ours, write_aside
 from kernel_supervisor.notebooks.history import Choice, Entry, choose
 from kernel_supervisor.notebooks.jsonstream import Write, write_json
 from kernel_supervisor.notebooks.survey import Survey, TakenByWidgets
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+
+Abridge = Callable[[Iterable[Cell]], Iterable[Cell]]
 
 _KERNELSPEC_KEYS = ("name", "display_name", "language")
 
@@ -36,6 +38,8 @@ class About:
     """As `kernel_info_reply` has it."""
     metadata: Mapping[str, Any] | None = None
     """That of the notebook from which the history was loaded; the above comes before it."""
+    remark: str = ""
+    """What else is to be said of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +96,24 @@ def _refuse_foreign(target: Path, known: str | None) -> None:
         raise ForeignFileError(f"path: {target} exists and {whose}; choose another path, or pass overwrite=true")
 
 
-def notebook_json(entries: Sequence[Entry], about: About, write: Write, taken: TakenByWidgets | None = None) -> int:
-    """Give the notebook of `entries` to `write`, piece by piece; return how many cells it has."""
+def notebook_json(
+    entries: Sequence[Entry],
+    about: About,
+    write: Write,
+    taken: TakenByWidgets | None = None,
+    *,
+    abridge: Abridge | None = None,
+) -> int:
+    """Give the notebook of `entries` to `write`, piece by piece; return how many cells it has.
+
+    With `abridge` its cells are what that makes of them, and it has no state of widgets.
+    """
     survey = Survey(entries, taken)
+    cells = abridge(cells_of(entries, survey)) if abridge else cells_of(entries, survey)
     numbers = count()
     notebook = {
-        "cells": (cell for cell, _ in zip(cells_of(entries, survey), numbers, strict=False)),
-        "metadata": _metadata(about, survey.widget_state()),
+        "cells": (cell for cell, _ in zip(cells, numbers, strict=False)),
+        "metadata": _metadata(about, {} if abridge else survey.widget_state()),
         "nbformat": 4,
         "nbformat_minor": 5,
     }
@@ -115,7 +130,8 @@ def _metadata(about: About, widgets: Mapping[str, Any]) -> dict[str, Any]:
         metadata["language_info"] = dict(about.language_info)
     if widgets:
         metadata["widgets"] = _with_widgets(metadata.get("widgets") or {}, widgets)
-    metadata["kernel_supervisor"] = {"session": about.session}
+    remark = {"remark": about.remark} if about.remark else {}
+    metadata["kernel_supervisor"] = {"session": about.session, **remark}
     return metadata
 
 

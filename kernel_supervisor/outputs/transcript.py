@@ -74,7 +74,7 @@ def transcribe(
             told = explain(output, current=folded.execution_count, cells=cells, full=full_traceback)
             _add_text(sections, "error", told)
         else:
-            text, mime = _shown(output["data"])
+            text, mime = shown(output["data"])
             if text:
                 _add_text(sections, "result" if kind == "execute_result" else "display", text, output)
             if mime:
@@ -172,7 +172,7 @@ def _beside(folded: Folded) -> Iterator[Output]:
         yield {**reply, "output_type": "error"}
 
 
-def _shown(data: Mapping[str, Any]) -> tuple[str, str]:
+def shown(data: Mapping[str, Any]) -> tuple[str, str]:
     """The text that stands for a MIME bundle, and the type of its picture; either may be empty."""
     mime = next((kind for kind in _PICTURES if data.get(kind)), "")
     for kind in ("text/llm+plain", "text/markdown"):

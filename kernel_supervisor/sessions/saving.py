@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
+from kernel_supervisor.core.errors import SupervisorError, UnavailableError
 from kernel_supervisor.core.model import (
     PART,
     Execution,
@@ -23,7 +23,7 @@ from kernel_supervisor.core.model import (
     SessionName,
     SessionRecord,
 )
-from kernel_supervisor.core.ways import WayOn
+from kernel_supervisor.notebooks.cells import Cell
 from kernel_supervisor.notebooks.document import About, Written, notebook_json, write_notebook
 from kernel_supervisor.notebooks.export import Progress, export
 from kernel_supervisor.notebooks.files import PRIVATE, check_folder, check_target
@@ -35,6 +35,8 @@ from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import apart
 
 EXPORT_DEADLINE_S = 300.0
+Abridged = Callable[[Iterable[Cell], int], Iterable[Cell]]
+"""Makes of cells what is shown of them, told how many others there are."""
 _COMMIT_S = 10.0
 
 
@@ -140,18 +142,20 @@ async def _write(
         return written
 
 
-async def document(supervisor: Supervisor, name: SessionName, *, largest: int) -> str:
-    """A session's notebook as text, written nowhere. Raises RefusedError where it has more than `largest` bytes."""
+async def document(
+    supervisor: Supervisor, name: SessionName, abridge: Abridged, first: int, last: int, remark: str
+) -> str:
+    """A session's notebook as text, written nowhere, as `abridge` has it: of its `first` and its `last` entries.
+
+    It is told how many others there are; `remark` is what the notebook says of that.
+    """
     entries = await _entries(supervisor, name, Choice())
-    about = await _about(supervisor, supervisor.sessions.known[name], entries)
+    omitted = max(0, len(entries) - first - last)
+    entries = entries[:first] + entries[-last:] if omitted else entries
+    about = replace(await _about(supervisor, supervisor.sessions.known[name], entries), metadata=None, remark=remark)
     pieces = bytearray()
-
-    def take(piece: bytes) -> None:
-        if len(pieces) + len(piece) > largest:
-            raise RefusedError(f"it is larger than {largest >> 20} MB", WayOn("write notebook"))
-        pieces.extend(piece)
-
-    await apart("documents", notebook_json, entries, about, take, _taken(supervisor, entries))
+    how = partial(notebook_json, abridge=lambda cells: abridge(cells, omitted))
+    await apart("documents", how, entries, about, pieces.extend, _taken(supervisor, entries))
     return pieces.decode()
 
 

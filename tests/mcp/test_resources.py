@@ -37,9 +37,10 @@ async def test_resources_are_listed_and_read(desk: Home, era: str) -> None:
         execution = listed[f"kernel://{name}/executions/{number}"]
         assert "import matplotlib" in (execution.description or "")
 
-        text, image = await _read(session, execution.uri)
+        text, image, where = await _read(session, execution.uri)
         assert "drawn" in text.text
         assert image.mime_type == "image/png"
+        assert f"kernel_output(execution_id={number})" in where.text, "a mention shows texts alone"
         (variables,) = await _read(session, f"kernel://{name}/variables")
         assert "answer" in variables.text
         assert "42" in variables.text
@@ -74,11 +75,42 @@ async def test_what_is_not_there_is_an_error_that_says_so(desk: Home, era: str, 
             await session.client.read_resource(uri.format(name=_name(desk)))
 
 
-async def test_a_notebook_too_large_for_a_message_is_refused_with_the_way_out(desk: Home) -> None:
-    async with desk.client() as session:
-        await session.run("print('x' * 9_000_000)")
-        with pytest.raises(MCPError, match="kernel_save_notebook"):
-            await session.client.read_resource(f"kernel://{_name(desk)}/notebook")
+async def test_a_notebook_is_abridged_to_what_fits_into_a_conversation(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        plot = (await session.run(PLOT)).facts["execution_id"]
+        long = (await session.run("print('x\\n' * 4_500_000)")).facts["execution_id"]
+        for number in range(120):
+            await session.run(f"{number}  # {'и' * 300}", wait=False)
+        last = (await session.run("print('the end')")).facts["execution_id"]
+        (notebook,) = await _read(session, f"kernel://{_name(desk)}/notebook")
+    assert len(notebook.text) <= 40_000
+    assert len(notebook.text) > 20_000, "what fits is shown"
+    document = nbformat.reads(notebook.text, as_version=4)
+    nbformat.validate(document)
+    assert "kernel_save_notebook" in document.metadata.kernel_supervisor.remark
+    first, second, *_, end = document.cells
+    assert (first.source, end.source) == (PLOT, "print('the end')")
+    assert f"kernel_output(execution_id={plot}) shows it" in str(first.outputs), "the picture is named"
+    assert "iVBOR" not in notebook.text
+    assert f"kernel_output(execution_id={long})" in str(second.outputs)
+    assert f"execution-{last}" == end.id
+    (gap,) = [cell.source for cell in document.cells if cell.cell_type == "markdown"]
+    assert "cells are left out" in gap
+
+
+async def test_the_session_of_the_client_comes_first_in_the_list(desk: Home, era: str) -> None:
+    elsewhere = desk.project / "000"
+    elsewhere.mkdir()
+    async with desk.client(era, cwd=elsewhere) as other, desk.client(era) as session:
+        await other.run("theirs = 1")
+        await session.run("another = 1", session="aaa")
+        await session.run("mine = 1")
+        listed = [str(each.uri) for each in (await session.client.list_resources()).resources]
+    name = _name(desk)
+    assert listed[:2] == [f"kernel://{name}/notebook", f"kernel://{name}/variables"]
+    assert listed.index(f"kernel://{quote(f'{desk.project.name}/aaa', safe='')}/notebook") < listed.index(
+        "kernel://000/notebook"
+    )
 
 
 async def test_templates_name_what_can_be_read(desk: Home, era: str) -> None:
