@@ -19,7 +19,7 @@ from kernel_supervisor.environments.missing import missing_module, where_to_find
 from kernel_supervisor.mcp import notices
 from kernel_supervisor.mcp.caller import OF_ALL, Caller
 from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS, Client
-from kernel_supervisor.mcp.content import META_KEY, blocks, machine, render, within
+from kernel_supervisor.mcp.content import META_KEY, blocks, bounded, machine, render, within
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said, sent
@@ -66,7 +66,9 @@ class Answer:
         if content is None:
             content, asked = [types.TextContent(type="text", text=said(self.text, ways))], MAX_CHARS
         content = within(content, reader.max_bytes(asked))
-        return types.CallToolResult(content=[*content], is_error=self.error, _meta={META_KEY: sent(self.facts, ways)})
+        facts = sent(self.facts, ways)
+        facts = facts if ways is not None else bounded(facts)  # a command line has room, and prints them
+        return types.CallToolResult(content=[*content], is_error=self.error, _meta={META_KEY: facts})
 
 
 @dataclass(kw_only=True)
@@ -256,7 +258,9 @@ class Call:
     ) -> tuple[ResultView, Rendered]:
         """A view with what its execution has shown, and what is made from it, where that holds up nobody else."""
         await self.caller.preparing.acquire()
-        long = self.supervisor.executions.is_giant(view.execution) or takes_long(reading.grep or "")
+        executions = self.supervisor.executions
+        long = executions.is_giant(view.execution)
+        long = long or takes_long(reading.grep or "", executions.recorded(view.execution))
         making = self.caller.tasks.begin(self._prepare(view, reading, interpreter, long), "a result", awaited=True)
         making.add_done_callback(lambda _: self.caller.preparing.release())
         try:

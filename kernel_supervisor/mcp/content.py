@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -15,7 +16,7 @@ from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.mcp.wording import execution_count, footer, header, status
 from kernel_supervisor.outputs.folding import Folded
-from kernel_supervisor.outputs.limits import cut
+from kernel_supervisor.outputs.limits import cut, fill, share
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.transcript import Picture, Section, transcribe
 from kernel_supervisor.outputs.widgets import views_of
@@ -23,6 +24,13 @@ from kernel_supervisor.outputs.widgets import views_of
 META_KEY = "kernel-supervisor/result"
 _ERROR_CHARS = 600
 _FEW, _LONG = 20, 20_000
+META_CHARS = 20_000
+"""Of the machine-readable part, as JSON: nobody reads it, and every client keeps it."""
+_ROOM_FOR_COUNTS = 500
+_LATEST_LAST = ("entries",)
+"""Lists in it whose end says more than their beginning."""
+_META_TEXT = 1000
+"""Characters of a text in one that is longer."""
 _REST = 80
 """Characters of the line at the end that says where to read on."""
 _ASK_FOR_LESS = "more than this client takes, ask for less of it"
@@ -133,6 +141,44 @@ def machine(view: ResultView, rendered: Rendered) -> dict[str, Any]:
         found["question"] = plain(view.question.prompt)[:_ERROR_CHARS]
         found["password"] = view.question.password
     return found
+
+
+def bounded(facts: dict[str, Any]) -> dict[str, Any]:
+    """A machine-readable part that is not too long: where it is, without the ends of its texts, and of its lists.
+
+    `left_out` counts what is not in which list.
+    """
+    if _length(facts) <= META_CHARS:
+        return facts
+    facts = _clipped(facts)
+    lists = {name: each for name, each in facts.items() if isinstance(each, list)}
+    kept = {name: each for name, each in facts.items() if name not in lists}
+    wants = {name: _length(each) for name, each in lists.items()}
+    shares = share(list(wants.values()), META_CHARS - _length(kept) - _ROOM_FOR_COUNTS)
+    for (name, each), room in zip(lists.items(), shares, strict=True):
+        latest = name in _LATEST_LAST
+        count, _ = fill([json.dumps(element) + ", " for element in (each[::-1] if latest else each)], room)
+        if room < wants[name]:
+            each = each[len(each) - count :] if latest else each[:count]
+        kept[name] = each
+    left_out = {name: len(each) - len(kept[name]) for name, each in lists.items() if len(kept[name]) < len(each)}
+    return {**kept, **({"left_out": left_out} if left_out else {})}
+
+
+def _length(value: Any) -> int:
+    return len(json.dumps(value))
+
+
+def _clipped(value: Any) -> Any:
+    """A machine-readable part with no long text in it."""
+    match value:
+        case dict():
+            return {name: _clipped(each) for name, each in value.items()}
+        case list():
+            return [_clipped(each) for each in value]
+        case str() if len(value) > _META_TEXT:
+            return f"{value[:_META_TEXT]}…"
+    return value
 
 
 def _error(folded: Folded) -> Mapping[str, Any] | None:

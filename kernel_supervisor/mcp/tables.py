@@ -26,7 +26,7 @@ def first_line(source: str) -> str:
     """A cell's first line that has something in it, and how many there are; "…" where there is more."""
     lines = [line for line in source.splitlines() if line.strip()] or [""]
     if len(lines) > 1:
-        return f"{lines[0][:80]} … ({len(lines)} lines)"
+        return f"{lines[0][:80]}{'…' if len(lines[0]) > 80 else ' …'} ({len(lines)} lines)"
     return lines[0] if len(lines[0]) <= 80 else f"{lines[0][:79]}…"
 
 

@@ -12,7 +12,7 @@ from kernel_supervisor.core.model import Execution, SessionRecord
 from kernel_supervisor.mcp import asking, tasks
 from kernel_supervisor.mcp.arguments import ExecutionNumber, MaxChars, about
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.clients import MAX_CHARS
+from kernel_supervisor.mcp.clients import MAX_CHARS, MOST_CHARS
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.tables import first_line, table, when
 from kernel_supervisor.mcp.view import Reading
@@ -25,6 +25,8 @@ from kernel_supervisor.sessions.placing import displaced
 
 _WHOLE_CHARS = MAX_CHARS - 1000
 """Of whole code in a history."""
+_AROUND = 500
+"""Bytes of what stands above the lines of a history."""
 
 
 async def kernel_exec(
@@ -158,10 +160,23 @@ async def kernel_history(
         return Answer(text=f"{nothing} was run in session {session.name} yet.", facts=facts)
     if full:
         return _whole(call, entries)
-    rows = [_row(call, entry) for entry in entries]
-    text = plain(table(["execution", "status", "cell", "when", "client", "code"], rows))
+    rows = [list(map(str, _row(call, entry))) for entry in entries]
+    shown = rows[len(rows) - _fitting(rows[::-1], (call.reader.max_bytes(MAX_CHARS) or MOST_CHARS) - _AROUND) :]
+    text = plain(table(["execution", "status", "cell", "when", "client", "code"], shown))
     shows = f"Session {session.name}. kernel_output(execution_id=…) shows what one printed."
-    return Answer(text=f"{shows}\n{text}", facts=facts)
+    if earlier := len(rows) - len(shown):
+        shows += f"\n… {earlier} before these are left out: filter= finds them by their code"
+    return Answer(text=f"{shows}\n{text}", facts={**facts, "entries": facts["entries"][earlier:]})
+
+
+def _fitting(rows: Sequence[Sequence[str]], room: int) -> int:
+    """How many of the first `rows` are a table of at most `room` bytes."""
+    widths = [0] * len(rows[0])
+    for count, row in enumerate(rows, 1):
+        widths = [max(width, len(cell.encode("utf-8", "replace")) + 2) for width, cell in zip(widths, row, strict=True)]
+        if count * sum(widths) > room:
+            return count - 1
+    return len(rows)
 
 
 def _whole(call: Call, entries: Sequence[Execution]) -> Answer:

@@ -1,13 +1,14 @@
 """Keeping a text within its limit: head and tail, line by line, with the way to read the rest.
 
 A text is addressed by lines, counted from 1. A line of more than `PIECE` characters counts as several, one
-per `PIECE`, so that each part of a text can be asked for, whatever it looks like.
+per `PIECE`, so that each part of a text can be asked for, whatever it looks like; a pattern is searched for in the
+whole of it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kernel_supervisor.core.errors import RefusedError
@@ -15,6 +16,8 @@ from kernel_supervisor.core.errors import RefusedError
 PIECE = 1000
 """Characters of one line that count as one line."""
 _PATTERN_LENGTH = 200
+_LONG_LINE = 1 << 16
+"""Bytes of a line in which a pattern with one repetition is soon done."""
 _ESCAPED = re.compile(r"\\.")
 _REPEATED_GROUP = re.compile(r"[*+}|][^()]*\)+[*+{]")
 """A repeated group with a repetition or a choice in it: such a pattern can take years on one line."""
@@ -107,9 +110,9 @@ def select(
 ) -> Selection:
     """The lines of `text` from `from_line` on that match `grep`; of these the last `tail`.
 
-    `grep` is a regular expression, searched for in each line. Of all that, `at_most` lines are given: the
-    first ones, with `tail` the last ones. Raises RefusedError for a pattern that is not valid or could take
-    for ever, and for a line below 1.
+    `grep` is a regular expression, searched for in each line; of an over-long one those pieces match in which what
+    was found stands. Of all that, `at_most` lines are given: the first ones, with `tail` the last ones. Raises
+    RefusedError for a pattern that is not valid or could take for ever, and for a line below 1.
     """
     if from_line is not None and from_line < 1:
         raise RefusedError(f"from_line counts from 1, {from_line} is not a line.")
@@ -118,8 +121,7 @@ def select(
     lines = pieces(text)
     numbers: Sequence[int] = range(from_line or 1, len(lines) + 1)
     if grep is not None:
-        search = _pattern(grep).search
-        numbers = [number for number in numbers if search(lines[number - 1])]
+        numbers = [number for number in _matching(lines, _pattern(grep)) if number in numbers]
     if tail is not None:
         numbers = numbers[max(0, len(numbers) - tail) :]
     given = numbers
@@ -130,13 +132,15 @@ def select(
     return Selection(lines=chosen, total=len(lines), found=len(numbers), first=first)
 
 
-def takes_long(grep: str) -> bool:
-    """Whether one line can keep a pattern busy for long: it has several repetitions, or choices in groups.
+def takes_long(grep: str, size: int = 0) -> bool:
+    """Whether a pattern can be busy for long in a text of `size`: it has several repetitions, or choices in groups.
 
-    The interpreter is held all that time: no other thread of the process gets a turn.
+    In a text that may have a long line, one repetition will do. The interpreter is held all that time: no other thread
+    of the process gets a turn.
     """
     pattern = _ESCAPED.sub("", grep)
-    return len(_REPETITIONS.findall(pattern)) > 1 or _CHOICES.search(pattern) is not None
+    few = 0 if size > _LONG_LINE else 1
+    return len(_REPETITIONS.findall(pattern)) > few or _CHOICES.search(pattern) is not None
 
 
 def fill(lines: Sequence[str], room: int) -> tuple[int, int]:
@@ -147,6 +151,30 @@ def fill(lines: Sequence[str], room: int) -> tuple[int, int]:
             return count, chars
         chars += len(line)
     return len(lines), chars
+
+
+def _matching(lines: Sequence[str], pattern: re.Pattern[str]) -> Iterator[int]:
+    """The numbers of `lines`, as `pieces` has them, in which the pattern is found; or a part of what it found."""
+    begin = 0
+    while begin < len(lines):
+        end = begin + 1
+        while end < len(lines) and not lines[end - 1].endswith("\n"):
+            end += 1
+        whole = "".join(lines[begin:end])
+        if end == begin + 1:
+            yield from (end,) if pattern.search(whole) else ()
+        else:
+            yield from (begin + 1 + at for at in _places(whole, pattern))
+        begin = end
+
+
+def _places(line: str, pattern: re.Pattern[str]) -> list[int]:
+    """The pieces of a long line in which there is something that was found, counted from 0, each once."""
+    found: dict[int, None] = {}
+    for match in pattern.finditer(line):
+        first, last = match.start() // PIECE, max(match.start(), match.end() - 1) // PIECE
+        found.update(dict.fromkeys(min(at, (len(line) - 1) // PIECE) for at in range(first, last + 1)))
+    return list(found)
 
 
 def _split_long(line: str) -> list[str]:

@@ -274,11 +274,14 @@ class Executions:
 
     def is_giant(self, execution: Execution) -> bool:
         """Whether so much is recorded of an execution that it is not to be read in this process."""
+        return self.recorded(execution) > _GIANT
+
+    def recorded(self, execution: Execution) -> int:
+        """How many bytes of log it has; those of others may be among them."""
         region = execution.region
         if region is None:
-            return False
-        end = region.end if execution.settled else reading.log_size(region.log)
-        return end - region.start > _GIANT
+            return 0
+        return (region.end if execution.settled else reading.log_size(region.log)) - region.start
 
     def unrecorded(self, execution: Execution) -> Sequence[Message | Mark]:
         """What the log that an execution's messages stand in could not take, of all that are in it."""

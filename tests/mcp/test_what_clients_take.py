@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import nbformat
@@ -48,3 +49,28 @@ async def test_every_answer_is_as_long_as_its_client_takes(desk: Home) -> None:
     assert shown.text.rstrip().endswith("narrow it with filter= or type="), "its end stays"
     async with desk.client(client_info=CLAUDE) as session:
         assert size_of(await session.call("kernel_list_vars")) > MAX_BYTES, "it takes more"
+
+
+async def test_the_machine_readable_part_is_bounded_and_a_long_history_ends_with_the_latest(
+    desk: Home, era: str
+) -> None:
+    async with desk.client(era, client_info=CLAUDE) as session:
+        await session.run("for n in range(3000): globals()[f'a_variable_{n}'] = 'its value ' * 10")
+        for number in range(450):
+            await session.run(f"{number}  # {'и' * 300}", wait=False)
+        last = (await session.run("print('y' * 4995 + 'across pieces')\nlater = '" + "l" * 90 + "'")).facts
+        variables = await session.call("kernel_list_vars")
+        history = await session.call("kernel_history", last=500)
+        found = await session.call("kernel_output", execution_id=last["execution_id"], grep="^y+across")
+    for answer in (variables, history):
+        assert len(json.dumps(answer.raw.meta)) < 25_000
+        assert answer.facts["left_out"], "which says so"
+    assert variables.facts["variables"][0]["name"] == "a_variable_0"
+    assert len(history.text) <= 40_000
+    assert "before these are left out" in history.text
+    latest = history.text.splitlines()[-1]
+    assert f"{last['execution_id']} " in latest
+    assert "print('y' * 4995" in latest
+    assert "… (2 lines)" in latest
+    assert "6 of 6 matching lines" in found.text, "the line is in as many pieces"
+    assert history.facts["entries"][-1]["execution_id"] == last["execution_id"]

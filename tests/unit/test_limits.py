@@ -110,6 +110,17 @@ def test_select_tail_of_what_matches() -> None:
     assert select(LINES, grep=r"9$").found == 100
 
 
+def test_select_searches_in_whole_lines_and_gives_the_pieces_in_which_it_found_something() -> None:
+    text = "short\n" + "a" * 995 + "needle at the seam" + "b" * 3000 + "\nlast needle\n"
+    found = select(text, grep="needle at")
+    assert [number for number, _ in found.lines] == [2, 3]
+    assert "".join(line for _, line in found.lines)[995:].startswith("needle at the seam")
+    assert [number for number, _ in select(text, grep="^b").lines] == [], "it is not the beginning of the line"
+    assert [number for number, _ in select(text, grep="needle.*b$").lines] == [2, 3, 4, 5, 6]
+    assert select(text, grep="^a.*b$", from_line=4).first == 4
+    assert [number for number, _ in select(text, grep="needle").lines] == [2, 3, 7]
+
+
 def test_select_gives_no_more_than_asked_for() -> None:
     assert [number for number, _ in select(LINES, at_most=2).lines] == [1, 2]
     assert [number for number, _ in select(LINES, tail=10, at_most=2).lines] == [999, 1000]
