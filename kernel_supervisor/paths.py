@@ -148,7 +148,7 @@ def hold(folder: str) -> int:
 
 def _elsewhere(state: str) -> str:
     """The folder for sockets of a supervisor whose own has no place for them. The first name may be somebody else's."""
-    name = os.path.join("/var/tmp", f"kernel-supervisor-{os.getuid()}-{_digest(state)}")
+    name = os.path.join("/var/tmp", f"kernel-supervisor-{os.getuid()}-{digest(state)}")
     names = [name, *(f"{name}-{number}" for number in range(1, 10))]
     ours = [each for each in names if is_own(each)]
     free = [each for each in names if not os.path.lexists(each)]
@@ -238,8 +238,9 @@ def _machine() -> str:
     return platform.node() or "machine"
 
 
-def _digest(text: str) -> str:
-    import binascii  # 1 ms, and only where the path is too long
+def digest(text: str) -> str:
+    """Eight characters that stand for a text in the name of a file."""
+    import binascii  # 1 ms, and only where it is needed
 
     return format(binascii.crc32(text.encode("utf-8", "surrogateescape")), "08x")
 

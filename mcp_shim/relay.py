@@ -31,8 +31,14 @@ HELLO_AGAIN_S = 5.0
 _OPENING = ("initialize", "notifications/initialized", "logging/setLevel", "resources/subscribe")
 LOOK_S = 1.0
 """Between two looks for a daemon that others started, where nobody waits for one."""
+_PROMPT_S = 0.25
+"""For a daemon's answer to what clients ask first, where one is known from before: it may just be starting."""
 _PATIENCE_S = 7.0
 """For an answer to what clients ask first: they give up on a server that says nothing for longer (Codex after 10 s)."""
+_CHANGED = {method: f"notifications/{method}_changed" for method in ("tools/list", "prompts/list")}
+_FILTERS = {"tools/list": "toolsListChanged", "prompts/list": "promptsListChanged"}
+"""As a client asks for them that listens for news, in MCP's 2026-07-28 form."""
+_SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _MAY_RUN = (
     "It is not known what became of this call: it was handed to a daemon that is gone, and may have been run, or may "
     "still be running. Do not repeat it; kernel_history tells once a daemon is back."
@@ -44,13 +50,14 @@ _SILENT = "kernel-supervisor's daemon runs and does not answer: it is busy, or w
 class Request:
     """A request of the client's that has no answer yet."""
 
-    __slots__ = ("answer_by", "cancel", "id", "line", "method", "params", "sent")
+    __slots__ = ("answer_by", "cancel", "id", "line", "method", "params", "recall_at", "sent")
 
     def __init__(self, message: dict[str, Any], line: bytes) -> None:
         self.id, self.method, self.params, self.line = message["id"], message["method"], message.get("params"), line
         self.cancel: bytes | None = None
         self.sent = False  # to some daemon, which may have done what it asks
-        self.answer_by = time.monotonic() + _PATIENCE_S if self.method in ASKED_FIRST else None
+        now = time.monotonic()
+        self.recall_at, self.answer_by = now + _PROMPT_S, now + _PATIENCE_S  # where it is asked first
 
 
 class Relay:
@@ -71,6 +78,8 @@ class Relay:
         self._opening: dict[str, tuple[int | None, bytes]] = {}
         self._replayed: set[int] = set()
         self._given: dict[int, tuple[Request, dict[str, Any]]] = {}  # answered without a daemon, from what one answered
+        self._differing: set[str] = set()  # of these, the lists of which a client that listens is still to be told
+        self._stream: dict[str, Any] = {}  # on which it does, as the daemon acknowledged it
         self._waiting: list[bytes] = []  # notifications that came while no daemon was there
         self._partial: list[bytes] = []  # the pieces of a line that has no end yet
         self._ended = False
@@ -158,6 +167,7 @@ class Relay:
         assert self._wire is not None
         self._welcomed, self._asked = True, False
         self._replayed.clear()
+        self._stream = {}
         opening = [call for call, _ in self._opening.values()]
         for call, line in self._opening.values():
             if call is not None and call not in self._unanswered:
@@ -187,14 +197,32 @@ class Relay:
             if self._unanswered.pop(call, None) is None:
                 return  # answered before
         self._write(body)
+        if call is None and (self._given or self._differing):
+            self._hear(json.loads(body))
 
     def _compare(self, call: int, body: bytes) -> None:
-        """Tell a client whose list of tools came from an earlier daemon where this one has another."""
+        """Tell a client whose list came from an earlier daemon where this one has another."""
         request, given = self._given.pop(call, (None, None))
-        if request is None or request.method != "tools/list" or "initialize" not in self._opening:
+        if request is None or request.method not in _CHANGED or json.loads(body).get("result") == given:
             return
-        if json.loads(body).get("result") != given:
-            self._write(b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}')
+        if "initialize" in self._opening:
+            self._write(json.dumps({"jsonrpc": "2.0", "method": _CHANGED[request.method]}).encode())
+        else:
+            self._differing.add(request.method)
+            self._tell_listener()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        """Remember which stream a client opened for news, as a daemon acknowledged it: before that nothing is sent."""
+        if message.get("method") == "notifications/subscriptions/acknowledged":
+            self._stream = message["params"]
+            self._tell_listener()
+
+    def _tell_listener(self) -> None:
+        wanted = {each for each in self._differing if self._stream.get("notifications", {}).get(_FILTERS[each])}
+        self._differing -= wanted
+        for method in sorted(wanted):
+            meta = {_SUBSCRIPTION: self._stream["_meta"][_SUBSCRIPTION]}
+            self._write(json.dumps({"jsonrpc": "2.0", "method": _CHANGED[method], "params": {"_meta": meta}}).encode())
 
     # The client's side
 
@@ -239,7 +267,8 @@ class Relay:
         self._resting, self._asked = False, not self._welcomed
         method = message["method"]
         request = self._unanswered[self._calls] = Request(message, line)
-        if request.answer_by is not None:
+        self._differing.discard(method)
+        if method in ASKED_FIRST:
             self._urgent.add(self._calls)
         if method in _OPENING:
             name = f"{method} {_uri(message)}" if method == "resources/subscribe" else method
@@ -276,7 +305,7 @@ class Relay:
             return RETRY_MS
         now = time.monotonic()
         self._urgent &= self._unanswered.keys()
-        due = [by for call in self._urgent if (by := self._unanswered[call].answer_by) is not None]
+        due = [self._unanswered[call].recall_at for call in self._urgent]
         due += [now + LOOK_S] if self._wire is None else []
         return max(0, round((min(due) - now) * 1000)) + 1 if due else None
 
@@ -285,8 +314,11 @@ class Relay:
         now = time.monotonic()
         for call in sorted(self._urgent & self._unanswered.keys()):
             request = self._unanswered[call]
-            late = request.answer_by is not None and now >= request.answer_by
-            if late and not self._answer_from_memory(call, request):
+            if now >= request.recall_at:
+                request.recall_at = request.answer_by
+                if self._answer_from_memory(call, request):
+                    continue
+            if now >= request.answer_by:
                 self._fail(call, request, _SILENT if self._welcomed else _STILL_STARTING)
 
     def _answer_from_memory(self, call: int, request: Request) -> bool:
@@ -296,6 +328,8 @@ class Relay:
         if result is None:
             return False
         self._given[call] = (request, result)
+        if request.sent:
+            self._replayed.add(call)
         del self._unanswered[call]
         self._write(json.dumps({"jsonrpc": "2.0", "id": request.id, "result": result}).encode())
         return True

@@ -1,7 +1,7 @@
 """What a daemon answers before a client shows it at all: kept, so that a shim can answer while the next one starts.
 
 These answers depend on the protocol's version alone. The daemon keeps what it answered; a shim of the same version of
-this package reads it where a daemon takes longer than clients wait.
+this package, at the same place and run by the same interpreter, reads it where a daemon takes longer than clients wait.
 """
 
 from __future__ import annotations
@@ -9,12 +9,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from typing import Any
 
 from kernel_supervisor import __version__
-from kernel_supervisor.paths import Paths, put, read_regular
+from kernel_supervisor.paths import Paths, digest, is_own, open_regular, put
 
-ASKED_FIRST = ("initialize", "server/discover", "tools/list")
+ASKED_FIRST: dict[str, dict[str, type]] = {
+    "initialize": {"protocolVersion": str, "capabilities": dict, "serverInfo": dict},
+    "server/discover": {"supportedVersions": list, "capabilities": dict},
+    "tools/list": {"tools": list},
+    "prompts/list": {"prompts": list},
+}
+"""And what an answer to each has at the least."""
+_LARGEST = 1 << 20
 _VERSION = "io.modelcontextprotocol/protocolVersion"
 _PLAIN = re.compile(r"[\w.-]{1,20}")
 
@@ -41,16 +49,34 @@ def keep(paths: Paths, name: str, result: dict[str, Any]) -> None:
 
 
 def recall(paths: Paths, method: str, params: Any, handshake: Any) -> dict[str, Any] | None:
-    """What the last daemon of this version answered to that, or None where nothing is known."""
+    """What the last daemon of this installation answered to that, or None where nothing is known, or it is doubtful."""
     name = name_of(method, params, handshake)
     if not name:
         return None
     try:
-        result = json.loads(read_regular(_path(paths, name)))
+        result = json.loads(_read(_path(paths, name)))
     except (OSError, ValueError, RecursionError):
         return None
-    return result if isinstance(result, dict) else None
+    wanted = ASKED_FIRST[method].items()
+    whole = isinstance(result, dict) and all(isinstance(result.get(field), kind) for field, kind in wanted)
+    return result if whole else None
+
+
+def _read(path: str) -> bytes:
+    """What is in a file that we alone wrote: ours, no link, closed to others. Raises OSError, ValueError."""
+    if not is_own(os.path.dirname(path)):
+        raise PermissionError("it is in a folder of somebody else's")
+    with os.fdopen(open_regular(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_uid != os.getuid() or status.st_mode & 0o022 or status.st_size > _LARGEST:
+            raise PermissionError("somebody else may have written it")
+        return file.read(_LARGEST)
+
+
+def folder(paths: Paths) -> str:
+    """Where the answers of this installation are."""
+    return os.path.join(paths.cache, "answers", f"{__version__}-{digest(f'{sys.executable} {__file__}')}")
 
 
 def _path(paths: Paths, name: str) -> str:
-    return os.path.join(paths.cache, "answers", __version__, name + ".json")
+    return os.path.join(folder(paths), name + ".json")

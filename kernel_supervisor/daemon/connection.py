@@ -71,7 +71,7 @@ class Connection:
 
     async def _serve(self) -> None:
         options = self._server.create_initialization_options(
-            NotificationOptions(tools_changed=True, resources_changed=True)
+            NotificationOptions(tools_changed=True, resources_changed=True, prompts_changed=True)
         )
         try:
             await serve_dual_era_loop(

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from kernel_supervisor import __version__
+from kernel_supervisor.client import opening
 from kernel_supervisor.core.model import PART, SessionName, SessionRecord
 from kernel_supervisor.core.retention import Item
 from kernel_supervisor.core.ways import parts
@@ -154,7 +154,7 @@ def _cached(paths: Paths, overlays: Collection[str]) -> Iterator[Item]:
     """Folders that can be fetched again: of a version of ours, or an ipykernel for interpreters that have none."""
     answers = os.path.join(paths.cache, "answers")
     for path in (*_folders(answers), *_folders(paths.cache)):
-        if path not in (answers, os.path.join(answers, __version__)):
+        if path not in (answers, opening.folder(paths)):
             stays = "a kernel that lives runs with it" if path in overlays else ""
             size = sum(status.st_size for _, status in files(path))
             yield Item(kind="cache", name=path, size=size, last_used=os.stat(path).st_mtime, stays=stays)

@@ -249,6 +249,21 @@ def test_a_kept_answer_that_is_damaged_is_no_answer(home: Home) -> None:
         assert "still starting" in _asked(shim, "initialize", OPENING)
 
 
+def test_where_no_daemon_comes_up_a_client_sees_the_tools_and_its_first_call_is_told_why(home: Home) -> None:
+    with home.shim() as shim:
+        opened, tools = shim.open(), shim.request("tools/list")
+        until_now(lambda: len(list((home.path / "cache/answers").rglob("*.json"))) == 2, "the answers are kept")
+        shim.run("x = 41")
+    with _without_daemon(home), home.shim() as shim:
+        assert shim.open() == opened
+        assert shim.request("tools/list") == tools
+        told = _asked(shim, "tools/call", {"name": "kernel_exec", "arguments": {"code": "x + 1"}})
+    assert str(home.path / "run/daemon.lock") in told
+    with home.shim() as shim:
+        shim.open()
+        assert shim.run("x + 1")["text"].splitlines()[-1] == "42"
+
+
 @pytest.mark.parametrize("closed", ["2>&-", "2> >(exit)"])
 def test_a_client_that_does_not_hear_standard_error_is_answered(home: Home, closed: str) -> None:
     """A closed stream's number would be a pipe's or a socket's of ours."""

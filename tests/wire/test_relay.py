@@ -14,7 +14,9 @@ import psutil
 import pytest
 import zmq
 
+from kernel_supervisor.client import opening
 from kernel_supervisor.envelope import HELLO, RPC, SETTLED, STOPPING, WELCOME, WHO, Frame, pack, unpack
+from kernel_supervisor.paths import Paths
 from tests.support import Home
 
 DEADLINE_MS = 30_000
@@ -297,3 +299,56 @@ def test_a_line_costs_what_its_length_costs(daemon: PlayedDaemon, shim: Shim) ->
         return float(sum(process.cpu_times()[:2]) - before)
 
     assert cost(b"x" * (512 << 16), 1) < 15 * cost(b"x" * (1 << 16), 512)
+
+
+_MODERN = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+_HANDSHAKE = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "kept"}}
+_STREAM = "io.modelcontextprotocol/subscriptionId"
+
+
+def _keep(home: Home, version: str, **kept: Any) -> None:
+    """What an earlier daemon answered, kept."""
+    for name, result in kept.items():
+        opening.keep(Paths(str(home.path), str(home.path / "run")), f"{name.replace('_', '-')}-{version}", result)
+
+
+def test_while_a_daemon_is_only_just_there_the_opening_is_answered_from_what_is_kept(
+    home: Home, daemon: PlayedDaemon, shim: Shim
+) -> None:
+    _keep(home, "2025-11-25", initialize=_HANDSHAKE, tools_list={"tools": []}, prompts_list={"prompts": []})
+    daemon.welcome()
+    shim.write(request(1, "initialize", protocolVersion="2025-11-25"), request(2, "tools/list"))
+    assert [shim.read()["result"] for _ in range(2)] == [_HANDSHAKE, {"tools": []}], "the daemon has not said a word"
+    shim.write(request(3, "prompts/list"))
+    assert shim.read()["result"] == {"prompts": []}
+    assert [daemon.call()[0] for _ in range(3)] == [1, 2, 3]
+    daemon.answer(1, 1, _HANDSHAKE)
+    daemon.answer(2, 2, {"tools": [{"name": "new"}]})
+    daemon.answer(3, 3, {"prompts": []})
+    assert shim.read() == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+    shim.write(request(4, "tools/list"))
+    assert daemon.call()[0] == 4
+    daemon.answer(4, 4, {"tools": [{"name": "new"}]})
+    assert shim.read()["result"] == {"tools": [{"name": "new"}]}, "what was answered in its place is not answered twice"
+
+
+@pytest.mark.parametrize("first", ["the list", "the acknowledgement"])
+def test_a_client_that_listens_for_news_is_told_of_other_tools_on_its_stream(
+    home: Home, daemon: PlayedDaemon, shim: Shim, first: str
+) -> None:
+    _keep(home, "2026-07-28", tools_list={"tools": []})
+    daemon.welcome()
+    shim.write(request(1, "tools/list", _meta=_MODERN))
+    assert shim.read()["result"] == {"tools": []}
+    shim.write(request("ear", "subscriptions/listen", notifications={"toolsListChanged": True}, _meta=_MODERN))
+    assert [daemon.call()[0] for _ in range(2)] == [1, 2]
+    acknowledged = notification(
+        "notifications/subscriptions/acknowledged", notifications={"toolsListChanged": True}, _meta={_STREAM: "ear"}
+    )
+    if first == "the list":
+        daemon.answer(1, 1, {"tools": [{"name": "new"}]})
+    daemon.send(RPC, {}, json.dumps(acknowledged).encode())
+    if first == "the acknowledgement":
+        daemon.answer(1, 1, {"tools": [{"name": "new"}]})
+    assert shim.read() == acknowledged
+    assert shim.read() == notification("notifications/tools/list_changed", _meta={_STREAM: "ear"})
