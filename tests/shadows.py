@@ -87,7 +87,7 @@ def registered(home: Home) -> list[str]:
     """The command that `register` writes down."""
     done = home.cli("register", "--print")
     assert done.returncode == 0, done.stderr
-    document, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
+    document, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("\n{") + 1 :])
     (server,) = document["mcpServers"].values()
     return [server["command"], *server["args"]]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.cli import jupyter
-from kernel_supervisor.cli.registration import NAME, OPTIONS
+from kernel_supervisor.cli.clients import NAME
+from kernel_supervisor.cli.registration import OPTIONS
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import put, read_regular
 

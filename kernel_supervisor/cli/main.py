@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from kernel_supervisor import __version__
 from kernel_supervisor.cli import admin, doctor, execute, forgetting, jupyter, kernels, registration, service, uninstall
+from kernel_supervisor.cli.clients import CLIENTS
 from kernel_supervisor.cli.session import FAILED, INTERRUPTED, NO_DAEMON, USAGE, Command, failed
 from kernel_supervisor.client.autostart import fill_standard_streams
 from kernel_supervisor.client.connection import CallError, NoDaemonError
@@ -31,6 +32,7 @@ The project is the nearest directory upwards that has a session; FOLDER/ is its 
 Variables live in kernels; kernels outlive this command, Claude Code and the daemon. Only kill, restart and
 stop --kernels end them.
 """
+_SCOPE = "user; project: a file for everybody who has the project; local: this project, for you (Claude Code)"
 _Run = Callable[[Command], int]
 
 
@@ -213,6 +215,12 @@ def _bytes(text: str) -> int:
     return int(float(found[1]) * 1000 ** " kmgt".index(found[2] or " "))
 
 
+def _client(text: str) -> str:
+    if text not in CLIENTS:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(CLIENTS)}")
+    return text
+
+
 def _add_admin(commands: _Commands) -> None:
     text = "Say whether the daemon runs, where it keeps its things, who is connected."
     _add(commands, "status", admin.status, text, json=True)
@@ -231,10 +239,14 @@ def _add_admin(commands: _Commands) -> None:
     _add_yes(_add(commands, "uninstall", uninstall.uninstall, text))
     demo = _add(commands, "demo", admin.demo, "Show the whole thing on a real data set, in a session of its own.")
     demo.add_argument("--directory", default="kernel-supervisor-demo", help="where the notebook goes")
-    register = _add(commands, "register", registration.register, "Register the MCP server in Claude Code, or show how.")
+    register = _add(
+        commands, "register", registration.register, "Register the MCP server with MCP clients, or show how."
+    )
+    names = ", ".join(CLIENTS)
+    register.add_argument("clients", nargs="*", type=_client, metavar="CLIENT", help=f"{names}; default: claude")
     register.add_argument("--python", default="", help="interpreter of the default kernel")
     register.add_argument("--session", default="", help="a session of each project, instead of its own")
-    register.add_argument("--scope", choices=["local", "user", "project"], default="user", help="Claude Code's scope")
+    register.add_argument("--scope", choices=["local", "user", "project"], default="user", help=_SCOPE)
     register.add_argument("--print", dest="only_print", action="store_true", help="change nothing, print what to do")
     lab = _add(commands, "jupyterlab", jupyter.jupyterlab, "Run JupyterLab with the supervisor's kernels in it.")
     lab.add_argument("--print", dest="only_print", action="store_true", help="run nothing, print the command")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -228,31 +227,3 @@ def test_console_without_a_kernel_says_what_starts_one(home: Home) -> None:
     done = home.cli("console")
     assert done.returncode == 1
     assert "kernel-supervisor exec" in done.stderr
-
-
-def test_register_prints_what_to_do_for_claude_code_and_for_any_other_client(home: Home) -> None:
-    done = home.cli("register", "--print", "--session", "fixed")
-    assert done.returncode == 0, done.stderr
-    (command,) = re.findall(r"claude mcp add .*", done.stdout)
-    assert command.endswith("--session fixed")
-    document, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
-    (server,) = document["mcpServers"].values()
-    assert os.path.isabs(server["command"])
-    assert sys.executable in done.stdout, "it says which interpreter runs the default kernel"
-    told = subprocess.run(
-        [server["command"], *server["args"], "--version"], capture_output=True, text=True, env=home.env, check=True
-    )
-    assert told.stdout.startswith("kernel-supervisor-mcp "), "what it prints can be run"
-
-
-def test_register_runs_claude_codes_own_command_where_it_is_there(home: Home) -> None:
-    folder = home.project / "bin"
-    folder.mkdir()
-    claude = folder / "claude"
-    claude.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$0.said"\n')
-    claude.chmod(0o755)
-    env = {**home.env, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-    assert home.cli("register", "--scope", "project", env=env).returncode == 0
-    said = (folder / "claude.said").read_text().splitlines()
-    assert said[:6] == ["mcp", "add", "--scope", "project", "kernel-supervisor", "--"]
-    assert len(said) > 6
