@@ -20,6 +20,7 @@ from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.notebooks.export import FORMATS
 from kernel_supervisor.notebooks.history import Choice
+from kernel_supervisor.notebooks.loading import Loaded
 from kernel_supervisor.sessions import loading, rerunning, saving
 
 _T = TypeVar("_T")
@@ -118,9 +119,11 @@ async def kernel_load_notebook(
     """Take the cells of an .ipynb, with their outputs, into the session, to go on from there."""
     given = needed(path, "path is empty: name a notebook").strip()
     notebook = await asyncio.to_thread(_existing, call.caller.asker.cwd, given)
+    loaded = await _in_turn(call, loading.read(call.supervisor, session, notebook, call.key))
+    where = ""
     if run:
-        await call.once.begin_durably("kernel_load_notebook")
-    entries = await _in_turn(call, loading.load(call.supervisor, session, notebook, call.client, call.key))
+        where = await _ready(call, session, notebook, loaded)
+    entries = await _in_turn(call, loading.load(call.supervisor, session, loaded, call.client, call.key))
     span = f" as entries {entries[0].id} to {entries[-1].id}" if entries else ""
     text = f"loaded {notebook}: {several(len(entries), 'cell')}{span} of session {session.name}"
     facts: dict[str, Any] = {"path": str(notebook), "entries": [entry.id for entry in entries]}
@@ -130,13 +133,30 @@ async def kernel_load_notebook(
     done, stopped = await rerunning.run(
         cells, lambda index, cell: call.run_again(session, cell, "run", index, replaces=cell.id), loaded=True
     )
-    text, facts = f"{text}. {done} of {several(len(cells), 'code cell')}", {**facts, "ran": done}
+    text, facts = f"{text}{where}. {done} of {several(len(cells), 'code cell')}", {**facts, "ran": done}
     if stopped is None:
         return Answer(text=f"{text} were run.", facts=facts)
     shown = await call.show(stopped.execution, stopped, Reading())
     words = types.TextContent(type="text", text=f"{text} ran, then it stopped at this one:")
     failed = {"failed": stopped.execution.id, "status": shown.facts["status"]}
     return replace(shown, content=[words, *(shown.content or ())], facts={**facts, **failed})
+
+
+async def _ready(call: Call, session: SessionRecord, notebook: Path, loaded: Loaded | None) -> str:
+    """Have a kernel that can run its cells, where it lies if that is started for it; what is to be said of the place.
+
+    Raises RefusedError, before anything is done, where no kernel can.
+    """
+    supervisor, asker = call.supervisor, call.caller.asker
+    folder = await asyncio.to_thread(os.path.realpath, notebook.parent)
+    metadata = loaded.metadata if loaded is not None else await asyncio.to_thread(loading.metadata_of, session.loaded)
+    place = await loading.place_for(supervisor, session, metadata, folder, asker)
+    await call.once.begin_durably("kernel_load_notebook")
+    session = await supervisor.sessions.keep(session)
+    runner = await supervisor.sessions.ready_runner(session, asker, place.interpreter, folder)
+    if place.here:
+        return f"; the kernel works in {place.here}, as it did before, not in the notebook's folder"
+    return f"; the kernel works in {runner.kernel.record.directory}" if folder != session.directory else ""
 
 
 def _existing(directory: str, given: str) -> Path:

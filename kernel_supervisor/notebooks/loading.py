@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.core.forms import UNREADABLE, count_of
+from kernel_supervisor.notebooks.asfound import as_meant
 from kernel_supervisor.notebooks.history import LOADED_CELL
 from kernel_supervisor.paths import read_regular
 
@@ -60,8 +61,15 @@ def read_notebook(path: Path) -> Any:
     import nbformat
 
     with _refusing(path):
-        text = read_regular(str(path), _LARGEST).decode()
+        text = as_meant(read_regular(str(path), _LARGEST), path)
         return nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
+
+
+def language_of(metadata: Mapping[str, Any]) -> str:
+    """What a notebook is written in, as its metadata says; empty where that says nothing."""
+    spec, info = (metadata.get(name) for name in ("kernelspec", "language_info"))
+    said = [each.get(key) for each, key in ((info, "name"), (spec, "language")) if isinstance(each, dict)]
+    return next((each for each in said if isinstance(each, str) and each), "")
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from kernel_supervisor.notebooks.document import About, Written, notebook_json, 
 from kernel_supervisor.notebooks.export import Progress, export
 from kernel_supervisor.notebooks.files import PRIVATE, check_folder, check_target
 from kernel_supervisor.notebooks.history import Choice, Entry
+from kernel_supervisor.notebooks.loading import language_of
 from kernel_supervisor.outputs.widgets import Widgets
 from kernel_supervisor.running import reading
 from kernel_supervisor.sessions import loading
@@ -207,9 +208,12 @@ async def _about(supervisor: Supervisor, session: SessionRecord, entries: list[E
     sessions, records = supervisor.sessions, supervisor.records
     record = await (records.kernel(kernels[-1]) if kernels else sessions.kernel_record(session))
     about = About(session=session.name, metadata=await apart("documents", loading.metadata_of, session.loaded))
-    if record is None:
+    loaded = language_of(about.metadata or {})
+    same = loaded.casefold() == str(record.language_info.get("name", "")).casefold() if record is not None else True
+    if record is None or (loaded and not kernels):  # nothing of it ran here: it stays what it was
         return about
-    return replace(about, kernelspec=_kernelspec(record), language_info=record.language_info)
+    kernelspec = None if loaded and same and "kernelspec" in (about.metadata or {}) else _kernelspec(record)
+    return replace(about, kernelspec=kernelspec, language_info=record.language_info)
 
 
 def _kernelspec(record: KernelRecord) -> dict[str, str]:

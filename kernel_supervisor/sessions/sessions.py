@@ -187,8 +187,11 @@ class Sessions:
         """What a session's default kernel runs where this client starts it, and why. Blocks on files."""
         return default(replace(asker.where, directory=Path(session.directory)), asker.python or None)
 
-    async def ready_runner(self, session: SessionRecord, asker: Asker) -> Runner:
-        """The session's kernel, started if there is none yet.
+    async def ready_runner(
+        self, session: SessionRecord, asker: Asker, interpreter: Interpreter | None = None, directory: str = ""
+    ) -> Runner:
+        """The session's kernel, started if there is none yet: in `interpreter` and `directory`, else in the default one
+        and the session's own.
 
         Raises RefusedError where it is dead (it is replaced only on request), UnavailableError where it
         cannot be started.
@@ -198,10 +201,11 @@ class Sessions:
             runner = await self.living_runner(session)
             if runner is not None:
                 return runner
-            interpreter = await apart("environments", self.default_interpreter, session, asker)
+            if interpreter is None:
+                interpreter = await apart("environments", self.default_interpreter, session, asker)
             runner = self.kernel_in(session, interpreter)
             if runner is None:
-                runner = await self._kernels.start(session.name, interpreter, asker, session.directory)
+                runner = await self._kernels.start(session.name, interpreter, asker, directory or session.directory)
             await self.change(session.name, kernel_id=runner.kernel.record.id)
             return runner
 
