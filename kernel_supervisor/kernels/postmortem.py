@@ -27,6 +27,11 @@ _DUMP = re.compile(
     re.MULTILINE,
 )
 """Tracebacks as `faulthandler` writes them: of a crash, after a time, or whenever it is asked to."""
+_MACHINERY = re.compile(
+    r"^  File \"[^\"\n]*/IPython/core/interactiveshell\.py\", line \d+ in run_code\n(?:  File .*\n|  \.\.\.\n)*",
+    re.MULTILINE,
+)
+"""The frames of what runs cells, from the one that runs this cell's code downwards."""
 _CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL, -signal.SIGABRT)
 
 
@@ -89,15 +94,37 @@ def last_words(record: KernelRecord, ended: Exit = UNKNOWN) -> str:
     """The end of what the kernel wrote to its standard output and error, from the last fatal error on if it ended by
     one; without the tracebacks that code asked for, or a child of it wrote, while it lived.
 
-    Empty, or a line break, a heading and at most 2,000 characters. Blocks on the file.
+    Empty, or a line break, a heading and at most 2,000 characters of whole lines. Blocks on the file.
     """
     tail = _end_of_standard_error(record)
     _, fatal, dump = tail.rpartition("Fatal Python error")
     if fatal and (ended.code is None or ended.code in _CRASHES):
-        words = (fatal + dump)[:_WORDS]
+        words = _first_lines(_without_machinery(fatal + dump))
     else:
-        words = _without_dumps(tail, ended)[-_WORDS:]
+        words = _last_lines(_without_dumps(tail, ended))
     return f"\nThe end of its standard error:\n{words}" if words else ""
+
+
+def _without_machinery(dump: str) -> str:
+    """A dump in which what runs a cell, below it, is counted only."""
+
+    def counted(found: re.Match[str]) -> str:
+        return f"  … {found[0].count(chr(10))} frames of the kernel itself …\n"
+
+    return _MACHINERY.sub(counted, dump + "\n").rstrip("\n")
+
+
+def _first_lines(text: str) -> str:
+    if len(text) <= _WORDS:
+        return text
+    return text[: text.rfind("\n", 0, _WORDS) if "\n" in text[:_WORDS] else _WORDS] + "\n…"
+
+
+def _last_lines(text: str) -> str:
+    if len(text) <= _WORDS:
+        return text
+    end = text[-_WORDS:]
+    return "…\n" + (end.partition("\n")[2] or end)
 
 
 def _without_dumps(text: str, ended: Exit) -> str:

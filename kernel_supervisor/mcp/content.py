@@ -10,11 +10,13 @@ from typing import Any
 
 from mcp_types import ContentBlock, ImageContent, TextContent
 
+from kernel_supervisor.core.model import Execution
 from kernel_supervisor.mcp import arrangement
 from kernel_supervisor.mcp.images import Image, prepare_all
 from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.mcp.wording import execution_count, footer, header, status
+from kernel_supervisor.outputs.cellnames import cells_named
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.limits import cut, fill, share
 from kernel_supervisor.outputs.terminal import plain
@@ -53,9 +55,12 @@ def render(view: ResultView, reading: Reading) -> Rendered:
     All text together is within `reading.max_chars`, and within its `max_bytes` if there are such. Raises RefusedError
     for lines that cannot be selected.
     """
+    view = replace(view, execution=_with_cells_named(view.execution, execution_count(view)))
     number = view.execution.id
     quoted = number if reading.ways is None else None
-    sections = transcribe(view.folded, cells=view.cells, full_traceback=reading.full_traceback)
+    sections = transcribe(
+        view.folded, cells=view.cells, full_traceback=reading.full_traceback, source=view.execution.source
+    )
     shown, left = _chosen(sections, reading)
     prepared = dict(zip((picture.number for picture in shown), prepare_all(shown), strict=True))
     images = {at: image for at, image in prepared.items() if isinstance(image, Image)}
@@ -91,6 +96,11 @@ def render(view: ResultView, reading: Reading) -> Rendered:
         lines=arranged.lines,
         images=sum(section.picture is not None for section in sections),
     )
+
+
+def _with_cells_named(execution: Execution, count: int | None) -> Execution:
+    """With the cell's name in the traceback of a crash."""
+    return replace(execution, reason=cells_named(execution.reason, execution.source, count))
 
 
 def within(content: Sequence[ContentBlock], max_bytes: int | None) -> Sequence[ContentBlock]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from kernel_supervisor.amounts import size
 from kernel_supervisor.core.forms import at_depth
 from kernel_supervisor.outputs.area import Output, errors_of
+from kernel_supervisor.outputs.cellnames import cells_named
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.markup import readable, shorten_data
 from kernel_supervisor.outputs.terminal import plain
@@ -60,15 +61,16 @@ class Section:
 
 
 def transcribe(
-    folded: Folded, *, cells: Mapping[int, int] | None = None, full_traceback: bool = False
+    folded: Folded, *, cells: Mapping[int, int] | None = None, full_traceback: bool = False, source: str = ""
 ) -> list[Section]:
-    """The sections of what an execution has shown. `cells` and `full_traceback`: see `tracebacks.explain`."""
+    """The sections of what an execution with that source has shown. `cells` and `full_traceback`: see
+    `tracebacks.explain`."""
     sections: list[Section] = []
     pictures = 0
     for output in [*_streams_joined(_seen(folded)), *_beside(folded)]:
         kind = output["output_type"]
         if kind == "stream":
-            text = plain(_text(output["text"]))
+            text = cells_named(plain(_text(output["text"])), source, folded.execution_count)
             _add_text(sections, output["name"], without_exit_advice(text) if output["name"] == "stderr" else text)
         elif kind == "error":
             told = explain(output, current=folded.execution_count, cells=cells, full=full_traceback)
