@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -33,6 +34,7 @@ _INVALID = "Invalid Request: not a message as MCP has them"
 """Of what JSON-RPC allows and MCP does not, such as an array for the params."""
 _NUMBERLESS = "a request has a number on this socket"
 _FAILED = "the supervisor could not take this call or give its answer; its log has more"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _DIGITS = 18
 """Of the number of a request of ours, at most."""
 
@@ -98,7 +100,7 @@ class Connection:
         except ValidationError as error:
             log.info("a message that is not JSON-RPC was refused, for %d reasons", error.error_count())  # not its text
             header = {} if call is None else {"answers": call}
-            self._send(RPC, header, _error(_id_of(body), types.INVALID_REQUEST, _INVALID))
+            self._send(RPC, header, _error(_id_of(body), types.INVALID_REQUEST, _why_invalid(body)))
         except Exception:  # it concerns this message alone
             log.exception("a message of client %s could not be taken", self.caller.asker.client_id)
             if call is not None:
@@ -232,6 +234,28 @@ class Connection:
         await self.caller.tasks.close()
         for stream in (self._inbox, self._read, self._write, self._outbox):
             stream.close()
+
+
+def _why_invalid(body: bytes) -> str:
+    try:
+        return (_half_a_pair(json.loads(body)) if b"\\u" in body else "") or _INVALID
+    except (ValueError, RecursionError):
+        return _INVALID
+
+
+def _half_a_pair(value: Any, where: str = "") -> str:
+    """What to say of a text in a message that has one half of a surrogate pair alone; empty where none has."""
+    if isinstance(value, str):
+        found = _SURROGATE.search(value)
+        if found is None:
+            return ""
+        return (
+            f"{where}: its character {found.start() + 1:,}, U+{ord(found[0]):04X}, is one half of a pair alone, which "
+            f"no text can carry; leave it out, or write it as the six characters \\u{ord(found[0]):04x}"
+        )
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    said = (_half_a_pair(each, f"{where}.{name}" if where else str(name)) for name, each in parts)
+    return next(filter(None, said), "")
 
 
 def _understood(params: dict[str, Any] | None) -> dict[str, Any] | None:

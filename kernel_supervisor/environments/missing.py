@@ -6,8 +6,9 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.ways import WayOn, Words
@@ -19,6 +20,8 @@ from kernel_supervisor.paths import children
 
 _MISSING = re.compile(r"No module named '?([A-Za-z_]\w*)(?:'|$)")
 """A name that is no identifier is no module's; of `a.b`, `a` was found."""
+_NO_PIP, _PRINTED = re.compile(r"(?:^|: )No module named '?pip'?\s*$", re.MULTILINE), 4_000
+"""As Python prints it for `-m pip`; looked for in the end of what was printed."""
 _SHOWN = 3
 _DISTRIBUTIONS = {
     "attr": "attrs",
@@ -59,6 +62,11 @@ def missing_module(name: str, value: str) -> str:
     return "" if found is None or known else found[1]
 
 
+def pip_is_missing(streams: Iterable[Mapping[str, Any]]) -> str:
+    """`pip`, where a command printed that its interpreter has none; else empty."""
+    return "pip" if any(_NO_PIP.search(str(each["text"])[-_PRINTED:]) for each in streams) else ""
+
+
 def where_to_find(module: str, prefix: str, python: str, where: Where) -> Words:
     """One line: that the environment at `prefix` lacks `module`, where it is, and how it could be had.
 
@@ -66,6 +74,11 @@ def where_to_find(module: str, prefix: str, python: str, where: Where) -> Words:
     """
     here = describe(prefix, where, python=python)
     if here is None or here.broken or _has(here, module, where):
+        return ""
+    if module == "pip":
+        with contextlib.suppress(RefusedError):
+            how = install_command(here, where.environ, "PACKAGE")
+            return f"pip is not in this kernel's environment ({prefix}); `{how}` installs a package there."
         return ""
     if own := _in_project(module, where):
         return f"{module} is the project's own, in {own}: `import sys; sys.path.append({own!r})` makes it known here."

@@ -15,7 +15,8 @@ from mcp.server.context import ServerRequestContext
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
-from kernel_supervisor.environments.missing import missing_module, where_to_find
+from kernel_supervisor.environments.missing import missing_module, pip_is_missing, where_to_find
+from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.mcp import notices
 from kernel_supervisor.mcp.caller import OF_ALL, Caller
 from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS, Client
@@ -28,6 +29,7 @@ from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.limits import takes_long
 from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.reading import last_line
+from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import apart, happens
@@ -241,7 +243,7 @@ class Call:
             ahead=ahead,
             notices=tuple(told),
             question=question,
-            advice=await self._advice(execution, behind),
+            advice=(*await self._advice(execution, behind), *await self._changed(execution, runner)),
         )
         left_s = max(_PREPARING_S, self.until - time.monotonic())
         try:
@@ -278,7 +280,7 @@ class Call:
         view = replace(
             view,
             folded=folded,
-            advice=(*view.advice, *await self._where_to_find(interpreter, errors)),
+            advice=(*view.advice, *await self._where_to_find(interpreter, folded)),
             cells=await executions.cells_of(execution, errors),
         )
         if long:
@@ -296,11 +298,18 @@ class Call:
             return ((f"Execution {behind[0]}, before it, asks", *how_to_answer(behind[0], ticket.question)),)
         return ()
 
-    async def _where_to_find(
-        self, interpreter: Interpreter | None, errors: Sequence[dict[str, Any]]
-    ) -> tuple[Words, ...]:
+    async def _changed(self, execution: Execution, runner: Runner | None) -> Sequence[Words]:
+        """Which modules that a cell uses were changed on disk since they were imported."""
+        imports = self.supervisor.imports
+        if runner is None or not kind_of(runner.kernel.record).here or not imports.concerns(execution):
+            return ()
+        return await apart("environments", imports.changed, execution, runner.kernel.record.directory)
+
+    async def _where_to_find(self, interpreter: Interpreter | None, folded: Folded) -> tuple[Words, ...]:
         """Of a module that a cell could not import, where it is."""
+        errors = folded.errors
         module = missing_module(str(errors[-1].get("ename")), str(errors[-1].get("evalue"))) if errors else ""
+        module = module or pip_is_missing(output for output in folded.outputs if output["output_type"] == "stream")
         if not module or interpreter is None or not interpreter.prefix or not interpreter.argv:
             return ()
         where = self.caller.asker.where

@@ -23,6 +23,7 @@ from kernel_supervisor.sessions import recovering
 from kernel_supervisor.sessions.adopting import PATIENCE_S
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.executions import Executions
+from kernel_supervisor.sessions.imports import Imports
 from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.left import Left
 from kernel_supervisor.sessions.sessions import Sessions
@@ -44,6 +45,7 @@ class Supervisor:
         self.kernels = Kernels(paths, self.records)
         self.sessions = Sessions(self.records, self.kernels)
         self.executions = Executions(self.records, self.kernels, self.sessions)
+        self.imports = Imports()
         self.kernels.ledger, self.kernels.take_up = self.executions, self._take_up
         self.left = Left(self.records, self.kernels, self.sessions, self.executions)
         self.kernels.leave = self.left.leave

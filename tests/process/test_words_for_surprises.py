@@ -1,0 +1,149 @@
+"""Promise: what surprises an agent is said in one line, only where it is so."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Home, Shim, fresh_home
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def desk() -> Iterator[Home]:
+    """One daemon for all: nothing here ends it."""
+    with fresh_home() as home:
+        yield home
+
+
+@pytest.fixture(scope="module")
+def shim(desk: Home) -> Iterator[Shim]:
+    with desk.shim() as shim:
+        shim.open()
+        yield shim
+
+
+def _shown(shim: Shim, code: str, session: str) -> str:
+    content = shim.call("kernel_exec", code=code, session=session)["content"]
+    return "\n".join(block["text"] for block in content if block["type"] == "text")
+
+
+# Cells by their names
+
+
+def test_warnings_and_printed_tracebacks_name_the_cell(shim: Shim) -> None:
+    warned = _shown(shim, "import warnings\ndef old():\n    warnings.warn('old')\nold()", "names")
+    assert "Cell In[1], line 3: UserWarning: old" in warned
+    later = _shown(shim, "old()", "names")
+    assert "another cell, line 3: UserWarning: old" in later
+    printed = _shown(shim, "import traceback\ntry:\n    1/0\nexcept Exception: traceback.print_exc()", "names")
+    assert "Cell In[3], line 3, in <module>" in printed
+    assert "ipykernel_" not in warned + later + printed
+
+
+def test_what_a_cell_prints_of_such_a_file_itself_stays(shim: Shim) -> None:
+    shown = _shown(shim, "import inspect\nprint(inspect.currentframe().f_code.co_filename)", "plain")
+    assert "/ipykernel_" in shown
+
+
+def test_a_crash_names_the_cell_and_counts_the_kernels_own_frames(shim: Shim) -> None:
+    told = _shown(shim, "import ctypes\ndef crash():\n    ctypes.string_at(0)\ncrash()", "crash")
+    assert "Cell In[1], line 3 in crash\n  Cell In[1], line 4 in <module>\n  … " in told
+    assert "frames of the kernel itself …" in told
+    assert "interactiveshell" not in told
+    assert "string_at" in told
+
+
+# Modules that were changed
+
+
+def _write(path: Path, text: str) -> None:
+    """A file that is surely older than what is run next, and another one than before."""
+    before = path.stat().st_mtime if path.exists() else 0.0
+    path.write_text(text)
+    os.utime(path, (time.time() - 5, max(before + 1, time.time() - 3600)))
+
+
+CHANGED = "was changed on disk after execution"
+
+
+@pytest.mark.parametrize(
+    ("imports", "uses"),
+    [("import {0}", "{0}.f()"), ("from {0} import f", "f()"), ("import {0} as other", "other.f()")],
+)
+def test_a_module_that_was_changed_since_it_was_imported_is_named_once(
+    desk: Home, shim: Shim, imports: str, uses: str, request: pytest.FixtureRequest
+) -> None:
+    name = f"helpers_{abs(hash(request.node.callspec.id))}"
+    session, file = f"changed-{name}", desk.project / f"{name}.py"
+    _write(file, "def f(): return 'first'")
+    assert CHANGED not in _shown(shim, imports.format(name), session)
+    assert CHANGED not in _shown(shim, uses.format(name), session), "it is as it was"
+    _write(file, "def f(): return 'second'")
+    assert CHANGED not in _shown(shim, "1 + 1", session), "it is not used"
+    told = _shown(shim, uses.format(name), session)
+    assert "'first'" in told, "the kernel goes on with the old one"
+    assert f"{name}.py {CHANGED}" in told
+    assert f"importlib.reload({name})" in told
+    assert CHANGED not in _shown(shim, uses.format(name), session), "it was said"
+    mended = _shown(
+        shim, f"import importlib, {name}; importlib.reload({name}); from {name} import f; {uses.format(name)}", session
+    )
+    assert CHANGED not in mended
+    _write(file, "def f(): return 'third'")
+    assert CHANGED in _shown(shim, f"{name}.f()", session)
+
+
+@pytest.mark.parametrize("code", ["%load_ext autoreload\n%autoreload 2", "import sys; sys.path.insert(0, 'elsewhere')"])
+def test_nothing_is_said_where_modules_are_read_anew_or_from_elsewhere(desk: Home, shim: Shim, code: str) -> None:
+    name = "auto" if "auto" in code else "elsewhere"
+    file = desk.project / f"{name}_module.py"
+    _write(file, "x = 1")
+    _shown(shim, code, name)
+    _shown(shim, f"import {name}_module", name)
+    _write(file, "x = 2")
+    assert CHANGED not in _shown(shim, f"{name}_module.x", name)
+
+
+def test_a_fresh_kernel_has_read_what_is_there_now(desk: Home, shim: Shim) -> None:
+    file = desk.project / "fresh_module.py"
+    _write(file, "x = 1")
+    _shown(shim, "import fresh_module", "fresh")
+    _write(file, "x = 2")
+    shim.call("kernel_restart", session="fresh")
+    assert CHANGED not in _shown(shim, "import fresh_module; fresh_module.x", "fresh")
+
+
+# pip
+
+
+def test_an_environment_without_pip_is_told_what_installs_there(desk: Home, tmp_path: Path) -> None:
+    venv.create(desk.project / ".venv", with_pip=False, symlinks=True)
+    try:
+        with desk.shim("--session", "without-pip") as shim:
+            shim.open()
+            shown = _shown(shim, "import sys; get_ipython().system(f'{sys.executable} -m pip install tiny')", "")
+            silent = _shown(shim, "print('No module named pip is what it says')", "")
+    finally:
+        os.rename(desk.project / ".venv", tmp_path / "venv")
+    assert "No module named pip" in shown
+    (line,) = (line for line in shown.splitlines() if line.startswith("pip is not in this kernel's environment"))
+    assert "PACKAGE" in line
+    assert "pip is not in" not in silent
+
+
+# What cannot be carried
+
+
+def test_half_a_surrogate_pair_is_named_with_its_place(shim: Shim) -> None:
+    call = {"name": "kernel_exec", "arguments": {"code": "x = '\ud83d'"}}
+    shim.write(json.dumps({"jsonrpc": "2.0", "id": "half", "method": "tools/call", "params": call}).encode())
+    error = shim.answer("half")["error"]["message"]
+    assert "params.arguments.code: its character 6, U+D83D" in error
