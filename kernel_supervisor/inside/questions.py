@@ -8,6 +8,7 @@ doubt may send one again. What a client that is not ours asks for and answers is
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -55,7 +56,37 @@ def install(kernel: Any) -> None:
                 sending(kernel.stdin_socket, OVER, {"question": question}, parent, ident=ident)
 
     session.send, session.recv, kernel._input_request = sending, receiving, asking
+    _leave_out_ours(kernel.shell)
     setattr(kernel, _INSTALLED, True)
+
+
+def _leave_out_ours(shell: Any) -> None:
+    """Have the tracebacks that IPython shows be as without us, whatever of ours is around the user's calls."""
+    find = getattr(shell, "_get_exc_info", None)
+    if find is None:
+        return
+
+    def found(*args: Any, **kwargs: Any) -> Any:
+        kind, error, frames = find(*args, **kwargs)
+        with contextlib.suppress(Exception):  # whatever was raised is shown all the same
+            _unlink(error, frames)
+        return kind, error, frames
+
+    shell._get_exc_info = found
+
+
+def _unlink(error: Any, frames: Any) -> None:
+    """Take our frames out of a traceback, and those of what an exception was raised from."""
+    ours = os.path.dirname(_unlink.__code__.co_filename)
+    seen: list[Any] = []
+    while error is not None and not any(each is error for each in seen):
+        while frames is not None:
+            while frames.tb_next is not None and os.path.dirname(frames.tb_next.tb_frame.f_code.co_filename) == ours:
+                frames.tb_next = frames.tb_next.tb_next
+            frames = frames.tb_next
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+        frames = getattr(error, "__traceback__", None)
 
 
 @contextlib.contextmanager

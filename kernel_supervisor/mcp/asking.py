@@ -2,7 +2,8 @@
 
 2026-07-28: the call answers with an `InputRequiredResult`, and the client makes it again with the user's answer and
 our `request_state`; such a call joins its execution and never runs its code. Before: `elicitation/create`. A client
-that can do neither gets what there is, with the status `waiting for input`, and answers by kernel_reply.
+that can do neither gets what there is, with the status `waiting for input`, and answers by kernel_reply; so does one
+that says `cancel`, as programs do that have nobody to ask.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ async def see_through(call: Call, ticket: Ticket, patience_s: float) -> Answer |
         question = ticket.question
         if question is None or call.caller.admin.stopping.is_set() or not _can_be_asked(call):
             break
+        if question.id in call.caller.unanswered:
+            break
         if not call.ctx.session.can_send_request:
             _, _, rounds = _state(call)
             if rounds < _ROUNDS:
@@ -51,11 +54,11 @@ async def see_through(call: Call, ticket: Ticket, patience_s: float) -> Answer |
                 return Answer(instead=types.InputRequiredResult(input_requests={_FIELD: asked}, request_state=state))
             break
         async with call.stopping_what_is_cancelled(ticket):
-            text = await _elicited(call, ticket, question, end)
-        if text is not None:
+            given = await _elicited(call, ticket, question, end)
+        if (text := answer_of(call, ticket.execution, question.id, given)) is not None:
             await answering.give(call.supervisor, ticket, question, text)
         elif ticket.question == question:
-            break  # the time is up, or the client cannot be asked after all
+            break  # the time is up, nobody answered, or the client cannot be asked after all
     return None
 
 
@@ -69,9 +72,24 @@ async def joined(call: Call, code: str) -> tuple[Execution, Ticket | None]:
     if execution.source != code:
         raise RefusedError(_FOREIGN_STATE)
     given = (call.params.input_responses or {}).get(_FIELD)
-    if ticket is not None and isinstance(given, types.ElicitResult):
-        await answering.give_once(call.supervisor, ticket, question, text_of(given), call.once)
+    if ticket is not None and (text := answer_of(call, execution, question, given)) is not None:
+        await answering.give_once(call.supervisor, ticket, question, text, call.once)
     return execution, ticket
+
+
+def answer_of(call: Call, execution: Execution, question: str, given: object) -> str | None:
+    """What the cell gets for what a client answers; None for no answer. One that had nobody to ask is asked no more."""
+    if not isinstance(given, types.ElicitResult):
+        return None
+    if given.action == "cancel":
+        call.caller.unanswered.add(question)
+        return None
+    if given.action == "decline":
+        call.caller.notices[execution.session].append(
+            f"the user, or the client by itself, declined to answer what execution {execution.id} asked: its input() "
+            "raised EOFError"
+        )
+    return _text_of(given)
 
 
 def _state(call: Call) -> tuple[int, str, int]:
@@ -103,16 +121,16 @@ def form(execution: Execution, question: Question) -> types.ElicitRequestFormPar
     return types.ElicitRequestFormParams(message=message, requested_schema=schema)
 
 
-def text_of(result: types.ElicitResult) -> str:
-    """What the cell gets: nothing is an empty line; who does not want to answer ends the input."""
+def _text_of(result: types.ElicitResult) -> str:
+    """What the cell gets: nothing is an empty line; who declines to answer ends the input."""
     if result.action != "accept":
         return END_OF_FILE
     value = (result.content or {}).get(_FIELD)
     return "" if value is None else str(value)
 
 
-async def _elicited(call: Call, ticket: Ticket, question: Question, end: float) -> str | None:
-    """The user's answer; None where the question is over, the time is up, or the client says that it cannot ask."""
+async def _elicited(call: Call, ticket: Ticket, question: Question, end: float) -> types.ElicitResult | None:
+    """What the client answers; None where the question is over, the time is up, or it says that it cannot ask."""
     shown = form(ticket.execution, question)
     session = call.ctx.session
     asking = asyncio.create_task(
@@ -127,7 +145,7 @@ async def _elicited(call: Call, ticket: Ticket, question: Question, end: float) 
                 return None
             await happens(ticket.attention.next, min(left, PROGRESS_S))
             await call.progress(f"execution {ticket.execution.id} waits for input")
-        return text_of(asking.result())
+        return asking.result()
     except (MCPError, ValidationError):
         return None
     finally:

@@ -79,6 +79,8 @@ class Caller:
     """Whether it knew another daemon before."""
     found_again: set[SessionName] = field(default_factory=set)
     """The sessions in which it was told so, if it had worked there."""
+    unanswered: set[str] = field(default_factory=set)
+    """The questions that it was to ask its user, and had nobody to ask: others answer them."""
     preparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """Held while a result of its is prepared: one client never has all the threads for that."""
     documents: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))

@@ -34,12 +34,37 @@ async def test_the_user_is_asked_and_the_cell_goes_on_with_the_answer(desk: Home
     assert len(history.facts["entries"]) == 1, "asking ran nothing twice"
 
 
-@pytest.mark.parametrize("action", ["decline", "cancel"])
-async def test_a_question_that_is_declined_ends_the_input(desk: Home, era: str, action: Any) -> None:
-    async with desk.client(era, elicitation_callback=User(ElicitResult(action=action))) as session:
+async def test_a_question_that_is_declined_ends_the_input_and_that_is_said(desk: Home, era: str) -> None:
+    user = User(ElicitResult(action="decline"), ElicitResult(action="decline"))
+    async with desk.client(era, elicitation_callback=user) as session:
         result = await session.run(CAUGHT)
+        failed = await session.run("input('Name? ')")
+        whole = await session.call("kernel_output", execution_id=failed.facts["execution_id"], full_traceback=True)
     assert "declined EOFError" in result.text
     assert result.facts["status"] == "ok"
+    for each in (result, failed):
+        said = f"declined to answer what execution {each.facts['execution_id']} asked: its input() raised EOFError"
+        assert said in each.text
+    assert failed.facts["error"]["ename"] == "EOFError"
+    for each in (failed, whole):
+        assert "ipykernel/kernelbase.py" in each.text
+        assert "kernel_supervisor" not in each.text, "our frames are none of the user's business"
+    assert "declined to answer" not in whole.text, "once"
+
+
+async def test_a_question_that_a_client_cancels_stays_open_and_is_answered_by_reply(desk: Home, era: str) -> None:
+    """So answer programs that have nobody to ask."""
+    user = User(ElicitResult(action="cancel"), ElicitResult(action="cancel"))
+    async with desk.client(era, elicitation_callback=user) as session:
+        asked = await session.run("name = input('Name? ')\nage = input('Age? ')\nprint(name, age)", timeout=DEADLINE_S)
+        number = asked.facts["execution_id"]
+        again = await session.call("kernel_reply", text="Ada")
+        done = await session.call("kernel_reply", text="36")
+    assert (asked.facts["status"], asked.facts["question"]) == ("waiting for input", "Name? ")
+    assert f"kernel_reply(execution_id={number}, text=…)" in asked.text
+    assert len(user.asked) == 1, "asked once, not until it gives in"
+    assert again.facts["question"] == "Age? "
+    assert "Ada 36" in done.text
 
 
 async def test_an_empty_answer_is_an_empty_line(desk: Home, era: str) -> None:
