@@ -117,6 +117,22 @@ async def test_a_long_cell_becomes_a_task_and_its_whole_result_arrives(home: Hom
     assert statuses[-1] == "completed"
     assert {"working", "input_required"} <= set(statuses)
     assert tasks.handles[0].ttl_ms is None
+    assert tasks.handles[0].task_id.startswith(f"execution-{result.facts['execution_id']}-")
+    said = f"kernel_output(execution_id={result.facts['execution_id']}, from_image=1)"
+    assert said in result.text, "a client may make files of them"
+
+
+@pytest.mark.timeout(240)
+async def test_a_task_whose_question_nobody_answers_is_over_and_the_question_stays(home: Home) -> None:
+    tasks = Tasks()
+    tasks.answer = {"action": "cancel"}
+    (result,) = await _patient(home, tasks, _waits_for(home) + "input('which? ')")
+    number = result.facts["execution_id"]
+    async with home.client(ERA) as session:
+        done = await session.call("kernel_reply", text="blue")
+    assert result.facts["status"] == "waiting for input"
+    assert f"kernel_reply(execution_id={number}, text=…)" in result.text
+    assert done.text.splitlines()[-1] == "'blue'"
 
 
 @pytest.mark.timeout(240)
@@ -150,7 +166,7 @@ async def test_a_timeout_of_its_own_and_short_cells_get_ordinary_results(desk: H
         running = await session.run(_waits_for(desk), timeout=0.2)
         assert running.facts["status"] == "running"
         (desk.project / "gate").touch()
-        state = await ask(session.client.session, "tasks/get", f"{running.facts['execution_id']}-12000")
+        state = await ask(session.client.session, "tasks/get", f"execution-{running.facts['execution_id']}-12000")
         assert state["status"] in ("working", "completed")
     assert not tasks.handles
 
@@ -161,7 +177,7 @@ async def test_tasks_are_for_those_who_declare_them(desk: Home) -> None:
         with pytest.raises(MCPError, match="not declared"):
             await ask(session.client.session, "tasks/get", f"{done.facts['execution_id']}-12000")
     async with desk.client(ERA, extensions=[advertise(EXTENSION)]) as session:
-        for task_id in ("nonsense", "99999999-12000", "1-2-3", ""):
+        for task_id in ("nonsense", "99999999-12000", "execution-1", "execution-1-2-3", "execution-", ""):
             with pytest.raises(MCPError, match="there is no"):
                 await ask(session.client.session, "tasks/get", task_id)
         state = await ask(session.client.session, "tasks/get", f"{done.facts['execution_id']}-12000")
