@@ -8,6 +8,7 @@ COMMANDS = {
     "wait for it": "Not begun yet: `kernel-supervisor output --follow {0}` waits for it.",
     "wait or restart": "Wait with `kernel-supervisor output --follow {0}`, or end the kernel, and its variables, with "
     "`kernel-supervisor restart KERNEL`.",
+    "interrupt hard": "",
     "answer": " · answer: `kernel-supervisor reply {0}`",
     "answer unseen": " · answer: `kernel-supervisor reply {0}`",
     "stop": " · `kernel-supervisor interrupt KERNEL` stops it.",

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-_OfExecutions = Literal["wait on", "wait for it", "wait or restart", "answer", "answer unseen", "stop", "read"]
+_OfExecutions = Literal[
+    "wait on", "wait for it", "wait or restart", "interrupt hard", "answer", "answer unseen", "stop", "read"
+]
 _OfResults = Literal["take longer", "see images", "unfold", "write notebook", "run it", "see what ran"]
 _OfHistories = Literal["see executions", "see history", "ask history", "see sessions"]
 _OfKernels = Literal[

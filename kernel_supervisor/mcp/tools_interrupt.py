@@ -25,6 +25,7 @@ async def kernel_interrupt(
     call: Call,
     session: SessionRecord,
     execution_id: Annotated[ExecutionNumber | None, about("only this one; without it, whatever runs")] = None,
+    force: Annotated[bool, about("many interrupts, 50 ms apart, for a cell that swallows them")] = False,
 ) -> Answer:
     """Stop the running cell (KeyboardInterrupt) and say whether it stopped. Variables stay."""
     if execution_id is not None:
@@ -43,7 +44,7 @@ async def kernel_interrupt(
         ticket = current
     number, runner = ticket.execution.id, call.supervisor.executions.runner_with(ticket)
     before = await _place(runner, _BRIEFLY_S)
-    stopped = await call.supervisor.executions.stop(ticket, f"interrupted by {call.client}")
+    stopped = await call.supervisor.executions.stop(ticket, f"interrupted by {call.client}", force=force)
     facts: dict[str, Any] = {"stopped": stopped, "execution_id": number, "status": ticket.execution.status}
     if runner is None:  # it was queued, or is over
         return Answer(text=f"execution {number} did not run any more ({ticket.execution.status})", facts=facts)
@@ -57,7 +58,7 @@ async def kernel_interrupt(
         why = f"its process {process.pid} is stopped itself; `kill -CONT {process.pid}` lets it go on"
         return Answer(text=f"execution {number} still runs: {why}", facts={**facts, "place": after})
     computing = process is not None and await is_computing(process)
-    return Answer(text=_not_stopped(number, after or before, computing), facts={**facts, "place": after})
+    return Answer(text=_not_stopped(number, after or before, computing, force=force), facts={**facts, "place": after})
 
 
 async def _place(runner: Runner | None, deadline_s: float) -> _Place:
@@ -88,7 +89,7 @@ def _threads(place: _Place) -> str:
     return f" {count} threads that run code of its cells go on."
 
 
-def _not_stopped(number: ExecutionId, place: _Place, computing: bool) -> Words:
+def _not_stopped(number: ExecutionId, place: _Place, computing: bool, *, force: bool) -> Words:
     if place is None:
         why = (
             f"C code holds the interpreter, so that none of its Python code runs{'' if computing else OR_BROKEN}: the "
@@ -96,5 +97,7 @@ def _not_stopped(number: ExecutionId, place: _Place, computing: bool) -> Words:
         )
     else:
         why = f"it catches KeyboardInterrupt, or is in C code that does not look{_at(place)}"
-    text = f"execution {number} was interrupted twice and still runs: {why}.{_threads(place)} "
-    return text, WayOn("wait or restart", (number,))
+    often = "again and again" if force else "twice"
+    text = f"execution {number} was interrupted {often} and still runs: {why}.{_threads(place)} "
+    harder = () if force or place is None else (WayOn("interrupt hard", (number,)),)
+    return (text, *harder, WayOn("wait or restart", (number,)))

@@ -46,6 +46,8 @@ _LAST = (1 << 63) - 1
 _GIANT = 8 << 20
 _INTERRUPT_LADDER_S = (2.0, 3.0)
 """How long an interrupted execution is given after each SIGINT."""
+_FORCED_LADDER_S = (*(0.05,) * 40, 3.0)
+"""Likewise, of one that takes interrupts and goes on: those that follow come while it deals with the one before."""
 
 
 class Executions:
@@ -319,14 +321,17 @@ class Executions:
         runners = self._kernels.runners.values()
         return next((each for each in runners if each.runs(ticket)), None)
 
-    async def stop(self, ticket: Ticket, reason: str) -> bool:
-        """Take an execution out of its queue, or interrupt it and see whether it stopped. Never hits another one."""
+    async def stop(self, ticket: Ticket, reason: str, *, force: bool = False) -> bool:
+        """Take an execution out of its queue, or interrupt it and see whether it stopped. Never hits another one.
+
+        With `force` many interrupts follow each other at once, which may reach it while it cleans up.
+        """
         runner = next((each for each in self._kernels.runners.values() if each.holds(ticket)), None)
         if runner is None:
             return await self.call_off(ticket, reason)
         if await runner.withdraw(ticket, reason):
             return True
-        for wait_s in _INTERRUPT_LADDER_S:
+        for wait_s in _FORCED_LADDER_S if force else _INTERRUPT_LADDER_S:
             if not await runner.interrupt(ticket, reason):
                 break
             await happens(ticket.settled, wait_s)

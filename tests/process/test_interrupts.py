@@ -89,6 +89,22 @@ async def test_a_cell_that_raises_its_own_error_from_the_interrupt_was_interrupt
     assert failed.facts["status"] == "error"
 
 
+async def test_a_cell_that_swallows_interrupts_is_stopped_by_force(standing_home: Home) -> None:
+    """Its own handling of one takes long: the second hits that."""
+    code = f"import time\nwhile True:\n    try:\n        {BEGUN}        time.sleep(1000)\n"
+    code += "    except KeyboardInterrupt: time.sleep(0.5)"
+    async with at_work(standing_home, code) as (session, number):
+        told = await session.call("kernel_interrupt")
+        stopped = await session.call("kernel_interrupt", force=True)
+        ended = await _ended(session, number)
+        after = await session.run("40 + 2")
+    assert not told.facts["stopped"]
+    assert f"kernel_interrupt(execution_id={number}, force=true)" in told.text
+    assert stopped.facts["stopped"], stopped.text
+    assert ended.facts["status"] == "interrupted"
+    assert after.text.splitlines()[-1] == "42"
+
+
 async def test_threads_that_go_on_are_counted(standing_home: Home) -> None:
     code = "import threading\nfree = threading.Event()\ndef wait(): free.wait()\n"
     code += "threads = [threading.Thread(target=wait) for _ in range(2)]\nfor thread in threads: thread.start()\n"
