@@ -137,6 +137,61 @@ def test_what_is_small_or_lazy_or_wanted_whole_is_left_alone(kernel: Recorded, c
     assert MIME not in shown(kernel, code)[-1]
 
 
+WIDE = {
+    "a frame": "import pandas; f = pandas.DataFrame([[1.5] * 12] * 6, columns=[f'column {n}' for n in range(12)]); f",
+    "what describes one": "f.describe()",
+    "correlations": "f.corr()",
+}
+
+
+@pytest.mark.parametrize("code", WIDE.values(), ids=WIDE)
+def test_a_table_that_fits_into_160_columns_is_not_wrapped(kernel: Recorded, code: str) -> None:
+    data = shown(kernel, f"{WIDE['a frame']}\n{code}")[-1]
+    assert "\\\n" in data["text/plain"], "which stays as pandas has it"
+    lines = data[MIME].splitlines()
+    assert "column 0" in lines[0]
+    assert "column 11" in lines[0]
+    assert max(map(len, lines)) <= 160
+
+
+SET = {
+    "pandas": (
+        "import pandas; pandas.set_option('display.max_colwidth', 300, 'display.precision', 2, 'display.max_rows', 60)",
+        "pandas.DataFrame({'text': ['long ' * 40] * 100, 'n': [3.14159] * 100})",
+        "pandas.reset_option('^display.max_colwidth|^display.precision')",
+    ),
+    "polars": (
+        "import polars; polars.Config.set_fmt_str_lengths(300).set_tbl_width_chars(400)",
+        "polars.DataFrame({'text': ['long ' * 40] * 100})",
+        "polars.Config.restore_defaults()",
+    ),
+}
+
+
+@pytest.mark.parametrize(("set_", "code", "unset"), SET.values(), ids=SET)
+def test_what_the_user_set_for_tables_holds_in_their_summaries(
+    kernel: Recorded, set_: str, code: str, unset: str
+) -> None:
+    try:
+        said = shown(kernel, f"{set_}\n{code}")[-1][MIME]
+    finally:
+        kernel.run(unset)
+    assert "long " * 39 in said
+    assert "100 rows" in said
+    assert "3.14159" not in said.partition("\n\n")[0]
+
+
+IN_LINES = {"a list": "list(range(300))", "a dictionary of lists": "{f'k{n}': list(range(40)) for n in range(8)}"}
+
+
+@pytest.mark.parametrize("code", IN_LINES.values(), ids=IN_LINES)
+def test_numbers_stand_many_on_a_line(kernel: Recorded, code: str) -> None:
+    data = shown(kernel, code)[-1]
+    assert data["text/plain"].count("\n") > 100, "as IPython has it"
+    assert data[MIME].count("\n") < 20
+    assert eval(data[MIME]) == eval(code)
+
+
 def test_every_other_type_stays_as_it_is(kernel: Recorded) -> None:
     code = "import numpy, pandas, altair; frame = pandas.DataFrame(numpy.eye(100)); frame"
     (data,) = shown(kernel, code)

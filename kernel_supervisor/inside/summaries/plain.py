@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pprint
 import sys
 import types
 from collections import Counter
@@ -148,9 +149,10 @@ def told(values: Sequence[Any]) -> str:
 
 
 def large_mapping(value: Any, plain: str) -> str | None:
-    """A dictionary with more than a few entries that are too long to read."""
-    if len(plain) <= LIMIT or len(value) <= _LARGE:
-        return None
+    """A dictionary with more than a few entries that are too long to read, or one that wastes lines."""
+    in_lines = _in_lines(value, plain)
+    if in_lines is not None or len(plain) <= LIMIT or len(value) <= _LARGE:
+        return in_lines
     sample = list(itertools.islice(dict.items(value), _SAMPLE))
     first = sample[:8]
     lines = [f"{type_name(type(value))} of {len(value):,} entries, {size(sys.getsizeof(value))} without their contents"]
@@ -161,9 +163,10 @@ def large_mapping(value: Any, plain: str) -> str | None:
 
 
 def large_sequence(value: Any, plain: str) -> str | None:
-    """A list, tuple or set with more than a few elements that are too long to read."""
-    if len(plain) <= LIMIT or len(value) <= _LARGE:
-        return None
+    """A list, tuple or set with more than a few elements that are too long to read, or one that wastes lines."""
+    in_lines = _in_lines(value, plain)
+    if in_lines is not None or len(plain) <= LIMIT or len(value) <= _LARGE:
+        return in_lines
     ordered = type(value) is list or type(value) is tuple
     sample = [value[at] for at in spread(len(value), _SAMPLE)] if ordered else list(itertools.islice(value, _SAMPLE))
     first = list(itertools.islice(value, 8))
@@ -176,6 +179,26 @@ def large_sequence(value: Any, plain: str) -> str | None:
     if ordered:
         lines.append("last: " + ", ".join(short(each, 80) for each in value[-4:]))
     return "\n".join([*lines, *_as_shown(plain, first)])
+
+
+def _in_lines(value: Any, plain: str) -> str | None:
+    """A container of plain values that stand one on a line each, several on a line; None where it is none or long."""
+    if plain.count("\n") < _FEW or len(plain) > 3 * LIMIT or "..." in plain or not _is_flat(value, _DEEP):
+        return None
+    said = pprint.pformat(value, width=_LINE, compact=True, sort_dicts=False)
+    return said if len(said) <= LIMIT and said.count("\n") < plain.count("\n") else None
+
+
+def _is_flat(value: Any, deep: int) -> bool:
+    """Whether it consists of plain values alone, and no text that would be broken."""
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return len(value) <= _LINE // 2
+    if kind is dict:
+        return deep > 0 and all(_is_flat(key, 0) and _is_flat(each, deep - 1) for key, each in value.items())
+    if kind is list or kind is tuple or kind is set or kind is frozenset:
+        return deep > 0 and all(_is_flat(each, deep - 1) for each in value)
+    return is_plain(value)
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -9,27 +10,53 @@ from collections.abc import Callable
 from typing import Any
 
 from .arrays import EXACT, lacking, numbers
-from .plain import TIME_S, aligned, cell, clipped, loaded, missing, short, size, spread, told, type_name
+from .plain import LIMIT, TIME_S, aligned, cell, clipped, loaded, missing, short, size, spread, told, type_name
 
 _VERBATIM_ROWS, _VERBATIM_COLUMNS = 30, 12
 _DESCRIBED, _SHOWN = 30, 8
 _OTHERS = slice(_DESCRIBED, 10_000 + _DESCRIBED)
 _HEAD, _TAIL = 5, 3
 _SAMPLE = 20_000
+_WIDE = 160
+_PANDAS_USUAL = (("max_colwidth", 50), ("precision", 6), ("float_format", None), ("min_rows", 10))
+"""Of pandas' display options, those that say how values and rows are shown."""
 
 
 def pandas_frame(frame: Any, plain: str) -> str | None:
     """pandas.DataFrame; None where it is short, or where display.max_rows was raised to show it whole."""
     rows, columns = frame.shape
     if columns <= _max_columns() and rows <= _verbatim_rows():
-        return None
+        return _unwrapped(frame, plain)
     head = f"pandas DataFrame: {rows:,} rows × {columns:,} columns"
     if columns <= 1000:
         head += f", {size(int(frame.memory_usage(deep=False).sum()))} without what objects hold"
     names = frame.columns[:_DESCRIBED].tolist()
     series = [frame.iloc[:, at] for at in range(len(names))]
     lines = _table([head, *_index(frame.index)], frame.shape, names, series, _pandas_column, frame.dtypes.iloc[_OTHERS])
+    if _pandas_is_set():
+        return _as_set(plain, lines)
     return "\n".join([*lines, *_ends(names, series, frame.shape, _pandas_cell, lambda at: _name(frame.index[at]))])
+
+
+def _unwrapped(frame: Any, plain: str) -> str | None:
+    """A small frame that pandas has wrapped for a screen of 80 columns, wider; None where it need not be."""
+    option = sys.modules["pandas"].get_option
+    if "\\\n" not in plain or option("display.width") != 80:
+        return None
+    said: str = frame.to_string(line_width=_WIDE, max_colwidth=option("display.max_colwidth"))
+    return said if len(said) <= LIMIT else None
+
+
+def _pandas_is_set() -> bool:
+    """Whether the user has said how values are to be shown."""
+    option = sys.modules["pandas"].get_option
+    return any(option("display." + name) != usual for name, usual in _PANDAS_USUAL)
+
+
+def _as_set(plain: str, lines: list[str]) -> str | None:
+    """A table as its library shows it by the user's own settings, and what we say of it; None where that is long."""
+    said = "\n".join([plain, "", *lines])
+    return said if plain and len(said) <= LIMIT else None
 
 
 def _max_columns() -> int:
@@ -50,6 +77,8 @@ def pandas_series(series: Any, plain: str) -> str | None:
     dtype, gone, values = _pandas_column(series, time.monotonic() + TIME_S)
     lines = [f"pandas Series {_name(series.name)}: {rows:,} values, {dtype}", *_index(series.index)]
     lines += [f"missing: {gone}", f"values: {values}", *_legend([values], rows)]
+    if _pandas_is_set():
+        return _as_set(plain, lines)
     lines += _ends([series.name], [series], (rows, 1), _pandas_cell, lambda at: _name(series.index[at]))
     return "\n".join(lines)
 
@@ -113,6 +142,8 @@ def polars_frame(frame: Any, plain: str) -> str | None:
     head = f"polars DataFrame: {rows:,} rows × {columns:,} columns, {size(frame.estimated_size())}"
     series = [frame.to_series(at) for at in range(min(columns, _DESCRIBED))]
     lines = _table([head], frame.shape, frame.columns, series, _polars_column, frame.dtypes[_OTHERS])
+    if _polars_is_set():
+        return _as_set(plain, lines)
     return "\n".join([*lines, *_ends(frame.columns, series, frame.shape, _polars_cell)])
 
 
@@ -124,7 +155,14 @@ def polars_series(series: Any, plain: str) -> str | None:
     dtype, gone, values = _polars_column(series, time.monotonic() + TIME_S)
     lines = [f"polars Series {_name(series.name)}: {rows:,} values, {dtype}", f"missing: {gone}"]
     lines += [f"values: {values}", *_legend([values], rows)] if values else []
+    if _polars_is_set():
+        return _as_set(plain, lines)
     return "\n".join([*lines, *_ends([series.name], [series], (rows, 1), _polars_cell)])
+
+
+def _polars_is_set() -> bool:
+    """Its `Config` keeps what is set in the environment."""
+    return any(name.startswith("POLARS_FMT_") for name in os.environ)
 
 
 def _polars_known(dtype: Any) -> bool:
