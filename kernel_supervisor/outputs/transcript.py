@@ -26,6 +26,8 @@ SectionKind = Literal["stdout", "stderr", "result", "display", "error", "picture
 
 _PICTURES = tuple(f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "bmp", "x-ms-bmp", "tiff", "svg+xml"))
 """In the order of preference where an output has several."""
+_PDF = "application/pdf"
+_AS_PNG = "not shown as a picture; %config InlineBackend.figure_format = 'png' makes one"
 _STUB = re.compile(r"<[\w.]+[^\n]*>\s*\Z")
 """A text such as `<Figure size 640x480 with 1 Axes>`, which says nothing beside the thing itself."""
 
@@ -176,6 +178,13 @@ def _beside(folded: Folded) -> Iterator[Output]:
 
 def shown(data: Mapping[str, Any]) -> tuple[str, str]:
     """The text that stands for a MIME bundle, and the type of its picture; either may be empty."""
+    text, mime = _told(data)
+    if mime or not data.get(_PDF) or _PDF in text:
+        return text, mime
+    return "\n".join(filter(None, (text, f"[{_PDF}, {size(len(_text(data[_PDF])) * 3 // 4)}: {_AS_PNG}]"))), ""
+
+
+def _told(data: Mapping[str, Any]) -> tuple[str, str]:
     mime = next((kind for kind in _PICTURES if data.get(kind)), "")
     for kind in ("text/llm+plain", "text/markdown"):
         if data.get(kind):

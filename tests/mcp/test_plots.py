@@ -160,3 +160,12 @@ async def test_who_interrupts_a_drawing_does_not_meet_it_in_the_next_cell(home: 
             assert (await session.run("1 + 1")).facts["status"] == "ok"
             (home.project / "drawing").unlink()
             await session.run("plt.close('all')")
+
+
+async def test_a_figure_in_a_form_that_is_no_picture_is_said_to_be_there(desk: Home, era: str) -> None:
+    code = "%config InlineBackend.figure_format = 'pdf'\nimport matplotlib.pyplot as plt\nplt.plot([1, 3, 2]);"
+    async with desk.client(era) as session:
+        result = await session.run(code)
+    assert "axes with 1 line" in result.text
+    assert "[application/pdf, " in result.text
+    assert "%config InlineBackend.figure_format = 'png'" in result.text
