@@ -125,3 +125,21 @@ def test_a_cut_is_made_at_the_end_of_a_line_and_said() -> None:
     text = bounded("a line\n" * 1000)
     assert len(text) <= LIMIT
     assert text.endswith("a line\n… (cut here)")
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        ([3, 1, None, 9], " (y 1 … 9, first 3, last 9)"),
+        ({"dtype": "f8", "bdata": "AAAAAAAA8D8AAAAAAAAAQA=="}, " (y 1 … 2, first 1, last 2)"),
+        ({"dtype": "i1", "bdata": "AwEC"}, " (y 1 … 3, first 3, last 2)"),
+        ({"dtype": "i4", "bdata": "AwECAwE="}, ""),
+        ({"dtype": "i1", "bdata": "AwECBA==", "shape": "2, 2"}, ""),
+        ({"dtype": "c16", "bdata": "AwECBA=="}, ""),
+        (["fig", "plum"], ""),
+        ([float("nan"), 1], ""),
+    ],
+)
+def test_a_trace_of_plotly_says_where_its_numbers_go(y: Any, said: str) -> None:
+    figure = {"data": [{"type": "bar", "x": ["a", "b"], "y": y, "name": "n"}]}
+    assert bundle_summary({"application/vnd.plotly.v1+json": figure}) == f"plotly figure: bar of 2 'n'{said}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import math
+import struct
 from typing import Any
 
 from .plain import clipped, loaded, short, type_name
@@ -10,6 +13,9 @@ from .plain import clipped, loaded, short, type_name
 _PLOTLY = "application/vnd.plotly.v1+json"
 _VEGA = "application/vnd.vegalite.v"
 _MANY = 6
+_LONG = 100_000
+_CODES = {"f8": "d", "f4": "f", "i1": "b", "i2": "h", "i4": "i", "u1": "B", "u2": "H", "u4": "I"}
+"""plotly's names of types, as `struct` has them."""
 _ALONG = ("x", "y", "z", "values", "lat", "r")
 
 
@@ -85,7 +91,8 @@ def _plotly(spec: dict[str, Any]) -> str:
     for trace in traces[:_MANY]:
         along = next((trace[key] for key in _ALONG if trace.get(key) is not None), None)
         points = f" of {_count(along):,}" if _count(along) else ""
-        said.append("{}{}{}".format(trace.get("type", "scatter"), points, _quoted(trace.get("name"))))
+        kind, name = trace.get("type", "scatter"), _quoted(trace.get("name"))
+        said.append(f"{kind}{points}{name}{_course(trace.get('y'))}")
     more = ["and %s more" % (len(traces) - _MANY)] if len(traces) > _MANY else []
     for axis in ("xaxis", "yaxis"):
         title = _title((layout.get(axis) or {}).get("title"))
@@ -100,6 +107,31 @@ def _count(along: Any) -> int:
         width = "".join(filter(str.isdigit, str(along.get("dtype", "")))) or "1"
         return len(along["bdata"].rstrip("=")) * 3 // 4 // int(width)
     return len(along) if type(along) in (list, tuple) or type(along) is loaded("numpy", "ndarray") else 0
+
+
+def _course(along: Any) -> str:
+    """From where to where numbers go, and between which bounds, in words that follow a trace's name."""
+    there = [each for each in _numbers(along) if type(each) in (int, float) and math.isfinite(each)]
+    if len(there) < 2:
+        return ""
+    return f" (y {short(min(there))} … {short(max(there))}, first {short(there[0])}, last {short(there[-1])})"
+
+
+def _numbers(along: Any) -> list[Any]:
+    """The elements of a list, an array or plotly's binary form of one; none of what is large or has two dimensions."""
+    if not 2 <= _count(along) <= _LONG:
+        return []
+    if type(along) is dict:
+        dtype = along.get("dtype")
+        code = _CODES.get(dtype) if type(dtype) is str and "shape" not in along else None
+        try:
+            data = base64.b64decode(along["bdata"])
+            return [number for (number,) in struct.iter_unpack("<" + code, data)] if code else []
+        except (ValueError, struct.error):
+            return []
+    if type(along) in (list, tuple):
+        return list(along)
+    return list(along.tolist()) if along.ndim == 1 and along.dtype.kind in "iuf" else []
 
 
 def _title(title: Any) -> str:
