@@ -25,6 +25,7 @@ from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
+from kernel_supervisor.outputs import shellwords
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.limits import takes_long
 from kernel_supervisor.records.once import Once
@@ -296,7 +297,18 @@ class Call:
         ticket = self.supervisor.executions.tickets.get(behind[0]) if behind else None
         if ticket is not None and ticket.question is not None:
             return ((f"Execution {behind[0]}, before it, asks", *how_to_answer(behind[0], ticket.question)),)
-        return ()
+        return (words,) if (words := self._shell_words(execution)) else ()
+
+    def _shell_words(self, execution: Execution) -> str:
+        """What its code does otherwise here than at a prompt."""
+        runner = self.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+        if runner is None or runner.kernel.record.interpreter.language != "python":
+            return ""
+        if execution.status == "ok":
+            return shellwords.once_it_is_over(execution.source)
+        own = self.supervisor.executions.tickets.get(execution.id)
+        waits = own is None or own.question is not None
+        return shellwords.while_it_runs(execution.source) if execution.status == "running" and not waits else ""
 
     async def _changed(self, execution: Execution, runner: Runner | None) -> Sequence[Words]:
         """Which modules that a cell uses were changed on disk since they were imported."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Home, Shim, fresh_home
+from tests.support import RESULT, Home, Shim, fresh_home
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -147,3 +147,38 @@ def test_half_a_surrogate_pair_is_named_with_its_place(shim: Shim) -> None:
     shim.write(json.dumps({"jsonrpc": "2.0", "id": "half", "method": "tools/call", "params": call}).encode())
     error = shim.answer("half")["error"]["message"]
     assert "params.arguments.code: its character 6, U+D83D" in error
+
+
+# What does otherwise here than at a prompt
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("!read x", "cannot be given input here"),
+        ("if True:\n    !read x", "cannot be given input here"),
+        ("y = !sleep 600", ""),
+        ("%%bash\nsleep 600 &\necho begun", "closed its output"),
+        ("%%bash\nsleep 600 && echo done", ""),
+        ("import time\nif 1 != 2: time.sleep(600)", ""),
+        ("input()", ""),
+    ],
+)
+def test_a_command_that_may_wait_for_ever_is_explained_while_it_runs(shim: Shim, code: str, words: str) -> None:
+    session = f"shell-{abs(hash(code))}"
+    result = shim.call("kernel_exec", code=code, session=session, timeout=1)
+    try:
+        lines = result["content"][0]["text"].splitlines()
+        assert result["_meta"][RESULT]["status"] in ("running", "waiting for input"), result
+        assert [line for line in lines if "cannot be given" in line or "closed its output" in line] == [
+            line for line in lines if words and words in line
+        ]
+        assert not words or any(words in line for line in lines)
+    finally:
+        shim.call("kernel_restart", session=session, force=True)
+
+
+def test_a_breakpoint_is_not_passed_over_in_silence(shim: Shim) -> None:
+    assert "breakpoint() stops nothing" in _shown(shim, "x = 1\nbreakpoint()\nprint('on')", "break")
+    for code in ("def f():\n    breakpoint()", "print('breakpoint()')", "x = 2"):
+        assert "stops nothing" not in _shown(shim, code, "break")
