@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from kernel_supervisor.core.model import ExecutionId, SessionRecord
+import psutil
+
+from kernel_supervisor.core.model import ExecutionId, ProcessIdentity, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.kernels.process import is_computing, is_stopped
@@ -44,6 +48,8 @@ async def kernel_interrupt(
         ticket = current
     number, runner = ticket.execution.id, call.supervisor.executions.runner_with(ticket)
     before = await _place(runner, _BRIEFLY_S)
+    process = runner.kernel.record.process if runner is not None else None
+    children = await asyncio.to_thread(_children, process, ticket.execution.started_at) if process is not None else []
     stopped = await call.supervisor.executions.stop(ticket, f"interrupted by {call.client}", force=force)
     facts: dict[str, Any] = {"stopped": stopped, "execution_id": number, "status": ticket.execution.status}
     if runner is None:  # it was queued, or is over
@@ -52,8 +58,8 @@ async def kernel_interrupt(
     if stopped:
         how = "came to its end" if ticket.execution.status == "ok" else "stopped"
         text = f"execution {number} {how} ({ticket.execution.status}){_at(before)}.{_threads(after)}"
+        text += await asyncio.to_thread(_gone, children) if children else ""
         return Answer(text=text, facts=facts)
-    process = runner.kernel.record.process
     if process is not None and is_stopped(process):
         why = f"its process {process.pid} is stopped itself; `kill -CONT {process.pid}` lets it go on"
         return Answer(text=f"execution {number} still runs: {why}", facts={**facts, "place": after})
@@ -87,6 +93,23 @@ def _threads(place: _Place) -> str:
     if count == 1:
         return " One thread that runs code of its cells goes on."
     return f" {count} threads that run code of its cells go on."
+
+
+def _children(kernel: ProcessIdentity, since: float | None) -> list[psutil.Process]:
+    """What a kernel's cell has started that began `since` then. Blocks."""
+    try:
+        return [each for each in psutil.Process(kernel.pid).children(True) if each.create_time() >= (since or 0.0) - 1]
+    except psutil.Error:
+        return []
+
+
+def _gone(children: Sequence[psutil.Process]) -> str:
+    """What the interrupt, which reaches them too, has ended of what a cell started. Blocks for a moment."""
+    count = len(psutil.wait_procs(children, _BRIEFLY_S)[0])
+    if not count:
+        return ""
+    gone = "One process that it had started is" if count == 1 else f"{count} processes that it had started are"
+    return f" {gone} gone, too: the interrupt reached what it started, and a pool of them has to be made anew."
 
 
 def _not_stopped(number: ExecutionId, place: _Place, computing: bool, *, force: bool) -> Words:

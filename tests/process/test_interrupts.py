@@ -105,6 +105,18 @@ async def test_a_cell_that_swallows_interrupts_is_stopped_by_force(standing_home
     assert after.text.splitlines()[-1] == "42"
 
 
+async def test_children_that_the_interrupt_ended_are_counted(standing_home: Home) -> None:
+    code = "import subprocess, time\nchildren = [subprocess.Popen(['sleep', '1000']) for _ in range(2)]\n"
+    async with at_work(standing_home, f"{code}{BEGUN}time.sleep(1000)") as (session, _):
+        stopped = await session.call("kernel_interrupt")
+        ended = await session.run("[each.wait() for each in children]")
+    async with at_work(standing_home, f"import time\n{BEGUN}time.sleep(1000)") as (session, _):
+        alone = await session.call("kernel_interrupt")
+    assert "2 processes that it had started are gone, too" in stopped.text
+    assert ended.text.splitlines()[-1] == "[-2, -2]"
+    assert "gone" not in alone.text
+
+
 async def test_threads_that_go_on_are_counted(standing_home: Home) -> None:
     code = "import threading\nfree = threading.Event()\ndef wait(): free.wait()\n"
     code += "threads = [threading.Thread(target=wait) for _ in range(2)]\nfor thread in threads: thread.start()\n"
