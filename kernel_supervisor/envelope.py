@@ -84,6 +84,26 @@ def unpack(parts: Sequence[bytes]) -> Frame:
     return Frame(kind, fields, body)
 
 
+class TooLong(float):
+    """A number in somebody's JSON that has more digits than Python reads."""
+
+    digits = 0
+
+
+def parsed(body: bytes) -> Any:
+    """What the JSON of others says, numbers of any length included. Raises ValueError or RecursionError."""
+    return json.loads(body, parse_int=_number)
+
+
+def _number(text: str) -> int | TooLong:
+    try:
+        return int(text)
+    except ValueError:
+        number = TooLong("inf")
+        number.digits = len(text)
+        return number
+
+
 def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 

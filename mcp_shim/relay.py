@@ -21,7 +21,7 @@ import zmq
 from kernel_supervisor.client import autostart
 from kernel_supervisor.client.opening import ASKED_FIRST, recall
 from kernel_supervisor.client.wire import Wire
-from kernel_supervisor.envelope import BYE, HELLO, RPC, SETTLED, STOPPING, WELCOME, WHO
+from kernel_supervisor.envelope import BYE, HELLO, RPC, SETTLED, STOPPING, WELCOME, WHO, parsed
 from kernel_supervisor.paths import Paths, PlaceError
 
 PARSE_ERROR, INVALID_REQUEST, UNAVAILABLE = -32700, -32600, -32000
@@ -246,7 +246,7 @@ class Relay:
 
     def _take_line(self, line: bytes) -> None:
         try:
-            message = json.loads(line)
+            message = parsed(line)
         except (ValueError, RecursionError) as error:
             self._refuse(PARSE_ERROR, f"Parse error: this line is not JSON ({error})")
             return

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from kernel_supervisor.client import opening
 from kernel_supervisor.daemon.openings import Openings
-from kernel_supervisor.envelope import RPC, SETTLED
+from kernel_supervisor.envelope import RPC, SETTLED, TooLong, parsed
 from kernel_supervisor.mcp import whereabouts
 from kernel_supervisor.mcp.caller import Caller
 
@@ -238,13 +238,16 @@ class Connection:
 
 def _why_invalid(body: bytes) -> str:
     try:
-        return (_half_a_pair(json.loads(body)) if b"\\u" in body else "") or _INVALID
+        return _unreadable(parsed(body)) or _INVALID
     except (ValueError, RecursionError):
         return _INVALID
 
 
-def _half_a_pair(value: Any, where: str = "") -> str:
-    """What to say of a text in a message that has one half of a surrogate pair alone; empty where none has."""
+def _unreadable(value: Any, where: str = "") -> str:
+    """What to say of a message with a number of thousands of digits, or a text that has one half of a surrogate pair
+    alone; empty where it has none."""
+    if isinstance(value, TooLong):
+        return f"{where}: a number of {value.digits:,} digits is longer than can be read; give it as a text in the code"
     if isinstance(value, str):
         found = _SURROGATE.search(value)
         if found is None:
@@ -254,7 +257,7 @@ def _half_a_pair(value: Any, where: str = "") -> str:
             f"no text can carry; leave it out, or write it as the six characters \\u{ord(found[0]):04x}"
         )
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    said = (_half_a_pair(each, f"{where}.{name}" if where else str(name)) for name, each in parts)
+    said = (_unreadable(each, f"{where}.{name}" if where else str(name)) for name, each in parts)
     return next(filter(None, said), "")
 
 
@@ -281,7 +284,7 @@ def _error(id_: str | int | None, code: int, text: str) -> bytes:
 def _id_of(body: bytes) -> str | int | None:
     """The id of a message that may be none."""
     try:
-        id_ = json.loads(body)["id"]
+        id_ = parsed(body)["id"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return id_ if type(id_) in (str, int) else None

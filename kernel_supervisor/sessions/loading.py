@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.life import status_of
 from kernel_supervisor.core.model import (
     Execution,
     ExecutionId,
@@ -153,12 +154,13 @@ def _entry(session: SessionRecord, cell: LoadedCell, writer: MessageLogWriter, l
     msg_id, start = new_msg_id(), os.path.getsize(log)
     for message in messages_of(cell, msg_id=msg_id):
         writer.append(encode_message("iopub", message))
+    errors = errors_of(cell.outputs)
     return Execution(
         id=ExecutionId(0),
         session=session.name,
         kind=cell.kind,
         source=cell.source,
-        status="error" if errors_of(cell.outputs) else "ok",
+        status=status_of({**errors[-1], "status": "error"}) if errors else "ok",
         msg_id=msg_id,
         execution_count=cell.execution_count,
         client=client,

@@ -182,3 +182,13 @@ def test_a_breakpoint_is_not_passed_over_in_silence(shim: Shim) -> None:
     assert "breakpoint() stops nothing" in _shown(shim, "x = 1\nbreakpoint()\nprint('on')", "break")
     for code in ("def f():\n    breakpoint()", "print('breakpoint()')", "x = 2"):
         assert "stops nothing" not in _shown(shim, code, "break")
+
+
+def test_a_number_that_is_too_long_is_named_with_its_place(shim: Shim) -> None:
+    call = json.dumps({"name": "kernel_exec", "arguments": {"code": "41 + 1", "timeout": "N"}})
+    line = f'{{"jsonrpc": "2.0", "id": 17, "method": "tools/call", "params": {call}}}'
+    shim.write(line.replace('"N"', "9" * 5000).encode())
+    error = shim.answer(17)["error"]["message"]
+    assert "params.arguments.timeout: a number of 5,000 digits" in error
+    shim.write(line.replace("17", "18").replace('"N"', "60").encode())
+    assert "42" in str(shim.answer(18)["result"])
