@@ -105,11 +105,20 @@ def _children(kernel: ProcessIdentity, since: float | None) -> list[psutil.Proce
 
 def _gone(children: Sequence[psutil.Process]) -> str:
     """What the interrupt, which reaches them too, has ended of what a cell started. Blocks for a moment."""
-    count = len(psutil.wait_procs(children, _BRIEFLY_S)[0])
+    psutil.wait_procs(children, _BRIEFLY_S)
+    count = sum(map(_has_ended, children))
     if not count:
         return ""
     gone = "One process that it had started is" if count == 1 else f"{count} processes that it had started are"
     return f" {gone} gone, too: the interrupt reached what it started, and a pool of them has to be made anew."
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether it is over, also where the kernel has not asked for its exit status yet."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True
 
 
 def _not_stopped(number: ExecutionId, place: _Place, computing: bool, *, force: bool) -> Words:

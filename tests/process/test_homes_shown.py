@@ -34,18 +34,17 @@ def filled(code: str, flag: Path) -> str:
     return BEGIN.format(flag=str(flag)) + code
 
 
-async def shown(session: Session, number: int) -> bool:
-    """Whether an execution is said to have shown it."""
-    return "said" in (await session.call("kernel_output", execution_id=number)).text
-
-
-async def shown_at_last(session: Session, number: int) -> bool:
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        if await shown(session, number):
-            return True
+async def shown_at_last(session: Session, number: int, deadline_s: float = DEADLINE_S) -> str:
+    """The results until one has what an execution said; empty where none has."""
+    end, results = time.monotonic() + deadline_s, ""
+    while True:
+        result = (await session.call("kernel_output", execution_id=number)).text
+        results += result
+        if "said" in result:
+            return results
+        if time.monotonic() >= end:
+            return ""
         await asyncio.sleep(0.05)
-    return False
 
 
 def cells(home: Home) -> dict[int, str]:
@@ -66,10 +65,11 @@ async def test_what_goes_on_is_shown_with_the_cell_that_began_it(home: Home, tmp
             at_terminal = await asyncio.to_thread(home.cli, "exec", filled(SECOND, flag))
             number = first.facts["execution_id"]
             homes[number] = name
-            if not await shown_at_last(session, number) or "said" in at_terminal.stdout + at_terminal.stderr:
+            results = await shown_at_last(session, number)
+            if not results or "said" in at_terminal.stdout + at_terminal.stderr:
                 wrong.append(f"{name}: {at_terminal.stdout}{at_terminal.stderr}")
             next_one = await session.run("print('third')")
-            told += next_one.text
+            told += results + next_one.text
             if "said" in next_one.text.replace(TOLD, ""):
                 wrong.append(f"{name}: {next_one.text}")
         assert not wrong
@@ -93,7 +93,8 @@ async def test_what_is_given_to_others_is_shown_with_the_cell_that_gave_it(
             second = await session.run(filled(used, flag))
             number = second.facts["execution_id"]
             homes.add(number)
-            if not await shown_at_last(session, number) or await shown(session, first.facts["execution_id"]):
+            results = await shown_at_last(session, number)
+            if not results or await shown_at_last(session, first.facts["execution_id"], 0):
                 wrong.append(f"{name}: {second.text}")
         assert not wrong
         await session.call("kernel_save_notebook", path="homes.ipynb")
