@@ -40,6 +40,8 @@ COMMANDS = {
     "next exec": "the next `kernel-supervisor exec` starts it",
     "restart there": " (`kernel-supervisor restart KERNEL` takes the kernel there)",
     "restart too": ", `kernel-supervisor restart KERNEL` too",
+    "restart for own": "",
+    "replay": "",
     "attach by id": "; `kernel-supervisor attach` takes the whole id of one",
     "see environments": " `kernel-supervisor envs` lists what there is.",
     "name environment": ": `kernel-supervisor envs` lists environments",

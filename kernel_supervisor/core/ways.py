@@ -17,7 +17,7 @@ _OfHistories = Literal["see executions", "see history", "ask history", "see sess
 _OfKernels = Literal[
     "see kernels", "name kernel", "fresh kernel", "default kernel", "end kernel", "leave kernel", "kill"
 ]
-_OfStarts = Literal["first exec", "kill", "next exec", "restart there", "restart too"]
+_OfStarts = Literal["first exec", "kill", "next exec", "restart there", "restart too", "restart for own", "replay"]
 _OfTheirs = Literal["attach by id", "detach", "detach first", "detach or restart", "detach or end", "return", "let go"]
 _OfEnvironments = Literal["see environments", "name environment", "mend environment", "all environments", "use other"]
 Name: TypeAlias = _OfExecutions | _OfResults | _OfHistories | _OfKernels | _OfStarts | _OfTheirs | _OfEnvironments

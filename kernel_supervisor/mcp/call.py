@@ -23,7 +23,7 @@ from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS, Client
 from kernel_supervisor.mcp.content import META_KEY, blocks, bounded, machine, render, within
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
-from kernel_supervisor.mcp.ways import said, sent
+from kernel_supervisor.mcp.ways import of_session, said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
 from kernel_supervisor.outputs import shellwords
 from kernel_supervisor.outputs.folding import Folded
@@ -60,8 +60,10 @@ class Answer:
     error: bool = False
     """Whether it says why there is none."""
 
-    def result(self, reader: Client, ways: Mapping[str, str] | None = None) -> types.CallToolResult:
-        """As MCP has it, as much as its `reader` takes, said with the client's own `ways`, if it gave some.
+    def result(
+        self, reader: Client, ways: Mapping[str, str] | None = None, *, whole: bool = False
+    ) -> types.CallToolResult:
+        """As MCP has it, as much as its `reader` takes, or with the `whole` machine-readable part, said in `ways`.
 
         No structuredContent: clients show it instead of the text and the images.
         """
@@ -70,7 +72,7 @@ class Answer:
             content, asked = [types.TextContent(type="text", text=said(self.text, ways))], MAX_CHARS
         content = within(content, reader.max_bytes(asked))
         facts = sent(self.facts, ways)
-        facts = facts if ways is not None else bounded(facts)  # a command line has room, and prints them
+        facts = facts if whole else bounded(facts)  # a command line has room, and prints them
         return types.CallToolResult(content=[*content], is_error=self.error, _meta={META_KEY: facts})
 
 
@@ -137,6 +139,14 @@ class Call:
         """What the client declared that it can do."""
         return self.ctx.session.client_capabilities or types.ClientCapabilities()
 
+    @property
+    def ways(self) -> Mapping[str, str] | None:
+        """Words for ways on: its client's own, or those of an agent that works in a session that is not its own."""
+        about, asker = self.shown.session if self.shown is not None else self.about, self.caller.asker
+        if asker.ways is not None or about == OF_ALL or self.supervisor.sessions.is_own(asker, about):
+            return asker.ways
+        return of_session(about)
+
     def before(self, execution: Execution) -> float:
         """How long ago a call was first made that began this execution, and is sent again to the next daemon."""
         return max(0.0, time.time() - execution.queued_at - (time.monotonic() - self.begun))
@@ -157,7 +167,7 @@ class Call:
         told = await notices.taken(self.caller, self.about, text=said(answer.text))
         if not told:
             return answer
-        notes = [f"\nnote: {clipped(said(notice, self.caller.asker.ways))}" for notice in told]
+        notes = [f"\nnote: {clipped(said(notice, self.ways))}" for notice in told]
         return replace(answer, text=(*parts(answer.text), *notes), facts={**answer.facts, "notices": told})
 
     async def progress(self, message: str) -> None:
@@ -222,7 +232,7 @@ class Call:
         """An execution as the client is to see it now; without its outputs where they cannot be prepared in time."""
         execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
         began, self.shown = execution.started_at, execution
-        reading = replace(reading, ways=self.caller.asker.ways, max_bytes=self.reader.max_bytes(reading.max_chars))
+        reading = replace(reading, ways=self.ways, max_bytes=self.reader.max_bytes(reading.max_chars))
         session = self.supervisor.sessions.known.get(execution.session)
         if session is not None and self.about != session.name and self.caller.asker.kind != "cli":
             await notices.note(self.caller, session)

@@ -151,7 +151,7 @@ async def _back(caller: Caller, session: SessionRecord) -> tuple[str | WayOn, ..
     record = await caller.supervisor.sessions.kernel_record(session)
     now = (record.id, record.generation) if record is not None and not record.ended else None
     if record is not None and good and (good[-1].kernel_id, good[-1].generation) != now:
-        return (f"; kernel_restart(replay=true) runs the {several(len(good), 'cell')} again that succeeded",)
+        return (WayOn("replay", (f"the {several(len(good), 'cell')}",)),)
     return (WayOn("see what ran"),)
 
 
@@ -222,8 +222,11 @@ async def note_environment(caller: Caller, execution: Execution) -> None:
     if names:
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         caller.notices[execution.session].append(
-            f"kernel {record.id} was started with other values than yours of the environment variables "
-            f"{', '.join(names[:_NAMES_SHOWN])}{more}; kernel_restart gives it yours, and loses its variables"
+            (
+                f"kernel {record.id} was started with other values than yours of the environment variables "
+                f"{', '.join(names[:_NAMES_SHOWN])}{more}",
+                WayOn("restart for own"),
+            )
         )
 
 

@@ -89,7 +89,7 @@ async def _call_tool(
         why = f"{params.name} failed inside the supervisor ({type(error).__name__}: {error}); its log has more"
         answer = _failed((why,))
     answer = await call.with_notices(answer)
-    return answer.instead or answer.result(call.reader, caller.asker.ways)
+    return answer.instead or answer.result(call.reader, call.ways, whole=caller.asker.ways is not None)
 
 
 def _unknown_tool(wanted: str) -> str:

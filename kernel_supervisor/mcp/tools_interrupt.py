@@ -34,6 +34,7 @@ async def kernel_interrupt(
     """Stop the running cell (KeyboardInterrupt) and say whether it stopped. Variables stay."""
     if execution_id is not None:
         execution, ticket = await call.supervisor.executions.find(execution_id)
+        call.about = execution.session
         if ticket is None:
             text = f"execution {execution.id} is over already ({execution.status})"
             return Answer(text=text, facts={"stopped": True})

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from kernel_supervisor.amounts import size, span
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionRecord
-from kernel_supervisor.core.ways import WayOn
+from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.kernels.process import is_computing, is_stopped
 from kernel_supervisor.mcp.arguments import about
@@ -151,23 +151,25 @@ async def _cannot_look(
         raise RefusedError("this kernel is not Python: use kernel_exec to look at its variables") from None
     doing = await _what_it_does(runner, error)
     if runner.kernel.last_variables is None:
-        raise RefusedError(doing) from None
+        raise RefusedError(*parts(doing)) from None
     at, found = runner.kernel.last_variables
     rows = [row for row in found["variables"] if wanted(row)]
     age_s = max(0.0, time.time() - at)
-    text = f"{doing}\nWhat was there {span(age_s)} ago:\n"
-    text += _listed(rows, found) if rows else "nothing of that name"
-    return Answer(text=text, facts={"busy": True, "age_s": round(age_s, 1), "variables": rows})
+    there = _listed(rows, found) if rows else "nothing of that name"
+    text = f"\nWhat was there {span(age_s)} ago:\n{there}"
+    return Answer(text=(*parts(doing), text), facts={"busy": True, "age_s": round(age_s, 1), "variables": rows})
 
 
-async def _what_it_does(runner: Runner, error: TimeoutError) -> str:
+async def _what_it_does(runner: Runner, error: TimeoutError) -> Words:
     process = runner.kernel.record.process
     if process is not None and is_stopped(process):
         return f"The kernel's process {process.pid} is stopped: `kill -CONT {process.pid}` lets it go on."
     if runner.running is None:
         return (
             "The kernel runs no cell and does not answer: it is held up by a request of another client's, or a cell "
-            "replaced or removed what it answers with, such as a builtin. kernel_restart gives the session a fresh one."
+            "replaced or removed what it answers with, such as a builtin. ",
+            WayOn("fresh kernel"),
+            ".",
         )
     execution, held = runner.running.execution, ""
     what = f"execution {execution.id} runs since {when(execution.started_at)}: {first_line(execution.source)}"

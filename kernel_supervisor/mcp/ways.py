@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kernel_supervisor.core.model import SessionName
 from kernel_supervisor.core.ways import Words, parts
 
 TOOLS = {
@@ -47,6 +49,8 @@ TOOLS = {
     "next exec": "the next kernel_exec starts it",
     "restart there": " (kernel_restart takes the kernel there)",
     "restart too": ", kernel_restart too",
+    "restart for own": "; kernel_restart gives it yours, and loses its variables",
+    "replay": "; kernel_restart(replay=true) runs again {0} that succeeded",
     "attach by id": "; kernel_attach takes the whole id of one",
     "see environments": " kernel_list_envs() lists what there is.",
     "name environment": ": kernel_list_envs lists environments",
@@ -54,6 +58,17 @@ TOOLS = {
     "all environments": " kernel_list_envs() lists {0}.",
     "use other": ", which kernel_use_env changes to",
 }
+
+_OF_ONE = re.compile(r"\b(kernel_(?:restart|detach|history))\b(?:\(([^)]*)\))?")
+"""Calls that a session has to be named in, where it is another one; an execution's number says which it is of."""
+
+
+def of_session(name: SessionName) -> Mapping[str, str]:
+    """An agent's words, which name a session that is not the one its calls are about by themselves."""
+    return {
+        way: _OF_ONE.sub(lambda call: f'{call[1]}({call[2] + ", " if call[2] else ""}session="{name}")', text)
+        for way, text in TOOLS.items()
+    }
 
 
 def said(words: Words, ways: Mapping[str, str] | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,12 @@ class Sessions:
         """
         self._seen[asker.client_id].add(asker.directory)
         return await self.named(asker.directory, wanted or asker.session)
+
+    def is_own(self, asker: Asker, name: SessionName) -> bool:
+        """Whether it is the session that a client means which names none."""
+        with suppress(RefusedError):
+            return naming.resolve(asker.session, asker.directory, self.projects, self.known)[0] == name
+        return False
 
     async def named(self, project: str, wanted: str) -> SessionRecord:
         """The session that a name means in a project. Raises RefusedError for what is no name."""

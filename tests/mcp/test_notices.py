@@ -107,7 +107,8 @@ async def test_a_restart_is_told_in_its_own_session_by_whatever_comes_first_and_
     (note,) = [each for each in _notes(sub) if "restarted" in each]
     assert "was restarted since your last call, by " in note
     assert note.endswith(
-        "its variables are gone, the history is kept; kernel_restart(replay=true) runs the 2 cells again that succeeded"
+        "its variables are gone, the history is kept; "
+        f'kernel_restart(replay=true, session="{desk.project.name}/sub") runs again the 2 cells that succeeded'
     )
     assert "no variables yet" in sub.text
     assert [_notes(each) for each in more] == [[], [], []]
@@ -133,6 +134,18 @@ async def test_a_new_conversation_is_told_what_became_of_the_last_work(desk: Hom
     assert "(the kernel was shut down by " in note
     assert "kernel_history shows what was run" in note
     assert not any("gone" in note for each in later for note in _notes(each))
+
+
+async def test_advice_on_another_session_names_it_and_leaves_the_clients_own_alone(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("x = 41")
+        told = [await session.run("import os; os._exit(3)", session="advised")]
+        told += [await session.call("kernel_output", execution_id=told[0].facts["execution_id"])]
+        told += [await session.call("kernel_list_vars", session="advised")]
+        own = await session.run("import os; os._exit(3)")
+    named = f'kernel_restart(session="{desk.project.name}/advised")'
+    assert [each.text.count(named) for each in told] == [1, 1, 1]
+    assert "kernel_restart gives this session a fresh kernel" in own.text
 
 
 async def test_a_kernel_that_died_is_told_of_once_and_not_beside_a_result_that_says_so(desk: Home) -> None:
