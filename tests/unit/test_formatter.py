@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from IPython.lib.pretty import pretty
 
 from kernel_supervisor.inside import formatter
 from kernel_supervisor.inside.summaries import bundle_summary, summary
@@ -143,3 +144,40 @@ def test_a_cut_is_made_at_the_end_of_a_line_and_said() -> None:
 def test_a_trace_of_plotly_says_where_its_numbers_go(y: Any, said: str) -> None:
     figure = {"data": [{"type": "bar", "x": ["a", "b"], "y": y, "name": "n"}]}
     assert bundle_summary({"application/vnd.plotly.v1+json": figure}) == f"plotly figure: bar of 2 'n'{said}"
+
+
+def _shown(value: Any) -> str:
+    return str(pretty(value))  # type: ignore[no-untyped-call]  # IPython's own
+
+
+def _without_space(text: str) -> str:
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"curve": [round(1 / each, 4) for each in range(1, 900)], "name": "a"},
+        {"a": {"b": list(range(40)), "c": [0.5] * 40}, "long": "t" * 3000},
+        {f"k{each}": list(range(900)) for each in range(15)},
+        [["it's", "x\ny", "q, r"] * 10, object()],
+    ],
+)
+def test_values_stand_several_on_a_line_whatever_they_are_in_and_nothing_is_left_out(value: Any) -> None:
+    plain = _shown(value)
+    said = summary(value, plain)
+    assert said is not None
+    assert _without_space(said) == _without_space(plain)
+    assert said.count("\n") < plain.count("\n") / 5
+
+
+def test_the_beginning_of_a_large_container_of_lists_shows_several_of_them() -> None:
+    value = {f"k{each}": [each] * 30 for each in range(60)}
+    said = summary(value, _shown(value)) or ""
+    assert "it begins:\n{'k0': [0, 0, 0, 0," in said
+    assert "\n 'k9': [9, 9, 9, 9," in said
+
+
+def test_arrays_in_a_list_keep_their_own_lines() -> None:
+    value = [SimpleNamespace()] * 6
+    assert summary(value, "[" + ",\n ".join(["array([ 0,  1,  2,\n        3,  4])"] * 6) + "]") is None

@@ -12,7 +12,7 @@ from typing import Any
 
 from .arrays import dataarray, dataset, jax_array, numpy_array, torch_tensor
 from .pictures import altair_chart, bundle_summary, estimator, matplotlib_figure
-from .plain import bounded, large_mapping, large_sequence, loaded, public_name
+from .plain import bounded, in_lines, large_mapping, large_sequence, loaded, public_name
 from .tables import arrow_table, pandas_frame, pandas_series, pandas_styler, polars_frame, polars_series
 
 __all__ = ["bundle_summary", "summary"]
@@ -47,7 +47,8 @@ _KNOWN: list[tuple[str, str, Callable[[Any, str], str | None]]] = [
 def summary(value: Any, plain: str) -> str | None:
     """What there is to say of `value` beyond `plain`, its `text/plain`; None where `plain` is enough.
 
-    At most 4,000 characters. Raises whatever the libraries raise: the caller fails open.
+    At most 4,000 characters, unless it is all of it on fewer lines. Raises whatever the libraries raise: the caller
+    fails open.
     """
     kind = type(value)
     say = _BUILTIN.get(id(kind))
@@ -55,5 +56,8 @@ def summary(value: Any, plain: str) -> str | None:
         say = next((say for module, name, say in _KNOWN if loaded(module, name) is kind), None)
     if say is None and public_name(kind).partition(".")[0] == "sklearn":
         say = estimator
+    whole = in_lines(value, plain) if say is large_mapping or say is large_sequence else None
+    if whole is not None:
+        return whole
     said = say(value, plain) if say is not None else None
     return bounded(said) if said else None

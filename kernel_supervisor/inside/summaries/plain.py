@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pprint
+import re
 import sys
 import types
 from collections import Counter
@@ -19,6 +20,12 @@ _CELL = 32
 _FEW, _DEEP = 4, 3
 """So many elements of a list in a table are spelt out, and of so many lists in it."""
 _LARGE = 20
+_LONGEST, _BEGINNING = 25 * LIMIT, 1500
+"""Characters that are laid out anew, and those of what is too long that are shown."""
+_SCALAR = r"(?:[^\s,()\[\]{}'\"]+|np\.\w+\([^()\s]*\)|'(?:[^'\\]|\\.){0,40}'|\"[^\"\\]{0,40}\")"
+_OPENED = re.compile(rf".*[\[({{]{_SCALAR},")
+_ELEMENT = re.compile(rf" +({_SCALAR}(?:,|([\])}}]+,?)))")
+"""The line before the second of several values, and one with nothing but one value, and what closes them."""
 _SAMPLE = 10_000
 _DATES = frozenset(("datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "decimal.Decimal"))
 _PANDAS = (".Timestamp", ".Timedelta", ".Period", ".Interval", ".NAType", ".NaTType")
@@ -141,7 +148,7 @@ def told(values: Sequence[Any]) -> str:
         parts.append(f"{short(min(there))} … {short(max(there))}")
     counts = Counter(there)
     distinct = len(counts)
-    parts.append(f"{distinct} distinct")
+    parts.append(f"{distinct:,} distinct")
     if distinct <= len(there) // 2 or distinct < _LARGE:
         common = (f"{short(value)} {100.0 * count / len(there):.0f}%" for value, count in counts.most_common(4))
         parts.append(", ".join(common))
@@ -149,10 +156,9 @@ def told(values: Sequence[Any]) -> str:
 
 
 def large_mapping(value: Any, plain: str) -> str | None:
-    """A dictionary with more than a few entries that are too long to read, or one that wastes lines."""
-    in_lines = _in_lines(value, plain)
-    if in_lines is not None or len(plain) <= LIMIT or len(value) <= _LARGE:
-        return in_lines
+    """A dictionary with more than a few entries that are too long to read."""
+    if len(plain) <= LIMIT or len(value) <= _LARGE:
+        return None
     sample = list(itertools.islice(dict.items(value), _SAMPLE))
     first = sample[:8]
     lines = [f"{type_name(type(value))} of {len(value):,} entries, {size(sys.getsizeof(value))} without their contents"]
@@ -163,10 +169,9 @@ def large_mapping(value: Any, plain: str) -> str | None:
 
 
 def large_sequence(value: Any, plain: str) -> str | None:
-    """A list, tuple or set with more than a few elements that are too long to read, or one that wastes lines."""
-    in_lines = _in_lines(value, plain)
-    if in_lines is not None or len(plain) <= LIMIT or len(value) <= _LARGE:
-        return in_lines
+    """A list, tuple or set with more than a few elements that are too long to read."""
+    if len(plain) <= LIMIT or len(value) <= _LARGE:
+        return None
     ordered = type(value) is list or type(value) is tuple
     sample = [value[at] for at in spread(len(value), _SAMPLE)] if ordered else list(itertools.islice(value, _SAMPLE))
     first = list(itertools.islice(value, 8))
@@ -181,12 +186,28 @@ def large_sequence(value: Any, plain: str) -> str | None:
     return "\n".join([*lines, *_as_shown(plain, first)])
 
 
-def _in_lines(value: Any, plain: str) -> str | None:
-    """A container of plain values that stand one on a line each, several on a line; None where it is none or long."""
-    if plain.count("\n") < _FEW or len(plain) > 3 * LIMIT or "..." in plain or not _is_flat(value, _DEEP):
+def in_lines(value: Any, plain: str) -> str | None:
+    """All of a container whose values stand one on a line each, several on a line; None where it is none or long."""
+    if plain.count("\n") < _FEW or len(plain) > _LONGEST:
         return None
-    said = pprint.pformat(value, width=_LINE, compact=True, sort_dicts=False)
-    return said if len(said) <= LIMIT and said.count("\n") < plain.count("\n") else None
+    short_ = len(plain) <= 3 * LIMIT and "..." not in plain and _is_flat(value, _DEEP)
+    said = pprint.pformat(value, width=_LINE, compact=True, sort_dicts=False) if short_ else _joined(plain)
+    fits = len(said) <= LIMIT or len(value) <= _LARGE
+    return said if fits and said.count("\n") < plain.count("\n") else None
+
+
+def _joined(plain: str) -> str:
+    """The lines that have one plain value each joined to lines as long as can be read."""
+    lines: list[str] = []
+    goes_on = False
+    for line in plain.split("\n"):
+        found = _ELEMENT.fullmatch(line)
+        if found is not None and goes_on and len(lines[-1]) + len(found[1]) < _LINE:
+            lines[-1] += " " + found[1]
+        else:
+            lines.append(line)
+        goes_on = not found[2] if found is not None else _OPENED.fullmatch(line) is not None
+    return "\n".join(lines)
 
 
 def _is_flat(value: Any, deep: int) -> bool:
@@ -218,4 +239,5 @@ def _as_shown(plain: str, values: list[Any]) -> list[str]:
     """The beginning of `text/plain` where the elements say more than we can: it is computed already."""
     if all(map(is_plain, values)):
         return []
-    return ["it begins:", plain[:1500].rpartition("\n")[0] or plain[:1500]]
+    begun = _joined(plain[: 4 * _BEGINNING].rpartition("\n")[0] or plain)[:_BEGINNING]
+    return ["it begins:", begun.rpartition("\n")[0] or begun]
