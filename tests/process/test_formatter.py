@@ -40,6 +40,10 @@ CASES = {
         "import pandas; pandas.DataFrame({'s': ['fig', None] * 500, 'n': range(1000)})",
         ["1,000 rows × 2 columns", "500 (50%)", "'fig' 100%", "0 … 999"],
     ),
+    "what is missing in a frame is called by its name": (
+        "import pandas; pandas.DataFrame({'a': [None, 1, pandas.NA, pandas.NaT, float('nan')] * 20})",
+        ["  0   None\n", "  2   <NA>\n", "  3   NaT\n", "  4   NaN\n"],
+    ),
     "wide frame": ("import numpy, pandas; pandas.DataFrame(numpy.eye(40, 3000))", ["3,000 columns", "2970 more"]),
     "series": ("import pandas; pandas.Series(range(100), name='height')", ["Series height: 100 values", "0 … 99"]),
     "polars": ("import polars; polars.DataFrame({'a': [1, None] * 50})", ["100 rows × 1", "Int64", "50 (50%)"]),

@@ -111,7 +111,7 @@ def _pandas_cell(series: Any, at: int) -> str:
     number = loaded("numpy", "number")
     if number is not None and issubclass(type(value), number):
         value = value.item()
-    return "NaN" if missing(value) else cell(value)
+    return cell(value) if not missing(value) else "NaN" if type(value) is float else str(value)
 
 
 def _index(index: Any) -> list[str]:
