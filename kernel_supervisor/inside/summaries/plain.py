@@ -239,5 +239,5 @@ def _as_shown(plain: str, values: list[Any]) -> list[str]:
     """The beginning of `text/plain` where the elements say more than we can: it is computed already."""
     if all(map(is_plain, values)):
         return []
-    begun = _joined(plain[: 4 * _BEGINNING].rpartition("\n")[0] or plain)[:_BEGINNING]
+    begun = _joined(plain[: 4 * _BEGINNING].rpartition("\n")[0] or plain[:_BEGINNING])[:_BEGINNING]
     return ["it begins:", begun.rpartition("\n")[0] or begun]
