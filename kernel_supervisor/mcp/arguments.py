@@ -74,18 +74,21 @@ def parse(model: type[Arguments], given: dict[str, Any] | None) -> dict[str, Any
     try:
         return dict(model.model_validate(present))
     except ValidationError as error:
-        raise RefusedError(" ".join(_sentence(model, item) for item in error.errors())) from None
+        wrong = error.errors()
+        sentences = [_sentence(model, item) for item in wrong]
+        if any(item["type"] in ("extra_forbidden", "missing") for item in wrong):
+            sentences.append(f"Its arguments are: {', '.join(model.model_fields) or 'none'}.")
+        raise RefusedError(" ".join(sentences)) from None
 
 
 def _sentence(model: type[Arguments], item: Any) -> str:
     tool, name = model.__name__, ".".join(map(str, item["loc"]))[:_QUOTED]
-    allowed = ", ".join(model.model_fields) or "none"
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        return f"{tool} has no argument {name!r}.{hint} Its arguments are: {allowed}."
+        return f"{tool} has no argument {name!r}.{hint}"
     if item["type"] == "missing":
-        return f"{tool} needs the argument {name!r}. Its arguments are: {allowed}."
+        return f"{tool} needs the argument {name!r}."
     return f"{tool}: {name}: {item['msg']}, not {str(item['input'])[:_QUOTED]!r}."
 
 

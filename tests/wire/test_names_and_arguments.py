@@ -27,6 +27,15 @@ def test_an_unknown_argument_is_named_with_the_allowed_ones() -> None:
         a.parse(TOOLS["kernel_exec"].model, {"cod": "1"})
 
 
+def test_the_arguments_that_there_are_are_told_once() -> None:
+    with pytest.raises(RefusedError) as refused:
+        a.parse(TOOLS["kernel_inspect"].model, {"name": "x"})
+    assert str(refused.value) == (
+        "kernel_inspect needs the argument 'var_name'. kernel_inspect has no argument 'name'. Did you mean var_name? "
+        "Its arguments are: var_name, detail, session."
+    )
+
+
 def test_a_missing_argument_is_named() -> None:
     with pytest.raises(RefusedError, match="needs the argument 'code'"):
         a.parse(TOOLS["kernel_exec"].model, {})
