@@ -25,6 +25,8 @@ from kernel_supervisor.sessions.placing import displaced
 
 _WHOLE_CHARS = MAX_CHARS - 1000
 """Of whole code in a history."""
+_MOST = 500
+"""Entries of one history."""
 _AROUND = 500
 """Bytes of what stands above the lines of a history."""
 
@@ -145,7 +147,7 @@ async def kernel_output(
 async def kernel_history(
     call: Call,
     session: SessionRecord,
-    last: Annotated[int, about(ge=1, le=500)] = 20,
+    last: Annotated[int, about(ge=1, le=_MOST)] = 20,
     filter: Annotated[str, about("part of the code")] = "",
     execution_id: Annotated[ExecutionNumber | None, about("this one, with all its code")] = None,
     full: Annotated[bool, about("all code of each")] = False,
@@ -153,7 +155,8 @@ async def kernel_history(
     """What was run in this session, by any client: ids, status, code."""
     if execution_id is not None:
         return _whole(call, [(await call.supervisor.executions.find(execution_id))[0]])
-    entries = await call.supervisor.records.history(session.name, last=last, containing=filter)
+    found = await call.supervisor.records.history(session.name, last=last + 1, containing=filter)
+    entries = found[-last:]
     facts = {"session": session.name, "entries": [_entry_facts(call, entry) for entry in entries]}
     if not entries:
         nothing = f"Nothing that contains {filter!r}" if filter else "Nothing"
@@ -166,6 +169,9 @@ async def kernel_history(
     shows = f"Session {session.name}. kernel_output(execution_id=…) shows what one printed."
     if earlier := len(rows) - len(shown):
         shows += f"\n… {earlier} before these are left out: filter= finds them by their code"
+    elif len(found) > last:
+        larger = "a larger last= or " if last < _MOST else ""
+        shows += f"\n… earlier ones are left out: {larger}filter= finds them"
     return Answer(text=f"{shows}\n{text}", facts={**facts, "entries": facts["entries"][earlier:]})
 
 

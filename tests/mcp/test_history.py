@@ -42,3 +42,16 @@ async def test_all_code_of_each_is_read_as_far_as_a_result_goes_the_latest_at_an
         cut = await session.call("kernel_history", execution_id=giant.facts["execution_id"])
         assert 5_000 < len(cut.text) <= 12_000
         assert "left out" in cut.text
+
+
+async def test_a_history_says_that_there_are_earlier_entries_and_how_they_are_had(home: Home) -> None:
+    async with home.client() as session:
+        for number in range(3):
+            await session.run(f"n = {number}")
+        short = await session.call("kernel_history", last=2)
+        found = await session.call("kernel_history", last=2, filter="N =")
+        whole = [await session.call("kernel_history", last=3, filter=text) for text in ("", "n =")]
+    for each in (short, found):
+        assert "… earlier ones are left out: a larger last= or filter= finds them" in each.text
+        assert [entry["code"] for entry in each.facts["entries"]] == ["n = 1", "n = 2"]
+    assert not any("earlier" in each.text for each in whole)
