@@ -10,7 +10,7 @@ from kernel_supervisor.amounts import several
 from kernel_supervisor.core.model import ExecutionId
 from kernel_supervisor.mcp.images import Image
 from kernel_supervisor.mcp.view import Reading
-from kernel_supervisor.outputs.limits import Selection, cut, fill, line_count, select, share
+from kernel_supervisor.outputs.limits import PIECE, Selection, cut, fill, line_count, select, share
 from kernel_supervisor.outputs.transcript import Section
 
 _SECTIONS = 24
@@ -141,7 +141,9 @@ def _title(found: Selection, numbers: Sequence[int], reading: Reading) -> str:
         return f"{len(numbers):,} of {several(found.found, 'matching line')}, of {several(found.total, 'line')}:"
     if not numbers:
         return f"None of {several(found.total, 'line')} fits:"
-    return f"Lines {numbers[0]:,} to {numbers[-1]:,} of {found.total:,}:"
+    divided = any(len(line) == PIECE for _number, line in found.lines)
+    remark = f" (one longer than {PIECE:,} characters counts as several)" if divided else ""
+    return f"Lines {numbers[0]:,} to {numbers[-1]:,} of {found.total:,}{remark}:"
 
 
 def _more(found: Selection, numbers: Sequence[int], reading: Reading, execution: ExecutionId) -> str:

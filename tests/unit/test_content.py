@@ -247,6 +247,12 @@ def test_lines_are_numbered_through_all_outputs() -> None:
     assert render(found).lines == 6
 
 
+def test_a_line_that_counts_as_several_is_not_taken_for_several_lines() -> None:
+    found = view(stream(f"short\n{'x' * 2500}\n"))
+    assert "Lines 2 to 4 of 4 (one longer than 1,000 characters counts as several):" in text_of(found, from_line=2)
+    assert "Lines 1 to 2 of 2:" in text_of(view(stream("a\nb\n")), from_line=1)
+
+
 def test_lines_beyond_the_end_are_told() -> None:
     found = view(stream("a\n"), status="running")
     assert "Nothing from line 2 on: there is 1 line." in text_of(found, from_line=2)
