@@ -16,7 +16,8 @@ TOOLS = {
     "kernel_interrupt(execution_id={0}) takes it out of the queue.",
     "wait or restart": "Wait with kernel_output(execution_id={0}, wait=60), or end the kernel, and its variables, with "
     "kernel_restart.",
-    "interrupt hard": "kernel_interrupt(execution_id={0}, force=true) sends many, 50 ms apart, into its cleaning up. ",
+    "interrupt hard": "kernel_interrupt(execution_id={0}, force=true) sends many, 50 ms apart, which reach its "
+    "handlers, too. ",
     "answer": " · answer: kernel_reply(execution_id={0}, text=…)",
     "answer unseen": " · answer: kernel_reply(execution_id={0}, text=…); unseen by you: `kernel-supervisor reply {0}` "
     "in a terminal",
