@@ -54,7 +54,7 @@ async def listed(call: Call, params: types.PaginatedRequestParams | None) -> typ
 def _session(session: SessionRecord, latest: Sequence[Execution]) -> Iterator[types.Resource]:
     title = f"{session.title}.ipynb"
     yield _resource(
-        session.name, "notebook", "notebook", title=title, mime_type=_NOTEBOOK_TYPE, description=f"In brief: {WHOLE}"
+        session.name, "notebook", "notebook", title=title, mime_type=_NOTEBOOK_TYPE, description=WHOLE.capitalize()
     )
     yield _resource(session.name, "variables", "variables")
     for entry in reversed(latest):
