@@ -31,6 +31,7 @@ LISTING_S = 1.0
 SIGN_S = 0.2
 ROWS = 2000
 SHORT = 80
+_COLUMNS = 7
 LONG = 4000
 _PLAIN = frozenset(map(id, (int, float, complex, bool, str, bytes, bytearray, type(None))))
 _TEXTS = frozenset(map(id, (str, bytes, bytearray)))
@@ -304,7 +305,9 @@ def _short(value: Any) -> str:
         few = f", {_literal(value.flat[:5].tolist())}" if value.dtype.kind in "biufcmMSU" else ""
         return _clipped(str(value.dtype) + few)
     if _known(value, *_FRAMES):
-        return _clipped("columns " + ", ".join(_literal(column).strip("'") for column in list(value.columns[:7])), 200)
+        more = ", …" if len(value.columns) > _COLUMNS else ""
+        names = ", ".join(_literal(column).strip("'") for column in list(value.columns[:_COLUMNS]))
+        return _clipped("columns " + names + more, 200)
     if _known(value, "pandas:Series", "polars:Series", "torch:Tensor"):
         return _clipped(str(value.dtype))
     return ""

@@ -141,3 +141,13 @@ async def test_looking_works_while_a_cell_runs(desk: Home, era: str) -> None:
     assert [row["value"] for row in listed.facts["variables"] if row["name"] == "x"] == ["41"]
     assert status.facts["state"] == "busy"
     assert ended.facts["status"] == "ok"
+
+
+async def test_a_list_says_where_a_frame_has_more_columns_than_it_names(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run(
+            "import pandas\nwide, seven = (pandas.DataFrame({c: [1] for c in t}) for t in ('abcdefgh', 'abcdefg'))"
+        )
+        wide, seven = await _row(session, "wide"), await _row(session, "seven")
+    assert wide["value"] == "columns a, b, c, d, e, f, g, …"
+    assert seven["value"] == "columns a, b, c, d, e, f, g"
