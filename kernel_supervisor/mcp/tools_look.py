@@ -52,8 +52,9 @@ async def kernel_inspect(
         near = ", ".join(found["near"]) or "kernel_list_vars lists what there is"
         raise RefusedError(f"there is no variable {found['name']!r}. Near names: {near}")
     if found["status"] != "ok":
-        way_on = [WayOn("run it")] if found.get("to_be_run") else []
-        raise RefusedError(f"{expression}: {found['ename']}: {found['evalue']}", *way_on)
+        if found.get("to_be_run"):
+            raise RefusedError(found["evalue"], WayOn("run it"))
+        raise RefusedError(f"{expression}: {found['ename']}: {found['evalue']}")
     return Answer(text=plain(_described(found)), facts=found)
 
 

@@ -151,3 +151,14 @@ async def test_a_list_says_where_a_frame_has_more_columns_than_it_names(desk: Ho
         wide, seven = await _row(session, "wide"), await _row(session, "seven")
     assert wide["value"] == "columns a, b, c, d, e, f, g, …"
     assert seven["value"] == "columns a, b, c, d, e, f, g"
+
+
+async def test_what_would_have_to_be_run_is_refused_with_the_expression_once(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("x = [1]")
+        refused = await session.call("kernel_inspect", var_name="x.index(1)")
+    assert refused.is_error
+    assert refused.text == (
+        "'x.index(1)' is not a name, an attribute or an item, such as df, df.columns or model.layers[0]; "
+        "kernel_exec runs any other expression"
+    )
