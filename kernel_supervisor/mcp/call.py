@@ -13,7 +13,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, SessionName, SessionRecord
+from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, KernelId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.missing import missing_module, pip_is_missing, where_to_find
 from kernel_supervisor.kernels.kinds import kind_of
@@ -299,15 +299,23 @@ class Call:
         return view, await apart("results", render, view, reading) if blocks(folded) else render(view, reading)
 
     async def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[Words, ...]:
-        if execution.status == "dead" and execution.kernel_id is not None:
-            record = await self.supervisor.records.kernel(execution.kernel_id)
-            runner = self.supervisor.kernels.runners.get(execution.kernel_id)
-            lives = runner is not None and runner.kernel.alive  # as another process, which others started
-            return ((record.way_on, "."),) if record is not None and (record.owned or not lives) else ()
+        if execution.status in ("dead", "aborted") and execution.kernel_id is not None:
+            return await self._after_death(execution, execution.kernel_id)
         ticket = self.supervisor.executions.tickets.get(behind[0]) if behind else None
         if ticket is not None and ticket.question is not None:
             return ((f"Execution {behind[0]}, before it, asks", *how_to_answer(behind[0], ticket.question)),)
         return (words,) if (words := self._shell_words(execution)) else ()
+
+    async def _after_death(self, execution: Execution, kernel_id: KernelId) -> tuple[Words, ...]:
+        """How its session gets a kernel again, unless it has one: it would lose that."""
+        session = self.supervisor.sessions.known.get(execution.session)
+        record = await self.supervisor.records.kernel(kernel_id)
+        if record is None or (session is not None and session.kernel_id not in (None, kernel_id)):
+            return ()
+        runner = self.supervisor.kernels.runners.get(kernel_id)
+        lives = runner is not None and runner.kernel.alive  # as another process, unless its death is about to be seen
+        same = execution.status == "dead" and record.owned and record.generation == execution.generation
+        return () if lives and not same else ((record.way_on, "."),)
 
     def _shell_words(self, execution: Execution) -> str:
         """What its code does otherwise here than at a prompt."""

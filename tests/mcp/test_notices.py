@@ -148,6 +148,23 @@ async def test_advice_on_another_session_names_it_and_leaves_the_clients_own_alo
     assert "kernel_restart gives this session a fresh kernel" in own.text
 
 
+async def test_a_death_says_how_to_go_on_until_somebody_has(desk: Home, era: str) -> None:
+    gate, way_on = desk.project / "gate", "kernel_restart gives this session a fresh kernel."
+    async with desk.client(era) as session:
+        await session.run("x = 41")
+        wait = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+        dying = await session.run(f"import os, time\n{wait}\nos._exit(3)", wait=False)
+        behind = await session.run("x", wait=False)
+        numbers = [each.facts["execution_id"] for each in (dying, behind)]
+        gate.touch()
+        dead = [await session.call("kernel_output", execution_id=each, wait=60) for each in numbers]
+        await session.call("kernel_restart")
+        later = [await session.call("kernel_output", execution_id=each) for each in numbers]
+    assert [each.facts["status"] for each in (*dead, *later)] == ["dead", "aborted"] * 2
+    assert all(each.text.endswith(way_on) for each in dead), dead
+    assert not any("kernel_restart" in each.text for each in later), later
+
+
 async def test_a_kernel_that_died_is_told_of_once_and_not_beside_a_result_that_says_so(desk: Home) -> None:
     async with desk.client() as session:
         await session.run("x = 41")
