@@ -60,11 +60,55 @@ CASES = {
         ["'Growth'", "1 line", "one"],
     ),
     "altair": (
-        "import altair, pandas; altair.Chart(pandas.DataFrame({'a': [1]})).mark_bar().encode(x='a')",
-        ["altair chart: bar of x a"],
+        "import altair, pandas\n"
+        "frame = pandas.DataFrame({'year': [2001, 2002] * 3, 'kg': [1, 2, 3, 5, 8, 4], 'fruit': list('aabbcc')})\n"
+        "altair.Chart(frame, title='Crop').mark_line().encode(x='year', y='mean(kg)', color='fruit')",
+        [
+            "altair chart 'Crop': line of color fruit, x year, y mean(kg); 6 rows; by fruit:",
+            "- 'c' × 2 (x 2001 … 2002; y 4 … 8, first 8, last 4)",
+        ],
+    ),
+    "altair in layers": (
+        "c = altair.Chart(frame).mark_bar().encode(x='sum(kg)', y='fruit')\n"
+        "c + altair.Chart('http://localhost/d.csv').mark_rule().encode(x='kg:Q')",
+        [
+            "layer of 2:",
+            "- bar of x sum(kg), y fruit; y 'a', 'b', 'c'; x 3 … 12, first 3, last 12; 6 rows",
+            "- rule of x kg; data from http://localhost/d.csv",
+        ],
+    ),
+    "altair in facets": ("c.facet('fruit')", ["faceted by fruit ('a', 'b', 'c'): bar of x sum(kg), y fruit"]),
+    "Vega-Lite": (
+        "display({'application/vnd.vegalite.v5+json': c.to_dict(), 'text/plain': ''}, raw=True)",
+        ["Vega-Lite figure: bar of x sum(kg), y fruit; y 'a', 'b', 'c'; x 3 … 12, first 3, last 12; 6 rows"],
     ),
     "plotly": ("import plotly.express as px; px.scatter(x=[1, 2], y=[3, 4], title='T')", ["'T'", "scatter of 2"]),
-    "plotly shown": ("import plotly.express as px; px.bar(x=[1, 2], y=[3, 4]).show()", ["bar of 2"]),
+    "plotly shown": ("import plotly.express as px; px.bar(x=[1, 2], y=[3, 4]).show()", ["bar of 2 (x 1 … 2; y 3 … 4"]),
+    "plotly in groups": (
+        "import pandas; days = pandas.date_range('2024-01-01', periods=4)\n"
+        "px.line(pandas.DataFrame({'day': days, 'kg': [1, 5, 2, 3],"
+        " 'fruit': ['fig', 'fig', 'plum', 'plum']}), x='day', y='kg', color='fruit', facet_col='fruit')",
+        [
+            "plotly figure: x 'day', y 'kg', 2 panels 'fruit=fig', 'fruit=plum', by 'fruit'",
+            "- line of 2 'plum' (x 2024-01-03 … 2024-01-04; y 2 … 3, first 2, last 3)",
+        ],
+    ),
+    "plotly in two dimensions": ("px.imshow([[1, 2, 3], [4, 5, 6]])", ["heatmap of 2 × 3 '0' (z 1 … 6)"]),
+    "plotly in shares": ("px.pie(names=['fig', 'plum', 'fig'], values=[1, 2, 3])", ["pie of 3 ('fig' 4, 'plum' 2)"]),
+    "folium": (
+        "import folium; m = folium.Map([48, 11], zoom_start=6); g = folium.FeatureGroup('towns').add_to(m)\n"
+        "folium.Marker([48.1, 11.5], popup='Munich').add_to(g); folium.Marker([50, 8.7], tooltip='F').add_to(g); m",
+        [
+            "folium map around 48, 11, zoom 6: tiles openstreetmap; Marker × 2; FeatureGroup 'towns' of Marker × 2",
+            "lat 48.1 … 50, lon 8.7 … 11.5; popups 'Munich'; tooltips 'F'",
+        ],
+    ),
+    "animation": (
+        "import matplotlib.pyplot as plt, matplotlib.animation as ma; plt.close('all'); f, ax = plt.subplots()\n"
+        "ax.set_title('Wave'); l, = ax.plot([1, 2]); plt.close(f)\n"
+        "ma.FuncAnimation(f, lambda n: l.set_ydata([n, 2]), frames=12, interval=80)",
+        ["matplotlib animation: 12 frames, 80 ms apart; its matplotlib figure: axes 'Wave' with 1 line"],
+    ),
     "estimator": (
         "from sklearn.linear_model import LinearRegression; LinearRegression().fit([[1], [2]], [1, 2])",
         ["LinearRegression()", "fitted", "coef_"],

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
+import re
+import struct
 import sys
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +18,7 @@ from IPython.lib.pretty import pretty
 from kernel_supervisor.inside import formatter
 from kernel_supervisor.inside.summaries import bundle_summary, summary
 from kernel_supervisor.inside.summaries.plain import LIMIT, bounded
+from kernel_supervisor.inside.summaries.traces import course
 
 Bundle = tuple[dict[str, Any], dict[str, Any]]
 LONG = "x" * (LIMIT + 1)
@@ -82,7 +89,7 @@ def test_a_published_figure_gets_its_line_in_a_copy() -> None:
     raw = {"application/vnd.plotly.v1+json": {"data": [{"type": "bar", "x": [1, 2]}]}}
     shell.display_pub.publish(data=raw)
     shell.display_pub.publish({"text/plain": "x"})
-    assert shell.published[0][formatter.MIME] == "plotly figure: bar of 2"
+    assert shell.published[0][formatter.MIME] == "plotly figure: bar of 2 (x 1 … 2)"
     assert formatter.MIME not in raw
     assert shell.published[1] == {"text/plain": "x"}
 
@@ -131,19 +138,135 @@ def test_a_cut_is_made_at_the_end_of_a_line_and_said() -> None:
 @pytest.mark.parametrize(
     ("y", "said"),
     [
-        ([3, 1, None, 9], " (y 1 … 9, first 3, last 9)"),
-        ({"dtype": "f8", "bdata": "AAAAAAAA8D8AAAAAAAAAQA=="}, " (y 1 … 2, first 1, last 2)"),
-        ({"dtype": "i1", "bdata": "AwEC"}, " (y 1 … 3, first 3, last 2)"),
+        ([3, 1, None, 9], "; y 1 … 9, first 3, last 9"),
+        ({"dtype": "f8", "bdata": "AAAAAAAA8D8AAAAAAAAAQA=="}, "; y 1 … 2, first 1, last 2"),
+        ({"dtype": "i1", "bdata": "AwEC"}, "; y 1 … 3, first 3, last 2"),
         ({"dtype": "i4", "bdata": "AwECAwE="}, ""),
         ({"dtype": "i1", "bdata": "AwECBA==", "shape": "2, 2"}, ""),
         ({"dtype": "c16", "bdata": "AwECBA=="}, ""),
-        (["fig", "plum"], ""),
-        ([float("nan"), 1], ""),
+        (["fig", "plum"], "; y 'fig', 'plum'"),
+        ([float("nan"), 1], "; y 1"),
     ],
 )
 def test_a_trace_of_plotly_says_where_its_numbers_go(y: Any, said: str) -> None:
     figure = {"data": [{"type": "bar", "x": ["a", "b"], "y": y, "name": "n"}]}
-    assert bundle_summary({"application/vnd.plotly.v1+json": figure}) == f"plotly figure: bar of 2 'n'{said}"
+    found = str(bundle_summary({"application/vnd.plotly.v1+json": figure}))
+    assert re.sub("of [234]", "of N", found) == f"plotly figure: bar of N 'n' (x 'a', 'b'{said})"
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        ([1, 2, 3, 9], [1, 3, 5, 4], "x 1 … 9; y 1 … 5, first 1, last 4"),
+        ([2, 1, 9, 4], [4, 2, 18, 8], "x 1 … 9; y 2 … 18, correlation 1.00"),
+        (["2024-01-01T00:00:00", "2024-01-03"], [1, 2], "x 2024-01-01 … 2024-01-03; y 1 … 2, first 1, last 2"),
+        (list("aabb"), [1, 2, 3, 4], "x 'a', 'b'; y 1 … 4"),
+        (list("abcdefgh"), [1] * 8, "x 'a', 'b' and 6 more; y 1, first 1, last 1"),
+        ([None, 1, float("inf")], [1, True, "x"], "x 1; y 1, 'x'"),
+        ([[1, 2], [3]], [{}, b"x"], "y b'x'"),
+    ],
+)
+def test_a_course_says_what_is_so(x: list[Any], y: list[Any], said: str) -> None:
+    assert course({"x": x, "y": y}) == f" ({said})"
+
+
+SHOWN = json.loads(Path(__file__).with_name("bokeh_3_9_shown.json").read_text())
+"""What bokeh 3.9.2 published for `show(row(…))` of four figures in a notebook: it is too large to be installed here."""
+SAID = """bokeh row of 4 figures:
+- figure 'Crop': x 'year', y shown from 0 to 9
+  - line of 3 'fig' (x 1 … 3; y 2 … 5, first 2, last 4)
+  - scatter of 5 (x 0 … 4; y 0 … 16, first 0, last 16)
+- figure: vbar of 2 by 'fruit': 'fig', 'plum' (x 'fig', 'plum'; top 3 … 4, first 3, last 4), y 'kg' (log)
+- figure: line of 2 (x 2024-01-01 … 2024-01-03; y 1 … 2, first 1, last 2)
+- figure 'Groups': scatter of 3 'a', 'b' (x 1 … 9; y 2 … 18, correlation 1.00)"""
+
+
+def test_figures_of_bokeh_that_are_shown_say_what_is_drawn() -> None:
+    shell = Shell()
+    shell.display_pub.publish(SHOWN)
+    assert shell.published[0][formatter.MIME] == SAID
+    page = f"<html>Bokeh<script type=\"application/json\" id='p1'>{json.dumps(documents())}</script></html>"
+    assert bundle_summary({"text/html": page}) == SAID
+
+
+def documents() -> dict[str, Any]:
+    script = SHOWN["application/javascript"]
+    found: dict[str, Any] = json.JSONDecoder().raw_decode(script, script.index("docs_json = ") + 12)[0]
+    return found
+
+
+def test_a_layout_of_bokeh_as_a_value_says_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("bokeh.stand_in")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    (document,) = documents().values()
+    assert summary(Models(module).built(document["roots"][0]), "") == SAID
+
+
+class Models:
+    """Makes the models of a document again, as bokeh holds them: what was set, by name, in `_property_values`."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+        self.known: dict[str, Any] = {}
+
+    def built(self, held: Any) -> Any:
+        if isinstance(held, list):
+            return [self.built(each) for each in held]
+        if not isinstance(held, dict):
+            return held
+        if held.get("type") == "map":
+            return {key: self.built(each) for key, each in held["entries"]}
+        if held.get("type") == "ndarray":
+            packed = gzip.decompress(base64.b64decode(held["array"]["data"]))
+            return [number for (number,) in struct.iter_unpack("<d" if held["dtype"] == "float64" else "<i", packed)]
+        if "id" in held:
+            return self.known[held["id"]] if "name" not in held else self._model(held)
+        return held
+
+    def _model(self, held: dict[str, Any]) -> Any:
+        kind = type(held["name"], (), {"__module__": self.module.__name__})
+        setattr(self.module, held["name"], kind)
+        self.known[held["id"]] = model = kind()
+        model.__dict__["_property_values"] = {
+            name: self.built(each) for name, each in held.get("attributes", {}).items()
+        }
+        return model
+
+
+PAGES = {
+    "plotly": (
+        'Plotly.newPlot( "a1", [{"type": "bar", "x": [1, 2], "y": [3, 4]}], {"title": {"text": "T"}}, {})',
+        "plotly figure 'T': bar of 2 (x 1 … 2; y 3 … 4, first 3, last 4)",
+    ),
+    "altair": (
+        'var spec = {"mark": "bar", "encoding": {"x": {"field": "a"}}, "data": {"values": [{"a": 1}, {"a": 5}]}};'
+        "\nvegaEmbed('#vis', spec)",
+        "Vega-Lite figure: bar of x a; x 1 … 5; 2 rows",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_figure_in_a_page_of_its_library_says_what_is_drawn(name: str) -> None:
+    script, said = PAGES[name]
+    assert bundle_summary({"text/html": f"<div id='a1'></div><script>{script}</script>"}) == said
+
+
+@pytest.mark.parametrize(
+    "script", ["Plotly.newPlot(", "Plotly.newPlot('a', [", "var spec = vegaEmbed", "vegaEmbed var spec = 7", "Bokeh"]
+)
+def test_a_page_that_is_no_figures_costs_no_display(script: str) -> None:
+    shell = Shell()
+    shell.bundle = {"text/html": f'<script type="application/json">{script}</script>'}
+    assert shell.display_formatter.format(Own(None))[0] is shell.bundle
+
+
+def test_what_a_document_of_bokeh_holds_in_an_odd_form_costs_no_display() -> None:
+    script = "application/javascript"
+    for text in ("", "docs_json = {", 'docs_json = {"a": []}', 'docs_json = {"a": {"roots": [{"id": "p1"}]}}', 7):
+        shell = Shell()
+        shell.display_pub.publish({script: text, "application/vnd.bokehjs_exec.v0+json": ""})
+        assert script in shell.published[0]
 
 
 def _shown(value: Any) -> str:

@@ -11,15 +11,22 @@ from collections.abc import Callable
 from typing import Any
 
 from .arrays import dataarray, dataset, jax_array, numpy_array, torch_tensor
-from .pictures import altair_chart, bundle_summary, estimator, matplotlib_figure
+from .bokeh import EXEC, LOAD, bokeh_model, bokeh_script
+from .folium import folium_map
+from .pages import page_summary
+from .pictures import estimator, matplotlib_animation, matplotlib_figure
 from .plain import bounded, in_lines, large_mapping, large_sequence, loaded, public_name
+from .plotly import plotly_figure
 from .tables import arrow_table, pandas_frame, pandas_series, pandas_styler, polars_frame, polars_series
+from .vega import altair_chart, vega_figure
 
 __all__ = ["bundle_summary", "summary"]
 
 _BUILTIN: dict[int, Callable[[Any, str], str | None]] = {id(dict): large_mapping}
 _BUILTIN.update({id(kind): large_sequence for kind in (list, tuple, set, frozenset)})
-_ALTAIR = ("Chart", "LayerChart", "HConcatChart", "VConcatChart", "ConcatChart")
+_PLOTLY, _VEGA = "application/vnd.plotly.v1+json", "application/vnd.vegalite.v"
+_FAMILIES: dict[str, Callable[[Any, str], str | None]] = {"sklearn": estimator, "bokeh": bokeh_model}
+_ALTAIR = ("Chart", "LayerChart", "HConcatChart", "VConcatChart", "ConcatChart", "FacetChart", "RepeatChart")
 _KNOWN: list[tuple[str, str, Callable[[Any, str], str | None]]] = [
     ("pandas", "DataFrame", pandas_frame),
     ("pandas", "Series", pandas_series),
@@ -40,6 +47,9 @@ _KNOWN: list[tuple[str, str, Callable[[Any, str], str | None]]] = [
     ("collections", "defaultdict", large_mapping),
     ("collections", "Counter", large_mapping),
     ("matplotlib.figure", "Figure", matplotlib_figure),
+    *(("matplotlib.animation", name, matplotlib_animation) for name in ("FuncAnimation", "ArtistAnimation")),
+    ("folium.folium", "Map", folium_map),
+    ("branca.element", "Figure", folium_map),
     *(("altair", name, altair_chart) for name in _ALTAIR),
 ]
 
@@ -54,10 +64,26 @@ def summary(value: Any, plain: str) -> str | None:
     say = _BUILTIN.get(id(kind))
     if say is None:
         say = next((say for module, name, say in _KNOWN if loaded(module, name) is kind), None)
-    if say is None and public_name(kind).partition(".")[0] == "sklearn":
-        say = estimator
+    if say is None:
+        say = _FAMILIES.get(public_name(kind).partition(".")[0])
     whole = in_lines(value, plain) if say is large_mapping or say is large_sequence else None
     if whole is not None:
         return whole
     said = say(value, plain) if say is not None else None
+    return bounded(said) if said else None
+
+
+def bundle_summary(bundle: Any) -> str | None:
+    """What there is to say of the plotly, Vega-Lite or bokeh figure in a MIME bundle or its page; None without one."""
+    said = None
+    for mime, spec in bundle.items():
+        if mime in (EXEC, LOAD):
+            said = bokeh_script(bundle)
+        elif mime == _PLOTLY and type(spec) is dict:
+            said = plotly_figure(spec)
+        elif type(mime) is str and mime.startswith(_VEGA) and type(spec) is dict:
+            said = vega_figure(spec)
+    page = bundle.get("text/html")
+    if said is None and type(page) is str:
+        said = page_summary(page)
     return bounded(said) if said else None

@@ -83,7 +83,7 @@ def pandas_series(series: Any, plain: str) -> str | None:
     return "\n".join(lines)
 
 
-def _pandas_known(dtype: Any) -> bool:
+def pandas_known(dtype: Any) -> bool:
     """Whether it is a type of numpy's or pandas' own; arrays of other kinds run code of others."""
     numpy, name = loaded("numpy", "dtype"), type_name(type(dtype))
     return (numpy is not None and issubclass(type(dtype), numpy)) or name.startswith("pandas.")
@@ -91,8 +91,8 @@ def _pandas_known(dtype: Any) -> bool:
 
 def _pandas_column(series: Any, until: float) -> Any:
     dtype, rows = series.dtype, len(series)
-    kind = clipped(str(dtype)) if _pandas_known(dtype) else type_name(type(dtype))
-    if time.monotonic() > until or not _pandas_known(dtype):
+    kind = clipped(str(dtype)) if pandas_known(dtype) else type_name(type(dtype))
+    if time.monotonic() > until or not pandas_known(dtype):
         return kind, "?", "not looked into"
     if hasattr(dtype, "kind") and dtype.kind in "biufcmM" and type_name(type(dtype)).startswith("numpy."):
         mark, values = "", series.to_numpy()
@@ -105,7 +105,7 @@ def _pandas_column(series: Any, until: float) -> Any:
 
 
 def _pandas_cell(series: Any, at: int) -> str:
-    if not _pandas_known(series.dtype):
+    if not pandas_known(series.dtype):
         return "?"
     value = series.iloc[at]
     number = loaded("numpy", "number")
