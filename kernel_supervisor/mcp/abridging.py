@@ -11,6 +11,7 @@ from kernel_supervisor.mcp.clients import MOST_CHARS
 from kernel_supervisor.notebooks.cells import Cell
 from kernel_supervisor.notebooks.jsonstream import Lines, write_json
 from kernel_supervisor.outputs.limits import cut
+from kernel_supervisor.outputs.pages import embedded
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.tracebacks import explain
 from kernel_supervisor.outputs.transcript import shown
@@ -88,6 +89,7 @@ def _in_brief(output: dict[str, Any], call: str) -> dict[str, Any]:
             return {**output, "evalue": plain(str(output.get("evalue", ""))[:_OUTPUT]), "traceback": told}
     data = {mime: "".join(text) if isinstance(text, Lines) else text for mime, text in output["data"].items()}
     text, picture = shown(data)
+    picture = picture or embedded(data)[0]
     named = f"[{picture}: {call} shows it]" if picture else ""
     text = "\n".join(filter(None, (_cut(text, call), named)))
     return {**output, "data": {"text/plain": text}, "metadata": {}}

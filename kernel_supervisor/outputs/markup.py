@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
+from dataclasses import dataclass
 from html import unescape
 
-from kernel_supervisor.amounts import size
+from kernel_supervisor.amounts import several, size
 
 READ_AT_MOST = 100_000
 """Characters of a document that are read; the rest is counted only."""
@@ -21,22 +23,60 @@ _NAME = re.compile(r"<(/?)([A-Za-z][\w:-]*)")
 _ATTRIBUTE = re.compile(r"""(?<![\w:-])([\w:-]+)\s*=\s*("[^"]*"|'[^']*'|[^\s"'>]+)""")
 _ATTRIBUTES = 4000
 """Characters of one tag's attributes that are read."""
-_STYLES = re.compile(r"<(style|script)\b[^<]*</\1\s*>", re.IGNORECASE)
-"""Those without a `<` in them: a styled table has megabytes of them before its first row."""
+_OPENED = re.compile(r"<(style|script)\b", re.IGNORECASE)
+_CLOSED = {tag: re.compile(f"</{tag}\\s*>", re.IGNORECASE) for tag in ("style", "script")}
+_HELD = re.compile(r"""\bsrcdoc\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+"""The page that a frame holds itself."""
+_TABLE_END = re.compile("</table", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\f\v\xa0]+")
 _ENDLESS = re.compile("&#[0-9]{20,};?")
 """A character by a number that is none's; of one with thousands of digits Python makes no number at all."""
-_BLANK_LINES = re.compile(r"\n\s*\n\s*")
+_BLANK_LINES = re.compile(r" *\n\s*\n\s*| +\n")
+
+
+@dataclass(slots=True)
+class Table:
+    """How large a table is, without the rows of its head."""
+
+    rows: int = 0
+    columns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a document says."""
+
+    text: str
+    tables: list[Table]
+    is_whole: bool
 
 
 def readable(html: str) -> str:
     """The text that `html` shows, without scripts and styles; empty where it shows none."""
+    return read(html).text
+
+
+def read(html: str, *, rows: int = sys.maxsize) -> Read:
+    """The text that `html` shows, with so many rows of each of its tables, and how large these are."""
     if len(html) > READ_AT_MOST:
-        html = _STYLES.sub("", html)
-    text = _BLANK_LINES.sub("\n", _Reader(shorten_data(html[:READ_AT_MOST])).read()).strip()
-    if text and len(html) > READ_AT_MOST:
-        text += f"\n[… {len(html) - READ_AT_MOST:,} characters of HTML not read …]"
-    return text
+        html = _without_scripts(html)
+    reader = _Reader(shorten_data(html), rows)
+    text = _BLANK_LINES.sub("\n", reader.read()).strip()
+    if text and reader.unread:
+        text += f"\n[… {reader.unread:,} characters of HTML not read …]"
+    return Read(text, reader.tables, not reader.unread)
+
+
+def _without_scripts(html: str) -> str:
+    """`html` without the scripts and styles that are closed: a page has megabytes of them before its first word."""
+    kept, position = list[str](), 0
+    while (opened := _OPENED.search(html, position)) is not None:
+        closed = _CLOSED[opened[1].lower()].search(html, opened.end())
+        if closed is None:
+            break
+        kept.append(html[position : opened.start()])
+        position = closed.end()
+    return "".join([*kept, html[position:]])
 
 
 def shorten_data(text: str) -> str:
@@ -53,21 +93,47 @@ def _unescaped(text: str) -> str:
 class _Reader:
     """Reads a document from front to end once: the standard library's parser can take minutes for a damaged one."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, html: str, rows: int = sys.maxsize, framed: bool = False) -> None:
         self._html = html
+        self._rows = rows
+        self._framed = framed
         self.parts: list[str] = []
+        self.tables: list[Table] = []
+        self.unread = 0
+        self._skipped = 0
+        self._is_in_table = False
+        self._is_in_head = False
         self._first_cell = True
+        self._cells = 0
         self._pre = 0
         self._never_closed: set[str] = set()
 
     def read(self) -> str:
         """All text of the document."""
         html, position = self._html, 0
-        while (start := html.find("<", position)) >= 0:
+        while (start := html.find("<", position)) >= 0 and start - self._skipped < READ_AT_MOST:
             self._say(html[position:start])
             position = self._markup(start)
-        self._say(html[position:])
+            if self._is_cut():
+                position = self._rest_of_table(position)
+        end = min(len(html), max(position, READ_AT_MOST + self._skipped))
+        self._say(html[position:end])
+        self.unread = len(html) - end
+        self._rest_of_table(end)
         return "".join(self.parts)
+
+    def _is_cut(self) -> bool:
+        return self._is_in_table and self.tables[-1].rows > self._rows
+
+    def _rest_of_table(self, start: int) -> int:
+        """Where the table ends that stands there, its rows counted and not read."""
+        if not self._is_in_table:
+            return start
+        closing = _TABLE_END.search(self._html, start)
+        end = closing.start() if closing else len(self._html)
+        self.tables[-1].rows += self._html.count("<tr", start, end)
+        self._skipped += end - start
+        return end
 
     def _markup(self, start: int) -> int:
         """Read what begins with `<` at `start`, and give where it ends."""
@@ -113,7 +179,11 @@ class _Reader:
         return end
 
     def _open(self, tag: str, attributes: str) -> None:
+        self._measure(tag)
+        if self._is_cut():
+            return
         if tag in ("td", "th"):
+            self._trim()
             self.parts.append("" if self._first_cell else " | ")
             self._first_cell = False
         elif tag == "br" or tag in _BLOCKS:
@@ -122,13 +192,50 @@ class _Reader:
             self._pre += tag == "pre"
         elif tag == "li":
             self.parts.append("\n- ")
-        elif tag in _MEDIA:
+        elif tag in _MEDIA and not (tag == "iframe" and self._read_frame(attributes)):
             self._name(_MEDIA[tag], attributes[:_ATTRIBUTES])
 
+    def _measure(self, tag: str) -> None:
+        """Count the rows and columns of the table that is read."""
+        if tag == "table":
+            self.tables.append(Table())
+            self._is_in_table, self._is_in_head = True, False
+        elif not self._is_in_table:
+            return
+        elif tag in ("thead", "tbody"):
+            self._is_in_head = tag == "thead"
+        elif tag == "tr" and not self._is_in_head:
+            self.tables[-1].rows += 1
+        elif tag in ("td", "th") and self.tables[-1].rows <= 1:
+            table = self.tables[-1]
+            self._cells = 1 if self._first_cell else self._cells + 1
+            table.columns = max(table.columns, self._cells)
+
+    def _read_frame(self, attributes: str) -> bool:
+        """Read the page that a frame holds itself; whether there is one."""
+        found = None if self._framed else _HELD.search(attributes)
+        if found is None:
+            return False
+        inner = _Reader(shorten_data(_unescaped(found[1] or found[2] or "")), self._rows, framed=True)
+        self.parts += ["\n", inner.read(), "\n"]
+        self.tables += inner.tables
+        return True
+
     def _close(self, tag: str) -> None:
+        if tag == "table" and self._is_in_table:
+            left, self._is_in_table = self.tables[-1].rows - self._rows, False
+            self.parts += [f"\n[… {several(left, 'more row')} …]\n"] if left > 0 else []
         if tag in _BLOCKS:
+            self._trim()
             self.parts.append("\n")
             self._pre = max(0, self._pre - (tag == "pre"))
+
+    def _trim(self) -> None:
+        """Take the spaces off that only lay the document out, before the next cell."""
+        while self.parts and not self.parts[-1].strip(" "):
+            self.parts.pop()
+        if self.parts:
+            self.parts[-1] = self.parts[-1].rstrip(" ")
 
     def _say(self, text: str) -> None:
         text = _unescaped(text)
@@ -136,6 +243,6 @@ class _Reader:
 
     def _name(self, what: str, attributes: str) -> None:
         found = {name.lower(): _unescaped(value.strip("\"'")) for name, value in _ATTRIBUTE.findall(attributes)}
-        told = found.get("alt") or found.get("title") or found.get("src") or ""
+        told = found.get("alt") or found.get("title") or found.get("src", "").partition(";base64,")[0]
         if told or what != "source":
             self.parts.append(f"[{what}: {told[:200]}]" if told else f"[{what}]")

@@ -18,7 +18,8 @@ from kernel_supervisor.core.forms import at_depth
 from kernel_supervisor.outputs.area import Output, errors_of
 from kernel_supervisor.outputs.cellnames import cells_named
 from kernel_supervisor.outputs.folding import Folded
-from kernel_supervisor.outputs.markup import readable, shorten_data
+from kernel_supervisor.outputs.markup import shorten_data
+from kernel_supervisor.outputs.pages import embedded, page
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.tracebacks import explain, without_exit_advice
 
@@ -38,6 +39,8 @@ _APART: Output = {"output_type": "display_data", "data": {"text/plain": ""}}
 _ELSEWHERE = "(in an Output widget that is not shown here)"
 _BAR_REACH = 400
 """Characters in which a bar begins."""
+_PLACE = re.compile(r'\s*<div id="[^"]*" data-root-id="[^"]*"[^>]*></div>\s*\Z')
+"""Where a page is to show a figure of bokeh's, which comes as a display of its own."""
 _INDENTED = 20
 """JSON that is as deep as this is not indented: that would be many times as long as what it says."""
 
@@ -79,11 +82,12 @@ def transcribe(
             _add_text(sections, "error", told)
         else:
             text, mime = shown(output["data"])
+            mime, picture_data = (mime, _text(output["data"][mime])) if mime else embedded(output["data"])
             if text:
                 _add_text(sections, "result" if kind == "execute_result" else "display", text, output)
             if mime:
                 pictures += 1
-                picture = Picture(number=pictures, mime=mime, data=_text(output["data"][mime]))
+                picture = Picture(number=pictures, mime=mime, data=picture_data)
                 sections.append(Section(kind="picture", text=f"[image {pictures}]", picture=picture))
     return sections
 
@@ -194,14 +198,16 @@ def _told(data: Mapping[str, Any]) -> tuple[str, str]:
         return said, mime
     if mime:
         return "", mime
+    if set(data) == {"text/html"} and _PLACE.match(_text(data["text/html"])):
+        return "", ""
     if set(data) == {"text/html", "text/plain"} and not said.strip():
-        return plain(readable(_text(data["text/html"]))), ""  # where this is empty, both say that there is nothing
+        return plain(page(_text(data["text/html"]))), ""  # where this is empty, both say that there is nothing
     return _converted(data) or said or _named(data), ""
 
 
 def _converted(data: Mapping[str, Any]) -> str:
     """Text made from what is not text yet."""
-    html = plain(readable(_text(data.get("text/html", ""))))
+    html = plain(page(_text(data.get("text/html", ""))))
     if html:
         return html
     if data.get("text/latex"):

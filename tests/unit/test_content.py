@@ -305,6 +305,11 @@ def test_a_pattern_that_is_wrong_is_the_callers_to_mend() -> None:
             {"text/html": f'<audio><source src="data:audio/wav;base64,{"A" * 4000}"></audio>'},
             "[audio][source: data:audio/wav (3 kB)]",
         ),
+        ({"text/html": '<img src="data:image/png;base64,AAAA">'}, "[image: data:image/png]"),
+        (
+            {"text/html": "<script>Plotly.newPlot('a', [])</script>", "text/plain": "<HTML object>"},
+            "HTML, 40 bytes: drawn by a script (plotly), no text",
+        ),
         ({"text/markdown": f"![x](data:image/png;base64,{'A' * 4000})"}, "![x](data:image/png (3 kB))"),
         (
             {"application/vnd.plotly.v1+json": {}, "text/html": "<script>x</script>"},
@@ -344,6 +349,36 @@ def test_advice_to_exit_is_not_passed_on() -> None:
 
 def test_a_figure_is_an_image_without_its_repr() -> None:
     assert blocks(render(view(display(FIGURE)))) == [f"{TOP}\n[image 1: 8×6]", "<image/png>"]
+
+
+def test_a_picture_in_a_page_is_seen() -> None:
+    page = f'<h1>Map</h1><img src="data:image/png;base64,{picture((40, 30))}">'
+    assert blocks(render(view(display({"text/html": page, "text/plain": "<HTML>"}))))[1:] == ["<image/png>"]
+    several = blocks(render(view(display({"text/html": page * 2}))))
+    assert several[1:] == [], "which of them is meant nobody knows"
+
+
+def test_an_animation_in_a_page_is_its_first_frame_and_a_word() -> None:
+    first, second = picture((8, 6)), picture((9, 7))
+    page = "\n".join(
+        [
+            "<script>function Animation(frames) {}",
+            f'  frames[0] = "data:image/png;base64,{first[:40]}\\\n{first[40:]}\\\n"',
+            f'  frames[1] = "data:image/png;base64,{second}\\\n"',
+            "  anim = new Animation(frames, img_id, slider_id, 40.0, loop_select_id);</script>",
+            '<button title="Next">Once Loop Reflect</button>',
+        ]
+    )
+    shown = blocks(render(view(display({"text/html": page, "text/plain": "<HTML>"}))))
+    assert shown[1:] == ["<image/png>"]
+    assert shown[0].startswith(f"{TOP}\nHTML, ")
+    assert "animation of 2 frames, 40 ms apart, its first frame\n[image 1: 8×6]" in shown[0]
+    assert "Loop" not in shown[0]
+
+
+def test_the_place_where_bokeh_is_to_draw_is_nothing_to_see() -> None:
+    place = '\n  <div id="fb9" data-root-id="p1006" style="display: contents;"></div>\n'
+    assert text_of(view(display({"text/html": place}))) == f"{TOP} · no output"
 
 
 def test_a_figure_keeps_what_is_said_about_it() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+SHOWN = Path(__file__).parents[2] / "unit/bokeh_3_9_shown.json"
+"""What bokeh 3.9.2 published for figures that were shown in a notebook."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +207,64 @@ CELLS = [
     Cell(
         name="array-of-records",
         code="np.array([(1, 'fig', 2.5), (2, 'plum', 3.5)] * 500, dtype=[('id', 'i4'), ('name', 'U8'), ('kg', 'f8')])",
+    ),
+    # Plots and pages
+    Cell(
+        name="plotly-in-groups",
+        code="import plotly.express as px\nkg = pd.DataFrame({'day': pd.date_range('2024-01-01', periods=6), "
+        "'kg': [1, 5, 2, 3, 8, 4], 'fruit': ['fig'] * 3 + ['plum'] * 3})\n"
+        "px.line(kg, x='day', y='kg', color='fruit', title='Crop')",
+    ),
+    Cell(
+        name="altair-in-layers",
+        code="c = alt.Chart(kg, title='Crop').encode(x='day', y=alt.Y('mean(kg)', title='weight'))\n"
+        "c.mark_line().encode(color='fruit') + c.mark_rule().encode(x='min(day)')",
+    ),
+    Cell(
+        name="bokeh",
+        code=f"import json\ndisplay(json.load(open({str(SHOWN)!r})), raw=True)  # as bokeh's own show() does",
+    ),
+    Cell(
+        name="folium",
+        code="import folium\nm = folium.Map([48, 11], zoom_start=6)\n"
+        "towns = folium.FeatureGroup('towns').add_to(m)\n"
+        "folium.Marker([48.1, 11.5], popup='Munich').add_to(towns)\n"
+        "folium.Marker([50, 8.7], popup='Frankfurt').add_to(towns)\n"
+        "folium.PolyLine([(48.1, 11.5), (50, 8.7)], tooltip='a way').add_to(m)\nm",
+    ),
+    Cell(
+        name="animation",
+        code="import matplotlib.animation as ma\nfig, ax = plt.subplots(figsize=(2, 1)); line, = ax.plot([1, 2]); "
+        "ax.set_title('Wave')\nma.FuncAnimation(fig, lambda n: line.set_ydata([n, 2]), frames=12, interval=80)",
+    ),
+    Cell(
+        name="animation-as-a-page",
+        code="from IPython.display import HTML\n"
+        "wave = ma.FuncAnimation(fig, lambda n: [line.set_ydata([n, 2])] and [line], frames=5, interval=80)\n"
+        "plt.close(fig)\nHTML(wave.to_jshtml())",
+    ),
+    Cell(
+        name="styled-frame",
+        code="pd.DataFrame({'fruit': ['fig', 'plum'] * 12, 'kg': range(24)}).style.set_caption('Crop').highlight_max()",
+    ),
+    Cell(
+        name="page-that-is-long",
+        code="HTML('<html><head><title>Yearly report</title><style>p { color: red }</style></head><body>' + "
+        "'<h1>Crop</h1><p>It rained.</p>' + kg.sample(2000, replace=True, random_state=1).to_html() + '<h2>Outlook</h2>"
+        "<script>let x = 1</script><p>Dry.</p></body></html>')",
+    ),
+    Cell(
+        name="picture-in-a-page",
+        code="_b = io.BytesIO(); _I.new('RGB', (60, 40)).save(_b, 'PNG')\nfrom base64 import b64encode\n"
+        "HTML(f'<h3>Map</h3><img src=\"data:image/png;base64,{b64encode(_b.getvalue()).decode()}\">')",
+    ),
+    Cell(
+        name="frame-of-another-page", code="from IPython.display import IFrame\nIFrame('http://localhost/x', 100, 50)"
+    ),
+    Cell(
+        name="page-that-a-script-draws",
+        code="import plotly.graph_objects as go\n"
+        "HTML(go.Figure(go.Bar(x=['a', 'b'], y=[1, 2])).to_html(include_plotlyjs='cdn'))",
     ),
     # Time
     Cell(
