@@ -51,6 +51,8 @@ class Caller:
     """Calls that the client cancelled, with its reason; what is cancelled and not in here lost its client."""
     again: set[int] = field(default_factory=set)
     """Calls that were handed to a daemon before, which may have done what they ask for."""
+    noting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while what it has to know is looked for, before its call does anything: calls stay in their order."""
     heard: dict[SessionName, Generation] = field(default_factory=dict)
     """The kernel of each session when this client last heard of it, or anybody last worked there."""
     lost: defaultdict[SessionName, list[tuple[Generation, str]]] = field(default_factory=lambda: defaultdict(list))

@@ -31,14 +31,18 @@ _STOPS_S = 2.0
 
 
 async def note(caller: Caller, session: SessionRecord) -> None:
-    """Note what a client has to know of the session that it works in, before its call does anything there."""
-    await _note_daemon(caller, session)
-    if caller.asker.kind != "cli":  # it comes and goes
-        _note_company(caller, session)
-        await _note_kernel(caller, session)
-    _note_late_output(caller, session)
-    await _note_notebook(caller, session)
-    await _note_leaving(caller, session)
+    """Note what a client has to know of the session that it works in, before its call does anything there.
+
+    One call after another, as they came: what is looked up with the first must not let the second overtake it.
+    """
+    async with caller.noting:
+        await _note_daemon(caller, session)
+        if caller.asker.kind != "cli":  # it comes and goes
+            _note_company(caller, session)
+            await _note_kernel(caller, session)
+        _note_late_output(caller, session)
+        await _note_notebook(caller, session)
+        await _note_leaving(caller, session)
 
 
 async def taken(caller: Caller, name: SessionName, shown: Execution | None = None, text: str = "") -> list[Words]:

@@ -202,3 +202,17 @@ async def test_a_new_conversation_is_told_what_runs_and_a_result_that_says_so_sa
     assert any(note.startswith(f"execution {number} runs here since ") for note in _notes(looked))
     for result in (running, again, status, behind, ended):
         assert not any("runs here" in note for note in _notes(result)), result.text
+
+
+def test_calls_that_come_together_after_a_restart_stay_in_their_order(home: Home) -> None:
+    with home.shim() as shim:
+        shim.open()
+        shim.run("order = []")
+        for first in (0, 8, 16):
+            home.kill_daemon()
+            numbers = range(first, first + 8)
+            for number in numbers:
+                call = {"name": "kernel_exec", "arguments": {"code": f"order.append({number})"}}
+                shim.send("tools/call", call, id=f"call-{number}")
+            assert not [number for number in numbers if shim.answer(f"call-{number}")["result"]["isError"]]
+        assert shim.run("order == list(range(24))")["text"].splitlines()[1] == "True"
