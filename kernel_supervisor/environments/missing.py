@@ -20,8 +20,13 @@ from kernel_supervisor.paths import children
 
 _MISSING = re.compile(r"No module named '?([A-Za-z_]\w*)(?:'|$)")
 """A name that is no identifier is no module's; of `a.b`, `a` was found."""
-_NO_PIP, _PRINTED = re.compile(r"(?:^|: )No module named '?pip'?\s*$", re.MULTILINE), 4_000
-"""As Python prints it for `-m pip`; looked for in the end of what was printed."""
+_NO_PIP = re.compile(
+    r"(?:^|: )No module named '?pip'?\s*$|^Successfully installed \S+-\d|^Requirement already satisfied: \S+ in ",
+    re.MULTILINE,
+)
+"""As Python prints it for `-m pip`, or what a pip says that may be another Python's."""
+_PRINTED = 4_000
+"""Characters, of the end of what was printed, in which that is looked for."""
 _SHOWN = 3
 _DISTRIBUTIONS = {
     "attr": "attrs",
@@ -63,7 +68,7 @@ def missing_module(name: str, value: str) -> str:
 
 
 def pip_is_missing(streams: Iterable[Mapping[str, Any]]) -> str:
-    """`pip`, where a command printed that its interpreter has none; else empty."""
+    """`pip`, where a command printed that its interpreter has none, or some pip was at work; else empty."""
     return "pip" if any(_NO_PIP.search(str(each["text"])[-_PRINTED:]) for each in streams) else ""
 
 

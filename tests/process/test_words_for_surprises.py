@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 import venv
 from collections.abc import Iterator
@@ -131,12 +132,15 @@ def test_an_environment_without_pip_is_told_what_installs_there(desk: Home, tmp_
             shim.open()
             shown = _shown(shim, "import sys; get_ipython().system(f'{sys.executable} -m pip install tiny')", "")
             silent = _shown(shim, "print('No module named pip is what it says')", "")
+            other = _shown(shim, f"!{sys.executable} -m pip install pip", "")
     finally:
         os.rename(desk.project / ".venv", tmp_path / "venv")
     assert "No module named pip" in shown
     (line,) = (line for line in shown.splitlines() if line.startswith("pip is not in this kernel's environment"))
     assert "PACKAGE" in line
     assert "pip is not in" not in silent
+    assert "Requirement already satisfied" in other
+    assert line in other, "that pip is of another Python, and installs there"
 
 
 # What cannot be carried
