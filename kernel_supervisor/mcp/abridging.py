@@ -11,10 +11,9 @@ from kernel_supervisor.mcp.clients import MOST_CHARS
 from kernel_supervisor.notebooks.cells import Cell
 from kernel_supervisor.notebooks.jsonstream import Lines, write_json
 from kernel_supervisor.outputs.limits import cut
-from kernel_supervisor.outputs.pages import embedded
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.tracebacks import explain
-from kernel_supervisor.outputs.transcript import shown
+from kernel_supervisor.outputs.transcript import pictured, shown
 
 FIRST, LAST = 10, 90
 """Entries of a session that are looked at, from its beginning and its end."""
@@ -88,9 +87,9 @@ def _in_brief(output: dict[str, Any], call: str) -> dict[str, Any]:
             told = [_cut(explain(output), call)]
             return {**output, "evalue": plain(str(output.get("evalue", ""))[:_OUTPUT]), "traceback": told}
     data = {mime: "".join(text) if isinstance(text, Lines) else text for mime, text in output["data"].items()}
-    text, picture = shown(data)
-    picture = picture or embedded(data)[0]
-    named = f"[{picture}: {call} shows it]" if picture else ""
+    text, mime = shown(data)
+    mime, _data = pictured(data, mime)
+    named = f"[{mime}: {call} shows it]" if mime else ""
     text = "\n".join(filter(None, (_cut(text, call), named)))
     return {**output, "data": {"text/plain": text}, "metadata": {}}
 

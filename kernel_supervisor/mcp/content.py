@@ -46,6 +46,7 @@ def blocks(folded: Folded) -> bool:
     shown = [text for output in outputs for text in (output.get("text", ""), *output.get("data", {}).values())]
     shown += [line for error in folded.errors for line in error["traceback"]]
     pictured = any(mime.startswith("image/") for output in outputs for mime in output.get("data", {}))
+    pictured |= any(isinstance(text, str) and ";base64," in text for text in shown)
     return pictured or not all(isinstance(text, str) for text in shown) or sum(map(len, shown)) > _LONG
 
 

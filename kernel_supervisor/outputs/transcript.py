@@ -82,7 +82,7 @@ def transcribe(
             _add_text(sections, "error", told)
         else:
             text, mime = shown(output["data"])
-            mime, picture_data = (mime, _text(output["data"][mime])) if mime else embedded(output["data"])
+            mime, picture_data = pictured(output["data"], mime)
             if text:
                 _add_text(sections, "result" if kind == "execute_result" else "display", text, output)
             if mime:
@@ -186,6 +186,14 @@ def shown(data: Mapping[str, Any]) -> tuple[str, str]:
     if mime or not data.get(_PDF) or _PDF in text:
         return text, mime
     return "\n".join(filter(None, (text, f"[{_PDF}, {size(len(_text(data[_PDF])) * 3 // 4)}: {_AS_PNG}]"))), ""
+
+
+def pictured(data: Mapping[str, Any], mime: str) -> tuple[str, str]:
+    """The picture of a MIME bundle, as its type and its data: that of `mime`, if any, or the one in its page."""
+    said = plain(_text(data.get("text/plain", "")))
+    if mime:
+        return mime, _text(data[mime])
+    return embedded(data) if not said.strip() or _STUB.match(said) else ("", "")
 
 
 def _told(data: Mapping[str, Any]) -> tuple[str, str]:

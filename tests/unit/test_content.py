@@ -354,6 +354,9 @@ def test_a_figure_is_an_image_without_its_repr() -> None:
 def test_a_picture_in_a_page_is_seen() -> None:
     page = f'<h1>Map</h1><img src="data:image/png;base64,{picture((40, 30))}">'
     assert blocks(render(view(display({"text/html": page, "text/plain": "<HTML>"}))))[1:] == ["<image/png>"]
+    assert content.blocks(view(display({"text/html": page})).folded)
+    beside = blocks(render(view(display({"text/html": page, "text/plain": "an object that says what it is"}))))
+    assert beside[1:] == [], "it is an ornament"
     several = blocks(render(view(display({"text/html": page * 2}))))
     assert several[1:] == [], "which of them is meant nobody knows"
 
