@@ -170,6 +170,19 @@ def test_a_course_says_what_is_so(x: list[Any], y: list[Any], said: str) -> None
     assert course({"x": x, "y": y}) == f" ({said})"
 
 
+def test_of_many_points_a_sample_is_looked_at_and_said_so() -> None:
+    many = list(range(100_000))
+    assert course({"x": many, "y": many}) == " (~ x 0 … 99999; y 0 … 99999, first 0, last 99999)"
+    packed = {"dtype": "i4", "bdata": base64.b64encode(struct.pack("<100000i", *many)).decode()}
+    assert course({"y": packed}) == " (~ y 0 … 99999, first 0, last 99999)"
+    rows = [{"a": number, "b": "even" if number % 2 == 0 else "odd"} for number in many]
+    spec = {"mark": "bar", "data": {"values": rows}, "encoding": {"x": {"field": "a"}, "color": {"field": "b"}}}
+    said = str(bundle_summary({"application/vnd.vegalite.v5+json": spec}))
+    assert re.search(r"; 100,000 rows \(~ from 1\d,\d{3} of them\); by b:\n- '(even|odd)' ~ [45]\d%", said), said
+    spec["encoding"] = {"x": {"field": "b"}, "y": {"aggregate": "count"}}
+    assert "x 'even', 'odd'; 100,000 rows" in str(bundle_summary({"application/vnd.vegalite.v5+json": spec}))
+
+
 SHOWN = json.loads(Path(__file__).with_name("bokeh_3_9_shown.json").read_text())
 """What bokeh 3.9.2 published for `show(row(…))` of four figures in a notebook: it is too large to be installed here."""
 SAID = """bokeh row of 4 figures:

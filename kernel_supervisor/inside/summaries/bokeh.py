@@ -9,22 +9,24 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-import struct
+import sys
 import zlib
 from typing import Any
 
 from .plain import short, type_name
-from .traces import FEW, LONG, count, course, extent, listed, points, quoted
+from .traces import FEW, count, course, extent, listed, points, quoted
 
 EXEC, LOAD = "application/vnd.bokehjs_exec.v0+json", "application/vnd.bokehjs_load.v0+json"
 _SCRIPT = "application/javascript"
 _DOCUMENTS = "docs_json = "
 _ALONG = (("x", "y"), ("x", "top"), ("y", "right"), ("xs", "ys"), ("left", "top"), ("x0", "y0"), ("x", "x"))
 """What the points of a glyph stand along, by its kind."""
-_CODES = {"float64": "d", "float32": "f", "int8": "b", "int16": "h", "int32": "i", "int64": "q"}
+_CODES: dict[str, Any] = {"float64": "d", "float32": "f", "int8": "b", "int16": "h", "int32": "i", "int64": "q"}
 _CODES.update({"uint8": "B", "uint16": "H", "uint32": "I", "uint64": "Q"})
 _EPOCH = datetime.datetime(1970, 1, 1)
 _DEEP, _MANY = 6, 24
+_MOST = 200_000_000
+"""Bytes of an array that is unpacked."""
 Reader = Any
 """Reads a property of a model: `reader(model, name)`."""
 
@@ -102,19 +104,17 @@ def _plain(value: Any) -> Any:
     return _unpacked(value) if form == "ndarray" else value
 
 
-def _unpacked(array: dict[str, Any]) -> list[Any]:
-    """The numbers of an array that is not too long, which newer versions compress."""
+def _unpacked(array: dict[str, Any]) -> Any:
+    """The numbers of an array, which newer versions compress."""
     held, code = array["array"], _CODES.get(array.get("dtype", ""))
     if type(held) is list:
         return held
-    size = struct.calcsize(code) if code else 0
-    if not code or len(array["shape"]) != 1 or array["shape"][0] > LONG:
+    if not code or len(array["shape"]) != 1 or array.get("order", sys.byteorder) != sys.byteorder:
         return []
     data = base64.b64decode(held["data"])
     if data[:2] == b"\x1f\x8b":
-        data = zlib.decompressobj(31).decompress(data, size * LONG)
-    order = ">" if array.get("order") == "big" else "<"
-    return [number for (number,) in struct.iter_unpack(order + code, data)]
+        data = zlib.decompressobj(31).decompress(data, _MOST)
+    return memoryview(data).cast(code)
 
 
 def _told(root: Any, read: Reader) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .plain import clipped, short
-from .traces import FEW, LONG, are_numbers, count, course, listed, points, quoted, title_text
+from .traces import FEW, SAMPLE, are_numbers, count, course, listed, points, quoted, title_text
 
 _AXES = (("x", "y"), ("lon", "lat"), ("theta", "r"), ("labels", "values"), ("locations", "z"))
 """What the points of a trace stand along, by the kind of its coordinates."""
@@ -64,7 +64,8 @@ def _flat(z: Any) -> Any:
     if type(z) is dict:
         return {key: each for key, each in z.items() if key != "shape"}
     if type(z) in (list, tuple) and z and count(z[0]):
-        return [each for row in z for each in points(row)] if len(z) * count(z[0]) <= LONG else []
+        rows = z if len(z) * count(z[0]) <= 10 * SAMPLE else []
+        return [each for row in rows for each in points(row)]
     return z.ravel() if type(z) not in (list, tuple) else z
 
 

@@ -9,16 +9,16 @@ import re
 import struct
 from typing import Any
 
-from .plain import clipped, is_plain, loaded, missing, short, type_name
+from .plain import clipped, is_plain, loaded, missing, short, spread, type_name
 
 FEW = 6
 """So many traces, groups or values are named one by one."""
-LONG = 100_000
-"""Points that are looked at; of more, their number is said alone."""
+SAMPLE = 10_000
+"""About so many points are looked at where there are more than twice as many."""
 _CODES = {"f8": "d", "f4": "f", "i1": "b", "i2": "h", "i4": "i", "u1": "B", "u2": "H", "u4": "I"}
 """plotly's names of types, as `struct` has them."""
 _DAY = re.compile(r"\d{4}-\d\d(-\d\d)?([T ][\d:.]+(Z|[+-][\d:]+)?)?\Z")
-_MIDNIGHT = re.compile(r"[T ]00:00(:00(\.0+)?)?\Z")
+_MIDNIGHT = re.compile(r"([T ]00:00(:00(\.0+)?)?|\.0+)\Z")
 
 
 def quoted(title: Any) -> str:
@@ -39,24 +39,33 @@ def count(along: Any) -> int:
     if type(along) is dict and type(along.get("bdata")) is str:
         width = "".join(filter(str.isdigit, str(along.get("dtype", "")))) or "1"
         return len(along["bdata"].rstrip("=")) * 3 // 4 // int(width)
-    if type(along) in (list, tuple) or _is(along, "numpy", "ndarray") or _is_column(along):
+    if type(along) in (list, tuple, memoryview) or _is(along, "numpy", "ndarray") or _is_column(along):
         return len(along)
     return 0
 
 
 def points(along: Any) -> list[Any]:
-    """The elements of a list, an array, a column or plotly's binary form; none of what is long or is a plane."""
-    if not 1 <= count(along) <= LONG:
-        return []
+    """The elements of a list, an array, a column or plotly's binary form, a sample of many; none of a plane."""
+    places = sampled(count(along))
     if type(along) is dict:
-        return _unpacked(along)
+        return _unpacked(along, places)
     if _is(along, "numpy", "ndarray"):
         if along.ndim != 1 or along.dtype.kind not in "iufbUMO":
             return []
+        along = along if places is None else along[places]
         return list((along.astype("datetime64[s]") if along.dtype.kind == "M" else along).tolist())
-    if _is_column(along):
-        return list(along.tolist() if _is(along, "pandas", "Series") else along.to_list())
-    return list(along)
+    if _is(along, "pandas", "Series"):
+        return list((along if places is None else along.iloc[places]).tolist())
+    if _is(along, "polars", "Series"):
+        return list((along if places is None else along.gather(places)).to_list())
+    if not count(along):
+        return []
+    return list(along) if places is None else [along[place] for place in places]
+
+
+def sampled(many: int) -> list[int] | None:
+    """The places that are looked at of so many, the last one among them; None where all are."""
+    return None if many <= 2 * SAMPLE else [*spread(many, SAMPLE)[:-1], many - 1]
 
 
 def _is(value: Any, module: str, name: str) -> bool:
@@ -67,12 +76,15 @@ def _is_column(along: Any) -> bool:
     return _is(along, "pandas", "Series") or _is(along, "polars", "Series")
 
 
-def _unpacked(along: dict[str, Any]) -> list[Any]:
+def _unpacked(along: dict[str, Any], places: list[int] | None) -> list[Any]:
     dtype = along.get("dtype")
     code = _CODES.get(dtype) if type(dtype) is str and "shape" not in along else None
     try:
         data = base64.b64decode(along["bdata"])
-        return [number for (number,) in struct.iter_unpack("<" + code, data)] if code else []
+        if places is None:
+            return [number for (number,) in struct.iter_unpack("<" + code, data)] if code else []
+        size = struct.calcsize("<" + code) if code else 0
+        return [struct.unpack_from("<" + code, data, size * place)[0] for place in places] if code else []
     except (ValueError, struct.error):
         return []
 
@@ -106,7 +118,8 @@ def course(along: dict[str, Any], is_in_order: bool = True) -> str:
     parts = [f"{name} {text}" for name, text in said.items() if text]
     if parts and is_in_order and list(said.values())[-1]:
         parts[-1] += _trend(next(iter(values.values())) if len(values) > 1 else [], list(values.values())[-1])
-    return f" ({'; '.join(parts)})" if parts else ""
+    mark = "~ " if any(sampled(count(each)) for each in along.values()) else ""
+    return f" ({mark}{'; '.join(parts)})" if parts else ""
 
 
 def _trend(along: list[Any], values: list[Any]) -> str:

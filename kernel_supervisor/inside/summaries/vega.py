@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 from .plain import clipped, loaded, short, type_name
 from .tables import pandas_known
-from .traces import FEW, LONG, course, extent, listed, points, quoted, title_text
+from .traces import FEW, course, extent, listed, points, quoted, sampled, title_text
 
 _PARTS = ("layer", "hconcat", "vconcat", "concat")
 _GROUPS = ("color", "shape", "strokeDash", "detail", "column", "row", "facet", "xOffset", "yOffset")
@@ -35,21 +35,24 @@ class Rows:
             data = data.get("url") or data.get("values") or named
         self.data = data
         self.is_frame = any(type(data) is loaded(module, "DataFrame") for module in ("pandas", "polars"))
-        self.is_list = type(data) is list and all(type(row) is dict for row in data[:LONG])
+        self.is_list = type(data) is list and all(type(row) is dict for row in data)
+        self.places = sampled(len(data)) if self.is_frame or self.is_list else None
 
     def said(self) -> str:
         """How many there are, or where they come from."""
         if type(self.data) is str:
             return f"data from {clipped(self.data, 80)}"
         many = len(self.data) if self.is_frame or self.is_list else None
-        return "" if many is None else f"{many:,} row{'s' * (many != 1)}"
+        sample = "" if self.places is None else f" (~ from {len(self.places):,} of them)"
+        return "" if many is None else f"{many:,} row{'s' * (many != 1)}{sample}"
 
     def column(self, name: Any) -> list[Any]:
-        """The values of one column; none where there are too many, or no such column."""
-        if type(name) is not str or not (self.is_frame or self.is_list) or len(self.data) > LONG:
+        """The values of one column, or of a sample of many rows; none where there is no such column."""
+        if type(name) is not str or not (self.is_frame or self.is_list):
             return []
         if self.is_list:
-            return [row.get(name) for row in self.data] if any(name in row for row in self.data) else []
+            rows = self.data if self.places is None else [self.data[place] for place in self.places]
+            return [row.get(name) for row in rows] if any(name in row for row in rows) else []
         if name not in self.data.columns:
             return []
         column = self.data[name]
@@ -169,7 +172,8 @@ def _where(channels: dict[str, Any], rows: Rows) -> tuple[str, list[str]]:
     said = []
     for group in list(dict.fromkeys(groups))[:FEW]:
         places = [place for place, each in enumerate(groups) if each == group]
-        said.append(f"{short(group)} × {len(places):,}{_goes(x, y, rows, places)}")
+        many = f"× {len(places):,}" if rows.places is None else f"~ {100 * len(places) / len(groups):.0f}%"
+        said.append(f"{short(group)} {many}{_goes(x, y, rows, places)}")
     more = len(set(groups)) - len(said)
     return key, [*said, f"and {more:,} more"] if more else said
 
@@ -190,7 +194,7 @@ def _goes(x: dict[str, Any], y: dict[str, Any], rows: Rows, places: list[int] | 
     there, drawn = _taken(along, rows, places), _taken(value, rows, places)
     if any(name in along for name in _ALTERED):
         drawn = []
-    elif "aggregate" in value:
+    elif "aggregate" in value and (rows.places is None or value["aggregate"] not in ("sum", "count")):
         there, drawn = _aggregated(there, drawn, str(value["aggregate"]))
     elif any(name in value for name in _ALTERED):
         drawn = []
