@@ -442,7 +442,7 @@ async def test_what_is_advised_where_a_server_is_out_of_reach_works(home: Home) 
         status = await session.call("kernel_status", session="away")
         assert refused.is_error
         for told in (refused.text, status.text):
-            assert "kernel_detach leaves it" in told
+            assert 'kernel_detach(session="project/away") leaves it' in told
             assert "kernel_restart" not in told, "it cannot be restarted"
         assert not (await session.call("kernel_detach", session="away")).is_error
         assert (await session.run("6 * 7", session="away")).text.endswith("42")

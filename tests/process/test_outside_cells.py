@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -51,9 +52,15 @@ def logged(home: Home, text: str) -> int:
     return sum(path.read_bytes().count(text.encode()) for path in home.path.glob("logs/*.messages"))
 
 
+def is_idle(pid: int) -> bool:
+    """Whether its main thread waits for a message: a signal that comes as a cell ends is still that cell's."""
+    return "epoll" in Path(f"/proc/{pid}/wchan").read_text()
+
+
 async def test_a_signal_handlers_output_between_cells_is_an_entry_told_of_once(home: Home) -> None:
     async with home.client() as session:
         pid = int((await session.run(HANDLERS)).text.splitlines()[-1].rpartition(" ")[2])
+        await until(lambda: is_idle(pid), "nothing of the cell is left")
         os.kill(pid, signal.SIGUSR1)
         await until(lambda: logged(home, DISPLAYED) == 1, "all of it is in the log")
         await told(session)
@@ -64,6 +71,7 @@ async def test_a_signal_handlers_output_between_cells_is_an_entry_told_of_once(h
         after = await session.run("'the next cell'")
         assert TOLD not in after.text, after.text
         assert "handled" not in after.text, after.text
+        await until(lambda: is_idle(pid), "nothing of the cell is left")
         os.kill(pid, signal.SIGUSR1)
         await until(lambda: logged(home, DISPLAYED) == 2, "all of that, too")
         await told(session)
@@ -94,6 +102,7 @@ async def test_what_is_printed_while_a_kernel_exits_is_kept_and_told_of(home: Ho
 async def test_what_no_cell_shows_while_no_daemon_lives_is_an_entry_with_what_came_before(home: Home) -> None:
     async with home.client() as session:
         pid = int((await session.run(HANDLERS)).text.splitlines()[-1].rpartition(" ")[2])
+        await until(lambda: is_idle(pid), "nothing of the cell is left")
         os.kill(pid, signal.SIGUSR1)
         await until(lambda: logged(home, DISPLAYED) == 1, "it is in the log")
         with home.no_daemon():
