@@ -102,7 +102,7 @@ class Pipes:
         self.current: dict[int, Pipe] = {}
         self.shared: list[Pipe] = []
         self.at_work = threading.local()
-        self.ends, self.are_whole = select.poll(), False
+        self.ends, self.are_whole = Ends(), False
         self.flush_c = c_flush()
         self.births = Births()
         self.holding = ctypes.PyDLL(None)
@@ -258,7 +258,7 @@ class Pipes:
     def read_current(self) -> None:
         """Read what is in the latest cell's pipes, and those of pools' workers; see whether that cell's are whole."""
         self.are_whole = True
-        for number, event in self.ends.poll(0):
+        for number, event in self.ends.ready():
             pipe = self.live.get(number)
             if pipe is None or event & ~select.POLLIN:  # user code has closed one end, or it is an entrance without one
                 self.are_whole = False
@@ -346,6 +346,44 @@ class Pipes:
         server.ensure_running = ensuring
 
 
+class Polled(ctypes.Structure):
+    """What poll(2) is asked of one descriptor, and says of it."""
+
+    _fields_ = (("number", ctypes.c_int), ("events", ctypes.c_short), ("found", ctypes.c_short))
+
+
+class Ends:
+    """Descriptors that are looked at without letting go of the interpreter, as `select.poll` does: the thread that has
+    it then is waited for, several times as long as the look takes."""
+
+    def __init__(self) -> None:
+        self.look = ctypes.PyDLL(None).poll
+        self.look.argtypes = (ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int)
+        self.events: dict[int, int] = {}
+        self.asked: Any = (Polled * 0)()
+
+    def register(self, number: int, events: int) -> None:
+        """Look at it from now on, for these events."""
+        self.events[number] = events
+        self.lay_out()
+
+    def unregister(self, number: int) -> None:
+        """Look at it no longer. Raises KeyError where it was not looked at."""
+        del self.events[number]
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """What is asked the next time."""
+        self.asked = (Polled * len(self.events))(*(Polled(*each, 0) for each in self.events.items()))
+
+    def ready(self) -> list[tuple[int, int]]:
+        """Each of which there is something to say, and what."""
+        asked = self.asked
+        if self.look(asked, len(asked), 0) <= 0:
+            return []
+        return [(each.number, each.found) for each in asked if each.found]
+
+
 class Action(ctypes.Structure):
     """What is done when a signal comes (sigaction(2), as C's library has it on Linux)."""
 
@@ -368,7 +406,7 @@ class Births:
         self.wait, self.act, self.used = library.waitid, library.sigaction, library.getrusage
         self.action = Action()
         self.its_action = ctypes.byref(self.action)
-        self.before, self.now = (ctypes.c_char * 256)(), (ctypes.c_char * 256)()
+        self.before, self.now = b"", (ctypes.c_char * 256)()
         self.look = os.WEXITED | os.WNOHANG | os.WNOWAIT | _ANY_KIND
         self.is_known = True
         try:
@@ -379,7 +417,8 @@ class Births:
 
     def count(self) -> None:
         """From now on."""
-        self.used(resource.RUSAGE_CHILDREN, self.before)
+        self.used(resource.RUSAGE_CHILDREN, self.now)
+        self.before = self.now.raw
 
     def none(self) -> bool:
         """Whether there surely was none: none lives, and what those that are gone have used is as it was.
@@ -391,7 +430,7 @@ class Births:
         self.act(signal.SIGCHLD, None, self.its_action)
         self.used(resource.RUSAGE_CHILDREN, self.now)
         is_taken = self.action.handler == _IGNORED or self.action.flags & _NO_WAIT
-        return not is_taken and self.now.raw == self.before.raw
+        return not is_taken and self.now.raw == self.before
 
 
 def attempt(do: Callable[[], Any]) -> None:
