@@ -56,7 +56,7 @@ def beside(path: Path) -> Path:
 def check_target(path: Path, *, suffix: str) -> Path:
     """Where a document that is to be written to `path` will stand: with `suffix`, links followed.
 
-    Raises RefusedError where no file can stand there: a relative path, a folder, too long a name.
+    Raises RefusedError where none can stand there: a relative path, a folder, too long a name, a link to another kind.
     """
     with _explained(path):
         if not path.is_absolute():
@@ -69,7 +69,10 @@ def check_target(path: Path, *, suffix: str) -> Path:
                 raise RefusedError(f"path: {path} is a folder; choose another name")
         if path.exists() and not path.is_file():
             raise RefusedError(f"path: {path} is no regular file; choose another name")
-        return Path(os.path.realpath(path))
+        target = Path(os.path.realpath(path))
+        if target.suffix != suffix:  # it would get one, and stand where nobody looks for it
+            raise RefusedError(f"path: {path} is a link to {target}, which is no {suffix} file; choose another name")
+        return target
 
 
 def check_folder(folder: Path) -> None:

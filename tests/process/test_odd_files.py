@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import queue
+import socket
 import venv
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ def _giant(path: Path) -> None:
         file.truncate(1 << 40)
 
 
+def _socket(path: Path) -> None:
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(path))
+
+
 ODD: dict[str, Callable[[Path], object]] = {
     "pipe": os.mkfifo,
     "device": lambda path: path.symlink_to("/dev/zero"),
@@ -35,6 +41,9 @@ ODD: dict[str, Callable[[Path], object]] = {
     "number": lambda path: path.write_text("9" * 5000),
     "bytes": lambda path: path.write_bytes(b"\xff\x00" * 1000),
     "loop": lambda path: path.symlink_to(path),
+    "socket": _socket,
+    "memory": lambda path: path.symlink_to("/proc/self/mem"),
+    "nowhere": lambda path: path.symlink_to("odd of nobody"),
 }
 AT_ONCE = 8
 """More than the daemon has threads for it."""
@@ -131,6 +140,29 @@ def test_documents_that_take_long_leave_a_thread_to_other_clients(home: Home) ->
         assert not other.call("kernel_load_notebook", path="small.ipynb", session="other")["isError"]
         done = [number for number in range(AT_ONCE) if shim.answered(f"load {number}")]
         assert len(done) <= 2, "it did not wait for its turn behind all of them"
+
+
+MANY = {
+    "looks into a kernel that is busy": ("kernel_inspect", {"var_name": "x"}),
+    "waits for an output": ("kernel_output", {"execution_id": 2, "wait": 60}),
+}
+
+
+@pytest.mark.parametrize("many", MANY.values(), ids=MANY)
+def test_a_client_that_asks_very_often_at_once_holds_up_nobody(home: Home, many: tuple[str, dict[str, Any]]) -> None:
+    tool, arguments = many
+    gate = home.project / "gate"
+    with _shim(home, {}) as shim, _shim(home, {}) as other:
+        other.run("x = 6", session="other")
+        waiting = f"import os, time\nx = 1\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+        shim.run(waiting, timeout=0.1)
+        for number in range(200):
+            shim.send("tools/call", {"name": tool, "arguments": arguments}, id=f"many {number}")
+        for _ in range(5):
+            assert other.run("x * 7", session="other")["text"].endswith("42")
+        gate.touch()
+        answers = [shim.answer(f"many {number}") for number in range(200)]
+    assert not [each for each in answers if "inside the supervisor" in json.dumps(each)]
 
 
 def _messages(shim: Shim) -> Iterator[dict[str, Any]]:
