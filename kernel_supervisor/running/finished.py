@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, MessageId, Region
+from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, Mark, MessageId, Region
 from kernel_supervisor.inside.recorder import OUTSIDE
 from kernel_supervisor.keeping import FINISHED
 from kernel_supervisor.records.messagelog import Entry
@@ -45,12 +45,13 @@ class Finished:
         while len(self._executions) > FINISHED:
             self._executions.popitem(last=False)
 
-    def reach(self, msg_id: str, end: int) -> None:
-        """What the log has of one of them ends there: it is said to have a hole."""
-        execution = self._executions.get(msg_id)
+    def reach(self, mark: Mark, end: int) -> None:
+        """What the log has of one of them ends there, with what is said of its record."""
+        execution = self._executions.get(mark.parent_id)
         if execution is not None and execution.region is not None and end > execution.region.end:
-            self._executions[msg_id] = replace(execution, region=replace(execution.region, end=end))
-            self._save(self._executions[msg_id])
+            region, lacks = replace(execution.region, end=end), execution.unrecorded or int(mark.kind == "hole")
+            self._executions[mark.parent_id] = replace(execution, region=region, unrecorded=lacks)
+            self._save(self._executions[mark.parent_id])
 
     async def hear(self, msg_id: str, entry: Entry) -> None:
         """One of them printed, or none: where that ends behind what belongs to it, more does, and is committed soon."""

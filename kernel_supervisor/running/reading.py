@@ -109,12 +109,12 @@ def shown_by(execution: Execution, unrecorded: Unrecorded, earlier: Earlier) -> 
     return fold_with(earlier.before(execution.region, lacking, execution.msg_id))
 
 
-def control_of(execution: Execution) -> list[Message]:
-    """What the log has of an execution's beginning, its questions and its end. Blocks on the disk."""
+def control_of(execution: Execution) -> list[Message | Mark]:
+    """What the log has of an execution's beginning, its questions, its holes and its end. Blocks on the disk."""
     if execution.region is None:
         return []
-    found = messagelog.read(execution.region.log, execution.region.start, parent=execution.msg_id or "", kinds=_CONTROL)
-    return [item for _, item in found if isinstance(item, Message)]
+    region, parent, kinds = execution.region, execution.msg_id or "", (*_CONTROL, messagelog.MARK)
+    return [item for _, item in messagelog.read(region.log, region.start, parent=parent, kinds=kinds)]
 
 
 async def read_on(

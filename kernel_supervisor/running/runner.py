@@ -310,10 +310,11 @@ class Runner:
                     name = f"the end of theirs on kernel {self.kernel.record.id}"
                     self._theirs = self._looks.begin(self._wait_for_theirs(), name)
         if not isinstance(item, Message | Passed):
-            self.finished.reach(item.parent_id, entry.end)
+            self.finished.reach(item, entry.end)
             ticket = self._ours(item.parent_id)
-            if ticket is not None and item.goes_on:
-                ticket.printed = entry
+            if ticket is not None:
+                ticket.hear(item)
+                ticket.printed = entry if item.goes_on else ticket.printed
             return
         unrecorded = entry.start == entry.end
         if unrecorded:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from kernel_supervisor.core import life
 from kernel_supervisor.core.forms import count_of
 from kernel_supervisor.core.life import Event, Life
-from kernel_supervisor.core.model import Execution, ExecutionStatus, Message, Question
+from kernel_supervisor.core.model import Execution, ExecutionStatus, Mark, Message, Question
 from kernel_supervisor.inside.questions import OVER
 from kernel_supervisor.records.messagelog import Entry, Passed
 from kernel_supervisor.tasks import News, happens
@@ -68,9 +68,12 @@ class Ticket:
         self.execution = replace(self.execution, unrecorded=self.execution.unrecorded + 1)
         return self.execution.unrecorded == 1
 
-    def hear(self, item: Message | Passed) -> None:
+    def hear(self, item: Message | Passed | Mark) -> None:
         """Take what its kernel said of it, which may come twice: also where what a predecessor left is taken up."""
-        if isinstance(item, Passed):
+        if isinstance(item, Mark):
+            if item.kind == "hole" and item.parent_id and not self.execution.unrecorded:  # while nobody listened
+                self.lack()
+        elif isinstance(item, Passed):
             self.step("started")
         elif item.msg_type == "execute_reply":
             self.step("replied", reply=self._status_of(item), count=count_of(item.content))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.support import Home, Session
+from tests.support import Home, Session, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 NO_ROOM = """
@@ -19,6 +20,10 @@ FAULTS = {  # the recorder looks at its log's path each 50 ms, so the cell goes 
     "a limit": NO_ROOM,
     "no folder": "import os\nos.rename({folder!r}, {folder!r} + '-away')\nimport time; time.sleep(0.1)\n",
     "a folder in its place": "import os, time\nos.unlink({log!r}); os.mkdir({log!r}); time.sleep(0.1)\n",
+    "a pipe in its place": "import os, time\nos.unlink({log!r}); os.mkfifo({log!r}); time.sleep(0.1)\n",
+    "a link to nowhere": "import os, time\nos.unlink({log!r}); os.symlink('no/where', {log!r}); time.sleep(0.1)\n",
+    "no descriptors": "import os, resource, time\nresource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))\n"
+    "os.closerange(3000, 5000)\n",
 }
 SAID = "could not be recorded"
 
@@ -73,3 +78,75 @@ async def test_a_hole_is_said_of_no_other_execution(home: Home) -> None:
             if daemon == "the same":
                 assert "swallowed" in told.text
                 home.kill_daemon()
+
+
+MIDDLE = f"""print('at the beginning', flush=True)
+{NO_ROOM}
+print('swallowed', flush=True)
+{ROOM}
+print('at the end', flush=True)
+6 * 7"""
+
+
+async def test_a_hole_in_the_middle_stays_said_when_there_is_room_again_and_what_is_around_it_stays(home: Home) -> None:
+    async with home.client() as session:
+        await log_of(home, session)
+        before = await session.run("print('neighbour before')")
+        hole = await session.run(MIDDLE)
+        after = await session.run("print('neighbour after')")
+        numbers = {name: each.facts["execution_id"] for name, each in zip("bha", (before, hole, after), strict=True)}
+        for _ in range(2):
+            home.kill_daemon()
+            told = {name: await session.call("kernel_output", execution_id=each) for name, each in numbers.items()}
+            assert SAID in told["h"].text
+            assert "at the beginning" in told["h"].text
+            assert "at the end" in told["h"].text
+            assert "42" in told["h"].text
+            assert SAID not in told["b"].text + told["a"].text
+            entries = (await session.call("kernel_history")).facts["entries"]
+            holed = [each["execution_id"] for each in entries if each.get("unrecorded")]
+            assert holed == [numbers["h"]]
+        await session.call("kernel_save_notebook", path="middle.ipynb")
+    cells = json.loads((home.project / "middle.ipynb").read_text())["cells"]
+    said = [SAID in json.dumps(cell) for cell in cells]
+    assert said == [False, False, False, True, False], "below its own cell"
+    printed = [home.cli("output", str(each)) for each in numbers.values()]
+    assert [SAID in each.stdout + each.stderr for each in printed] == [False, True, False]
+    assert home.cli("history").stdout.count("not all recorded") == 1
+
+
+async def test_two_holes_in_two_executions_are_each_said_of_their_own(home: Home) -> None:
+    async with home.client() as session:
+        await log_of(home, session)
+        holes, whole = [], []
+        for number in range(3):
+            holes.append(await session.run(NO_ROOM + f"print('swallowed {number}', flush=True)\n" + ROOM))
+            whole.append(await session.run(f"print('whole {number}')"))
+        home.kill_daemon()
+        for each in holes:
+            assert SAID in (await session.call("kernel_output", execution_id=each.facts["execution_id"])).text
+        for number, each in enumerate(whole):
+            told = await session.call("kernel_output", execution_id=each.facts["execution_id"])
+            assert f"whole {number}" in told.text
+            assert SAID not in told.text
+        entries = (await session.call("kernel_history")).facts["entries"]
+        assert [bool(each.get("unrecorded")) for each in entries] == [False] + [True, False] * 3
+
+
+async def test_a_hole_of_a_cell_that_ends_while_no_daemon_runs_is_said(home: Home) -> None:
+    gate = home.project / "gate"
+    waiting = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
+    async with home.client() as session:
+        await log_of(home, session)
+        begun = await session.run(
+            waiting + NO_ROOM + "print('swallowed', flush=True)\n" + ROOM + "done = 1", timeout=0.1
+        )
+        with home.no_daemon():
+            gate.touch()
+            (log,) = home.path.glob("logs/*.messages")
+            await until(lambda: b"idle" in log.read_bytes()[log.read_bytes().rfind(b"while not") :], "it has ended")
+        number = begun.facts["execution_id"]
+        told = await session.call("kernel_output", execution_id=number, wait=30)
+        assert SAID in told.text, told.text
+        entries = (await session.call("kernel_history")).facts["entries"]
+        assert [each["execution_id"] for each in entries if each.get("unrecorded")] == [number]
