@@ -6,11 +6,12 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import anyio
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from tests.support import Home, Result, Session
 
@@ -132,3 +133,88 @@ async def test_a_daemon_starts_where_no_file_stands_in_the_place_of_its_records(
         await recorded_again(session, again)
         home.kill_daemon()
         assert [each["code"] for each in (await session.call("kernel_history")).facts["entries"]] == ["x = 41", "x + 1"]
+
+
+async def codes_of(session: Session) -> list[str]:
+    return [entry["code"] for entry in (await session.call("kernel_history")).facts["entries"]]
+
+
+async def test_locks_that_come_and_go_between_calls_cost_no_entry_and_no_order(home: Home) -> None:
+    ran = ["x = 0"]
+    async with home.client() as session, home.client() as other:
+        await session.run(ran[0])
+        for how in (*LOCKS.values(), *LOCKS.values()):
+            for is_locked in (True, False):
+                with locked(home, how) if is_locked else nullcontext():
+                    ran.append(f"x += 1  # {len(ran)}")
+                    last = await session.run(ran[-1])
+                    assert (await other.call("kernel_history")).facts["entries"][-1]["code"] == ran[-1]
+        await recorded_again(session, last)
+        home.kill_daemon()
+        assert await codes_of(session) == ran
+        assert (await session.run("x")).text.endswith(str(len(ran) - 1))
+
+
+async def test_a_cell_that_began_before_a_lock_and_outlives_a_daemon_under_it_is_there_once(home: Home) -> None:
+    gate = home.project / "gate"
+    waiting = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\nx += 1\nx"
+    async with home.client() as session:
+        await session.run("x = 41")
+        begun = await session.run(waiting, timeout=0.1)
+        with locked(home, LOCKS["one that excludes"]):
+            home.kill_daemon()
+            assert "x = 41" in await codes_of(session)
+            gate.touch()
+            ended = await session.call("kernel_output", execution_id=begun.facts["execution_id"], wait=60)
+            assert "42" in ended.text
+        await recorded_again(session, ended)
+        home.kill_daemon()
+        assert await codes_of(session) == ["x = 41", waiting]
+        assert (await session.run("x")).text.endswith("42")
+
+
+async def test_a_reader_that_holds_on_to_what_was_before_keeps_nothing_from_being_recorded(home: Home) -> None:
+    """The log of the database cannot be taken over into its file for as long."""
+    async with home.client() as session:
+        await session.run("x = 0")
+        with locked(home, ("BEGIN", "SELECT count(*) FROM executions")):
+            for number in range(12):
+                told = await session.run(f"x += 1  # {number} {'wide ' * 20_000}")
+                assert "not being recorded" not in told.text
+            home.kill_daemon()
+            assert len(await codes_of(session)) == 13
+        home.kill_daemon()
+        assert len(await codes_of(session)) == 13
+        assert (await session.run("x")).text.endswith("12")
+
+
+@pytest.mark.parametrize("checkpoint", [False, True], ids=["read", "taken over"])
+async def test_records_whose_index_was_removed_are_whole_after_others_opened_them(home: Home, checkpoint: bool) -> None:
+    """Whoever opens them then knows nothing of the daemon's locks, and removes the database's log in the end."""
+    async with home.client() as session:
+        await session.run("x = 41")
+        (home.path / "run/records.sqlite-shm").unlink()
+        await session.run("x += 1")
+        with closing(sqlite3.connect(home.path / "run/records.sqlite", timeout=10)) as other:
+            other.execute("SELECT count(*) FROM executions").fetchone()
+            if checkpoint:
+                other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        await session.run("x += 2")
+        await recorded_again(session, await session.run("x += 3"))
+        home.kill_daemon()
+        assert await codes_of(session) == ["x = 41", "x += 1", "x += 2", "x += 3"]
+        assert (await session.run("x")).text.endswith("47")
+
+
+async def test_records_that_cannot_even_be_read_at_a_daemons_start_are_named_and_nothing_is_begun(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("x = 41")
+        with home.no_daemon():
+            other = sqlite3.connect(home.path / "run/records.sqlite", isolation_level=None, timeout=10)
+            for statement in ("PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE", "DELETE FROM calls"):
+                other.execute(statement)
+        with closing(other), pytest.raises(MCPError, match=r"records .* cannot be opened: database is locked\n"):
+            await session.call("kernel_exec", code="x = 'lost'")
+        await session.run("x += 1")
+        assert await codes_of(session) == ["x = 41", "x += 1"]
+        assert (await session.run("x")).text.endswith("42")
