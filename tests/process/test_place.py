@@ -33,6 +33,23 @@ def _replace(path: Path) -> None:
     path.write_text("something else")
 
 
+def _replace_at_once(path: Path, make: Callable[[Path], object]) -> None:
+    """So that the daemon cannot have made its own again before."""
+    make(path.with_name("aside"))
+    path.with_name("aside").replace(path)
+
+
+def _replace_by_itself(path: Path, link: str = "") -> None:
+    """By another name of the same file, or a link to it."""
+    other = path.with_name("other")
+    other.hardlink_to(path)
+    if link:
+        _replace_at_once(path, lambda aside: aside.symlink_to(link))
+    else:
+        path.unlink()
+        other.replace(path)
+
+
 REMOVALS: dict[str, Callable[[Path], object]] = {
     "socket": lambda run: _remove(run / "daemon.sock"),
     "lock": lambda run: _remove(run / "daemon.lock"),
@@ -43,6 +60,12 @@ REMOVALS: dict[str, Callable[[Path], object]] = {
     "the folder": _remove_folder,
     "the folder moved away": lambda run: run.rename(run.with_name("away")),
     "the records": lambda run: _remove(*run.glob("records*")),
+    "socket behind a link": lambda run: _replace_by_itself(run / "daemon.sock", "other"),
+    "socket by another name": lambda run: _replace_by_itself(run / "daemon.sock"),
+    "link to nowhere": lambda run: _replace_at_once(run / "daemon.sock", lambda path: path.symlink_to("no/where")),
+    "pipe for the socket": lambda run: _replace_at_once(run / "daemon.sock", os.mkfifo),
+    "pipe for the lock": lambda run: _replace_at_once(run / "daemon.lock", os.mkfifo),
+    "lock truncated": lambda run: os.truncate(run / "daemon.lock", 0),
 }
 
 
@@ -87,6 +110,7 @@ IN_THE_WAY: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], obje
     "folder for the lock": ("run/daemon.lock", Path.mkdir, Path.rmdir),
     "link for the lock": ("run/daemon.lock", lambda path: path.symlink_to("/dev/null"), Path.unlink),
     "file for the folder": ("run", Path.touch, Path.unlink),
+    "link for the folder": ("run", lambda path: path.symlink_to(path.parent.parent / "elsewhere"), Path.unlink),
 }
 
 
@@ -131,6 +155,25 @@ def test_a_home_that_is_moved_away_is_made_again_before_a_second_daemon_comes(ho
         assert "x = 41" in str(shim.call("kernel_history"))
         assert [each.pid for each in home.daemons()] == [daemon.pid]  # type: ignore[union-attr]  # there was one
     home.sweep()
+
+
+@pytest.mark.parametrize("part", ["", "run"], ids=["the home", "its folder for sockets"])
+def test_what_is_moved_and_put_back_is_as_it_was(home: Home, part: str) -> None:
+    with home.shim() as shim:
+        shim.open()
+        shim.run("x = 41")
+        daemon = home.daemon()
+        assert daemon is not None
+        for number in (42, 43, 44):
+            daemon.suspend()  # or it makes another before this one is back
+            folder = home.path / part
+            folder.rename(folder.with_name("away"))
+            folder.with_name("away").rename(folder)
+            daemon.resume()
+            assert shim.run("x += 1; x")["text"].endswith(str(number))
+            assert home.cli("exec", f"assert x == {number}").returncode == 0
+            assert [each.pid for each in home.daemons()] == [daemon.pid]
+        assert "x = 41" in home.cli("history").stdout
 
 
 def test_a_home_whose_name_cannot_be_had_is_named_with_the_reason(home: Home) -> None:
