@@ -50,7 +50,7 @@ def messages_of(
                 yield item
                 continue
             found = True
-            told = told or (isinstance(item, Mark) and item.kind == "hole" and item.parent_id != "")
+            told = told or _is_own_hole(item)
             if not isinstance(item, Mark) or not item.goes_on:
                 yield item
             elif not ended:
@@ -62,6 +62,17 @@ def messages_of(
             yield item
     if not told:
         yield from _lacking(execution, found, unrecorded)
+
+
+def _is_own_hole(item: Message | Mark) -> bool:
+    """Whether a log says itself of an execution that something is missing."""
+    return isinstance(item, Mark) and item.kind == "hole" and item.parent_id != ""
+
+
+def _unsaid(execution: Execution, found: bool, unrecorded: Unrecorded) -> list[Mark]:
+    """What is to be said behind all that was read of one, unless its log has said it. Blocks on the disk."""
+    lacking = _lacking(execution, found, unrecorded)
+    return [] if lacking and any(map(_is_own_hole, control_of(execution))) else lacking
 
 
 def _end(log: str, mark: Mark, kinds: Collection[str]) -> Iterator[Message | Mark]:
@@ -140,12 +151,12 @@ async def read_on(
         messages = [each for each in found if await _is_shown(each, ticket)]
         if messages and end is not None and place.position >= end:
             rest, _ = await stream.more(execution.msg_id or "", place, end)
-            lacking = [] if rest else await apart("results", _lacking, execution, True, stream.unrecorded()[0])
+            lacking = [] if rest else await apart("results", _unsaid, execution, True, stream.unrecorded()[0])
             return [*messages, *lacking], place if rest else None  # who follows need not ask once more
         if messages:
             return messages, place
         if not found and end is not None:
-            return list(await apart("results", _lacking, execution, begun, stream.unrecorded()[0])), None
+            return list(await apart("results", _unsaid, execution, begun, stream.unrecorded()[0])), None
         begun = begun or bool(found)
         if not found:
             await stream.wait(rung)

@@ -115,6 +115,16 @@ async def test_a_hole_in_the_middle_stays_said_when_there_is_room_again_and_what
     assert home.cli("history").stdout.count("not all recorded") == 1
 
 
+def test_a_hole_is_said_once_at_a_terminal_by_the_daemon_that_heard_it_and_by_the_next(home: Home) -> None:
+    assert home.cli("exec", "1").returncode == 0
+    printed = [home.cli("exec", MIDDLE), home.cli("output", "2", "--follow")]
+    home.kill_daemon()
+    assert home.cli("start").returncode == 0
+    printed.append(home.cli("output", "2", "--follow"))
+    assert [(each.stdout + each.stderr).count(SAID) for each in printed] == [2, 2, 2], "our word, with the log's reason"
+    assert [each.stderr.count("note: ") for each in printed] == [1, 1, 1]
+
+
 async def test_two_holes_in_two_executions_are_each_said_of_their_own(home: Home) -> None:
     async with home.client() as session:
         await log_of(home, session)
