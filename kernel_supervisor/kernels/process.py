@@ -27,7 +27,7 @@ from kernel_supervisor.core.model import ProcessIdentity
 
 _LINUX = sys.platform == "linux"
 _POLL_S = 0.2
-_MOMENT_S = 0.1
+_MOMENT_S, _LOOKS = 0.1, 10
 _PIDFD_GET_INFO = 0xC040FF0B
 """`_IOWR(0xFF, 11, struct pidfd_info)` of 64 bytes; Linux 6.13, exit status since 6.15."""
 _PIDFD_INFO_EXIT = 1 << 3
@@ -72,18 +72,32 @@ def is_stopped(identity: ProcessIdentity) -> bool:
 
 
 async def is_computing(identity: ProcessIdentity) -> bool:
-    """Whether a process uses a processor within a moment; False where that cannot be known."""
+    """Whether a process has a thread that runs, or waits for a processor alone, each time it is looked at within a
+    moment: one that wakes up now and then does not. False where that cannot be known."""
     try:
         process = psutil.Process(identity.pid)
-        before = sum(process.cpu_times()[:2])
-        await asyncio.sleep(_MOMENT_S)
-        return bool(sum(process.cpu_times()[:2]) > before)
-    except psutil.Error:
+        before = _used_s(process)
+        for _ in range(_LOOKS):
+            if _LINUX and not _has_work(identity.pid):
+                return False
+            await asyncio.sleep(_MOMENT_S / _LOOKS)
+        return _LINUX or _used_s(process) > before
+    except (OSError, psutil.Error):
         return False
 
 
+def _has_work(pid: int) -> bool:
+    """Whether a thread of it is on a processor, or in the queue for one. Raises OSError."""
+    return any(_stat(int(thread))[:1] == [b"R"] for thread in os.listdir(f"/proc/{pid}/task"))
+
+
+def _used_s(process: psutil.Process) -> float:
+    """Seconds of a processor that it has used."""
+    return float(sum(process.cpu_times()[:2]))
+
+
 def _stat(pid: int) -> list[bytes]:
-    """The fields of `/proc/PID/stat` from the third on; none where there is no such process."""
+    """The fields of `/proc/PID/stat`, a thread's too, from the third on; none where there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()

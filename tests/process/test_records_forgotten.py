@@ -30,10 +30,10 @@ def cell(home: Home, name: str) -> str:
     return f"""
 import os, time
 runs = globals().get("runs", 0) + 1
-print(f"begun {runs}", flush=True)
+print(f"begun {{runs}}", flush=True)
 open({str(home.project / name)!r} + "-begun", "a").write("x")
 while not os.path.exists({str(home.project / name)!r} + "-go"): time.sleep(0.02)
-print(f"over {runs}")
+print(f"over {{runs}}")
 runs
 """
 
