@@ -17,7 +17,18 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from kernel_supervisor import __version__
-from kernel_supervisor.cli import admin, doctor, execute, forgetting, jupyter, kernels, registration, service, uninstall
+from kernel_supervisor.cli import (
+    admin,
+    doctor,
+    execute,
+    forgetting,
+    glance,
+    jupyter,
+    kernels,
+    registration,
+    service,
+    uninstall,
+)
 from kernel_supervisor.cli.clients import CLIENTS
 from kernel_supervisor.cli.session import FAILED, INTERRUPTED, NO_DAEMON, USAGE, Command, failed
 from kernel_supervisor.client.autostart import fill_standard_streams
@@ -156,6 +167,7 @@ def _add_work(commands: _Commands) -> None:
     history = _add(commands, "history", execute.history, "Show what was run in a session.", json=True)
     history.add_argument("-n", "--last", type=_count, default=20, help="how many entries, at most 500")
     _add_session(history)
+    _add(commands, "glance", glance.glance, "Say in two lines what lives in this directory's session; else nothing.")
     output = _add(commands, "output", execute.output, "Show the output of an execution.", json=True)
     output.add_argument("execution", type=int, metavar="EXECUTION")
     output.add_argument("-f", "--follow", action="store_true", help="show it as `exec` does, until it ends")
