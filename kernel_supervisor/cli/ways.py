@@ -11,6 +11,7 @@ COMMANDS = {
     "interrupt hard": "",
     "answer": " · answer: `kernel-supervisor reply {0}`",
     "answer unseen": " · answer: `kernel-supervisor reply {0}`",
+    "leave console": " · Interrupts do not end code.interact(), `kernel-supervisor reply {0} 'raise SystemExit'` does.",
     "stop": " · `kernel-supervisor interrupt KERNEL` stops it.",
     "read": ": `kernel-supervisor output {0}`",
     "take longer": ": `kernel-supervisor output --follow {0}` shows all of it",

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 _OfExecutions = Literal[
-    "wait on", "wait for it", "wait or restart", "interrupt hard", "answer", "answer unseen", "stop", "read"
+    "wait on",
+    "wait for it",
+    "wait or restart",
+    "interrupt hard",
+    "answer",
+    "answer unseen",
+    "leave console",
+    "stop",
+    "read",
 ]
 _OfResults = Literal["take longer", "see images", "unfold", "write notebook", "run it", "see what ran"]
 _OfHistories = Literal["see executions", "see history", "ask history", "see sessions"]

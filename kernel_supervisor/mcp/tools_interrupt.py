@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import psutil
 
-from kernel_supervisor.core.model import ExecutionId, ProcessIdentity, SessionRecord
+from kernel_supervisor.core.model import ExecutionId, ProcessIdentity, Question, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.kernels.process import is_computing, is_stopped
 from kernel_supervisor.mcp.arguments import ExecutionNumber, about
 from kernel_supervisor.mcp.call import Answer, Call
-from kernel_supervisor.mcp.wording import OR_BROKEN
+from kernel_supervisor.mcp.wording import OR_BROKEN, how_to_answer, is_console
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.runner import Runner
 
@@ -64,6 +64,9 @@ async def kernel_interrupt(
     if process is not None and is_stopped(process):
         why = f"its process {process.pid} is stopped itself; `kill -CONT {process.pid}` lets it go on"
         return Answer(text=f"execution {number} still runs: {why}", facts={**facts, "place": after})
+    if ticket.question is not None:
+        again = _asks_again(number, ticket.question, after or before, force=force)
+        return Answer(text=again, facts={**facts, "place": after})
     computing = process is not None and await is_computing(process)
     return Answer(text=_not_stopped(number, after or before, computing, force=force), facts={**facts, "place": after})
 
@@ -122,6 +125,20 @@ def _has_ended(process: psutil.Process) -> bool:
         return True
 
 
+def _asks_again(number: ExecutionId, question: Question, place: _Place, *, force: bool) -> Words:
+    text = (
+        f"execution {number} was interrupted {_often(force)} and still runs: it catches KeyboardInterrupt{_at(place)}. "
+    )
+    if is_console(question):
+        return (text, "It asks again", *how_to_answer(number, question), WayOn("leave console", (number,)))
+    harder = () if force else (WayOn("interrupt hard", (number,)),)
+    return (text, *harder, "It asks again", *how_to_answer(number, question))
+
+
+def _often(force: bool) -> str:
+    return "again and again" if force else "twice"
+
+
 def _not_stopped(number: ExecutionId, place: _Place, computing: bool, *, force: bool) -> Words:
     if place is None:
         why = (
@@ -130,7 +147,6 @@ def _not_stopped(number: ExecutionId, place: _Place, computing: bool, *, force: 
         )
     else:
         why = f"it catches KeyboardInterrupt, or is in C code that does not look{_at(place)}"
-    often = "again and again" if force else "twice"
-    text = f"execution {number} was interrupted {often} and still runs: {why}.{_threads(place)} "
+    text = f"execution {number} was interrupted {_often(force)} and still runs: {why}.{_threads(place)} "
     harder = () if force or place is None else (WayOn("interrupt hard", (number,)),)
     return (text, *harder, WayOn("wait or restart", (number,)))

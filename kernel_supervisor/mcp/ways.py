@@ -21,6 +21,8 @@ TOOLS = {
     "answer": " · answer: kernel_reply(execution_id={0}, text=…)",
     "answer unseen": " · answer: kernel_reply(execution_id={0}, text=…); unseen by you: `kernel-supervisor reply {0}` "
     "in a terminal",
+    "leave console": " · Interrupts do not end code.interact(), kernel_reply(execution_id={0}, "
+    "text='raise SystemExit') does.",
     "stop": " · kernel_interrupt(execution_id={0}) stops it.",
     "read": ": kernel_output(execution_id={0})",
     "take longer": ": kernel_output(execution_id={0}, wait=60) takes longer",

@@ -31,6 +31,8 @@ _REASON = 3000
 """Characters of a reason: that of a kernel's death has its last words in it."""
 _PROMPT = 200
 _NOTICES = 8
+_CONSOLE = ("In :", ">>>", "...:", "...")
+"""What `code.interact()` asks with: `sys.ps1` and `sys.ps2`, as IPython and Python set them."""
 _MARKS_SHOWN = 3
 _MARKS = {
     "hole": "some output could not be recorded",
@@ -97,6 +99,11 @@ def how_to_answer(number: ExecutionId, question: Question) -> tuple[str | WayOn,
     return told, WayOn("answer unseen" if question.password else "answer", (number,))
 
 
+def is_console(question: Question) -> bool:
+    """Whether `code.interact()` may ask, which goes on after an interrupt; its prompts are not its own alone."""
+    return question.prompt.strip() in _CONSOLE
+
+
 def _behind(first: Sequence[ExecutionId], count: int) -> str:
     if not first:
         return "next to run"
@@ -127,7 +134,9 @@ def _next_steps(view: ResultView) -> Iterator[Words]:
     if exits(view.folded.reply or {}):
         yield "The cell told its kernel to exit: it ends now, with its variables. sys.exit() would end the cell only."
     if view.question is not None:
-        yield "The cell asks", *how_to_answer(number, view.question), WayOn("stop", (number,))
+        console = is_console(view.question) and "interact" in view.execution.source
+        end = WayOn("leave console", (number,)) if console else WayOn("stop", (number,))
+        yield "The cell asks", *how_to_answer(number, view.question), end
     elif view.execution.status == "running":
         yield (WayOn("wait on", (number,)),)
     elif view.execution.status == "queued":

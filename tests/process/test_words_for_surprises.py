@@ -182,6 +182,35 @@ def test_a_command_that_may_wait_for_ever_is_explained_while_it_runs(shim: Shim,
         shim.call("kernel_restart", session=session, force=True)
 
 
+def test_a_console_that_interrupts_do_not_end_is_told_how_it_ends(shim: Shim) -> None:
+    asks = _shown(shim, "x = 5\nimport code; code.interact(local=globals())", "console")
+    assert "Interrupts do not end code.interact(), kernel_reply(execution_id=" in asks
+    assert "stops it" not in asks
+    told = shim.call("kernel_interrupt", session="console")["content"][0]["text"]
+    assert "still runs: it catches KeyboardInterrupt, at line 2" in told
+    assert "text='raise SystemExit') does." in told
+    ended = shim.call("kernel_reply", session="console", text="raise SystemExit")
+    assert ended["_meta"][RESULT]["status"] == "error"
+    assert "5" in _shown(shim, "x", "console"), "the kernel has its variables"
+
+
+@pytest.mark.parametrize("code", ["input('>>> ')", "interaction = input('Which one? ')"])
+def test_a_question_that_an_interrupt_ends_has_no_such_words(shim: Shim, code: str) -> None:
+    asks = _shown(shim, code, "question")
+    assert "stops it" in asks
+    assert "interact()" not in asks
+    assert "(interrupted)" in shim.call("kernel_interrupt", session="question")["content"][0]["text"]
+
+
+def test_a_cell_that_asks_again_after_each_interrupt_is_said_to(shim: Shim) -> None:
+    code = "while True:\n    try:\n        x = input('again ')\n        break\n    except KeyboardInterrupt: pass"
+    _shown(shim, code, "again")
+    told = shim.call("kernel_interrupt", session="again")["content"][0]["text"]
+    assert "It asks again for a line of input: again · answer: kernel_reply(" in told
+    assert "C code" not in told
+    assert shim.call("kernel_reply", session="again", text="y")["_meta"][RESULT]["status"] == "ok"
+
+
 def test_a_breakpoint_is_not_passed_over_in_silence(shim: Shim) -> None:
     assert "breakpoint() stops nothing" in _shown(shim, "x = 1\nbreakpoint()\nprint('on')", "break")
     for code in ("def f():\n    breakpoint()", "print('breakpoint()')", "x = 2"):
