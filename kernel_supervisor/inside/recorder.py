@@ -85,7 +85,8 @@ logfile, bounds, rooms, later = (beside(name) for name in ("logfile", "bounds", 
 class Recorder:
     """Appends records for one kernel and its forks; one `O_APPEND` write each, no lock to inherit locked."""
 
-    def __init__(self, path: str, limit: int, bell: str) -> None:
+    def __init__(self, path: str, limit: int, bell: str, failed: list[str]) -> None:
+        self.failed = failed
         self.log = logfile.Log(path)
         self.bell_path = bell
         self.hang()
@@ -155,7 +156,7 @@ class Recorder:
 
     def introduce(self) -> None:
         """Begin the log, or go on with it once it can be written, with who records here."""
-        fields = {"format": 2, "ident": self.kernel.ident, "bell": True}
+        fields = {"format": 2, "ident": self.kernel.ident, "bell": True, "failed": self.failed}
         payload = json.dumps(["recorder", fields]).encode()
         self.beginning = b"".join(record(b"recorder ", payload))
         self.write(b"recorder ", payload)
@@ -494,8 +495,9 @@ def main() -> None:
     attempt(keep_history_in_memory)
     app: Any = kernelapp.IPKernelApp.instance()
     app.log_connection_info = lambda: None  # advice to people at a terminal, which is not where it would go
+    failed = attempt(install, "startup", app) or list
     app.initialize(sys.argv[1:])
-    recorder = attempt(Recorder, options.log, options.limit, os.path.abspath(base) + BELL)
+    recorder = attempt(Recorder, options.log, options.limit, os.path.abspath(base) + BELL, attempt(failed) or [])
     if recorder is not None:
         attempt(recorder.attach, app.kernel, options.owner)
     attempt(install, "coroutines", app.kernel)

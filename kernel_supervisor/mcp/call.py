@@ -32,6 +32,7 @@ from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.running.ticket import Ticket
+from kernel_supervisor.sessions.directories import astray
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import apart, happens
 
@@ -237,6 +238,7 @@ class Call:
         if session is not None and self.about != session.name and self.caller.asker.kind != "cli":
             await notices.note(self.caller, session)
         await notices.note_environment(self.caller, execution)
+        notices.note_startup(self.caller, execution)
         told = await notices.taken(self.caller, execution.session, execution)
         if self.caller.admin.stopping.is_set():
             told.append("the daemon was stopped on request; kernel and cell run on, the next call finds them")
@@ -291,7 +293,7 @@ class Call:
         view = replace(
             view,
             folded=folded,
-            advice=(*view.advice, *await self._where_to_find(interpreter, folded)),
+            advice=(*view.advice, *await self._where_it_is(execution, interpreter, folded)),
             cells=await executions.cells_of(execution, errors),
         )
         if long:
@@ -334,6 +336,20 @@ class Call:
         if runner is None or not kind_of(runner.kernel.record).here or not imports.concerns(execution):
             return ()
         return await apart("environments", imports.changed, execution, runner.kernel.record.directory)
+
+    async def _where_it_is(
+        self, execution: Execution, interpreter: Interpreter | None, folded: Folded
+    ) -> tuple[Words, ...]:
+        """Of a file or a module that a cell did not find, where it is."""
+        runner = self.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+        session = self.supervisor.sessions.known.get(execution.session)
+        last = runner is not None and (runner.kernel.record.generation, runner.execution_count)
+        if runner and session and folded.errors and last == (execution.generation, execution.execution_count):
+            ename, evalue = (str(folded.errors[-1].get(each)) for each in ("ename", "evalue"))
+            line = await apart("environments", astray, runner.kernel.record, session.directory, ename, evalue)
+            if line:
+                return (line,)
+        return await self._where_to_find(interpreter, folded)
 
     async def _where_to_find(self, interpreter: Interpreter | None, folded: Folded) -> tuple[Words, ...]:
         """Of a module that a cell could not import, where it is."""

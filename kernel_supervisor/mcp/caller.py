@@ -59,12 +59,16 @@ class Caller:
     """By session: the kernels that it has no more, and since when, which this client was not told yet."""
     looked: set[SessionName] = field(default_factory=set)
     """The sessions of which it was told what ran there when it came."""
+    places: dict[SessionName, str] = field(default_factory=dict)
+    """By session: where its kernel worked when this client came to it, if not in its directory; empty once told."""
     cancelled: defaultdict[SessionName, list[ExecutionId | str]] = field(default_factory=lambda: defaultdict(list))
     """By session: the executions whose calls it cancelled, or those calls' keys, until it is told what came of them."""
     company: set[str] = field(default_factory=set)
     """The sessions in which it was told that others work."""
     environments: set[str] = field(default_factory=set)
     """The sessions of whose kernel's environment it was told what differs from its own."""
+    begun: set[Generation] = field(default_factory=set)
+    """The kernels of which it was told what had failed as they started."""
     told: dict[str, str] = field(default_factory=dict)
     """The notice of each session that went out with its last result."""
     leaving: set[str] = field(default_factory=set)

@@ -15,6 +15,7 @@ from kernel_supervisor.mcp.caller import OF_ALL, Caller, Generation
 from kernel_supervisor.mcp.tables import first_line, when
 from kernel_supervisor.outputs.tracebacks import line_reached
 from kernel_supervisor.sessions import sweeping
+from kernel_supervisor.sessions.directories import elsewhere, works_in
 from kernel_supervisor.sessions.placing import differences
 from kernel_supervisor.tasks import apart, happens
 
@@ -40,6 +41,7 @@ async def note(caller: Caller, session: SessionRecord) -> None:
         if caller.asker.kind != "cli":  # it comes and goes
             _note_company(caller, session)
             await _note_kernel(caller, session)
+            await _note_directory(caller, session)
         _note_late_output(caller, session)
         await _note_notebook(caller, session)
         await _note_leaving(caller, session)
@@ -55,6 +57,7 @@ async def taken(caller: Caller, name: SessionName, shown: Execution | None = Non
         found += [await _lost(caller, session, before, text) for before in caller.lost.pop(name, ())]
         found += await _cancelled(caller, name, number)
         found += _running(caller, session, shown, text)
+        found += await _works_elsewhere(caller, session, text)
     found = list(filter(None, dict.fromkeys(found)))
     if len(found) > _AT_ONCE:
         caller.notices[name] += found[_AT_ONCE:]
@@ -108,6 +111,30 @@ async def _note_kernel(caller: Caller, session: SessionRecord) -> None:
     now = caller.heard[session.name] = await _generation(caller, session, before)
     if before[0] is not None and (dead or now != before):
         caller.lost[session.name].append((before, since))
+
+
+async def _note_directory(caller: Caller, session: SessionRecord) -> None:
+    """Where its kernel works when this client comes to the session: what it does there itself, it knows."""
+    if session.name not in caller.places:
+        caller.places[session.name] = ""
+        caller.places[session.name] = await _directory_now(caller, session)
+
+
+async def _works_elsewhere(caller: Caller, session: SessionRecord, text: str) -> list[Words]:
+    """Once, with the first result: where the kernel works, unless the result says so itself or has changed it."""
+    before = caller.places.get(session.name)
+    if not before:
+        return []
+    caller.places[session.name] = ""
+    same = before not in text and before == await _directory_now(caller, session)
+    return [works_in(before, session.directory)] if same else []
+
+
+async def _directory_now(caller: Caller, session: SessionRecord) -> str:
+    runner = caller.supervisor.sessions.runner_of(session)
+    if runner is None or not runner.kernel.alive:
+        return ""
+    return await apart("environments", elsewhere, runner.kernel.record, session.directory)
 
 
 async def _generation(caller: Caller, session: SessionRecord, before: Generation) -> Generation:
@@ -232,6 +259,18 @@ async def note_environment(caller: Caller, execution: Execution) -> None:
                 WayOn("restart for own"),
             )
         )
+
+
+def note_startup(caller: Caller, execution: Execution) -> None:
+    """Say once of each kernel what of its profile failed as it started: nobody has seen that."""
+    runner = caller.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+    failed = runner.kernel.recorder.get("failed") if runner is not None else None
+    if runner is None or not isinstance(failed, list) or not failed or caller.asker.kind == "cli":
+        return
+    kernel = (runner.kernel.record.id, runner.kernel.record.generation)
+    if kernel not in caller.begun and kernel == (execution.kernel_id, execution.generation):
+        caller.begun.add(kernel)
+        caller.notices[execution.session].append(f"as this kernel started, this failed: {'; '.join(map(str, failed))}")
 
 
 def _note_late_output(caller: Caller, session: SessionRecord) -> None:

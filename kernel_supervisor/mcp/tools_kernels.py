@@ -21,6 +21,7 @@ from kernel_supervisor.mcp.ways import sentence, under_each_other
 from kernel_supervisor.mcp.wording import how_to_answer
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import naming, rerunning
+from kernel_supervisor.sessions.directories import elsewhere, works_in
 from kernel_supervisor.sessions.placing import displaced
 from kernel_supervisor.tasks import apart
 
@@ -52,6 +53,8 @@ async def kernel_status(call: Call, session: SessionRecord) -> Answer:
         lines.append(f"on the server {record.server}")
     if nowhere := await asyncio.to_thread(displaced, record):
         lines.append(nowhere)
+    elif now := await asyncio.to_thread(elsewhere, record, session.directory):
+        lines.append(works_in(now, session.directory))
     if runner.kernel.trouble:
         lines.append(f"not connected: {runner.kernel.trouble}")
     facts["ipykernel"] = await asyncio.to_thread(ipykernel_of, record)

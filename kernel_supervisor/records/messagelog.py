@@ -9,7 +9,8 @@ CRC32 is eight hexadecimal digits over PAYLOAD, LENGTH its bytes; PAYLOAD is a J
 `["mark", {"kind": …, "parent_id": …, "detail": …}]`, of the kind `limit` with the files' name in `end` that have what
 was shown last (`ends.py`). TYPE and PARENT say what is in it, so that it can be passed over
 without being read: the message's type, or `mark`, and the msg_id of the request; `?` where it cannot be written there.
-The log of a kernel that records itself begins with `["recorder", {"format": 2, "ident": …, "bell": true}]`.
+The log of a kernel that records itself begins with `["recorder", {"format": 2, "ident": …, "bell": true}]`,
+with what `failed` before it was ready.
 
 Each record is one `O_APPEND` write. It begins *and* ends with a newline, and its checksum stands at both ends: a torn
 record (a full disk, a crash) spoils itself alone, and nothing is passed over that does not end where its head says.
