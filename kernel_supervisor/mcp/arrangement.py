@@ -30,6 +30,8 @@ class Arranged:
     """How many lines there are in all."""
     next_line: int | None = None
     """The first line that was left out in the middle."""
+    within_lines: bool = False
+    """Whether that is in the middle of a long line."""
 
 
 def whole(
@@ -51,17 +53,19 @@ def whole(
     shares = share(wants, room - reserved)
     if reserved:
         shares[-1] = room - sum(shares)
-    first, fitted, left_out = 1, [], []
+    first, fitted, left_out, within = 1, [], [], False
     for section, allowed in zip(sections, shares, strict=True):
         piece = cut(section.text, allowed, first_line=first, read_on=read_on)
         first += line_count(section.text)
         left_out += [] if piece.next_line is None else [piece.next_line]
+        within |= piece.within_lines
         fitted.append(replace(section, text=piece.text))
     return Arranged(
         blocks=list(_blocks(fitted, images)),
         truncated=bool(left_out),
         lines=first - 1,
         next_line=min(left_out, default=None),
+        within_lines=within,
     )
 
 
@@ -69,7 +73,9 @@ def rest(arranged: Arranged, execution: ExecutionId | None) -> str:
     """What is said once more at the end of a result that lacks its middle: some clients cut there, too."""
     if arranged.next_line is None or execution is None:
         return ""
-    return f"[… left out above: {_call(execution, f'from_line={arranged.next_line}')} …]"
+    call = _call(execution, f"from_line={arranged.next_line}")
+    parts = ', grep="…" shows parts of long lines' if arranged.within_lines else ""
+    return f"[… left out above: {call}{parts} …]"
 
 
 def line_count_of(sections: Sequence[Section]) -> int:

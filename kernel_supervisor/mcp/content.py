@@ -33,7 +33,7 @@ _LATEST_LAST = ("entries",)
 """Lists in it whose end says more than their beginning."""
 _META_TEXT = 1000
 """Characters of a text in one that is longer."""
-_REST = 80
+_REST = 120
 """Characters of the line at the end that says where to read on."""
 _ASK_FOR_LESS = "more than this client takes, ask for less of it"
 

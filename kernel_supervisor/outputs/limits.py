@@ -1,4 +1,5 @@
-"""Keeping a text within its limit: head and tail, line by line, with the way to read the rest.
+"""Keeping a text within its limit: head and tail, line by line, with the way to read the rest; of a few long lines
+each without its middle.
 
 A text is addressed by lines, counted from 1. A line of more than `PIECE` characters counts as several, one
 per `PIECE`, so that each part of a text can be asked for, whatever it looks like; a pattern is searched for in the
@@ -15,6 +16,8 @@ from kernel_supervisor.core.errors import RefusedError
 
 PIECE = 1000
 """Characters of one line that count as one line."""
+_LONG, _LEAST = 500, 300
+"""Characters of a line that goes without its middle where there are few lines, and those that it has at the least."""
 _PATTERN_LENGTH = 200
 _LONG_LINE = 1 << 16
 """Bytes of a line in which a pattern with one repetition is soon done."""
@@ -31,6 +34,8 @@ class Cut:
     text: str
     next_line: int | None = None
     """Where to read on: the first line that was left out, None where nothing was."""
+    within_lines: bool = False
+    """Whether what was left out is the middle of long lines alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +72,16 @@ def line_count(text: str) -> int:
 
 
 def cut(text: str, max_chars: int, *, first_line: int = 1, read_on: Callable[[int], str] | None = None) -> Cut:
-    """Head and tail of `text` in at most `max_chars` characters, on line boundaries where they allow it.
+    """Head and tail of `text` in at most `max_chars` characters, on line boundaries where they allow it; where a few
+    lines are so long that it does not fit, all of these, the long ones cut.
 
     `first_line` is the number of the text's first line in what `read_on(line)` reads; the mark in the middle
     counts what was left out and quotes `read_on` of the first line that was.
     """
     if len(text) <= max_chars:
         return Cut(text=text)
+    if 0 < text.count("\n", 0, -1) < max_chars // _LEAST and max(map(len, lines := text.split("\n"))) > _LONG:
+        return _cut_within(lines, max_chars, first_line, read_on)
     total = line_count(text)
     room = max_chars - len(_mark(total, len(text), first_line + total, read_on)) - 2
     head, head_chars = fill(_beginning(text, room // 2), room // 2)
@@ -82,11 +90,30 @@ def cut(text: str, max_chars: int, *, first_line: int = 1, read_on: Callable[[in
     tail, tail_chars = fill(_end(text, head_chars, room - head_chars), room - head_chars)
     if not tail and not head and room > 0:
         tail_chars = room - head_chars
-    omitted, chars = total - head - tail, len(text) - head_chars - tail_chars
     start, end = text[:head_chars], text[len(text) - tail_chars :]
-    mark = _mark(omitted, chars, first_line + head, read_on)
+    omitted = text[head_chars : len(text) - tail_chars]
+    lines_of_it = omitted.count("\n") + (not omitted.endswith("\n"))
+    mark = _mark(lines_of_it, len(omitted), first_line + head, read_on)
     shown = start + ("\n" if start and not start.endswith("\n") else "") + mark + ("\n" if end else "") + end
-    return Cut(text=shown[: max(0, max_chars)], next_line=first_line + head)
+    within = lines_of_it == 1 and len(omitted) > PIECE
+    return Cut(text=shown[: max(0, max_chars)], next_line=first_line + head, within_lines=within)
+
+
+def _cut_within(lines: Sequence[str], max_chars: int, first_line: int, read_on: Callable[[int], str] | None) -> Cut:
+    """Few lines, each in its share of `max_chars`: long ones without their middle. The first says how to read on."""
+    shown, next_line, number = list[str](), None, first_line
+    for line, room in zip(lines, share(list(map(len, lines)), max_chars - len(lines) + 1), strict=True):
+        if len(line) > room:
+            how = read_on if next_line is None else None
+            room -= len(_mark(1, len(line), number + line_count(line), how)) + 2
+            head, tail = max(0, room - room // 3), max(0, room // 3)
+            next_line = next_line or number + head // PIECE
+            mark = _mark(1, len(line) - head - tail, next_line, how)
+            shown.append(f"{line[:head]} {mark} {line[len(line) - tail :]}")
+        else:
+            shown.append(line)
+        number += max(1, line_count(line))
+    return Cut(text="\n".join(shown)[:max_chars], next_line=next_line, within_lines=True)
 
 
 def share(wants: Sequence[int], budget: int) -> list[int]:

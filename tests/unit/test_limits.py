@@ -56,9 +56,7 @@ def test_one_endless_line_is_cut_and_can_be_read_on() -> None:
     text = "".join(chr(ord("a") + index // 1000) for index in range(26_000))
     found = cut(text, 5000)
     assert found.next_line == 3
-    assert found.text.startswith(
-        "a" * 1000 + "b" * 1000 + "\n[… 22 lines (22,000 characters) left out …]\n" + "y" * 1000
-    )
+    assert found.text.startswith("a" * 1000 + "b" * 1000 + "\n[… 22,000 characters left out …]\n" + "y" * 1000)
     assert select(text, from_line=3).lines[0] == (3, "c" * 1000)
 
 
@@ -74,17 +72,39 @@ def test_what_was_left_out_can_be_read_on(text: str, limit: int) -> None:
     found = cut(text, limit)
     if found.next_line is None:
         return
-    lines, told = pieces(text), MARK.findall(found.text)
-    assert told
-    left_out, chars = (int(number.replace(",", "") or 1) for number in told[0])
-    head = "".join(lines[: found.next_line - 1])
-    tail = "".join(lines[found.next_line - 1 + left_out :])
-    if left_out > 1 and (head or tail):
-        assert found.text.startswith(head)
-        assert found.text.endswith(tail)
-        partly = len(text) - len(head) - len(tail) - chars
-        assert partly == 0 or not head, "only a line that stands first is shown in part"
-        assert found.text.startswith(text[:partly])
+    marks = list(MARK.finditer(found.text))
+    assert marks
+    missing = sum(int(mark[2].replace(",", "")) for mark in marks)
+    around = len(MARK.sub("", found.text)) + missing - len(text)
+    assert 0 <= around <= 2 * len(marks), "what is missing is counted, and nothing besides; a break may stand around it"
+    first = "".join(pieces(text)[: found.next_line - 1])
+    assert found.text.startswith(first), "all before that is there"
+    rest = found.text[marks[-1].end() + 1 :]
+    assert text.endswith(rest)
+
+
+def test_a_few_long_lines_all_begin_and_end() -> None:
+    lines = [f"{number:02} begins {'abcdefghi ' * 20_000}ends {number:02}" for number in range(5)]
+    found = cut("\n".join(["short", *lines, "last"]) + "\n", 11_000, read_on=read_on)
+    assert found.within_lines
+    first, *shown, last, _ = found.text.split("\n")
+    assert (first, last) == ("short", "last")
+    for line, cut_line in zip(lines, shown, strict=True):
+        assert cut_line[:9] == line[:9]
+        assert cut_line[-7:] == line[-7:]
+        assert len(cut_line) > 2000
+    assert found.next_line == 2 + shown[0].index(" [… ") // PIECE
+    assert re.search(r"\[… 197,\d\d\d characters left out: kernel_output\(execution_id=17, from_line=3\) …\]", shown[0])
+    assert MARK.search(shown[1]), "it was said once how to read on"
+
+
+def test_many_long_lines_are_counted_as_the_lines_that_they_are() -> None:
+    text = "".join(f"{number:03} {'abcdefghi ' * 100}\n" for number in range(300))
+    found = cut(text, 11_000)
+    mark = MARK.search(found.text)
+    assert mark is not None
+    whole = re.findall(r"^(\d{3}) .{1000}$", MARK.sub("", found.text), re.MULTILINE)
+    assert int(mark[1]) == 300 - len(whole)
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=20), st.integers(0, 20_000))

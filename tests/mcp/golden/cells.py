@@ -66,6 +66,11 @@ CELLS = [
     ),
     Cell(name="one-long-line", code="print('abc' * 5000)", arguments={"max_chars": 600}),
     Cell(
+        name="few-long-lines",
+        code="for i in range(4): print(f'row {i}: begins', 'abcdefghi ' * 400, f'ends {i}')\nprint('done')",
+        arguments={"max_chars": 2000},
+    ),
+    Cell(
         name="a-flood-does-not-hide-the-rest",
         code="for i in range(4000): print('noise', i)\nimport sys; sys.stdout.flush()\n"
         "print('look here', file=sys.stderr)\n'the value'",
