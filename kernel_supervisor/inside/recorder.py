@@ -508,6 +508,7 @@ def main() -> None:
     attempt(install, "homes", app.kernel, streams, later.after)
     pipes = attempt(install, "pipes", app.kernel, streams, later.after)
     attempt(install, "forks", app.kernel, streams, later.after)
+    attempt(install, "widths", app.kernel.shell, later.after)
     summary = attempt(install, "formatter", app.kernel.shell)
     attempt(install, "figures", app.kernel.shell, later.after)
     attempt(install, "lookup", app.kernel, summary)

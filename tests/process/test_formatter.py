@@ -202,6 +202,30 @@ def test_a_table_that_fits_into_160_columns_is_not_wrapped(kernel: Recorded, cod
     assert max(map(len, lines)) <= 160
 
 
+PRINTED = {
+    "a frame": "print(f)",
+    "what describes one": "print(f.describe())",
+    "in a text": "print(f'{f}')",
+    "in a container": "print({'f': f})",
+    "from a thread": "import threading; t = threading.Thread(target=print, args=(f,)); t.start(); t.join()",
+}
+
+
+@pytest.mark.parametrize("code", PRINTED.values(), ids=PRINTED)
+def test_a_printed_table_is_not_wrapped_either_unless_the_user_set_a_width(kernel: Recorded, code: str) -> None:
+    def printed() -> str:
+        outputs = fold(kernel.items(kernel.run(f"{WIDE['a frame']};\n{code}"))).outputs
+        return "".join(each["text"] for each in outputs if each["output_type"] == "stream")
+
+    assert "\\\n" not in printed()
+    assert "column 11" in next(line for line in printed().splitlines() if "column 0" in line)
+    kernel.run("pandas.options.display.width = 60")
+    try:
+        assert max(map(len, printed().splitlines())) <= 60 + len("{'f': ")
+    finally:
+        kernel.run("pandas.reset_option('display.width')")
+
+
 SET = {
     "pandas": (
         "import pandas; pandas.set_option('display.max_colwidth', 300, 'display.precision', 2, 'display.max_rows', 60)",
@@ -227,6 +251,31 @@ def test_what_the_user_set_for_tables_holds_in_their_summaries(
     assert "long " * 39 in said
     assert "100 rows" in said
     assert "3.14159" not in said.partition("\n\n")[0]
+
+
+POLARS_SET = {
+    "how floats are spelt": ("set_fmt_float('full')", "0.000012345"),
+    "how precise they are": ("set_float_precision(2)", "0.00 "),
+    "what is between thousands": ("set_thousands_separator(True)", "1,234,567"),
+    "what is before decimals": ("set_decimal_separator(',')", ",5"),
+    "how many rows": ("set_tbl_rows(14)", "1234573"),
+    "how wide": ("set_tbl_width_chars(50)", "┆"),
+    "how a table is drawn": ("set_tbl_formatting('ASCII_MARKDOWN')", "|"),
+}
+
+
+@pytest.mark.parametrize(("setting", "shows"), POLARS_SET.values(), ids=POLARS_SET)
+def test_what_is_set_for_polars_shows_beside_its_summary(kernel: Recorded, setting: str, shows: str) -> None:
+    frame = "polars.DataFrame({'n': range(1234567, 1234667), 'x': [0.000012345, 2.5] * 50})"
+    usual = shown(kernel, f"import polars; polars.Config.restore_defaults(); {frame}")[-1]
+    assert usual["text/plain"] not in usual[MIME]
+    try:
+        data = shown(kernel, f"polars.Config.{setting}; {frame}")[-1]
+    finally:
+        kernel.run("polars.Config.restore_defaults()")
+    assert shows in data["text/plain"]
+    assert data[MIME].startswith(data["text/plain"])
+    assert "100 rows" in data[MIME]
 
 
 IN_LINES = {"a list": "list(range(300))", "a dictionary of lists": "{f'k{n}': list(range(40)) for n in range(8)}"}

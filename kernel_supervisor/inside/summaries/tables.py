@@ -20,6 +20,13 @@ _SAMPLE = 20_000
 _WIDE = 160
 _PANDAS_USUAL = (("max_colwidth", 50), ("precision", 6), ("float_format", None), ("min_rows", 10))
 """Of pandas' display options, those that say how values and rows are shown."""
+_POLARS_VARIABLES = ("POLARS_FMT_", "POLARS_TABLE_WIDTH")
+_POLARS_USUAL = {
+    "set_fmt_float": "mixed",
+    "set_thousands_separator": "",
+    "set_decimal_separator": ".",
+    "set_trim_decimal_zeros": False,
+}
 
 
 def pandas_frame(frame: Any, plain: str) -> str | None:
@@ -161,8 +168,11 @@ def polars_series(series: Any, plain: str) -> str | None:
 
 
 def _polars_is_set() -> bool:
-    """Its `Config` keeps what is set in the environment."""
-    return any(name.startswith("POLARS_FMT_") for name in os.environ)
+    """Its `Config` keeps in the environment what is set, and some of it in itself."""
+    if any(name.startswith(_POLARS_VARIABLES) for name in os.environ):
+        return True
+    kept = sys.modules["polars"].Config.state(if_set=True).items()
+    return any(name.startswith("set_") and value != _POLARS_USUAL.get(name) for name, value in kept)
 
 
 def _polars_known(dtype: Any) -> bool:
