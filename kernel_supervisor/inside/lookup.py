@@ -381,10 +381,10 @@ def _full(value: Any, summary: _Summary) -> str:
         return _literal(value)
     if id(kind) in _SEQUENCES and len(value) > 200:
         first = list(itertools.islice(value, 50))
-        text = f"{kind.__name__} of {len(value)}, first: {', '.join(map(_item, first))}"
+        text = f"first: {', '.join(map(_item, first))}, …"
     elif kind is dict and len(value) > 200:
         pairs = list(itertools.islice(value.items(), 50))
-        text = f"dict of {len(value)}, first: {', '.join(f'{_item(k)}: {_item(v)}' for k, v in pairs)}"
+        text = f"first: {', '.join(f'{_item(k)}: {_item(v)}' for k, v in pairs)}, …"
     else:
         text = repr(value)
     said = None

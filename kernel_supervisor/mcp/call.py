@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 
 import mcp_types as types
@@ -16,6 +18,7 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, KernelId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.missing import missing_module, pip_is_missing, where_to_find
+from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.mcp import notices
 from kernel_supervisor.mcp.caller import OF_ALL, Caller
@@ -44,6 +47,9 @@ _PREPARING_S = 10.0
 """How long a result may be prepared where its client's patience is over. Clients give up at 60 s, we wait for 45."""
 _LEFT_OUT = "What it showed cannot be read in the time of this call"
 _UNREAD = Folded(outputs=[{"output_type": "stream", "name": "stdout", "text": "[… left out …]"}])
+_NO_NAME = re.compile(r"name '(\w+)' is not defined")
+_NEAR = 0.8
+"""How alike names are that are taken for one another."""
 _LOOK_S = 2.0
 """How long a result waits for a look at the environments of this machine."""
 
@@ -349,7 +355,21 @@ class Call:
             line = await apart("environments", astray, runner.kernel.record, session.directory, ename, evalue)
             if line:
                 return (line,)
+            if near := await self._near_name(runner, ename, evalue):
+                return (near,)
         return await self._where_to_find(interpreter, folded)
+
+    async def _near_name(self, runner: Runner, ename: str, evalue: str) -> str:
+        """The one variable whose name is nearly that of one that there is not; empty for none, or several."""
+        wrong = _NO_NAME.fullmatch(evalue) if ename == "NameError" and runner.kernel.language == "python" else None
+        if wrong is None or runner.running is not None:
+            return ""
+        try:
+            found = await runner.kernel.inspect(wrong[1], "", _LOOK_S, None)
+        except (TimeoutError, NoSignError):
+            return ""
+        near = get_close_matches(wrong[1], [str(each) for each in found.get("near", ())], 2, _NEAR)
+        return f"Did you mean {near[0]}? There is such a variable." if len(near) == 1 else ""
 
     async def _where_to_find(self, interpreter: Interpreter | None, folded: Folded) -> tuple[Words, ...]:
         """Of a module that a cell could not import, where it is."""

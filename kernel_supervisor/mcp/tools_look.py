@@ -25,6 +25,7 @@ LOOKUP_S, BUSY_LOOKUP_S = 3.0, 5.0
 SIGN_S = 0.9
 """How soon one that runs a cell has to begin with it: it needs a turn or two for that. Else C code holds it."""
 _ROWS = 200
+_NUMBER, _SIZE = re.compile(r"\d+"), re.compile(r"\d (?:B|bytes|[kMGT]B)\b")
 _PYTHON = ("python", "")
 """Languages of kernels that can be looked into; empty where one has not said yet what it runs."""
 
@@ -77,6 +78,9 @@ async def _inspect_as_jupyter(call: Call, session: SessionRecord, runner: Runner
 
 def _described(found: dict[str, Any]) -> str:
     facts = [found["type"], found["shape"], size(found["bytes"])]
+    first, _, rest = found["repr"].partition("\n")
+    if rest and _says(first, found["type"], found["shape"]):
+        facts, found = [first, "" if _SIZE.search(first) else facts[2]], {**found, "repr": rest}
     lines = [f"{found['expression']}: " + ", ".join(fact for fact in facts if fact)]
     if found.get("signature"):
         lines.append(f"{found['expression']}{found['signature']}")
@@ -85,6 +89,13 @@ def _described(found: dict[str, Any]) -> str:
         if found.get(part):
             lines += ["", found[part]]
     return "\n".join(lines)
+
+
+def _says(line: str, type_name: str, shape: str) -> bool:
+    """Whether a summary's first line has the type and the shape in it, as most have."""
+    name, numbers = type_name.rpartition(".")[2].removeprefix("nd"), _NUMBER.findall(line.replace(",", ""))
+    told = line.startswith(type_name.partition(".")[0]) and name in line.partition(":")[0]
+    return told and bool(shape) and all(each in numbers for each in shape.split(" × "))
 
 
 async def kernel_list_vars(

@@ -111,6 +111,41 @@ async def test_a_name_that_does_not_exist_gets_near_names(desk: Home, era: str) 
     assert "lenght" in attribute.text
 
 
+@pytest.mark.parametrize(
+    ("code", "near"),
+    [
+        ("pricse", "prices"),
+        ("print(total_prices, pricse)", "prices"),
+        ("zz", ""),  # nothing is near
+        ("alpha_c", ""),  # two are
+        ("raise NameError('pricse')", ""),
+    ],
+)
+async def test_a_name_error_names_the_one_variable_that_may_be_meant(
+    desk: Home, era: str, code: str, near: str
+) -> None:
+    async with desk.client(era) as session:
+        await session.run("prices = [1]; total_prices = 2; zebra = 3; alpha_a = alpha_b = 4")
+        result = await session.call("kernel_exec", code=code)
+    said = [line for line in result.text.splitlines() if "Did you mean" in line]
+    assert said == ([f"Did you mean {near}? There is such a variable."] if near else [])
+
+
+async def test_type_and_shape_of_a_table_are_said_once(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("import pandas, numpy; df = pandas.DataFrame({'a': range(1234)}); few = df.head(2)")
+        await session.run("zeros = numpy.zeros((300, 7)); column = df['a']; numbers = list(range(500))")
+        looks = {each: await _inspected(session, each) for each in ("df", "few", "zeros", "column", "numbers")}
+    first = {name: looked.text.splitlines()[0] for name, looked in looks.items()}
+    assert first["df"].startswith("df: pandas DataFrame: 1,234 rows × 1 columns, ")
+    assert first["few"].startswith("few: pandas.DataFrame, 2 × 1, ")
+    assert first["zeros"].startswith("zeros: numpy array: 300 × 7, float64, ")
+    assert first["column"].startswith("column: pandas Series a: 1,234 values, int64, ")
+    assert first["numbers"].startswith("numbers: list, 500, ")
+    assert looks["df"].text.count("DataFrame") == 1
+    assert looks["numbers"].text.splitlines()[1].startswith("first: 0, 1, 2")
+
+
 async def test_looking_leaves_no_trace_in_history_out_or_execution_count(desk: Home, era: str) -> None:
     async with desk.client(era) as session:
         await session.run("41 + 1")

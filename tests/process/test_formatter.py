@@ -180,6 +180,25 @@ def test_what_is_large_is_summed_up_within_bounds(kernel: Recorded, name: str) -
     assert len(said) <= LIMIT
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("[list(range(30)) for _ in range(3000)]", "lengths: 30"),
+        ("[[0] * n for n in range(300)]", "lengths: 0 … 299"),
+        ("{n: list(range(30)) for n in range(3000)}", "first keys: 0, 1, 2"),
+        ("import numpy; [numpy.arange(3) for _ in range(3000)]", "types: numpy.ndarray × 3,000"),
+    ],
+)
+def test_a_container_of_containers_does_not_say_the_same_again_and_again(
+    kernel: Recorded, code: str, says: str
+) -> None:
+    said = shown(kernel, code)[-1][MIME]
+    assert says in said
+    assert "it begins:" in said
+    assert "list of 30," not in said
+    assert "<numpy" not in said
+
+
 @pytest.mark.parametrize("code", SMALL)
 def test_what_is_small_or_lazy_or_wanted_whole_is_left_alone(kernel: Recorded, code: str) -> None:
     assert MIME not in shown(kernel, code)[-1]

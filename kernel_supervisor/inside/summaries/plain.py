@@ -164,7 +164,10 @@ def large_mapping(value: Any, plain: str) -> str | None:
     lines = [f"{type_name(type(value))} of {len(value):,} entries, {size(sys.getsizeof(value))} without their contents"]
     lines.append("keys: " + _types((key for key, _ in sample), len(value), "first"))
     lines.append("values: " + _types((each for _, each in sample), len(value), "first"))
-    lines += ["first:", *aligned([(short(key, 40), short(each, 80)) for key, each in first])]
+    if _say_something(each for _, each in first):
+        lines += ["first:", *aligned([(short(key, 40), short(each, 80)) for key, each in first])]
+    else:
+        lines.append("first keys: " + ", ".join(short(key, 40) for key, _ in first))
     return "\n".join([*lines, *_as_shown(plain, [each for _, each in first])])
 
 
@@ -180,10 +183,26 @@ def large_sequence(value: Any, plain: str) -> str | None:
     lines.append("types: " + _types(sample, len(value), "sampled" if ordered else "first"))
     if all(map(is_plain, sample)):
         lines.append(("values: " if len(sample) == len(value) else "~ values: ") + told(sample))
-    lines.append("first: " + ", ".join(short(each, 80) for each in first))
-    if ordered:
-        lines.append("last: " + ", ".join(short(each, 80) for each in value[-4:]))
+    if _say_something(first):
+        lines.append("first: " + ", ".join(short(each, 80) for each in first))
+        if ordered:
+            lines.append("last: " + ", ".join(short(each, 80) for each in value[-4:]))
+    elif lengths := _lengths(sample):
+        lines.append(f"{'' if len(sample) == len(value) else '~ '}lengths: {lengths}")
     return "\n".join([*lines, *_as_shown(plain, first)])
+
+
+def _say_something(values: Iterable[Any]) -> bool:
+    """Whether what `short` has for values is more than their types."""
+    return any(is_plain(each) for each in values)
+
+
+def _lengths(values: Sequence[Any]) -> str:
+    """How long containers are; empty where some of them are none of Python's own."""
+    if not all(type(each) in (list, tuple, dict, set) for each in values):
+        return ""
+    least, most = min(map(len, values)), max(map(len, values))
+    return f"{least:,}" if least == most else f"{least:,} … {most:,}"
 
 
 def in_lines(value: Any, plain: str) -> str | None:
