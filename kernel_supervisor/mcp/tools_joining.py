@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 from kernel_supervisor.amounts import size
-from kernel_supervisor.core.model import KernelRecord, SessionRecord
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.mcp.advice import advice_on
 from kernel_supervisor.mcp.arguments import about
@@ -27,23 +30,28 @@ async def kernel_list_running(call: Call, session: SessionRecord) -> Answer:
 
     def place(record: KernelRecord) -> dict[str, Any]:
         old_name = known[record.session].old_name if record.session in known else ""
-        return {"session": record.session, "old_name": old_name, "current": record.id == session.kernel_id}
+        present_in = [each.name for each in known.values() if each.kernel_id == record.id]
+        current = record.id == session.kernel_id
+        return {"session": record.session, "old_name": old_name, "current": current, "present_in": present_in}
 
     await supervisor.adoption.tried(patience_s=_LIST_S)
     runners = list(supervisor.runners.values())
     others, troubles = await foreign.find(call.caller.asker.surroundings.env, supervisor.servers)
-    found = {each.id: each for each in others}
+    starting = [each for each in supervisor.starting.values() if each.id not in supervisor.runners]
+    records = [*(each.kernel.record for each in runners), *starting, *supervisor.adoption.records]
+    keys = await asyncio.to_thread(foreign.keys_of, records)
+    found = {each.id: each for each in others if not foreign.is_published(each)}
     kernels = []
     for runner in runners:
         record = runner.kernel.record
-        theirs = found.pop(record.server_kernel, None) or _behind(record.connection_file, found)
         facts = await living_facts(runner)
-        kernels.append({**facts, **place(record), "notebook": theirs.path if theirs is not None else ""})
-    for record in [each for each in supervisor.starting.values() if each.id not in supervisor.runners]:
-        kernels.append({**await facts_of(record), **place(record), "state": "starting", "trouble": "", "notebook": ""})
+        kernels.append({**facts, **place(record), **_known_as(record, found, keys)})
+    for record in starting:
+        facts = await facts_of(record) | {"state": "starting", "trouble": ""}
+        kernels.append({**facts, **place(record), **_known_as(record, found, keys)})
     for record in supervisor.adoption.records:
         facts = await facts_of(record) | {"state": "unreachable", "trouble": supervisor.adoption.why(record)}
-        kernels.append({**facts, **place(record), "notebook": ""})
+        kernels.append({**facts, **place(record), **_known_as(record, found, keys)})
     rows = [_running_row(each) for each in kernels]
     rows += [_foreign_row(each) for each in found.values()]
     head = ["", "kernel", "name", "session", "state", "memory", "last used"]
@@ -51,13 +59,36 @@ async def kernel_list_running(call: Call, session: SessionRecord) -> Answer:
     lines: list[Words] = [table(head, rows) if rows else none]
     lines += [("not asked: ", *parts(trouble)) for trouble in troubles]
     facts = {"kernels": kernels, "others": [_foreign_facts(each) for each in found.values()]}
+    facts["dead"] = await _dead(call, {each["kernel_id"] for each in kernels})
     return Answer(text=under_each_other(lines), facts={**facts, "troubles": troubles})
 
 
-def _behind(connection_file: str, found: dict[str, foreign.Found]) -> foreign.Found | None:
-    """The kernel of that connection file, taken out of `found`."""
-    same = [each for each in found.values() if connection_file and each.connection_file == connection_file]
-    return found.pop(same[0].id) if same else None
+def _known_as(record: KernelRecord, found: dict[str, foreign.Found], keys: Mapping[str, KernelId]) -> dict[str, Any]:
+    """How Jupyter knows a kernel, which is taken out of `found`: its ids there, and the notebook that works in it."""
+    file = record.connection_file
+    same = [
+        each
+        for each in found.values()
+        if each.id == record.server_kernel
+        or (file and each.connection_file == file)
+        or (each.key and keys.get(each.key) == record.id)
+    ]
+    for each in same:
+        del found[each.id]
+    return {"notebook": next((each.path for each in same if each.path), ""), "known_as": [each.id for each in same]}
+
+
+async def _dead(call: Call, living: Collection[KernelId]) -> list[dict[str, Any]]:
+    """Kernels that are gone and still stand for their sessions, the latest first."""
+    dead = []
+    for session in call.supervisor.sessions.known.values():
+        if session.kernel_id is None or session.kernel_id in living:
+            continue
+        record = await call.supervisor.sessions.kernel_record(session)
+        if record is not None and record.ended:
+            about = {"kernel_id": record.id, "session": session.name, "kernel_directory": record.directory}
+            dead.append({**about, "end_reason": record.end_reason, "ended_at": record.ended_at})
+    return sorted(dead, key=lambda each: each["ended_at"], reverse=True)
 
 
 def _foreign_row(kernel: foreign.Found) -> list[Any]:
@@ -92,6 +123,8 @@ async def kernel_attach(
     runner = await _ours(call, wanted)
     if runner is None:
         found = await foreign.choose(wanted, asker.surroundings.env, asker.cwd, kernels.servers)
+        runner = await _ours_behind(call, found)
+    if runner is None:
         runner = await kernels.attach(foreign.record_of(found, session, call.supervisor.paths.logs))
     record = runner.kernel.record
     note = f"From here on in kernel {record.interpreter.name} ({record.id})."
@@ -111,6 +144,21 @@ async def _ours(call: Call, wanted: str) -> Runner | None:
     if not any(kernel_id.startswith(wanted) for kernel_id in runners):
         return None
     return runners[naming.kernel_id(wanted, runners)]
+
+
+async def _ours_behind(call: Call, found: foreign.Found) -> Runner | None:
+    """The kernel that we started and Jupyter knows, too; None for one that is not ours.
+
+    Raises RefusedError where it is one of several, and nobody can tell which.
+    """
+    runners = [each for each in call.supervisor.kernels.runners.values() if each.kernel.record.owned]
+    if foreign.is_published(found):
+        if len(runners) == 1:
+            return runners[0]
+        raise RefusedError(f"kernel {found.id} is one of ours, which that server only found", WayOn("name kernel"))
+    keys = await asyncio.to_thread(foreign.keys_of, [each.kernel.record for each in runners])
+    ours = keys.get(found.key) if found.key else None
+    return call.supervisor.kernels.runners.get(ours) if ours is not None else None
 
 
 async def kernel_detach(call: Call, session: SessionRecord) -> Answer:

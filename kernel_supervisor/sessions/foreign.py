@@ -6,9 +6,9 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.kernels.attached import listens
-from kernel_supervisor.kernels.connection import read_connection
+from kernel_supervisor.kernels.connection import key_of, read_connection
+from kernel_supervisor.kernels.links import KERNELSPEC
 from kernel_supervisor.kernels.served import ON_SERVER
 from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import (
@@ -48,6 +49,8 @@ class Found:
     """As the server has it."""
     path: str = ""
     """The notebook that works in it: a path on this machine where the server is here, else one on the server."""
+    key: str = field(default="", repr=False)
+    """With which its messages are signed, and which no other kernel has; empty where no file says it."""
 
     @property
     def words(self) -> str:
@@ -70,7 +73,9 @@ async def find(env: Mapping[str, str], servers: Servers) -> tuple[list[Found], l
 
 def _as_one(there: Found, here: Found | None) -> Found:
     """A server's kernel, with what its connection file says of it, if it has one here."""
-    return replace(there, connection_file=here.connection_file, language=here.language) if here is not None else there
+    if here is None:
+        return there
+    return replace(there, connection_file=here.connection_file, language=here.language, key=here.key)
 
 
 async def _by_file(env: Mapping[str, str]) -> list[Found]:
@@ -107,7 +112,19 @@ def _living(path: Path) -> Found | None:
         id=path.stem.removeprefix("kernel-"),
         connection_file=str(path),
         language=str(about.get("language") or "python") if isinstance(about, dict) else "python",
+        key=str(info["key"]),
     )
+
+
+def keys_of(records: Iterable[KernelRecord]) -> dict[str, KernelId]:
+    """Kernels of ours by their keys. Blocks on the disk."""
+    return {key: each.id for each in records if each.owned and (key := key_of(each))}
+
+
+def is_published(kernel: Found) -> bool:
+    """Whether a server only found it where we publish ours: it calls it as it likes, and has no file of its own."""
+    here = kernel.server is not None and kernel.server.root != ""
+    return here and not kernel.connection_file and kernel.spec.partition("-")[0] == KERNELSPEC
 
 
 async def specs(servers: Servers) -> tuple[list[Interpreter], list[Words]]:
