@@ -26,7 +26,7 @@ from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS, Client
 from kernel_supervisor.mcp.content import META_KEY, blocks, bounded, machine, render, within
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
-from kernel_supervisor.mcp.ways import of_session, said, sent
+from kernel_supervisor.mcp.ways import in_session, of_session, said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
 from kernel_supervisor.outputs import shellwords
 from kernel_supervisor.outputs.folding import Folded
@@ -150,7 +150,9 @@ class Call:
     def ways(self) -> Mapping[str, str] | None:
         """Words for ways on: its client's own, or those of an agent that works in a session that is not its own."""
         about, asker = self.shown.session if self.shown is not None else self.about, self.caller.asker
-        if asker.ways is not None or about == OF_ALL or self.supervisor.sessions.is_own(asker, about):
+        if asker.ways is not None:
+            return in_session(asker.ways, "" if about == OF_ALL else about)
+        if about == OF_ALL or self.supervisor.sessions.is_own(asker, about):
             return asker.ways
         return of_session(about)
 

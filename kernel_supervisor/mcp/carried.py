@@ -58,4 +58,4 @@ def placed(run: Callable[[Call, Any], Awaitable[_T]]) -> Callable[[Context, Any]
 
 def refused(call: Call, error: SupervisorError) -> MCPError:
     """The error of JSON-RPC that says why something was refused."""
-    return MCPError(types.INVALID_PARAMS, said(error.words, call.caller.asker.ways))
+    return MCPError(types.INVALID_PARAMS, said(error.words, call.ways))

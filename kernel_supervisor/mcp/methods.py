@@ -133,12 +133,14 @@ async def _place(call: Call, params: SessionParams) -> dict[str, Any]:
     """What to know of the session that a command line is about to work in, before it does."""
     caller = call.caller
     session = await caller.supervisor.sessions.of(caller.asker, params.session)
-    spelled = "/" in (params.session or caller.asker.session)
+    known = session.name in caller.supervisor.sessions.known
+    wanted = params.session or caller.asker.session
     return {
         "session": session.name,
         "directory": session.directory,
-        "above": caller.whereabouts.above and not spelled,
-        "notice": "" if session.name in caller.supervisor.sessions.known else session.notice,
+        "above": caller.whereabouts.above and "/" not in wanted,
+        "notice": "" if known else session.notice,
+        "why": "" if known else naming.missing(wanted, caller.supervisor.sessions.known),
     }
 
 

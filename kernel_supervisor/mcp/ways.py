@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ TOOLS = {
     "see what ran": "; kernel_history shows what was run.",
     "see sessions": "; kernel_list_running and `kernel-supervisor sessions` show how those of others are spelled",
     "write notebook": ": kernel_save_notebook writes it to a file",
+    "overwrite": ", or pass overwrite=true",
     "run it": "; kernel_exec runs any other expression",
     "see kernels": "; kernel_list_running lists them",
     "name kernel": ": give an id from kernel_list_running, or its beginning",
@@ -72,6 +74,12 @@ def of_session(name: SessionName) -> Mapping[str, str]:
         way: _OF_ONE.sub(lambda call: f'{call[1]}({call[2] + ", " if call[2] else ""}session="{name}")', text)
         for way, text in TOOLS.items()
     }
+
+
+def in_session(ways: Mapping[str, str], name: str) -> Mapping[str, str]:
+    """A client's own words, with the session that they are about wherever they name it; without it where none is."""
+    quoted = f" {shlex.quote(name)}" if name else ""
+    return {way: text.replace(" {session}", quoted) for way, text in ways.items()}
 
 
 def said(words: Words, ways: Mapping[str, str] | None = None) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.notebooks.cells import Cell, cells_of
 from kernel_supervisor.notebooks.files import PRIVATE, check_target, is_ours, write_aside
 from kernel_supervisor.notebooks.history import Choice, Entry, choose
@@ -93,7 +94,7 @@ def _refuse_foreign(target: Path, known: str | None) -> None:
         whose = (
             "was changed by someone else since this session wrote it" if known else "was not written by this session"
         )
-        raise ForeignFileError(f"path: {target} exists and {whose}; choose another path, or pass overwrite=true")
+        raise ForeignFileError(f"path: {target} exists and {whose}; choose another path", WayOn("overwrite"))
 
 
 def notebook_json(
