@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from kernel_supervisor.amounts import several, span
 from kernel_supervisor.cli import service
+from kernel_supervisor.cli.codes import DONE, NO_DAEMON, failed
 from kernel_supervisor.cli.forgetting import said_of, what_is_kept
-from kernel_supervisor.cli.session import DONE, NO_DAEMON, Command, failed, print_json
+from kernel_supervisor.cli.session import Command, print_json
 from kernel_supervisor.client.autostart import listening
-from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, not_running
+from kernel_supervisor.client.connection import START_DEADLINE_S, CallError, NoDaemonError, not_running
 
 if TYPE_CHECKING:
     from psutil import Process
@@ -32,15 +33,33 @@ def status(command: Command) -> int:
         else:
             print(f"{error}\nKernels that a daemon left run on; the next one finds them again.")
         return NO_DAEMON
+    if command.options.kernel:
+        return _status_of(command, command.session_called(command.options.kernel))
     facts = {key: value for key, value in facts.items() if not key.startswith("_") and key != "resultType"}
     kept = what_is_kept(command)
     if command.options.json:
-        print_json({"running": True, **facts, **kept})
+        print_json({"running": True, **facts, **kept, "here": _here(command)[1]})
         return DONE
+    print(_here(command)[0], end="\n\n")
     _print_status(facts)
     for line in said_of(kept):
         print(f"kept    {line}")
     return DONE
+
+
+def _status_of(command: Command, session: str) -> int:
+    text, facts = command.tool("kernel_status", session=session)
+    print_json(facts) if command.options.json else print(text)
+    return DONE
+
+
+def _here(command: Command) -> tuple[str, dict[str, Any]]:
+    """This directory's session; why nobody says, where that is so."""
+    try:
+        text, facts = command.tool("kernel_status")
+        return str(text), dict(facts)
+    except (CallError, TimeoutError) as error:
+        return f"this directory's session: {error}", {}
 
 
 def _print_status(facts: dict[str, Any]) -> None:
@@ -130,18 +149,20 @@ def _see_it_go(pid: int) -> None:
         process = psutil.Process(pid)
         while _runs(process):
             if time.monotonic() > end:
-                raise TimeoutError("the daemon did not stop; see `kernel-supervisor logs`")
+                raise TimeoutError("the daemon did not stop; see `kernel-supervisor logs --daemon`")
             time.sleep(_LOOK_S)
 
 
 def logs(command: Command) -> int:
     """The end of a log, and what is added to it."""
-    path = command.paths.daemon_log
-    if command.options.kernel:
-        path = command.find_kernel(command.options.kernel)["standard_error"]
+    path, whose = command.paths.daemon_log, "the daemon"
+    if not command.options.daemon:
+        kernel = command.find_kernel(command.options.kernel)
+        path, whose = kernel["standard_error"], f"kernel {kernel['kernel_id']} of session {kernel['session']}"
     with open(path, encoding="utf-8", errors="replace") as file:
-        if not _show_end(file, command.options.lines) and command.options.kernel:
-            print(f"kernel {command.options.kernel} wrote nothing to its standard error so far", file=sys.stderr)
+        if not _show_end(file, command.options.lines) and not command.options.daemon:
+            words = f"{whose} wrote nothing to its standard error so far"
+            print(f"{words}; `kernel-supervisor logs --daemon` shows the daemon's log", file=sys.stderr)
         while command.options.follow:
             if file.tell() > os.fstat(file.fileno()).st_size:  # shortened meanwhile
                 file.seek(0)

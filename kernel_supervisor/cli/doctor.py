@@ -22,8 +22,9 @@ from typing import Any, Literal
 from kernel_supervisor import __version__
 from kernel_supervisor.amounts import several, size
 from kernel_supervisor.cli import installed, service
+from kernel_supervisor.cli.codes import DONE, FAILED
 from kernel_supervisor.cli.forgetting import room
-from kernel_supervisor.cli.session import DONE, FAILED, Command, print_json
+from kernel_supervisor.cli.session import Command, print_json
 from kernel_supervisor.cli.ways import COMMANDS
 from kernel_supervisor.client import aftermath, autostart
 from kernel_supervisor.client.connection import CallError, Connection, NoDaemonError
@@ -130,7 +131,9 @@ def _daemon(patient: Patient) -> Iterator[Finding]:
         words = f"pid {status['pid']} answers; kernels: {status['kernels']}, clients: {len(status['clients'])}"
         yield Finding("good", words)
         if patient.silent:
-            yield Finding("trouble", f"it does not answer everything: {patient.silent}", "kernel-supervisor logs")
+            yield Finding(
+                "trouble", f"it does not answer everything: {patient.silent}", "kernel-supervisor logs --daemon"
+            )
         if not_recorded := status.get("not_recorded"):
             yield Finding("trouble", str(not_recorded), f"df -h {shlex.quote(paths.state)}")
     elif autostart.listening(paths) or aftermath.held(paths.lock):

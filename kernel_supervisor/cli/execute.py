@@ -12,8 +12,10 @@ from types import FrameType
 from typing import Any
 
 from kernel_supervisor.cli import questions
+from kernel_supervisor.cli.codes import DONE, FAILED, INTERRUPTED, USAGE, failed
 from kernel_supervisor.cli.questions import WAITING
-from kernel_supervisor.cli.session import DONE, FAILED, INTERRUPTED, USAGE, Command, failed, print_json, print_table
+from kernel_supervisor.cli.screen import print_table
+from kernel_supervisor.cli.session import Command, print_json
 
 _LONGEST = 400_000
 _EXPORTS, _CELLS = ("save_html", "theme", "save_pdf", "pdf_engine"), ("only", "first", "last")
@@ -184,6 +186,7 @@ def _show(message: dict[str, Any]) -> None:
 
 def history(command: Command) -> int:
     """What was run."""
+    command.known_place()
     text, facts = command.tool("kernel_history", last=command.options.last)
     if command.options.json:
         print_json(facts)
@@ -191,7 +194,8 @@ def history(command: Command) -> int:
         print(text)
     else:
         print(f"session {facts['session']}; `kernel-supervisor output EXECUTION` shows what one printed")
-        print_table(["execution", "status", "cell", "when", "client", "code"], list(map(_row, facts["entries"])))
+        heads = ["execution", "status", "cell", "when", "client", "code"]
+        print_table(heads, list(map(_row, facts["entries"])), leave_out=("cell", "client"))
     return DONE
 
 
@@ -220,6 +224,7 @@ def output(command: Command) -> int:
 
 def save(command: Command) -> int:
     """The session as a document."""
+    command.known_place()
     chosen = {name: getattr(command.options, name) for name in _OF_A_NOTEBOOK}
     text, facts = command.tool("kernel_save_notebook", deadline_s=None, **chosen)
     print(text)

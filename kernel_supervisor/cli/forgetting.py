@@ -7,7 +7,9 @@ import time
 from typing import Any
 
 from kernel_supervisor.amounts import several, size, span
-from kernel_supervisor.cli.session import DONE, USAGE, Command, agreed, failed, print_json, print_table
+from kernel_supervisor.cli.codes import DONE, USAGE, failed
+from kernel_supervisor.cli.screen import print_table
+from kernel_supervisor.cli.session import Command, agreed, print_json
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 from kernel_supervisor.keeping import DAY_S, TOLD_S
 
@@ -36,7 +38,8 @@ def _kept(command: Command) -> list[dict[str, Any]]:
 
 
 def _print_sessions(kept: list[dict[str, Any]]) -> None:
-    print_table(["session", "entries", "size", "last used", "state", "directory"], list(map(_row, kept)))
+    heads = ["session", "entries", "size", "last used", "state", "directory"]
+    print_table(heads, list(map(_row, kept)), leave_out=("directory", "entries"))
 
 
 def _row(kept: dict[str, Any]) -> list[Any]:

@@ -6,8 +6,9 @@ import time
 from typing import Any
 
 from kernel_supervisor.amounts import several, size, span
+from kernel_supervisor.cli.codes import DONE
 from kernel_supervisor.cli.forgetting import ago
-from kernel_supervisor.cli.session import DONE, Command
+from kernel_supervisor.cli.session import Command
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 
 _LAST, _CODE = 20, 90

@@ -13,7 +13,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from kernel_supervisor.cli.session import DONE, FAILED, Command, failed
+from kernel_supervisor.cli.codes import DONE, FAILED, failed
+from kernel_supervisor.cli.session import Command
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import HOME_VARIABLE, prepare, put
 

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import sys
 from typing import Any
 
 from kernel_supervisor.amounts import size, span
+from kernel_supervisor.cli.codes import DONE, FAILED, USAGE, failed
 from kernel_supervisor.cli.forgetting import ago, told
-from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed, print_json, print_table
+from kernel_supervisor.cli.screen import print_table
+from kernel_supervisor.cli.session import Command, print_json
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 from kernel_supervisor.isolation import isolated
 
 
 def list_kernels(command: Command) -> int:
-    """Every living kernel."""
+    """Every living kernel, and the dead ones that stand for their sessions still."""
     try:
         facts = command.tool("kernel_list_running")[1]
     except NoDaemonError as error:
         if not command.options.json:
             raise
-        facts = {"kernels": [], "others": [], "troubles": [str(error)]}
+        facts = {"kernels": [], "others": [], "dead": [], "troubles": [str(error)]}
     leaving = told(command)
     if command.options.json:
         print_json({**facts, "leaving": leaving} if leaving else facts)
         return DONE
-    rows = [_row(each) for each in facts["kernels"]] + [_foreign_row(each) for each in facts["others"]]
+    rows = [*map(_row, facts["kernels"]), *map(_foreign_row, facts["others"]), *map(_dead_row, facts["dead"][:_DEAD])]
     if rows:
-        print_table(["kernel", "session", "name", "state", "cells", "memory", "up", "last used", "directory"], rows)
+        print_table(_HEADS, rows, leave_out=("up", "name", "directory", "cells"))
     else:
         print("no other kernels are running" if facts["troubles"] else "no kernels are running")
+    for each in facts["dead"][:_DEAD]:
+        again = shlex.join(["kernel-supervisor", "restart", each["session"]])
+        print(f"dead: {each['session']}: {each['end_reason'].rstrip('.')}; `{again}` starts a fresh kernel")
+    if left := len(facts["dead"][_DEAD:]):
+        print(f"… and {left} more sessions whose kernels are dead: `kernel-supervisor sessions` lists them")
     for trouble in facts["troubles"]:
         print(f"not asked: {trouble}", file=sys.stderr)
     for words in leaving.values():
@@ -38,33 +46,48 @@ def list_kernels(command: Command) -> int:
     return DONE
 
 
+_HEADS = ("", "kernel", "session", "name", "state", "cells", "memory", "up", "last used", "directory")
+_DEAD = 10
+"""Of those that are dead, as many as are shown, the latest."""
+
+
 def _row(kernel: dict[str, Any]) -> list[Any]:
     about = [kernel[key] for key in ("kernel_id", "session", "name", "state", "execution_count")]
+    about = ["" if each is None else each for each in about]
     used = (span(kernel["uptime_s"]), ago(kernel["last_used_at"]))
-    return [*about, size(kernel["memory_bytes"]), *used, kernel["kernel_directory"]]
+    mark = "→" if kernel["current"] else "*" if kernel["present_in"] else ""
+    return [mark, *about, size(kernel["memory_bytes"]), *used, kernel["kernel_directory"]]
 
 
 def _foreign_row(kernel: dict[str, Any]) -> list[Any]:
     where = kernel["notebook"] or kernel["connection_file"] or kernel["server"]
-    return [kernel["kernel_id"], "(Jupyter's)", kernel["spec"], kernel["state"], "", "", "", "", where]
+    return ["", kernel["kernel_id"], "(Jupyter's)", kernel["spec"], kernel["state"], "", "", "", "", where]
+
+
+def _dead_row(kernel: dict[str, Any]) -> list[Any]:
+    when = ago(kernel["ended_at"])
+    return ["", kernel["kernel_id"], kernel["session"], "", "dead", "", "", "", when, kernel["kernel_directory"]]
 
 
 def kill(command: Command) -> int:
-    """End some kernels, or all of ours."""
-    options = command.options
+    """End some kernels, or all of ours: whatever becomes of one, the others are ended."""
+    options, code = command.options, DONE
     if bool(options.kernel) == options.all:
         return failed("kernel-supervisor kill: name kernels, or --all", USAGE)
+    wanted = options.kernel
     if options.all:
-        kernels = [each for each in command.tool("kernel_list_running")[1]["kernels"] if each["owned"]]
-    else:
-        kernels = [command.find_kernel(wanted) for wanted in options.kernel]
-    for kernel in kernels:
-        print(command.tool("kernel_shutdown", kernel_id=kernel["kernel_id"], force=options.force)[0])
-    return DONE
+        wanted = [each["kernel_id"] for each in command.tool("kernel_list_running")[1]["kernels"] if each["owned"]]
+    for each in dict.fromkeys(wanted):
+        try:
+            kernel = command.find_kernel(each)
+            print(command.tool("kernel_shutdown", kernel_id=kernel["kernel_id"], force=options.force)[0], flush=True)
+        except CallError as error:
+            code = failed(f"kernel-supervisor: {error}")
+    return code
 
 
 def restart(command: Command) -> int:
-    """A fresh process for a kernel."""
+    """A fresh process for a session's kernel."""
     print(command.tool("kernel_restart", session=_session_of(command))[0])
     return DONE
 
@@ -77,14 +100,31 @@ def interrupt(command: Command) -> int:
 
 
 def _session_of(command: Command) -> str:
-    """The session whose current kernel is meant; a dead kernel has only its session's name."""
+    """The session whose present kernel is meant; a dead kernel has only its session's name."""
+    wanted = command.options.kernel
+    if not wanted:
+        place = command.say_where()
+        if place["why"]:
+            raise CallError(f"nothing was run in session {place['session']} yet; `kernel-supervisor exec` runs code")
+        return str(place["session"])
     try:
-        return str(command.find_kernel(command.options.kernel)["session"])
-    except RuntimeError as error:
+        kernel = command.find_kernel(wanted)
+    except CallError as error:
         try:
-            return command.session_called(command.options.kernel)
+            return command.session_called(wanted)
         except CallError:
             raise error from None
+    return _present_in(kernel, wanted)
+
+
+def _present_in(kernel: dict[str, Any], wanted: str) -> str:
+    """The session that works in a kernel. Raises CallError where that is in another one meanwhile."""
+    sessions: list[str] = kernel["present_in"]
+    if not sessions:
+        away = f"kernel {kernel['kernel_id']} is not the present one of session {kernel['session']}"
+        back = shlex.join(["kernel-supervisor", "attach", "--session", kernel["session"], kernel["kernel_id"]])
+        raise CallError(f"{away}: `{back}` returns to it")
+    return kernel["session"] if kernel["session"] in sessions else sessions[0]
 
 
 def console(command: Command) -> int:
@@ -94,14 +134,7 @@ def console(command: Command) -> int:
             "kernel-supervisor console needs jupyter_console. Install it beside kernel-supervisor:\n"
             f"    {sys.executable} -m pip install jupyter_console"
         )
-    if command.options.kernel:
-        connection_file = command.find_kernel(command.options.kernel)["connection_file"]
-    else:
-        command.say_where()
-        facts = command.tool("kernel_status")[1]
-        if "connection_file" not in facts:
-            return failed("this directory's session has no kernel yet; `kernel-supervisor exec` starts one")
-        connection_file = facts["connection_file"]
+    connection_file = command.find_kernel(command.options.kernel)["connection_file"]
     if not connection_file:
         return failed("that kernel is on a server: a console needs a connection file on this machine")
     command.close()

@@ -12,7 +12,8 @@ from typing import Any
 
 from kernel_supervisor.cli import clients
 from kernel_supervisor.cli.clients import CLIENTS, NAME, McpClient, Server
-from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed
+from kernel_supervisor.cli.codes import DONE, FAILED, USAGE, failed
+from kernel_supervisor.cli.session import Command
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import HOME_VARIABLE
 

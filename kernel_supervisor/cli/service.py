@@ -15,7 +15,8 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from kernel_supervisor.cli.session import DONE, FAILED, USAGE, Command, failed
+from kernel_supervisor.cli.codes import DONE, FAILED, USAGE, failed
+from kernel_supervisor.cli.session import Command
 from kernel_supervisor.client import autostart
 from kernel_supervisor.client.connection import ask
 from kernel_supervisor.isolation import isolated

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import shutil
 import sys
-from collections.abc import Sequence
 from typing import Any
 
+from kernel_supervisor.cli.codes import DONE, USAGE, failed
 from kernel_supervisor.cli.ways import COMMANDS
 from kernel_supervisor.client.connection import CallError, Connection
 from kernel_supervisor.paths import find
 
-DONE, FAILED, USAGE, NO_DAEMON, INTERRUPTED = 0, 1, 2, 3, 130
 _QUICK_S = 60.0
+LEAST = 4
+"""Characters that stand for an id, as its beginning."""
 
 
 class Command:
@@ -64,6 +64,16 @@ class Command:
             print(f"kernel-supervisor: {place['notice']}", file=sys.stderr)
         return place
 
+    def known_place(self) -> dict[str, Any]:
+        """The session that is about to be looked at. Raises CallError for one that was named and is not there."""
+        place = self.ask("supervisor/place", session=getattr(self.options, "session", ""))
+        if place["why"] and getattr(self.options, "session", ""):
+            raise CallError(f"{place['why']}; `kernel-supervisor sessions` lists those there are")
+        if not self._is_told_where:
+            self._is_told_where = True
+            self._say_above(place)
+        return place
+
     def _say_above(self, place: dict[str, Any]) -> None:
         if place["above"] and place["session"] not in self._said:
             self._said.add(place["session"])
@@ -87,21 +97,34 @@ class Command:
         return found
 
     def find_kernel(self, wanted: str) -> dict[str, Any]:
-        """The living kernel with that id, session, or beginning of an id. Raises CallError."""
+        """The living kernel of an id, its beginning, or a session; this directory's for nothing. Raises CallError."""
+        if not wanted:
+            return self._kernel_here()
         kernels: list[dict[str, Any]] = self.tool("kernel_list_running")[1]["kernels"]
-        matches = [each for each in kernels if each["kernel_id"] == wanted]
+        matches = [each for each in kernels if wanted in _ids(each)]
         if not matches:
             session = self._which(wanted)["session"]
-            matches = [each for each in kernels if each["session"] == session]
-            if session and session != wanted and not matches:
+            matches = [each for each in kernels if session in each["present_in"]]
+            matches = matches or [each for each in kernels if each["session"] == session]
+            if session and not matches:
                 raise CallError(f"no kernel lives in session {session}; `kernel-supervisor list` shows those that do")
-        matches = matches or [each for each in kernels if wanted and each["kernel_id"].startswith(wanted)]
+        if not matches and len(wanted) >= LEAST:
+            matches = [each for each in kernels if any(name.startswith(wanted) for name in _ids(each))]
         if not matches:
-            raise CallError(f"there is no kernel {wanted!r}; `kernel-supervisor list` shows them")
+            short = f" (the beginning of an id needs {LEAST} characters)" if len(wanted) < LEAST else ""
+            raise CallError(f"there is no kernel or session {wanted!r}{short}; `kernel-supervisor list` shows them")
         if len(matches) > 1:
             names = ", ".join(f"{each['kernel_id']} ({each['session']})" for each in matches)
             raise CallError(f"{wanted!r} could be several kernels: {names}")
         return matches[0]
+
+    def _kernel_here(self) -> dict[str, Any]:
+        place = self.say_where()
+        for each in self.tool("kernel_list_running")[1]["kernels"]:
+            if place["session"] in each["present_in"]:
+                return dict(each)
+        why = f"session {place['session']}, that of this directory, has no living kernel"
+        raise CallError(f"{why}: `kernel-supervisor list` shows those of others, `kernel-supervisor exec` works here")
 
     def close(self) -> None:
         """Say goodbye to the daemon."""
@@ -109,10 +132,9 @@ class Command:
             self._connection.close()
 
 
-def failed(words: str, code: int = FAILED) -> int:
-    """Say on standard error why it was not done; the exit code."""
-    print(words, file=sys.stderr)
-    return code
+def _ids(kernel: dict[str, Any]) -> list[str]:
+    """Its own id, and those by which Jupyter knows it."""
+    return [kernel["kernel_id"], *kernel["known_as"]]
 
 
 def agreed(options: argparse.Namespace, question: str) -> int:
@@ -129,23 +151,3 @@ def agreed(options: argparse.Namespace, question: str) -> int:
 def print_json(value: Any) -> None:
     """For programs: one document, sorted by nothing, indented for the person who looks at it anyway."""
     print(json.dumps(value, indent=2, default=str))
-
-
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """For people: on a terminal, the last column gives way where a row is wider than that."""
-    import tabulate  # 12 ms, and only where there is a table
-
-    tabulate.MIN_PADDING = 0
-    texts = [[str(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        texts = _narrowed(headers, texts, shutil.get_terminal_size().columns)
-    print(tabulate.tabulate(texts, headers, tablefmt="simple", disable_numparse=True))
-
-
-def _narrowed(headers: Sequence[str], rows: list[list[str]], width: int) -> list[list[str]]:
-    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
-    room = max(len(headers[-1]), width - sum(widths[:-1]) - 2 * (len(headers) - 1))
-    for row in rows:
-        if len(text := row[-1]) > room:  # of a path the end says most, of code the beginning
-            row[-1] = "…" + text[1 - room :] if text.startswith("/") else text[: room - 1] + "…"
-    return rows

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from kernel_supervisor.amounts import several, size
 from kernel_supervisor.cli import admin, installed, service
+from kernel_supervisor.cli.codes import DONE, FAILED, failed
 from kernel_supervisor.cli.doctor import living_kernels, shared_places
-from kernel_supervisor.cli.session import DONE, FAILED, Command, agreed, failed
+from kernel_supervisor.cli.session import Command, agreed
 from kernel_supervisor.client import aftermath, autostart
 from kernel_supervisor.client.connection import CallError, ask
 from kernel_supervisor.paths import CONTENT, Paths, is_supervisors

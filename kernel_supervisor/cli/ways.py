@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 COMMANDS = {
-    "wait on": "Still running: `kernel-supervisor output --follow {0}` waits on, `kernel-supervisor interrupt KERNEL` "
-    "stops it.",
+    "wait on": "Still running: `kernel-supervisor output --follow {0}` waits on, "
+    "`kernel-supervisor interrupt {session}` stops it.",
     "wait for it": "Not begun yet: `kernel-supervisor output --follow {0}` waits for it.",
     "wait or restart": "Wait with `kernel-supervisor output --follow {0}`, or end the kernel, and its variables, with "
-    "`kernel-supervisor restart KERNEL`.",
+    "`kernel-supervisor restart {session}`.",
     "interrupt hard": "",
     "answer": " · answer: `kernel-supervisor reply {0}`",
     "answer unseen": " · answer: `kernel-supervisor reply {0}`",
     "leave console": " · Interrupts do not end code.interact(), `kernel-supervisor reply {0} 'raise SystemExit'` does.",
-    "stop": " · `kernel-supervisor interrupt KERNEL` stops it.",
+    "stop": " · `kernel-supervisor interrupt {session}` stops it.",
     "read": ": `kernel-supervisor output {0}`",
     "take longer": ": `kernel-supervisor output --follow {0}` shows all of it",
     "unfold": "",
@@ -23,12 +23,13 @@ COMMANDS = {
     "see what ran": "; `kernel-supervisor history` shows what was run.",
     "see sessions": "; `kernel-supervisor sessions` shows how those of others are spelled",
     "write notebook": ": `kernel-supervisor save` writes it to a file",
+    "overwrite": ", or pass --overwrite",
     "run it": "; `kernel-supervisor exec` runs any other expression",
     "see kernels": "; `kernel-supervisor list` lists them",
     "name kernel": ": give an id from `kernel-supervisor list`, or its beginning",
-    "fresh kernel": "`kernel-supervisor restart SESSION` gives this session a fresh kernel",
+    "fresh kernel": "`kernel-supervisor restart {session}` gives this session a fresh kernel",
     "default kernel": "`kernel-supervisor detach` returns to the session's default kernel",
-    "end kernel": "`kernel-supervisor restart KERNEL` ends it, and starts a fresh one",
+    "end kernel": "`kernel-supervisor restart {session}` ends it, and starts a fresh one",
     "leave kernel": "`kernel-supervisor detach` leaves it, for the session's default kernel",
     "detach": ": `kernel-supervisor detach` leaves it",
     "detach first": ": restart it there, or `kernel-supervisor detach` first",
@@ -39,8 +40,8 @@ COMMANDS = {
     "kill": " (`kernel-supervisor kill {0}`)",
     "first exec": ": the first `kernel-supervisor exec` starts one",
     "next exec": "the next `kernel-supervisor exec` starts it",
-    "restart there": " (`kernel-supervisor restart KERNEL` takes the kernel there)",
-    "restart too": ", `kernel-supervisor restart KERNEL` too",
+    "restart there": " (`kernel-supervisor restart {session}` takes the kernel there)",
+    "restart too": ", `kernel-supervisor restart {session}` too",
     "restart for own": "",
     "replay": "",
     "attach by id": "; `kernel-supervisor attach` takes the whole id of one",

@@ -20,7 +20,7 @@ from kernel_supervisor.paths import Paths
 _NOT_RUNNING = "no daemon is running; `kernel-supervisor start` starts one"
 _OLDER = "the daemon is older than this command; `kernel-supervisor restart-daemon` replaces it"
 _UNKNOWN_METHOD = -32601
-_SEE_LOG = "`kernel-supervisor logs` shows what it does"
+_SEE_LOG = "`kernel-supervisor logs --daemon` shows what it does"
 START_DEADLINE_S = 30.0
 RESULT = "kernel-supervisor/result"
 _META = {

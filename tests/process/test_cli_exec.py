@@ -75,7 +75,7 @@ def test_code_that_raises_is_exit_code_1_with_its_traceback_on_standard_error(ho
     assert home.cli("exec", "40 + 2").stdout == "42\n", "the session goes on"
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["exec", "--nonsense"], ["kill"], ["kill", "--all", "x"], []])
+@pytest.mark.parametrize("arguments", [["nonsense"], ["exec", "--nonsense"], ["kill"], ["kill", "--all", "x"]])
 def test_wrong_usage_is_exit_code_2(home: Home, arguments: list[str]) -> None:
     done = home.cli(*arguments)
     assert done.returncode == 2
@@ -164,7 +164,7 @@ def test_following_an_execution_shows_it_to_its_end(home: Home) -> None:
     )
     assert home.cli("exec", "--no-wait", code).stdout == "execution 1\n"
     standing = home.cli("output", "1").stdout
-    assert "`kernel-supervisor output --follow 1` waits on, `kernel-supervisor interrupt KERNEL` stops it" in standing
+    assert "`kernel-supervisor output --follow 1` waits on, `kernel-supervisor interrupt project/` stops it" in standing
     with _started(home, "output", "--follow", "1") as running:
         gate.touch()
         shown, _ = running.communicate(timeout=60)

@@ -25,7 +25,7 @@ def test_help_names_every_command_and_the_exit_codes(home: Home) -> None:
     done = home.cli("--help")
     assert done.returncode == 0
     for command in COMMANDS:
-        assert re.search(rf"^ +{command} ", done.stdout, re.MULTILINE), command
+        assert re.search(rf"^    {command} ", done.stdout, re.MULTILINE), command
         own = home.cli(command, "--help")
         assert own.returncode == 0
         assert len(own.stdout.splitlines()) > 3, command
@@ -81,7 +81,11 @@ def test_a_dead_kernel_is_restarted_by_its_sessions_name(home: Home) -> None:
     home.cli("exec", "x = 41")
     (kernel,) = home.kernels()
     kernel.kill()
-    until_now(lambda: home.cli("list").stdout == "no kernels are running\n", "its death is known")
+    until_now(lambda: " dead " in home.cli("list").stdout, "its death is known")
+    dead = home.cli("list").stdout
+    assert "dead: project/: " in dead
+    assert "SIGKILL" in dead
+    assert "`kernel-supervisor restart project/`" in dead
     refused = home.cli("exec", "x")
     assert refused.returncode == 1
     assert "SIGKILL" in refused.stderr
@@ -112,12 +116,13 @@ def test_a_kernel_that_is_not_there_is_exit_code_1_and_says_what_to_do(home: Hom
 
 def test_logs_show_the_daemons_log_or_what_a_kernel_wrote_to_its_standard_error(home: Home) -> None:
     home.cli("exec", "import os; os.write(2, b'words from below\\n')")
-    log = home.cli("logs")
+    log = home.cli("logs", "--daemon")
     assert log.returncode == 0
     assert f"pid {home.daemons()[0].pid}" in log.stdout
     assert "words from below" not in log.stdout
     assert "words from below" in home.cli("logs", "project").stdout
-    assert len(home.cli("logs", "-n", "1").stdout.splitlines()) == 1
+    assert home.cli("logs").stdout == home.cli("logs", "project").stdout
+    assert len(home.cli("logs", "--daemon", "-n", "1").stdout.splitlines()) == 1
 
 
 def test_logs_are_followed_as_they_grow(home: Home) -> None:

@@ -108,7 +108,7 @@ def test_restart_and_shut_down_in_the_browser_do_what_they_say(home: Home) -> No
             assert tab.run("'an agent restarted it'") == "'an agent restarted it'"
         assert server.ask("DELETE", f"api/sessions/{session['id']}")[0] == 204
         until_now(lambda: not home.kernels(), "a person's Shut Down ends the kernel")
-    assert "shut down by Jupyter" in home.cli("logs").stdout
+    assert "shut down by Jupyter" in home.cli("logs", "--daemon").stdout
 
 
 def test_a_kernel_that_died_is_replaced_on_request_alone(home: Home) -> None:

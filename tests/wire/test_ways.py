@@ -10,13 +10,13 @@ from typing import get_args
 
 import pytest
 
-from kernel_supervisor.cli.main import _parser
+from kernel_supervisor.cli.commands import all_commands
 from kernel_supervisor.cli.ways import COMMANDS
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.ways import Name, WayOn, Words
 from kernel_supervisor.mcp.registry import TOOLS
 from kernel_supervisor.mcp.ways import TOOLS as SAID
-from kernel_supervisor.mcp.ways import said, sent
+from kernel_supervisor.mcp.ways import in_session, said, sent
 
 PACKAGE = Path(__file__).parents[2] / "kernel_supervisor"
 NAMES = {name for names in get_args(Name) for name in (get_args(names) or (names,))}
@@ -30,13 +30,13 @@ def test_every_way_on_is_worded_for_both_of_what_it_is_about() -> None:
     assert set(SAID) == NAMES
     assert set(COMMANDS) == NAMES
     for name, words in SAID.items():
-        assert _fields(COMMANDS[name]) <= _fields(words), name
+        assert _fields(COMMANDS[name]) - {"session"} <= _fields(words), name
 
 
 def test_agents_are_told_of_tools_that_there_are_and_people_of_commands_that_there_are() -> None:
     for words in SAID.values():
         assert set(re.findall(r"\bkernel_\w+", words)) <= set(TOOLS), words
-    subparsers = next(each for each in _parser()._actions if isinstance(each, argparse._SubParsersAction))
+    subparsers = next(each for each in all_commands()._actions if isinstance(each, argparse._SubParsersAction))
     for words in COMMANDS.values():
         assert set(re.findall(r"`kernel-supervisor (\w+)", words)) <= set(subparsers.choices), words
         assert "kernel_" not in words
@@ -59,14 +59,20 @@ def test_no_tool_is_named_below_the_room_that_has_them() -> None:
          "late: `kernel-supervisor output 7`."),
         ((WayOn("wait on", (7,)),), "Still running: kernel_output(execution_id=7, wait=60) waits on, "
          "kernel_interrupt(execution_id=7) stops it.", "Still running: `kernel-supervisor output --follow 7` waits on, "
-         "`kernel-supervisor interrupt KERNEL` stops it."),
+         "`kernel-supervisor interrupt 'my work/'` stops it."),
     ],
 )  # fmt: skip
 def test_words_reach_both_of_them_as_they_are_meant(words: Words, agents: str, people: str) -> None:
     assert said(words) == agents
-    assert said(words, COMMANDS) == people
+    own = in_session(COMMANDS, "my work/")
+    assert said(words, own) == people
     assert sent({"notices": [words]}, None) == {"notices": [agents]}
-    assert sent({"notices": [words]}, COMMANDS) == {"notices": [people]}
+    assert sent({"notices": [words]}, own) == {"notices": [people]}
+
+
+def test_what_is_about_no_session_names_none() -> None:
+    assert said((WayOn("end kernel"),), in_session(COMMANDS, "")).startswith("`kernel-supervisor restart` ends it")
+    assert not any("{session}" in text for text in in_session(COMMANDS, "").values())
 
 
 def test_an_error_has_its_prose_for_the_log_and_its_words_for_who_asked() -> None:

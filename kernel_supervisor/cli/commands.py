@@ -1,0 +1,326 @@
+"""What can be typed: commands in groups, their arguments, and what was perhaps meant by what is none of them.
+
+What a command runs is named by text and imported once it is wanted, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import math
+import re
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from kernel_supervisor import __version__
+
+_USAGE = "kernel-supervisor COMMAND ..."
+_EPILOG = """\
+`kernel-supervisor help COMMAND` says more about each, and
+`kernel-supervisor completion bash` (zsh, fish) has a shell complete them.
+
+A KERNEL is named by its session (this project's of that name, else the only
+one), by its id, or by at least four characters at the beginning of its id;
+without one, the kernel of this directory's session is meant. The project is the
+nearest directory upwards that has a session; FOLDER/ is its own session,
+FOLDER/NAME another.
+
+Variables live in kernels; kernels outlive this command, Claude Code and the
+daemon. Only kill, restart and stop --kernels end them.
+
+exit codes: 0 done, 1 it could not be done (or the code that was run raised),
+2 wrong usage, 3 no daemon is running, 130 interrupted
+"""
+_SCOPE = "user; project: a file for everybody who has the project; local: this project, for you (Claude Code)"
+_CHOICES = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+
+
+_NEAR = 0.65
+"""How like each other what was typed and what was meant are."""
+
+
+class Parser(argparse.ArgumentParser):
+    """One that says what was perhaps meant, and where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and what is wrong with the arguments; exit code 2."""
+        if found := _CHOICES.search(message):
+            there = re.findall(r"[\w-]+", found[2])
+            message = f"there is no {found[1]!r} here{_meant(found[1], there)}"
+        elif unknown := re.match(r"unrecognized arguments: (--[\w-]+)", message):
+            message += _meant(unknown[1], re.findall(r"--[\w-]+", self.format_help()))
+        words = self.prog.split(" ")
+        more = " ".join([words[0], "help", *words[1:]])
+        self.exit(2, f"{self.format_usage()}{self.prog}: {message}\n`{more}` says more\n")
+
+
+def _meant(word: str, there: list[str]) -> str:
+    near = list(dict.fromkeys(difflib.get_close_matches(word, there, 3, _NEAR)))
+    return f"; did you mean {' or '.join(f'`{each}`' for each in near)}?" if near else ""
+
+
+class Commands:
+    """The commands, in the groups that they are listed in."""
+
+    def __init__(self) -> None:
+        self.parser = Parser(
+            prog="kernel-supervisor",
+            usage=_USAGE,
+            description="Persistent Python for AI agents: runs code in kernels that outlive their clients,\n"
+            "and lists, watches and ends them.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.parser.add_argument("--version", action="version", version=f"kernel-supervisor {__version__}")
+        self._parsers = self.parser.add_subparsers(
+            prog="kernel-supervisor", metavar="COMMAND", help=argparse.SUPPRESS, parser_class=Parser
+        )
+        self._lines: list[str] = []
+
+    def group(self, title: str) -> None:
+        """Begin a group."""
+        self._lines += ["", f"{title}:"]
+
+    def add(
+        self, name: str, run: str, text: str, *, more: str = "", aliases: tuple[str, ...] = (), json: bool = False
+    ) -> argparse.ArgumentParser:
+        """A command that is done by `run`, a module and a function of it."""
+        also = f" (also {', '.join(aliases)})" if aliases else ""
+        self._lines.append(f"    {name:<15} {text}{also}")
+        about = "\n\n".join(filter(None, (f"{text[0].upper()}{text[1:]}.", more)))
+        return _described(self._parsers.add_parser(name, aliases=aliases, description=about), run, json=json)
+
+    def finished(self) -> argparse.ArgumentParser:
+        """The parser of all of them."""
+        self.parser.epilog = "\n".join([*self._lines[1:], "", _EPILOG])
+        return self.parser
+
+
+def _described(parser: argparse.ArgumentParser, run: str, *, json: bool = False) -> argparse.ArgumentParser:
+    parser.set_defaults(run=run, json=False, parser=parser)
+    if json:
+        parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    return parser
+
+
+def all_commands() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    commands = Commands()
+    _add_work(commands)
+    _add_kernels(commands)
+    _add_environments(commands)
+    _add_kept(commands)
+    _add_daemon(commands)
+    _add_set_up(commands)
+    return commands.finished()
+
+
+def _add_work(commands: Commands) -> None:
+    commands.group("work in a session")
+    run = commands.add("exec", "execute:execute", "run code, and show its output as it comes", json=True)
+    run.add_argument("code", nargs="?", help="Python code; `-` or nothing reads it from standard input")
+    run.add_argument("-f", "--file", help="run the code in this file")
+    run.add_argument("--no-wait", action="store_true", help="queue it and return its execution id")
+    _add_session(run)
+    reply = commands.add("reply", "execute:reply", "answer a cell that waits for input, then follow it", json=True)
+    _add_execution(reply)
+    reply.add_argument("text", nargs="?", help="default: asked for here, a password without showing it")
+    history = commands.add("history", "execute:history", "list what was run", json=True)
+    history.add_argument("-n", "--last", type=_count, default=20, help="how many entries, at most 500")
+    _add_session(history)
+    commands.add("glance", "glance:glance", "say in two lines what lives in this directory's session; else nothing")
+    output = commands.add("output", "execute:output", "show the output of an execution", json=True)
+    _add_execution(output)
+    output.add_argument("-f", "--follow", action="store_true", help="show it as `exec` does, until it ends")
+    _add_notebooks(commands)
+
+
+def _add_notebooks(commands: Commands) -> None:
+    save = commands.add("save", "execute:save", "write a session as a notebook, HTML or PDF")
+    save.add_argument("path", nargs="?", default="", help="default: the session's name in its directory")
+    save.add_argument("--html", dest="save_html", action="store_true", help="and as HTML")
+    save.add_argument("--theme", choices=["light", "dark"], default="light", help="of the HTML")
+    save.add_argument("--pdf", dest="save_pdf", action="store_true", help="and as PDF")
+    save.add_argument("--pdf-engine", choices=["typst", "browser", "xelatex"], help="default: what loses least")
+    save.add_argument("--only", choices=["all", "ok"], default="all", help="ok leaves out failed cells")
+    save.add_argument("--first", type=int, metavar="EXECUTION", help="from this entry on")
+    save.add_argument("--last", type=int, metavar="EXECUTION", help="up to this entry")
+    text = "keep the notebook up to date from now on, or no longer"
+    save.add_argument("--autosave", action=argparse.BooleanOptionalAction, help=text)
+    save.add_argument("--overwrite", action="store_true", help="replace a file that the session did not write")
+    _add_session(save)
+    load = commands.add("load", "execute:load", "take a notebook's cells into a session, to go on from there")
+    load.add_argument("path", metavar="NOTEBOOK")
+    load.add_argument("--run", dest="run_cells", action="store_true", help="run its code cells, up to the first error")
+    _add_session(load)
+
+
+def _add_kernels(commands: Commands) -> None:
+    commands.group("kernels")
+    commands.add("list", "kernels:list_kernels", "list the kernels of all sessions", aliases=("ls", "ps"), json=True)
+    interrupt = commands.add("interrupt", "kernels:interrupt", "interrupt what runs on a kernel; variables stay")
+    restart = commands.add("restart", "kernels:restart", "give a session a fresh process; variables go")
+    kill = commands.add("kill", "kernels:kill", "end kernels, with their variables")
+    kill.add_argument("kernel", nargs="*", metavar="KERNEL")
+    kill.add_argument("--all", action="store_true", help="end every kernel that the supervisor started")
+    kill.add_argument("--force", action="store_true", help="also a kernel that somebody else started")
+    console = commands.add("console", "kernels:console", "open a Jupyter console on a kernel")
+    more = "With --daemon, what the daemon itself has to say."
+    logs = commands.add("logs", "admin:logs", "show what a kernel wrote to its standard error", more=more)
+    for parser in (interrupt, restart, console, logs):
+        text = "default: that of this directory's session"
+        parser.add_argument("kernel", nargs="?", default="", metavar="KERNEL", help=text)
+    logs.add_argument("--daemon", action="store_true", help="the daemon's own log instead")
+    _add_log_options(logs)
+
+
+def _add_environments(commands: Commands) -> None:
+    commands.group("environments, and kernels that run already")
+    envs = commands.add("envs", "kernels:envs", "list the environments that a kernel can run in", json=True)
+    use = commands.add("use", "kernels:use", "go on in another environment's kernel")
+    use.add_argument("env", metavar="ENV", help="a name, prefix or interpreter from `envs`, or `default`")
+    use.add_argument("--fresh", action="store_true", help="a new kernel even if one runs there already")
+    text = "if it has no ipykernel, install one there with the environment's own tool"
+    use.add_argument("--install-ipykernel", action="store_true", help=text)
+    attach = commands.add("attach", "kernels:attach", "go on in a kernel that runs already")
+    text = "a kernel's id or at least four characters of it, a notebook, a connection file, a server's URL"
+    attach.add_argument("kernel", metavar="WHICH", help=text)
+    more = "The kernel that is left runs on."
+    detach = commands.add("detach", "kernels:detach", "return to the session's default kernel", more=more)
+    for parser in (envs, use, attach, detach):
+        _add_session(parser)
+
+
+def _add_kept(commands: Commands) -> None:
+    commands.group("what is kept")
+    commands.add("sessions", "forgetting:sessions", "list all sessions, and what is kept of them", json=True)
+    more = "That is their history and what their kernels wrote down. Saved notebooks stay."
+    forget = commands.add("forget", "forgetting:forget", "delete sessions", more=more, aliases=("rm",))
+    text = "as `sessions` spells it; no kernel may live in it"
+    forget.add_argument("sessions", nargs="*", metavar="SESSION", help=text)
+    forget.add_argument("--older-than", type=_days, metavar="DAYS", help="all that were not used for so many days")
+    more = "Nothing of a kernel that lives."
+    prune = commands.add(
+        "prune", "forgetting:prune", "delete what is to go by the policy, or by its options", more=more
+    )
+    prune.add_argument("--older-than", type=_days, metavar="DAYS", help="what was not used for so many days")
+    text = "the oldest, until so much is left: 500MB, 5GB"
+    prune.add_argument("--keep-total", type=_bytes, metavar="SIZE", help=text)
+    prune.add_argument("--dry-run", action="store_true", help="only show what would go")
+    for parser in (forget, prune):
+        _add_yes(parser)
+
+
+def _add_daemon(commands: Commands) -> None:
+    commands.group("the daemon")
+    more = "And how the kernel of this directory's session is, or of another."
+    status = commands.add("status", "admin:status", "say how the daemon is, and who is connected", more=more, json=True)
+    text = "a session; default: this directory's, and the daemon"
+    status.add_argument("kernel", nargs="?", default="", metavar="SESSION", help=text)
+    commands.add("start", "admin:start", "start it, if it does not run")
+    stop = commands.add("stop", "admin:stop", "stop it; kernels run on")
+    stop.add_argument("--kernels", action="store_true", help="end all kernels too: nothing is left running")
+    more = "No kernel, call or line of output is lost."
+    text = "have the installed version take its place"
+    commands.add("restart-daemon", "admin:restart_daemon", text, more=more)
+    serve = commands.add("service", "", "run it under systemd or launchd")
+    verbs = serve.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+    added = _verb(verbs, "install", "service:install", "Install and start the user service.")
+    added.add_argument("--no-linger", action="store_true", help="leave it to logging out to end the daemon and kernels")
+    _verb(verbs, "uninstall", "service:uninstall", "Stop and remove the user service; kernels run on.")
+    _verb(verbs, "start", "service:start", "Start the service; a daemon that runs hands over.")
+    _verb(verbs, "stop", "service:stop", "Stop the service; kernels run on.")
+    _verb(verbs, "restart", "service:restart", "Put another daemon in this one's place.")
+    _verb(verbs, "status", "service:status", "Say whether the service is installed and runs.")
+    _add_log_options(_verb(verbs, "logs", "service:logs", "Show what the service manager noted."))
+
+
+def _add_set_up(commands: Commands) -> None:
+    commands.group("set up, and tidy up")
+    register = commands.add("register", "registration:register", "tell MCP clients about the server, or say how")
+    register.add_argument("clients", nargs="*", type=_client, metavar="CLIENT", help=_clients())
+    register.add_argument("--python", default="", help="interpreter of the default kernel")
+    register.add_argument("--session", default="", help="a session of each project, instead of its own")
+    register.add_argument("--scope", choices=["local", "user", "project"], default="user", help=_SCOPE)
+    register.add_argument("--print", dest="only_print", action="store_true", help="change nothing, print what to do")
+    lab = commands.add("jupyterlab", "jupyter:jupyterlab", "run JupyterLab with the supervisor's kernels in it")
+    lab.add_argument("--print", dest="only_print", action="store_true", help="run nothing, print the command")
+    lab.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="JupyterLab's own, behind `--`")
+    _add_kernelspecs(commands.add("kernelspec", "", "have other Jupyter programs start supervised kernels"))
+    look = commands.add("doctor", "doctor:doctor", "look at all that has to be right, and say what mends it", json=True)
+    look.add_argument("--fix", action="store_true", help="mend what can be mended without losing anything")
+    demo = commands.add("demo", "admin:demo", "show the whole thing on a real data set")
+    demo.add_argument("--directory", default="kernel-supervisor-demo", help="where the notebook goes")
+    more = "Saved notebooks stay."
+    _add_yes(commands.add("uninstall", "uninstall:uninstall", "list everything of ours here, and remove it", more=more))
+    asked = commands.add("help", "main:show_help", "say more about a command")
+    asked.add_argument("words", nargs="*", metavar="COMMAND")
+
+
+def _add_kernelspecs(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+    install = _verb(kinds, "install", "jupyter:install", "Install a kernelspec for the user's Jupyter programs.")
+    install.add_argument("--env", default="", help="the environment, as `use` takes it; default: this one")
+    text = "join this session of this project, or FOLDER/NAME; default: each notebook has its own"
+    install.add_argument("--session", default="", help=text)
+    install.add_argument("--name", default="", help="default: supervised, with what was chosen behind it")
+    remove = _verb(kinds, "uninstall", "jupyter:uninstall", "Remove kernelspecs; kernels run on.")
+    remove.add_argument("name", nargs="*", metavar="NAME", help="default: all of them")
+    _verb(kinds, "list", "jupyter:list_specs", "List the supervised kernelspecs that are installed.")
+
+
+def _verb(verbs: Any, name: str, run: str, text: str) -> argparse.ArgumentParser:
+    return _described(verbs.add_parser(name, help=text, description=text), run)
+
+
+def _add_session(parser: argparse.ArgumentParser) -> None:
+    text = "a session of this project, or FOLDER/NAME; default: the project's own"
+    parser.add_argument("-s", "--session", default="", help=text)
+    parser.set_defaults(works_in_session=True)
+    parser.add_argument("--python", default="", help="interpreter of the default kernel, if it is started now")
+
+
+def _add_execution(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("execution", type=int, metavar="EXECUTION", help="its number, as `history` has it")
+
+
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+def _add_log_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-n", "--lines", type=int, default=40, help="how many, from the end")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 500:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 500")
+    return number
+
+
+def _days(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (days := float(text)) < math.inf:
+            return days
+    raise argparse.ArgumentTypeError(f"{text} is no number of days; one is like 30")
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)b?", text.strip().lower())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text} is no size; one is like 500MB or 5GB")
+    return int(float(found[1]) * 1000 ** " kmgt".index(found[2] or " "))
+
+
+CLIENTS = ("claude", "codex", "gemini", "cursor", "vscode")
+
+
+def _clients() -> str:
+    return f"{', '.join(CLIENTS)}; default: claude"
+
+
+def _client(text: str) -> str:
+    if text not in CLIENTS:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(CLIENTS)}{_meant(text, list(CLIENTS))}")
+    return text
