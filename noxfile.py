@@ -14,6 +14,7 @@ nox.options.sessions = ["lint", "types", "tests", "packages", "systemd", "fast"]
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 SYSTEM = {"chromium": "chromium", "pdftoppm": "poppler-utils", "pdftotext": "poppler-utils", "sshd": "openssh-server"}
+SYSTEM |= {"zsh": "zsh", "fish": "fish"}
 MACHINES = {"systemd-nspawn": "systemd-container", "debootstrap": "debootstrap"}
 FAST = ("tests/unit", "tests/wire")
 ELSEWHERE = ("--ignore", "tests/systemd", "--ignore", "tests/packages")

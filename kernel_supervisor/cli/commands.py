@@ -59,6 +59,13 @@ def _meant(word: str, there: list[str]) -> str:
     return f"; did you mean {' or '.join(f'`{each}`' for each in near)}?" if near else ""
 
 
+class _Wrapped(argparse.HelpFormatter):
+    """Wraps paragraph by paragraph, as they stand."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(super(_Wrapped, self)._fill_text(line, width, indent) for line in text.split("\n"))
+
+
 class Commands:
     """The commands, in the groups that they are listed in."""
 
@@ -87,7 +94,9 @@ class Commands:
         also = f" (also {', '.join(aliases)})" if aliases else ""
         self._lines.append(f"    {name:<15} {text}{also}")
         about = "\n\n".join(filter(None, (f"{text[0].upper()}{text[1:]}.", more)))
-        return _described(self._parsers.add_parser(name, aliases=aliases, description=about), run, json=json)
+        return _described(
+            self._parsers.add_parser(name, aliases=aliases, description=about, formatter_class=_Wrapped), run, json=json
+        )
 
     def finished(self) -> argparse.ArgumentParser:
         """The parser of all of them."""
@@ -252,6 +261,10 @@ def _add_set_up(commands: Commands) -> None:
     demo.add_argument("--directory", default="kernel-supervisor-demo", help="where the notebook goes")
     more = "Saved notebooks stay."
     _add_yes(commands.add("uninstall", "uninstall:uninstall", "list everything of ours here, and remove it", more=more))
+    text = 'In ~/.bashrc or ~/.zshrc (behind `compinit`): eval "$(kernel-supervisor completion bash)".'
+    more = f"{text}\nIn ~/.config/fish/config.fish: kernel-supervisor completion fish | source"
+    shell = commands.add("completion", "completion:completion", "have your shell complete all this", more=more)
+    shell.add_argument("shell", choices=["bash", "zsh", "fish"], metavar="SHELL", help="bash, zsh or fish")
     asked = commands.add("help", "main:show_help", "say more about a command")
     asked.add_argument("words", nargs="*", metavar="COMMAND")
 

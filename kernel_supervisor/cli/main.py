@@ -26,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.name != "posix":
         return failed("kernel-supervisor runs on Linux and macOS; on Windows use it inside WSL")
     parser = all_commands()
+    if "_ARGCOMPLETE" in os.environ:
+        from kernel_supervisor.cli.completion import complete  # only where a shell asks
+
+        complete(parser)
     options, more = parser.parse_known_args(arguments)
     if more:
         getattr(options, "parser", parser).error(f"unrecognized arguments: {' '.join(more)}")

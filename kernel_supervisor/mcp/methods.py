@@ -66,6 +66,7 @@ async def _status(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
         "ready": caller.ready.is_set(),
         "kernels": len(supervisor.kernels.runners) + len(supervisor.kernels.adoption.records),
         "sessions": list(supervisor.sessions.known),
+        "kernel_ids": [*supervisor.kernels.runners, *(each.id for each in supervisor.kernels.adoption.records)],
         "pids": supervisor.kernels.pids(),
         "not_recorded": supervisor.records.not_recorded,
     }
