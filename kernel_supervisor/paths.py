@@ -105,9 +105,9 @@ def children(folder: str | os.PathLike[str]) -> list[str]:
         return []
 
 
-def put(path: str, text: str, mode: int = 0o600) -> None:
-    """Have a file with that text at `path`, whole and at one stroke, with `mode` less the umask. Raises OSError."""
-    content, aside = text.encode(), f"{path}.{os.getpid()}"
+def put(path: str, text: str | bytes, mode: int = 0o600) -> None:
+    """Have a file with that content at `path`, whole and at one stroke, with `mode` less the umask. Raises OSError."""
+    content, aside = text.encode() if isinstance(text, str) else text, f"{path}.{os.getpid()}"
     try:
         with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
             file.write(content)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import sys
 import time
@@ -16,11 +14,11 @@ from kernel_supervisor.cli.codes import DONE, FAILED, INTERRUPTED, USAGE, failed
 from kernel_supervisor.cli.questions import WAITING
 from kernel_supervisor.cli.screen import print_table
 from kernel_supervisor.cli.session import Command, print_json
+from kernel_supervisor.cli.showing import Collected, Shown
 
-_LONGEST = 400_000
+_LONGEST, _LEAST = 400_000, 1_000
 _EXPORTS, _CELLS = ("save_html", "theme", "save_pdf", "pdf_engine"), ("only", "first", "last")
 _OF_A_NOTEBOOK = ("path", *_EXPORTS, *_CELLS, "autosave", "overwrite")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def execute(command: Command) -> int:
@@ -33,16 +31,28 @@ def execute(command: Command) -> int:
     if command.options.no_wait:
         print_json(facts) if command.options.json else print(f"execution {number}")
         return DONE
-    return _see_through(command, number, pressed)
+    if facts.get("behind"):
+        print(f"kernel-supervisor: execution {number} is queued behind {_listed(facts)}", file=sys.stderr)
+    return see_through(command, number, pressed)
 
 
-def _see_through(command: Command, number: int, pressed: list[int]) -> int:
+def _listed(facts: dict[str, Any]) -> str:
+    first = ", ".join(map(str, facts["behind"]))
+    more = facts["ahead"] - len(facts["behind"])
+    return f"{first} and {more} more" if more > 0 else first
+
+
+def see_through(command: Command, number: int, pressed: list[int]) -> int:
     """Follow an execution to its end, or to a question that nobody here can be asked."""
-    outcome = _follow(command, number, pressed, silent=command.options.json)
+    shown: Shown | Collected = Collected() if command.options.json else Shown(command.paths.cache, number)
+    try:
+        outcome = _follow(command, number, pressed, shown)
+    except KeyboardInterrupt:
+        return _leave(command, number)
     interrupted = outcome["status"] == "interrupted"
-    if command.options.json:
+    if isinstance(shown, Collected):
         text, facts = command.tool("kernel_output", execution_id=number)
-        print_json({**facts, "text": text})
+        print_json({**facts, "text": text, **shown.apart()})
     elif outcome["status"] == WAITING:
         print(
             f"kernel-supervisor: execution {number} is waiting for input: {outcome['question'].strip()}\n"
@@ -58,6 +68,14 @@ def _see_through(command: Command, number: int, pressed: list[int]) -> int:
     return INTERRUPTED if interrupted or outcome.get("interrupted") else FAILED
 
 
+def _leave(command: Command, number: int) -> int:
+    """What becomes of an execution that somebody does not wait for any longer."""
+    status = command.tool("kernel_output", execution_id=number, max_chars=_LEAST)[1]["status"]
+    goes_on = status in ("queued", "running", WAITING)
+    what = f"runs on; `kernel-supervisor output --follow {number}` shows the rest" if goes_on else f"is over ({status})"
+    return failed(f"kernel-supervisor: execution {number} {what}", INTERRUPTED)
+
+
 def _submit(command: Command, code: str) -> tuple[dict[str, Any], list[int]]:
     """The execution that was queued, and where the first Ctrl-C is kept until somebody can act on it.
 
@@ -68,6 +86,7 @@ def _submit(command: Command, code: str) -> tuple[dict[str, Any], list[int]]:
 
     def keep(signum: int, frame: FrameType | None) -> None:
         if pressed:
+            print("kernel-supervisor: it may run all the same; `kernel-supervisor history` shows it", file=sys.stderr)
             raise KeyboardInterrupt
         pressed.append(signum)
 
@@ -109,11 +128,11 @@ def reply(command: Command) -> int:
         text = sys.stdin.readline().rstrip("\n")
     if text is not None:
         questions.answer(command, number, text)
-    return _see_through(command, number, [])
+    return see_through(command, number, [])
 
 
-def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) -> dict[str, Any]:
-    """Its end, or its question where that cannot be asked here."""
+def _follow(command: Command, number: int, pressed: list[int], shown: Shown | Collected) -> dict[str, Any]:
+    """Its end, or its question where that cannot be asked here. Raises the second KeyboardInterrupt."""
     connection = command.connection()
     seen: set[str] = set()
     outcome: dict[str, Any] = {"place": []}
@@ -125,8 +144,8 @@ def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) 
             if message["msg_id"] not in seen:  # a second look, after an interrupt or another daemon, shows it again
                 seen.add(message["msg_id"])
                 raise questions.Asked
-        elif not silent:
-            _show(message)
+        else:
+            shown.take(message)
 
     while True:
         try:
@@ -139,18 +158,21 @@ def _follow(command: Command, number: int, pressed: list[int], *, silent: bool) 
                     show(pending[0])
                     del pending[0]
                 if outcome["place"] is None:
+                    shown.finish()
                     return {**outcome, "interrupted": interrupted}
                 asked_for = {"executionId": number, "place": outcome["place"]}
                 outcome = connection.request("supervisor/follow", asked_for)
                 pending = outcome["messages"]
         except questions.Asked:
             asked = questions.open_question(command, number)
-            if asked is not None and (silent or not sys.stdin.isatty()):
+            if asked is not None and (isinstance(shown, Collected) or not sys.stdin.isatty()):
                 return asked
             if asked is not None and not _ask(command, number, asked):
                 interrupted = True
                 _interrupt(command, number)
         except KeyboardInterrupt:
+            if interrupted:
+                raise
             interrupted = True
             _interrupt(command, number)
 
@@ -162,26 +184,6 @@ def _ask(command: Command, number: int, asked: dict[str, Any]) -> bool:
     except KeyboardInterrupt:
         return False
     return True
-
-
-def _show(message: dict[str, Any]) -> None:
-    """As a terminal shows it: streams where they belong, the last value, tracebacks in colour."""
-    content = message["content"]
-    match message["msg_type"]:
-        case "stream":
-            stream = sys.stderr if content["name"] == "stderr" else sys.stdout
-            stream.write(content["text"])
-            stream.flush()
-        case "execute_result" | "display_data":
-            data = content["data"]
-            pictures = [mime for mime in data if mime.startswith("image/")]
-            print(f"[{pictures[0]}]" if pictures else data.get("text/plain", f"[{', '.join(data)}]"), flush=True)
-        case "error":
-            text = "\n".join(content["traceback"]) or f"{content['ename']}: {content['evalue']}"
-            in_colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")  # as https://no-color.org has it
-            print(text if in_colour else _COLOUR.sub("", text), file=sys.stderr)
-        case "mark":
-            print(f"kernel-supervisor: {content['text']}", file=sys.stderr)
 
 
 def history(command: Command) -> int:
@@ -211,10 +213,11 @@ def _row(entry: dict[str, Any]) -> list[Any]:
 
 def output(command: Command) -> int:
     """What an execution showed, and with --follow what it shows until it ends."""
+    number = command.options.execution
     if command.options.follow:
         command.connection()
-        return _see_through(command, command.options.execution, [])
-    text, facts = command.tool("kernel_output", execution_id=command.options.execution, max_chars=_LONGEST)
+        return see_through(command, number, [])
+    text, facts = command.tool("kernel_output", execution_id=number, max_chars=_LONGEST)
     if command.options.json:
         print_json({**facts, "text": text})
     else:

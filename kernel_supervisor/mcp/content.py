@@ -148,6 +148,8 @@ def machine(view: ResultView, rendered: Rendered) -> dict[str, Any]:
     error = _error(view.folded)
     if error is not None:
         found["error"] = {key: plain(str(error.get(key, ""))[:_ERROR_CHARS]) for key in ("ename", "evalue")}
+    if view.behind:
+        found |= {"behind": list(view.behind), "ahead": view.ahead}
     if view.question is not None:
         found["question"] = plain(view.question.prompt)[:_ERROR_CHARS]
         found["password"] = view.question.password

@@ -10,8 +10,12 @@ import mcp_types as types
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.wording import remark
+from kernel_supervisor.outputs.area import Output, display_output, outputs_of
+from kernel_supervisor.outputs.transcript import is_markdown, pictured, shown
 from kernel_supervisor.records.stream import Place
+from kernel_supervisor.tasks import apart
 
+_SHOWING = ("display_data", "execute_result", "update_display_data", "execute_reply")
 _PATIENCE_S = 20.0
 """How long a request waits for something to tell."""
 
@@ -33,14 +37,35 @@ async def follow(call: Call, params: FollowParams) -> dict[str, Any]:
         messages, place = await asyncio.wait_for(reading, _PATIENCE_S)
     except asyncio.TimeoutError:
         return {"messages": [], "place": params.place}
-    told = {"messages": [_told(each) for each in messages], "place": place}
+    told: dict[str, Any] = {"messages": await apart("results", _all_told, messages), "place": place}
     if place is not None:
         return told
     execution = ticket.execution if ticket is not None else execution
     return {**told, "status": execution.status, "reason": execution.reason}
 
 
+def _all_told(items: list[Message | Mark]) -> list[dict[str, Any]]:
+    return [_told(each) for each in items]
+
+
 def _told(item: Message | Mark) -> dict[str, Any]:
     if isinstance(item, Mark):
         return {"msg_id": "", "msg_type": "mark", "content": {"text": remark(item)}}
-    return {"msg_id": item.msg_id, "msg_type": item.msg_type, "content": item.content}
+    told: dict[str, Any] = {"msg_id": item.msg_id, "msg_type": item.msg_type, "content": item.content}
+    if item.msg_type in _SHOWING:
+        told["shown"] = [_shown(each) for each in _outputs(item)]
+    return told
+
+
+def _outputs(message: Message) -> list[Output]:
+    if message.msg_type == "update_display_data":
+        return [display_output(message, "display_data")]
+    return [each for each in outputs_of(message) if "data" in each]
+
+
+def _shown(output: Output) -> dict[str, Any]:
+    """An output as agents see it: its text, and its picture's type and data; either may be empty."""
+    data = output["data"]
+    text, mime = shown(data)
+    mime, picture = pictured(data, mime)
+    return {"text": text, "markdown": text != "" and is_markdown(data), "mime": mime, "data": picture}

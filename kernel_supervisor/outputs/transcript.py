@@ -188,6 +188,11 @@ def shown(data: Mapping[str, Any]) -> tuple[str, str]:
     return "\n".join(filter(None, (text, f"[{_PDF}, {size(len(_text(data[_PDF])) * 3 // 4)}: {_AS_PNG}]"))), ""
 
 
+def is_markdown(data: Mapping[str, Any]) -> bool:
+    """Whether the text that stands for it is Markdown."""
+    return bool(data.get("text/markdown")) and not data.get("text/llm+plain")
+
+
 def pictured(data: Mapping[str, Any], mime: str) -> tuple[str, str]:
     """The picture of a MIME bundle, as its type and its data: that of `mime`, if any, or the one in its page."""
     said = plain(_text(data.get("text/plain", "")))
