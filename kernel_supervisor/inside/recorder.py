@@ -156,7 +156,7 @@ class Recorder:
 
     def introduce(self) -> None:
         """Begin the log, or go on with it once it can be written, with who records here."""
-        fields = {"format": 2, "ident": self.kernel.ident, "bell": True, "failed": self.failed}
+        fields = {"format": 2, "ident": self.kernel.ident, "bell": True, "near": True, "failed": self.failed}
         payload = json.dumps(["recorder", fields]).encode()
         self.beginning = b"".join(record(b"recorder ", payload))
         self.write(b"recorder ", payload)
@@ -502,7 +502,7 @@ def main() -> None:
         attempt(recorder.attach, app.kernel, options.owner)
     attempt(install, "coroutines", app.kernel)
     attempt(install, "requests", app.kernel, options.owner)
-    for name in ("interrupts", "questions", "place"):
+    for name in ("interrupts", "questions", "place", "near"):
         attempt(install, name, app.kernel)
     streams = sys.stdout, sys.stderr
     attempt(install, "homes", app.kernel, streams, later.after)

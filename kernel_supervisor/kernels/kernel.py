@@ -18,6 +18,7 @@ import zmq
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import BESIDE, KernelRecord, Message
 from kernel_supervisor.inside.lookup import INSPECT, VARIABLES
+from kernel_supervisor.inside.near import NEAR
 from kernel_supervisor.inside.place import PLACE
 from kernel_supervisor.inside.recorder import UNRECORDED_TOPIC
 from kernel_supervisor.kernels.connection import remove_connection
@@ -272,6 +273,16 @@ class Kernel:
             return await self.channels.ask("control", PLACE, {}, deadline_s, sign_s=deadline_s)
         except zmq.ZMQError:
             raise TimeoutError("the kernel is let go of") from None
+
+    async def near(self, key: str, evalue: str, deadline_s: float) -> tuple[str, str]:
+        """What an error's line asks for a missing key, and the one near key that it has; empty where there is none.
+
+        Raises TimeoutError, NoSignError.
+        """
+        if not self.recorder.get("near"):  # one that a version before this one started
+            return "", ""
+        found = await self.channels.ask("control", NEAR, {"key": key, "evalue": evalue}, deadline_s)
+        return str(found.get("of", "")), str(found.get("near", ""))
 
     async def shutdown(self) -> None:
         """End it, politely first, each step with a deadline; then remove its sockets. Raises UnavailableError."""

@@ -48,6 +48,8 @@ _PREPARING_S = 10.0
 _LEFT_OUT = "What it showed cannot be read in the time of this call"
 _UNREAD = Folded(outputs=[{"output_type": "stream", "name": "stdout", "text": "[… left out …]"}])
 _NO_NAME = re.compile(r"name '(\w+)' is not defined")
+_NO_KEY_ERRORS = ("KeyError", "AttributeError", "ColumnNotFoundError")
+_KEYS = re.compile(r"'([^'\n]{1,200})'"), re.compile(r'"([^"\n]{1,200})"')
 _NEAR = 0.8
 """How alike names are that are taken for one another."""
 _LOOK_S = 2.0
@@ -357,7 +359,7 @@ class Call:
             line = await apart("environments", astray, runner.kernel.record, session.directory, ename, evalue)
             if line:
                 return (line,)
-            if near := await self._near_name(runner, ename, evalue):
+            if near := await self._near_name(runner, ename, evalue) or await self._near_key(runner, ename, evalue):
                 return (near,)
         return await self._where_to_find(interpreter, folded)
 
@@ -372,6 +374,17 @@ class Call:
             return ""
         near = get_close_matches(wrong[1], [str(each) for each in found.get("near", ())], 2, _NEAR)
         return f"Did you mean {near[0]}? There is such a variable." if len(near) == 1 else ""
+
+    async def _near_key(self, runner: Runner, ename: str, evalue: str) -> str:
+        """The one column or key that is nearly one that a cell asked a table or a dictionary for."""
+        named = next(filter(None, (each.findall(evalue) for each in _KEYS)), ())
+        if not named or ename not in _NO_KEY_ERRORS or runner.running is not None:
+            return ""
+        try:
+            of, near = await runner.kernel.near(named[-1 if ename == "AttributeError" else 0], evalue, _LOOK_S)
+        except (TimeoutError, NoSignError):
+            return ""
+        return f"Did you mean {near}? {of} has that." if near else ""
 
     async def _where_to_find(self, interpreter: Interpreter | None, folded: Folded) -> tuple[Words, ...]:
         """Of a module that a cell could not import, where it is."""

@@ -131,6 +131,42 @@ async def test_a_name_error_names_the_one_variable_that_may_be_meant(
     assert said == ([f"Did you mean {near}? There is such a variable."] if near else [])
 
 
+HAVE = """
+import pandas, polars
+df = pandas.DataFrame({"price": [1], "quantity": [2], "alpha_a": [3], "alpha_b": [4], "Total ": [5]})
+pf = polars.DataFrame({"price": [1], "quantity": [2]})
+config = {"learning_rate": 0.1, "seed": 1}
+def of(table): return table["pric"]
+"""
+NEAR_KEYS = {
+    "df['pric']": "Did you mean 'price'? df has that.",
+    "df.pric": "Did you mean 'price'? df has that.",
+    "df[['price', 'quantty']]": "Did you mean 'quantity'? df has that.",
+    "df.loc[:, 'quantty']": "Did you mean 'quantity'? df has that.",
+    "x = (\n    df.groupby('quantty')\n    .sum()\n)": "Did you mean 'quantity'? df has that.",
+    "df['total']": "Did you mean 'Total '? df has that.",
+    "config['learning_rte']": "Did you mean 'learning_rate'? config has that.",
+    "pf['quantty']": "Did you mean 'quantity'? pf has that.",
+    "of(df)": "Did you mean 'price'? table has that.",
+    "df['zzz']": "",
+    "df['alpha_c']": "",
+    "config['lr']": "",
+    "raise KeyError('pric')": "",
+    "df.price.pric": "",
+    "{'price': 1}['pric']": "",
+}
+
+
+@pytest.mark.parametrize("code", NEAR_KEYS)
+async def test_a_missing_key_is_told_the_one_that_the_table_has(desk: Home, code: str) -> None:
+    async with desk.client("legacy", "--session", "near keys") as session:
+        await session.run(HAVE)
+        result = await session.call("kernel_exec", code=code)
+    assert result.facts["status"] == "error"
+    said = [line for line in result.text.splitlines() if line.startswith("Did you mean")]
+    assert said == ([NEAR_KEYS[code]] if NEAR_KEYS[code] else [])
+
+
 async def test_type_and_shape_of_a_table_are_said_once(desk: Home, era: str) -> None:
     async with desk.client(era) as session:
         await session.run("import pandas, numpy; df = pandas.DataFrame({'a': range(1234)}); few = df.head(2)")
