@@ -77,7 +77,7 @@ class McpClient:
 
     def read(self, text: str) -> Any:
         """What is in such a file. Raises ValueError."""
-        return json.loads(text) if text.strip() else {}
+        return _shallow(json.loads, text) if text.strip() else {}
 
     def with_entry(self, text: str, entry: Mapping[str, Any]) -> str:
         """The text with the entry put in, everything else as it stood. Raises ValueError where that cannot be done."""
@@ -125,7 +125,7 @@ class Codex(McpClient):
         if sys.version_info >= (3, 11):
             import tomllib  # 5 ms, for those alone who have Codex
 
-            return tomllib.loads(text)
+            return _shallow(tomllib.loads, text)
         raise ValueError("Python 3.10 does not read TOML")
 
     def _tries(self, text: str, entry: Mapping[str, Any], content: Mapping[str, Any]) -> list[str]:
@@ -136,6 +136,13 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{name} = {_toml(each)}" for name, each in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _shallow(read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _parsed(read: Callable[[str], Any], text: str) -> Any:

@@ -20,6 +20,8 @@ from kernel_supervisor.paths import HOME_VARIABLE
 OPTIONS = ("--python", "--session")
 """What a registration may have chosen for the shim."""
 _SHIM = "kernel-supervisor-mcp"
+_UNREAD = object()
+"""An entry in a file that has comments, or a form that this Python does not read."""
 
 
 def register(command: Command) -> int:
@@ -104,8 +106,8 @@ def _there(client: McpClient, scope: str) -> Any:
         servers = client.read(text)
         for key in (*client.keys(scope), NAME):
             servers = servers.get(key) if isinstance(servers, dict) else None
-    except (ValueError, RecursionError):
-        return {} if f'"{NAME}"' in text or f".{NAME}]" in text else None
+    except ValueError:
+        return _UNREAD if f'"{NAME}"' in text or f".{NAME}]" in text else None
     return servers
 
 
@@ -115,14 +117,20 @@ def _said_to_be_there(client: McpClient, scope: str, there: Any, entry: dict[str
     same = all(known.get(field) == value for field, value in entry.items()) and bool(known.get("env")) == (
         "env" in entry
     )
-    if same or not known:
+    if same or there is _UNREAD:
         print(f"{client.title}: it is there already, in {file}")
         return DONE
-    words = shlex.join(map(str, (known.get("command", ""), *known.get("args", ()))))
     first = client.removing.format(scope=scope) or f"take {NAME} out of {file}"
-    return failed(
-        f"{client.title}: {file} has another one already, which starts: {words}\nTo replace it, first: {first}"
-    )
+    return failed(f"{client.title}: {file} has another one already{_started_by(known)}\nTo replace it, first: {first}")
+
+
+def _started_by(known: dict[str, Any]) -> str:
+    """What an entry that somebody wrote starts, as far as it says that."""
+    command, arguments = known.get("command"), known.get("args")
+    words = [command, *(arguments if isinstance(arguments, list) else [])]
+    if isinstance(command, str) and command:
+        return f", which starts: {shlex.join(map(str, words))}"
+    return f", at {known['url']}" if isinstance(known.get("url"), str) else ", which starts nothing"
 
 
 def _run(client: McpClient, scope: str, own: list[str]) -> int:

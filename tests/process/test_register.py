@@ -274,6 +274,45 @@ def test_what_is_there_already_is_said_and_another_one_is_not_replaced(desk: Hom
 
 
 @pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"command": "x", "args": None}, "which starts: x\n"),
+        ({"command": "x", "args": 5}, "which starts: x\n"),
+        ({"command": "x y", "args": ["a", 1]}, "which starts: 'x y' a 1\n"),
+        ({"url": "http://localhost:1/mcp"}, "at http://localhost:1/mcp\n"),
+        ({"command": ["x"]}, "which starts nothing\n"),
+        ({}, "which starts nothing\n"),
+        ("x", "which starts nothing\n"),
+    ],
+)
+def test_an_entry_of_any_form_is_said_to_be_another_one(desk: Home, tmp_path: Path, entry: object, words: str) -> None:
+    person = Person(desk, tmp_path)
+    file = person.project / ".cursor/mcp.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"mcpServers": {NAME: entry}}))
+    done = person.register("cursor", "--scope", "project")
+    assert done.returncode == 1
+    assert f"{file} has another one already, {words}" in done.stderr
+    assert f"take {NAME} out of {file}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("client", "name", "opening"), [("cursor", ".cursor/mcp.json", ""), ("codex", ".codex/config.toml", "a = ")]
+)
+def test_a_file_that_nobody_can_read_to_its_end_is_left_alone(
+    desk: Home, tmp_path: Path, client: str, name: str, opening: str
+) -> None:
+    person = Person(desk, tmp_path)
+    file = person.project / name
+    file.parent.mkdir()
+    file.write_text(opening + "[" * 100_000 + "]" * 100_000)
+    before = file.read_bytes()
+    done = person.register(client, "--scope", "project")
+    assert (done.returncode, file.read_bytes()) == (0, before), done.stderr
+    assert "left as it is (it is nested too deeply)" in done.stdout
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["emacs"], "emacs is none of claude, codex"),
