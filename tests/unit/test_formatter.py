@@ -8,6 +8,7 @@ import json
 import re
 import struct
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -133,6 +134,23 @@ def test_a_cut_is_made_at_the_end_of_a_line_and_said() -> None:
     text = bounded("a line\n" * 1000)
     assert len(text) <= LIMIT
     assert text.endswith("a line\n… (cut here)")
+
+
+@pytest.mark.parametrize(
+    ("trace", "said"),
+    [
+        ({"y": [10**400, 1, "3", {"a": 1}]}, "scatter of 4 (y int of 1329 bits, 1, '3')"),
+        ({"y": [10**400, 5, 7]}, "scatter of 3 (y 5 … int of 1329 bits, first 5, last 7)"),
+        ({"x": [datetime(2020, 1, 1), datetime(2020, 1, 2, tzinfo=timezone.utc)]}, "cannot be compared"),
+        (5, "cannot be"),
+        (None, "cannot be"),
+    ],
+)
+def test_an_odd_trace_of_plotly_spoils_itself_alone(trace: Any, said: str) -> None:
+    figure = {"data": [{"type": "bar", "y": [1, 2]}, trace], "layout": {"title": {"text": "<b>Bold</b> a<b"}}}
+    found = str(bundle_summary({"application/vnd.plotly.v1+json": figure}))
+    assert found.startswith("plotly figure 'Bold a<b':\n- bar of 2 (y 1 … 2, first 1, last 2)\n- ")
+    assert said in found.splitlines()[2]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ _HEAPS = ("histogram", "box", "violin")
 def plotly_figure(spec: dict[str, Any]) -> str:
     """`spec` is what stands under plotly's own MIME type."""
     traces, layout = spec.get("data") or [], spec.get("layout") or {}
-    said = [_trace(trace) for trace in traces[:FEW]]
+    said = [_tried(trace) for trace in traces[:FEW]]
     if len(traces) > FEW:
         names = ", ".join(quoted(trace.get("name")).strip() or "unnamed" for trace in traces[FEW : 3 * FEW])
         said.append(f"and {len(traces) - FEW} more: {names}{', …' if len(traces) > 3 * FEW else ''}")
@@ -27,6 +27,15 @@ def plotly_figure(spec: dict[str, Any]) -> str:
     by = [f"by{quoted(groups)}"] if groups else []
     around = ", ".join([*_axes(layout), *_panels(layout), *by])
     return listed(f"plotly figure{quoted(title_text(layout.get('title')))}", said or ["nothing drawn"], around)
+
+
+def _tried(trace: dict[str, Any]) -> str:
+    """One that is of no known form spoils itself alone."""
+    try:
+        return _trace(trace)
+    except Exception:  # noqa: BLE001 - its values are of any kind
+        kind = str(trace.get("type", "scatter")) if type(trace) is dict else "something"
+        return f"{clipped(kind)} with values that cannot be compared"
 
 
 def _trace(trace: dict[str, Any]) -> str:

@@ -17,13 +17,16 @@ SAMPLE = 10_000
 """About so many points are looked at where there are more than twice as many."""
 _CODES = {"f8": "d", "f4": "f", "i1": "b", "i2": "h", "i4": "i", "u1": "B", "u2": "H", "u4": "I"}
 """plotly's names of types, as `struct` has them."""
+_LARGEST = 1000
+"""Bits of an integer that can be reckoned with as all other numbers."""
+_FORMAT = re.compile(r"</?(?:b|i|em|strong|sub|sup|span|a)\b[^<>]*>")
 _DAY = re.compile(r"\d{4}-\d\d(-\d\d)?([T ][\d:.]+(Z|[+-][\d:]+)?)?\Z")
 _MIDNIGHT = re.compile(r"([T ]00:00(:00(\.0+)?)?|\.0+)\Z")
 
 
 def quoted(title: Any) -> str:
     """A title, to follow what it is the title of."""
-    return f" '{clipped(title.replace('<br>', ' '), 60)}'" if type(title) is str and title else ""
+    return f" '{clipped(_FORMAT.sub('', title.replace('<br>', ' ')), 60)}'" if type(title) is str and title else ""
 
 
 def title_text(title: Any) -> str:
@@ -149,7 +152,7 @@ def _correlation(pairs: list[Any]) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and value.bit_length() < _LARGEST)
 
 
 def _is_endless(value: Any) -> bool:
