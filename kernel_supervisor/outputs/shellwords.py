@@ -35,17 +35,17 @@ def once_it_is_over(source: str) -> str:
     if "breakpoint()" not in source or "breakpointhook" in source or len(source) > _LARGEST:
         return ""
     try:
-        return _NO_STEPS if any(map(_is_breakpoint, _run_at_once(ast.parse(source)))) else ""
+        return _NO_STEPS if any(map(_is_breakpoint, run_at_once(ast.parse(source)))) else ""
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
 
 
-def _run_at_once(node: ast.AST) -> Iterator[ast.AST]:
+def run_at_once(node: ast.AST) -> Iterator[ast.AST]:
     """What stands in code outside of functions."""
     for each in ast.iter_child_nodes(node):
         if not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield each
-            yield from _run_at_once(each)
+            yield from run_at_once(each)
 
 
 def _is_breakpoint(node: ast.AST) -> bool:

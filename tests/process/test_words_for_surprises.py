@@ -102,6 +102,66 @@ def test_a_module_that_was_changed_since_it_was_imported_is_named_once(
     assert CHANGED in _shown(shim, f"{name}.f()", session)
 
 
+CHANGED_FILES = {
+    "of a package, imported from it": ({"a_pk/__init__": "", "a_pk/a": "1"}, "from a_pk import a", "a_pk/a", "a.x"),
+    "behind a package": ({"b_pk/__init__": "from .b import x", "b_pk/b": "1"}, "import b_pk", "b_pk/b", "b_pk.x"),
+    "behind a module": ({"c_one": "import c_two", "c_two": "1"}, "import c_one", "c_two", "c_one.c_two.x"),
+    "of a namespace": ({"d_ns/inner": "1"}, "import d_ns.inner as i", "d_ns/inner", "i.x"),
+    "imported where it may fail": (
+        {"e_mod": "1"},
+        "try:\n    import e_mod\nexcept ImportError: ...",
+        "e_mod",
+        "e_mod.x",
+    ),
+    "in a circle": ({"f_one": "import f_two", "f_two": "import f_one"}, "import f_one", "f_two", "f_one"),
+}
+
+
+def _write_modules(desk: Home, modules: dict[str, str]) -> None:
+    for name, code in modules.items():
+        file = desk.project / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        _write(file, f"{code}\nx = 1\n" if "import" in code else f"x = 1  # {code}\n" if code else "")
+
+
+@pytest.mark.parametrize(("modules", "imports", "changed", "uses"), CHANGED_FILES.values(), ids=CHANGED_FILES)
+def test_a_file_that_an_import_has_read_is_named_wherever_it_stands(
+    desk: Home, shim: Shim, modules: dict[str, str], imports: str, changed: str, uses: str
+) -> None:
+    session = changed.replace("/", "-")
+    _write_modules(desk, modules)
+    _shown(shim, imports, session)
+    assert CHANGED not in _shown(shim, uses, session)
+    _write(desk.project / f"{changed}.py", "x = 2")
+    told = _shown(shim, uses, session)
+    assert f"{changed.rpartition('/')[2]}.py {CHANGED}" in told
+    assert f"importlib.reload({changed.replace('/', '.')})" in told
+    assert CHANGED not in _shown(shim, uses, session)
+
+
+def test_nothing_is_said_of_a_file_that_is_as_it_was_or_of_a_name_that_is_another(desk: Home, shim: Shim) -> None:
+    for name in ("touched", "taken", "defined"):
+        _write(desk.project / f"{name}.py", "x = 1")
+    _shown(shim, "import touched, taken, defined", "as-it-was")
+    _write(desk.project / "touched.py", "x = 1")
+    assert CHANGED not in _shown(shim, "touched.x", "as-it-was")
+    _shown(shim, "taken = 5\ndef defined(): return 6", "as-it-was")
+    for name in ("taken", "defined"):
+        _write(desk.project / f"{name}.py", "x = 2")
+    assert CHANGED not in _shown(shim, "taken, defined()", "as-it-was")
+
+
+def test_a_module_whose_file_was_removed_or_renamed_is_named_once(desk: Home, shim: Shim) -> None:
+    file = desk.project / "renamed_module.py"
+    _write(file, "x = 41")
+    _shown(shim, "import renamed_module", "removed")
+    file.rename(desk.project / "its_new_name.py")
+    told = _shown(shim, "renamed_module.x + 1", "removed")
+    assert "42" in told
+    assert "imported as renamed_module, is no longer there" in told
+    assert "no longer there" not in _shown(shim, "renamed_module.x", "removed")
+
+
 @pytest.mark.parametrize("code", ["%load_ext autoreload\n%autoreload 2", "import sys; sys.path.insert(0, 'elsewhere')"])
 def test_nothing_is_said_where_modules_are_read_anew_or_from_elsewhere(desk: Home, shim: Shim, code: str) -> None:
     name = "auto" if "auto" in code else "elsewhere"
