@@ -21,8 +21,23 @@ _MARKS = {
 """Byte order marks; the longer ones first, which begin as shorter ones do."""
 
 
+_OTHERS = (
+    (rb"version https://git-lfs\.", "is a pointer of Git LFS, not the notebook itself: `git lfs pull` fetches that"),
+    (
+        rb"\s*(?:<!doctype html|<html)",
+        "is a page of HTML, perhaps of a log-in, not the notebook: fetch the file itself",
+    ),
+    (rb"\x1f\x8b|PK\x03\x04", "is compressed: unpack it, then load what is in it"),
+    (rb"\0+\Z", "has nothing but NUL bytes, as after a crash: .ipynb_checkpoints beside it may have an earlier one"),
+)
+"""Files that are often there in a notebook's place, by how they begin."""
+
+
 def as_meant(raw: bytes, path: object) -> str:
     """The notebook's text, fit for nbformat. Raises RefusedError, and ValueError for what is no JSON."""
+    for begins, words in _OTHERS:
+        if re.match(begins, raw, re.IGNORECASE):
+            raise RefusedError(f"path: {path} {words}")
     encoding = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), "utf-8")
     text = raw.decode(encoding)
     if not text.strip():
@@ -60,19 +75,45 @@ def _completed(content: dict[str, Any], path: object) -> dict[str, Any]:
     sound = _with_metadata(content)
     sound.update(nbformat=major, nbformat_minor=minor if isinstance(minor, int) else 0)
     if isinstance(sheets, list):
-        sound["worksheets"] = [_with_cells(_with_metadata(each)) if isinstance(each, dict) else each for each in sheets]
-    return _with_cells(sound)
+        sound["worksheets"] = [
+            _with_cells(_with_metadata(each), path) if isinstance(each, dict) else each for each in sheets
+        ]
+    return _with_cells(sound, path)
 
 
-def _with_cells(holder: dict[str, Any]) -> dict[str, Any]:
+def _with_cells(holder: dict[str, Any], path: object) -> dict[str, Any]:
     cells = holder.get("cells")
-    return {**holder, "cells": list(map(_cell, cells))} if isinstance(cells, list) else holder
+    if not isinstance(cells, list):
+        return holder
+    for number, cell in enumerate(cells, 1):
+        if why := _unreadable(cell):
+            raise RefusedError(f"path: {path} is not a notebook that Jupyter can read: cell {number} {why}")
+    return {**holder, "cells": [_cell(cell) for cell in cells if cell is not None]}
 
 
-def _cell(cell: Any) -> Any:
+def _unreadable(cell: Any) -> str:
+    """What keeps a cell from being read; empty where nothing does, or there is nothing in it."""
+    if cell is None:
+        return ""
     if not isinstance(cell, dict):
-        return cell
+        return "is no object"
+    if not isinstance(cell.get("cell_type"), str) and not _ran(cell):
+        return "does not say whether it is code or Markdown (cell_type)"
+    source = cell.get("input" if "input" in cell else "source")
+    lines = source if isinstance(source, list) else [source or ""]
+    if not all(isinstance(line, str) for line in lines):
+        return "has a source that is no text"
+    return "" if isinstance(cell.get("outputs") or [], list) else "has outputs that are no list"
+
+
+def _ran(cell: dict[str, Any]) -> bool:
+    return "outputs" in cell or "execution_count" in cell
+
+
+def _cell(cell: dict[str, Any]) -> dict[str, Any]:
     cell = _with_metadata(cell)
+    if not isinstance(cell.get("cell_type"), str):
+        cell["cell_type"] = "code"
     if "input" not in cell and cell.get("source") is None:
         cell["source"] = ""
     if cell.get("cell_type") == "code":

@@ -145,6 +145,8 @@ _MADE_OUT = {
     "a list for metadata": '{"cells": [' + _CELL % ', "metadata": []' + '], "metadata": [], "nbformat": 4}',
     "no format": '{"cells": [' + _CELL % ', "outputs": null' + "]}",
     "a format in quotes": '{"cells": [' + _CELL % "" + '], "nbformat": "4", "nbformat_minor": "2"}',
+    "a cell of nothing": '{"cells": [null, ' + _CELL % "" + '], "nbformat": 4}',
+    "no type of a cell that ran": '{"cells": [{"source": "print(6*7)", "outputs": []}]}',
     "format 3": '{"worksheets": [{"cells": [{"cell_type": "code", "input": "print(6*7)", "language": "python"}]}],'
     ' "nbformat": 3, "nbformat_minor": 0}',
 }
@@ -173,6 +175,15 @@ def test_an_odd_file_is_read_for_what_is_obviously_meant(desk: Home, how: str) -
         ('{"name": "x"}', "it has no cells"),
         ('{"cells": [], "nbformat": 5}', "newer than the 4"),
         ("print(1)\n", "is not a notebook"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "`git lfs pull`"),
+        ("\n<!DOCTYPE html>\n<html></html>", "is a page of HTML"),
+        ("PK\x03\x04...", "is compressed"),
+        ("\0" * 500, "nothing but NUL bytes"),
+        ('{"cells": [{"source": "1"}]}', "cell 1 does not say whether it is code"),
+        ('{"cells": [{"cell_type": "code", "source": "1"}, 5]}', "cell 2 is no object"),
+        ('{"cells": [{"cell_type": "code", "source": ["1", ["2"]]}]}', "cell 1 has a source that is no text"),
+        ('{"cells": [{"cell_type": "code", "source": 7}]}', "cell 1 has a source that is no text"),
+        ('{"cells": [{"cell_type": "code", "source": "", "outputs": {"a": 1}}]}', "outputs that are no list"),
     ],
 )
 def test_what_is_no_notebook_is_refused_in_words(desk: Home, text: str, words: str) -> None:

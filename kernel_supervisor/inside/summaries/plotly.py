@@ -21,7 +21,7 @@ def plotly_figure(spec: dict[str, Any]) -> str:
     traces, layout = spec.get("data") or [], spec.get("layout") or {}
     said = [_tried(trace) for trace in traces[:FEW]]
     if len(traces) > FEW:
-        names = ", ".join(quoted(trace.get("name")).strip() or "unnamed" for trace in traces[FEW : 3 * FEW])
+        names = ", ".join(_name(trace) for trace in traces[FEW : 3 * FEW])
         said.append(f"and {len(traces) - FEW} more: {names}{', …' if len(traces) > 3 * FEW else ''}")
     groups = title_text((layout.get("legend") or {}).get("title"))
     by = [f"by{quoted(groups)}"] if groups else []
@@ -36,6 +36,10 @@ def _tried(trace: dict[str, Any]) -> str:
     except Exception:  # noqa: BLE001 - its values are of any kind
         kind = str(trace.get("type", "scatter")) if type(trace) is dict else "something"
         return f"{clipped(kind)} with values that cannot be compared"
+
+
+def _name(trace: Any) -> str:
+    return (quoted(trace.get("name")).strip() if type(trace) is dict else "") or "unnamed"
 
 
 def _trace(trace: dict[str, Any]) -> str:
