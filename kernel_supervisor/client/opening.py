@@ -54,12 +54,25 @@ def recall(paths: Paths, method: str, params: Any, handshake: Any) -> dict[str, 
     if not name:
         return None
     try:
-        result = json.loads(_read(_path(paths, name)))
+        result = json.loads(_read(_path(paths, name)), parse_constant=_no_number)
     except (OSError, ValueError, RecursionError):
         return None
     wanted = ASKED_FIRST[method].items()
-    whole = isinstance(result, dict) and all(isinstance(result.get(field), kind) for field, kind in wanted)
+    whole = isinstance(result, dict) and all(_is(kind, result.get(field)) for field, kind in wanted)
     return result if whole else None
+
+
+def _is(kind: type, value: Any) -> bool:
+    """Whether a field of an answer is of its kind: a list is one of named things, or of names."""
+    if not isinstance(value, kind):
+        return False
+    return not isinstance(value, list) or all(
+        isinstance(each, str) or (isinstance(each, dict) and isinstance(each.get("name"), str)) for each in value
+    )
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is none that JSON has")
 
 
 def _read(path: str) -> bytes:

@@ -69,9 +69,26 @@ def _a_folder_that_is_a_link(path: Path) -> None:
         lambda path: path.write_text("[" * 100_000),
         lambda path: path.write_text("{}"),
         lambda path: path.write_text('{"tools": 7}'),
+        lambda path: path.write_text('{"tools": [7]}'),
+        lambda path: path.write_text('{"tools": [{"description": "of nothing"}]}'),
+        lambda path: path.write_text('{"tools": [], "ttl": NaN}'),
         lambda path: path.write_text('{"tools": ["' + "x" * (2 << 20) + '"]}'),
     ],
-    ids=["link", "pipe", "folder", "rights", "cut", "bytes", "deep", "empty", "no list", "large"],
+    ids=[
+        "link",
+        "pipe",
+        "folder",
+        "rights",
+        "cut",
+        "bytes",
+        "deep",
+        "empty",
+        "no list",
+        "numbers",
+        "no name",
+        "no number",
+        "large",
+    ],
 )
 def test_what_is_damaged_or_may_be_somebody_elses_is_not_recalled(
     tmp_path: Path, kept: Path, spoil: Callable[[Path], object]
