@@ -24,6 +24,8 @@ from kernel_supervisor.notebooks.loading import Loaded
 from kernel_supervisor.sessions import loading, rerunning, saving
 
 _T = TypeVar("_T")
+_TOLD = 20
+"""So many remarks on what documents do not show are told one by one."""
 
 
 async def kernel_add_markdown(
@@ -90,7 +92,7 @@ async def kernel_save_notebook(
         call, "writing the notebook", lambda tell: _in_turn(call, saving.save(call.supervisor, session, wanted, tell))
     )
     written = (f"{saved.notebook} ({several(saved.cells, 'cell')})", *saved.exports)
-    lines = [f"wrote {path}" for path in written] + saved.failures
+    lines = [f"wrote {path}" for path in written] + saved.failures + _told(saved.remarks)
     if autosave is not None:
         await call.supervisor.sessions.change(session.name, autosave=str(saved.notebook) if autosave else "")
         call.supervisor.catch_up(session.name)
@@ -100,9 +102,16 @@ async def kernel_save_notebook(
         "cells": saved.cells,
         "exports": saved.exports,
         "failures": saved.failures,
+        "remarks": saved.remarks,
         "autosave": call.supervisor.sessions.known[session.name].autosave or None,
     }
     return Answer(text="\n".join(lines), facts=facts)
+
+
+def _told(remarks: list[str]) -> list[str]:
+    """The first of what is not shown in documents, and how much more there is."""
+    more = [f"… and {several(len(remarks) - _TOLD, 'more remark')}"] if len(remarks) > _TOLD else []
+    return remarks[:_TOLD] + more
 
 
 async def _in_turn(call: Call, work: Coroutine[Any, Any, _T]) -> _T:

@@ -2,64 +2,94 @@
 
 from __future__ import annotations
 
-import copy
-import os
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from kernel_supervisor import engines
+from nbformat import from_dict
+
+from kernel_supervisor.notebooks.contents import IMAGES, with_readable_json
 from kernel_supervisor.notebooks.glyphs import in_a_font
-from kernel_supervisor.notebooks.guarded import OFFLINE, guard, new_permit, with_permits
-from kernel_supervisor.notebooks.html import write_html
+from kernel_supervisor.notebooks.guarded import guard, new_permit, with_permits
+from kernel_supervisor.notebooks.html import page_of
+from kernel_supervisor.notebooks.shown import markup
+from kernel_supervisor.notebooks.shown.choosing import is_placeholder, on_paper
+from kernel_supervisor.notebooks.shown.chromium import may_lack_its_sandbox, options, sandboxes
+from kernel_supervisor.notebooks.shown.figures import Draughtsman
+from kernel_supervisor.notebooks.shown.fitting import fitted
+from kernel_supervisor.notebooks.shown.printed import lines_of
+from kernel_supervisor.notebooks.shown.tables import is_table, tables_of
 
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _SCRIPTS_MS = 10_000
-_NO_SANDBOX = re.compile("sandbox|namespace", re.IGNORECASE)
-"""What a Chromium says whose sandbox cannot start, as in many containers."""
+_STYLE = """
+.jp-Cell, .jp-Cell-inputWrapper, .jp-Cell-outputWrapper, .jp-InputArea, .jp-OutputArea, .jp-OutputArea-child,
+.jp-OutputArea-output, .jp-InputArea-editor, .jp-RenderedHTMLCommon {
+  display: block !important; width: auto !important; }
+.jp-InputPrompt, .jp-OutputPrompt, .jp-Collapser, .jp-InputCollapser, .jp-OutputCollapser { display: none !important; }
+.jp-Notebook { padding: 0 !important; }
+.jp-OutputArea-output pre { font-size: 8.5pt; }
+.jp-InputArea-editor pre { font-size: 8.5pt; }
+body { margin: 0 !important; padding: 0 !important; }
+"""
+"""Blocks alone: a browser cannot turn a page within anything else."""
 shows = in_a_font
 
 
-def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
-    """Write `notebook`, which stands at `ipynb`, to `pdf`. Raises OSError or RuntimeError."""
+def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman) -> list[str]:
+    """Write `notebook`, which stands at `ipynb`, to `pdf`; return what it does not show, by cell.
+
+    Raises OSError or RuntimeError.
+    """
+    shown = on_paper(notebook, draughtsman, inline_html=True)
     page, permit = pdf.with_suffix(".print.html"), new_permit()
-    write_html(with_permits(_printable(notebook), permit), ipynb, page, "light")
+    style = markup.MISSING_STYLE + markup.STYLE + _STYLE
+    printable = _printable(with_permits(shown.notebook, permit))
+    text = markup.with_code_marked(page_of(printable, ipynb, "light", style=style))
+    page.write_text(text, encoding="utf-8", errors="replace")
     guard(page, permit)
-    for sandbox in ([], ["--no-sandbox"]) if os.geteuid() else (["--no-sandbox"],):  # root's cannot be
-        finished = subprocess.run(_command(page, pdf, sandbox), capture_output=True, text=True, check=False)
+    for sandbox in sandboxes():
+        command = [*options(pdf.parent / "browser", sandbox), *_job(page, pdf)]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
         if pdf.exists():
-            return
-        if not _NO_SANDBOX.search(finished.stderr):
+            return shown.remarks
+        if not may_lack_its_sandbox(finished.stderr):
             break
     raise RuntimeError(finished.stderr)
 
 
-def _command(page: Path, pdf: Path, sandbox: list[str]) -> list[str]:
-    browser = engines.browser()
-    assert browser is not None  # it was found before it was chosen
-    return [
-        browser,
-        "--headless=new",
-        *sandbox,
-        *OFFLINE,
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-        "--no-pdf-header-footer",
-        f"--user-data-dir={pdf.parent / 'browser'}",
-        f"--virtual-time-budget={_SCRIPTS_MS}",
-        f"--print-to-pdf={pdf}",
-        page.as_uri(),
-    ]
+def _job(page: Path, pdf: Path) -> list[str]:
+    how = ("--no-pdf-header-footer", f"--virtual-time-budget={_SCRIPTS_MS}", f"--print-to-pdf={pdf}")
+    return [*how, page.as_uri()]
 
 
 def _printable(notebook: Any) -> Any:
-    """`notebook` with its widgets as texts: they need scripts that may not be there."""
-    notebook = copy.deepcopy(notebook)
+    """`notebook` with its tables and texts set for pages, and its widgets as texts: they need scripts."""
+    notebook = with_readable_json(notebook)
     for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            if _WIDGET_VIEW in data and len(data) > 1:
-                del data[_WIDGET_VIEW]
+        if "outputs" in cell:
+            cell["outputs"] = [_set(output) for output in cell.outputs]
     return notebook
+
+
+def _set(output: Any) -> Any:
+    if "text" in output or "traceback" in output:
+        text = output.get("text") or "\n".join(output.get("traceback", ())) or str(output.get("ename"))
+        is_error = "traceback" in output or output.get("name") == "stderr"
+        return _as_html(markup.printed(lines_of(text.rstrip("\n")), is_error=is_error))
+    data = output.get("data", {})
+    if _WIDGET_VIEW in data and len(data) > 1:
+        del data[_WIDGET_VIEW]
+    if is_placeholder(output) or any(mime in data for mime in (*IMAGES, "text/markdown", "text/latex")):
+        return output
+    source = data.get("text/html", "")
+    if is_table(source) and (tables := tables_of(source)):
+        return _as_html("".join(markup.table(fitted(each)) for each in tables))
+    if "text/plain" in data and not source and not any(mime.endswith("javascript") for mime in data):
+        return _as_html(markup.printed(lines_of(data["text/plain"])))
+    return output
+
+
+def _as_html(source: str) -> Any:
+    made = {"output_type": "display_data", "data": {"text/html": source}, "metadata": {}}
+    return from_dict(made)  # type: ignore[no-untyped-call]  # nbformat has no types

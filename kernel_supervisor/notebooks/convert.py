@@ -1,4 +1,4 @@
-"""The process that converts one notebook: `… -m …convert FORMAT IPYNB RESULT OPTION DEADLINE`.
+"""The process that converts one notebook: `… -m …convert FORMAT IPYNB RESULT OPTION ENVIRONMENT DEADLINE`.
 
 It says what it does in answers: `{"progress": …}`, and at the end `{"engine": …}` or what is wrong.
 """
@@ -17,24 +17,27 @@ from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.notebooks.html import write_html
 from kernel_supervisor.notebooks.loading import read_notebook
 from kernel_supervisor.notebooks.pdf import write_pdf
+from kernel_supervisor.notebooks.shown.telling import Made
 from kernel_supervisor.notebooks.widgets import with_widgets_shown
 
-WRITERS: dict[str, Callable[[Any, Path, Path, str, Callable[[str], None]], tuple[str, str]]] = {
+WRITERS: dict[str, Callable[[Any, Path, Path, str, str, Callable[[str], None]], Made]] = {
     "html": write_html,
     "pdf": write_pdf,
 }
-"""By format: writes the document, and says what made it and which characters it lacks."""
+"""By format: writes the document, and says what made it and what it lacks."""
 
 
 def main() -> int:
     """Convert, and return the exit code."""
-    form, ipynb, result, option, deadline = sys.argv[1:]
+    form, ipynb, result, option, environment, deadline = sys.argv[1:]
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
     signal.alarm(int(float(deadline)) + 5)  # should the one who waits for us be gone
     try:
         notebook = with_widgets_shown(read_notebook(Path(ipynb)), controls=form != "html")
-        engine, missing = WRITERS[form](notebook, Path(ipynb), Path(result), option, lambda words: _say(progress=words))
-        _say(engine=engine, missing=missing)
+        made = WRITERS[form](
+            notebook, Path(ipynb), Path(result), option, environment, lambda words: _say(progress=words)
+        )
+        _say(engine=made.engine, missing=made.missing, remarks="\n".join(made.remarks))
     except SupervisorError as error:
         fault = "refused" if isinstance(error, RefusedError) else "unavailable"
         _say(**{fault: str(error)})

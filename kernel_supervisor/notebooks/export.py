@@ -41,6 +41,9 @@ class Exported:
     missing: str = ""
     """Characters that no font on this machine can show, each once: blanks or boxes in the document."""
 
+    remarks: tuple[str, ...] = ()
+    """What it does not show, by cell, in words."""
+
     @property
     def words(self) -> str:
         """Its path, with what made it where that matters."""
@@ -49,11 +52,19 @@ class Exported:
 
 
 async def export(
-    form: str, ipynb: Path, target: Path, option: str = "", *, deadline_s: float, progress: Progress | None = None
+    form: str,
+    ipynb: Path,
+    target: Path,
+    option: str = "",
+    *,
+    deadline_s: float,
+    environment: str = "",
+    progress: Progress | None = None,
 ) -> Exported:
     """Make one of the `FORMATS` of the notebook `ipynb` at `target` (absolute; the suffix is added).
 
-    The HTML is one file; mathematics and interactive plots fetch their scripts from the network. Without a PDF engine
+    The HTML is one file; figures are drawn by their libraries' scripts in `environment`, the folder of the Python that
+    made them, and mathematics by one from the network. Without a PDF engine
     as the `option`, those on this machine are tried in the order that loses least of this notebook. A file that stands
     there is replaced in one step; it and the notebook are left alone on any error. `progress` is called with a few
     words now and then. Raises RefusedError for a path that cannot be, and where no engine is there, with the command
@@ -63,12 +74,13 @@ async def export(
     folder = Path(await apart("documents", tempfile.mkdtemp, prefix="kernel-supervisor-"))
     try:
         made = folder / target.name
-        arguments = (form, str(ipynb), str(made), option or FORMATS[form], str(deadline_s))
+        arguments = (form, str(ipynb), str(made), option or FORMATS[form], environment, str(deadline_s))
         outcome = await _converted(arguments, folder, deadline_s, progress or (lambda words: None))
         await apart("documents", lambda: copy_aside(made, target, umask=umask_of(ipynb)))
     finally:
         await asyncio.shield(apart("documents", shutil.rmtree, folder, ignore_errors=True))
-    return Exported(path=target, engine=outcome["engine"], missing=outcome.get("missing", ""))
+    remarks = tuple(filter(None, outcome.get("remarks", "").split("\n")))
+    return Exported(path=target, engine=outcome["engine"], missing=outcome.get("missing", ""), remarks=remarks)
 
 
 async def _converted(arguments: tuple[str, ...], folder: Path, deadline_s: float, progress: Progress) -> dict[str, str]:

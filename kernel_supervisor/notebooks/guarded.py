@@ -67,10 +67,14 @@ def new_permit() -> str:
     return secrets.token_hex(16)
 
 
+def permitted(html: str, permit: str) -> str:
+    """`html` whose scripts have the permit."""
+    return _SCRIPT.sub(f"<script nonce={permit}", html)  # without quotes: it may be in a script's string, too
+
+
 def _permit(data: Any, permit: str) -> None:
     html = data.get("text/html", "")
     if _JAVASCRIPT in data:  # nbconvert has it before any HTML, in a tag of its own
         html = f"<script>{data.pop(_JAVASCRIPT)}</script>"
     if html:
-        # Without quotes: it may be in a script's string, too.
-        data["text/html"] = _SCRIPT.sub(f"<script nonce={permit}", html)
+        data["text/html"] = permitted(html, permit)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from nbconvert.exporters import HTMLExporter
 
 from kernel_supervisor.notebooks.contents import with_readable_json
+from kernel_supervisor.notebooks.shown.choosing import on_screen
+from kernel_supervisor.notebooks.shown.markup import MISSING_STYLE
+from kernel_supervisor.notebooks.shown.telling import Made
 
 _NO_SCRIPT = "data:text/javascript,"
 _MATH = re.compile(r"\$[^$]+\$|\\\(|\\\[|\\begin\{")
@@ -26,17 +29,34 @@ _STYLE = """<style>
 }
 </style>
 """
+_FOLDED = ".ks-more summary { cursor: pointer; opacity: 0.7; font-size: 0.9em; }"
 
 
 def write_html(
-    notebook: Any, ipynb: Path, html: Path, theme: str, progress: Callable[[str], None] = lambda words: None
-) -> tuple[str, str]:
+    notebook: Any, ipynb: Path, html: Path, theme: str, environment: str, progress: Callable[[str], None]
+) -> Made:
     """Write `notebook`, an nbformat node that stands at `ipynb`, to `html` in `theme` (light or dark).
 
-    Scripts from the network are asked for only where the notebook has a use for them, so that a reader
-    without a network does not wait for them in vain. Returns what made it, and which characters it lacks: none.
+    Figures draw themselves with the scripts of `environment`, that of the kernel, which are in the page once. Scripts
+    from the network are asked for only where the notebook has a use for them, so that a reader without a network does
+    not wait for them in vain.
     """
     progress("writing HTML")
+    shown = on_screen(notebook, environment)
+    page = page_of(shown.notebook, ipynb, theme, style=MISSING_STYLE + _FOLDED, scripts=shown.scripts)
+    html.write_text(page, encoding="utf-8", errors="replace")
+    return Made(engine="nbconvert", remarks=shown.remarks)
+
+
+def page_of(
+    notebook: Any,
+    ipynb: Path,
+    theme: str,
+    *,
+    style: str = "",
+    scripts: Sequence[str] = (),
+) -> str:
+    """`notebook` as a page, with `style` and `scripts` in its head."""
     text = json.dumps(notebook)
     # nbconvert has no types
     exporter = HTMLExporter(template_name="lab", theme=theme, embed_images=True)  # type: ignore[no-untyped-call]
@@ -46,6 +66,6 @@ def write_html(
         exporter.mathjax_url = _NO_SCRIPT
     resources = {"metadata": {"name": ipynb.stem, "path": str(ipynb.parent)}}
     page, _ = exporter.from_notebook_node(with_readable_json(notebook), resources)
-    page = _NO_PICTURE.sub(r"\1\2", page).replace("</head>", _STYLE + "</head>", 1)
-    html.write_text(page, encoding="utf-8", errors="replace")
-    return "nbconvert", ""
+    head = f"<style>{style}</style>{_STYLE}" + "".join(f"<script>{script}</script>" for script in scripts)
+    before, end, body = _NO_PICTURE.sub(r"\1\2", page).partition("</head>")
+    return before + head + end + body

@@ -19,6 +19,8 @@ from nbconvert.utils.pandoc import pandoc
 
 from kernel_supervisor.notebooks.contents import as_markdown, with_readable_json
 from kernel_supervisor.notebooks.guarded import is_ours
+from kernel_supervisor.notebooks.shown.choosing import on_paper
+from kernel_supervisor.notebooks.shown.figures import Draughtsman
 
 _FILTER = r"""
 local function formula(math)
@@ -76,8 +78,12 @@ def shows(character: str) -> bool:
     return character < "\u0250" or "\u2010" <= character <= "\u2044"
 
 
-def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
-    """Write `notebook`, which stands at `ipynb`, to `pdf`. Raises OSError or RuntimeError."""
+def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman) -> list[str]:
+    """Write `notebook`, which stands at `ipynb`, to `pdf`; return what it does not show, by cell.
+
+    Raises OSError or RuntimeError.
+    """
+    shown = on_paper(notebook, draughtsman, inline_html=False)
     resources = {"metadata": {"name": ipynb.stem, "path": str(ipynb.parent)}}
     os.environ.update(_GUARDS, TEXINPUTS=f"{pdf.parent}:{ipynb.parent}:")
     exporter: Any = PDFExporter(latex_command=_COMMAND)  # type: ignore[no-untyped-call]  # nbconvert has no types
@@ -85,10 +91,11 @@ def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
     for name in ("resolve_references", "convert_explicitly_relative_paths"):
         exporter.register_filter(name, _left)  # the first writes links' texts as TeX; the second is about pictures
     try:
-        document, _ = exporter.from_notebook_node(_printable(notebook, pdf.parent), resources)
+        document, _ = exporter.from_notebook_node(_printable(shown.notebook, pdf.parent), resources)
     except LatexFailed as error:
         raise RuntimeError(str(error)) from error
     pdf.write_bytes(document)
+    return shown.remarks
 
 
 def _left(source: str) -> str:

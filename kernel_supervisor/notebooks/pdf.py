@@ -13,6 +13,8 @@ from kernel_supervisor.engines import FOUND
 from kernel_supervisor.notebooks import browser, latex, typeset
 from kernel_supervisor.notebooks.contents import Contents, contents_of
 from kernel_supervisor.notebooks.glyphs import missing_characters
+from kernel_supervisor.notebooks.shown.figures import Draughtsman
+from kernel_supervisor.notebooks.shown.telling import Made
 
 
 class Engine(Protocol):
@@ -21,8 +23,8 @@ class Engine(Protocol):
     def shows(self, character: str) -> bool:
         """Whether `character` can be shown."""
 
-    def write(self, notebook: Any, ipynb: Path, pdf: Path) -> None:
-        """Write `notebook`, which stands at `ipynb`, to `pdf`."""
+    def write(self, notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman) -> list[str]:
+        """Write `notebook`, which stands at `ipynb`, to `pdf`; return what it does not show."""
 
 
 _ENGINES: Mapping[str, Engine] = {"typst": typeset, "browser": browser, "xelatex": latex}
@@ -35,22 +37,26 @@ _LOSSES: Mapping[str, Callable[[Contents], tuple[int, int]]] = {
 """What each may lose of a notebook, worst first."""
 
 
-def write_pdf(notebook: Any, ipynb: Path, pdf: Path, engine: str, progress: Callable[[str], None]) -> tuple[str, str]:
-    """Write `notebook`, which stands at `ipynb`, to `pdf`; return the engine and what no font could show.
+def write_pdf(
+    notebook: Any, ipynb: Path, pdf: Path, engine: str, environment: str, progress: Callable[[str], None]
+) -> Made:
+    """Write `notebook`, which stands at `ipynb`, to `pdf`; figures are drawn with the scripts of `environment`.
 
     `engine` is one of them by name, or `auto`. Raises RefusedError where there is none, UnavailableError
     where all that there are have failed.
     """
     contents = contents_of(notebook)
+    draughtsman = Draughtsman(pdf.parent, environment)
     failures = []
     for name in _candidates(engine, contents):
         progress(f"writing PDF with {name}")
         try:
-            _ENGINES[name].write(notebook, ipynb, pdf)
+            remarks = _ENGINES[name].write(notebook, ipynb, pdf, draughtsman)
         except (SubprocessError, OSError, RuntimeError, ValueError) as error:
             failures.append(f"{name}: {_last_words(error)}")
             continue
-        return name, missing_characters(contents.characters, _ENGINES[name].shows)
+        missing = missing_characters(contents.characters, _ENGINES[name].shows)
+        return Made(engine=name, missing=missing, remarks=remarks)
     raise UnavailableError("the PDF could not be made: " + "; ".join(failures))
 
 

@@ -10,15 +10,27 @@ from typing import Any
 
 from kernel_supervisor.notebooks.contents import IMAGES, as_markdown, is_html_only, with_readable_json
 from kernel_supervisor.notebooks.glyphs import in_a_font
-from kernel_supervisor.notebooks.terminal import INVISIBLE
+from kernel_supervisor.notebooks.guarded import new_permit
+from kernel_supervisor.notebooks.shown import typst
+from kernel_supervisor.notebooks.shown.choosing import is_placeholder, on_paper
+from kernel_supervisor.notebooks.shown.figures import WIDEST, Draughtsman
+from kernel_supervisor.notebooks.shown.fitting import fitted
+from kernel_supervisor.notebooks.shown.printed import Line, lines_of
+from kernel_supervisor.notebooks.shown.tables import is_table, tables_of
 
 _FILTER = """
+local permit, pieces = "PERMIT", PIECES
 local shown = {
   RawBlock = function(raw) if raw.format:lower() == "typst" then return pandoc.CodeBlock(raw.text) end end,
   RawInline = function(raw) if raw.format:lower() == "typst" then return pandoc.Code(raw.text) end end,
 }
 RawInline = shown.RawInline
 function RawBlock(block)
+  local number = block.text:match("^" .. permit .. "(%d+)%s*$")
+  if number then
+    local file <close> = io.open(pieces .. "/piece-" .. number)
+    return pandoc.RawBlock("typst", file:read("a"))
+  end
   if block.format:lower() == "typst" then return shown.RawBlock(block) end
   if block.format ~= "html" and block.format ~= "markdown" then return nil end
   local document = pandoc.read(block.text, block.format):walk(shown)
@@ -33,6 +45,7 @@ function Pandoc(document)
     places[(pandoc.utils.stringify(header):gsub("%s", "-"))] = header.identifier
     places[header.identifier] = header.identifier
   end })
+  document.blocks = document.blocks:walk({ Div = function(div) return div.content end })
   return document:walk({ Link = function(link)
     if link.target:sub(1, 1) ~= "#" then return nil end
     local named = link.target:sub(2):gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end)
@@ -50,25 +63,27 @@ headings as Jupyter does, or pandoc; those that lead nowhere, which Typst takes 
 
 _PREAMBLE = """
 #show regex("\\S{60,}"): word => word.text.clusters().join("\\u{200b}")
-#show raw.where(block: true): it => if it.lang == none { it } else {
-  block(fill: luma(245), inset: 6pt, radius: 2pt, width: 100%, it)
-}
 """
-"""Words longer than a line may be broken, where Typst would let them run over the edge; code has a ground."""
+"""Words longer than a line may be broken, where Typst would let them run over the edge."""
 _NOBODY = "http://127.0.0.1:9"
 """Where pandoc asks for what a notebook has from the network: it reaches nobody."""
 shows = in_a_font
 """Typst brings fonts for the Latin, Greek and Cyrillic scripts."""
 
 
-def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
-    """Write `notebook`, which stands at `ipynb`, to `pdf`. Raises OSError, RuntimeError or ValueError."""
+def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman) -> list[str]:
+    """Write `notebook`, which stands at `ipynb`, to `pdf`; return what it does not show, by cell.
+
+    Raises OSError, RuntimeError or ValueError.
+    """
+    shown = on_paper(notebook, draughtsman, inline_html=False)
     # Optional, and without types: imported by name, where they are needed.
-    pypandoc, typst = importlib.import_module("pypandoc"), importlib.import_module("typst")
+    pypandoc, engine = importlib.import_module("pypandoc"), importlib.import_module("typst")
     source, lua, preamble, typ = (pdf.with_suffix(suffix) for suffix in (".part.ipynb", ".lua", ".head", ".typ"))
-    source.write_text(json.dumps(_reduced(notebook)), encoding="utf-8", errors="replace")
-    lua.write_text(_FILTER)
-    preamble.write_text(_PREAMBLE)
+    pieces = _Pieces(pdf.parent, new_permit())
+    source.write_text(json.dumps(_reduced(shown.notebook, pieces)), encoding="utf-8", errors="replace")
+    lua.write_text(_FILTER.replace("PERMIT", pieces.permit).replace("PIECES", typst.literal(str(pieces.folder))))
+    preamble.write_text(_PREAMBLE + typst.PREAMBLE)
     os.environ.update({"http_proxy": _NOBODY, "https_proxy": _NOBODY, "no_proxy": ""})
     pypandoc.convert_file(
         str(source),
@@ -87,31 +102,72 @@ def write(notebook: Any, ipynb: Path, pdf: Path) -> None:
             "--variable=margin.y:2cm",
         ],
     )
-    typst.compile(str(typ), output=str(pdf), root="/")
+    engine.compile(str(typ), output=str(pdf), root="/")
+    return shown.remarks
 
 
-def _reduced(notebook: Any) -> Any:
-    """`notebook` with one form of each output, that which is best on paper, without terminal colours."""
+class _Pieces:
+    """What we set ourselves: each in a file, which the filter puts where the document has its mark."""
+
+    def __init__(self, folder: Path, permit: str) -> None:
+        self.folder, self.permit = folder, permit
+        self._number = 0
+
+    def put(self, markup: str) -> dict[str, str]:
+        """The bundle in whose place `markup` comes."""
+        self._number += 1
+        (self.folder / f"piece-{self._number}").write_text(markup, encoding="utf-8", errors="replace")
+        return {"text/html": f"{self.permit}{self._number}"}
+
+
+def _reduced(notebook: Any, pieces: _Pieces) -> Any:
+    """`notebook` with one form of each output, that which is best on paper."""
     notebook = with_readable_json(notebook)
     for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            if "data" in output:
-                output["data"] = _best(output.data)
-            if "text" in output:
-                output["text"] = INVISIBLE.sub("", output.text)
-            if "traceback" in output:
-                output["traceback"] = [INVISIBLE.sub("", line) for line in output.traceback]
+        if "outputs" in cell:
+            cell.outputs = [_as_display(_best(output, pieces), output) for output in cell.outputs]
     return notebook
 
 
-def _best(data: Any) -> dict[str, Any]:
+def _as_display(data: dict[str, str], output: Any) -> Any:
+    about = output.get("metadata", {})
+    sizes = {mime: about[mime] for mime in IMAGES if mime in data and _is_size(about.get(mime))}
+    return {"output_type": "display_data", "data": data, "metadata": sizes}
+
+
+def _is_size(about: Any) -> bool:
+    """Whether that is a picture's size, and one that a page has room for."""
+    if not isinstance(about, dict):
+        return False
+    width, height = about.get("width"), about.get("height")
+    return isinstance(width, int) and isinstance(height, int) and 0 < width <= WIDEST and height > 0
+
+
+def _best(output: Any, pieces: _Pieces) -> dict[str, str]:
+    if "text" in output:
+        return pieces.put(typst.printed(_lines(output.text), is_error=output.name == "stderr"))
+    if "traceback" in output:
+        text = "\n".join(output.traceback) or f"{output.ename}: {output.evalue}"
+        return pieces.put(typst.printed(_lines(text), is_error=True))
+    data = output.get("data", {})
+    if is_placeholder(output):
+        return pieces.put(typst.placeholder(data.get("text/plain", "")))
+    return _best_of(data, pieces)
+
+
+def _best_of(data: Any, pieces: _Pieces) -> dict[str, str]:
     for mime in (*IMAGES, "text/markdown"):
         if mime in data:
             return {mime: data[mime]}
     if "text/latex" in data:
         return {"text/markdown": as_markdown(data["text/latex"])}
-    if "<table" in data.get("text/html", "") or is_html_only(data):
-        return {"text/html": data["text/html"]}
-    if "text/plain" in data:
-        return {"text/plain": INVISIBLE.sub("", data["text/plain"])}
-    return {"text/plain": "\n".join(json.dumps(value) for value in data.values())}
+    markup = data.get("text/html", "")
+    if is_table(markup) and (tables := tables_of(markup)):
+        return pieces.put("".join(typst.table(fitted(each)) for each in tables))
+    if markup and (is_html_only(data) or not data.get("text/plain", "").strip()):
+        return {"text/html": markup}
+    return pieces.put(typst.printed(_lines(data.get("text/plain", ""))))
+
+
+def _lines(text: str) -> list[Line]:
+    return lines_of(text.rstrip("\n"))

@@ -50,6 +50,8 @@ class Saved:
     exports: list[str] = field(default_factory=list)
     """Their paths, each with what made it where that matters."""
     failures: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """What an export does not show of the notebook, by its format and cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +84,33 @@ async def save(supervisor: Supervisor, session: SessionRecord, wanted: Wanted, p
         make_folder=bool(wanted.path.strip()),
     )
     saved = Saved(notebook=written.path, cells=written.cells)
+    environment = await _environment(supervisor, session) if wanted.exports else ""
     for form, option in wanted.exports.items():
         target = saved.notebook.with_suffix(f".{form}")
         try:
-            made = await export(form, saved.notebook, target, option, deadline_s=EXPORT_DEADLINE_S, progress=progress)
+            made = await export(
+                form,
+                saved.notebook,
+                target,
+                option,
+                deadline_s=EXPORT_DEADLINE_S,
+                environment=environment,
+                progress=progress,
+            )
             saved.exports.append(made.words)
+            saved.remarks.extend(f"{form.upper()}: {remark}" for remark in made.remarks)
         except SupervisorError as error:
             saved.failures.append(f"no {form.upper()}: {error}")
     return saved
+
+
+async def _environment(supervisor: Supervisor, session: SessionRecord) -> str:
+    """The folder of the Python that the session's kernel runs in, where its libraries are; empty where it has none."""
+    record = await supervisor.sessions.kernel_record(session)
+    if record is None or record.interpreter.language != "python":
+        return ""
+    interpreter = record.interpreter
+    return interpreter.prefix or (str(Path(interpreter.argv[0]).parent.parent) if interpreter.argv else "")
 
 
 def _target(wanted: Wanted, session: SessionRecord) -> Path:

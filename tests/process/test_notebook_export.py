@@ -268,7 +268,7 @@ def test_html_only_output_is_not_lost_without_a_browser(tmp_path: Path) -> None:
     notebook = v4.new_notebook(cells=[cell("html", HTML_ONLY), cell("live", interactive)])
     text = text_of(to_pdf(written(notebook, tmp_path), "typst").path)
     assert "only in HTML" in text
-    assert "An interactive output" in text
+    assert "Not shown: an interactive output" in text
 
 
 def test_characters_without_a_font_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,190 @@
+"""How each output of a notebook comes into a document: as it is, as a picture, shortened, or as a placeholder."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbconvert.filters import ansi2html
+from nbformat import from_dict
+
+from kernel_supervisor.notebooks.contents import IMAGES
+from kernel_supervisor.notebooks.guarded import is_ours
+from kernel_supervisor.notebooks.shown import libraries
+from kernel_supervisor.notebooks.shown.figures import Draughtsman, Figure, as_output, figure_of, inline, joined, offline
+from kernel_supervisor.notebooks.shown.markup import folded
+from kernel_supervisor.notebooks.shown.placeholders import (
+    is_loading,
+    is_shown,
+    kind_of,
+    placeholder,
+    says_something,
+    where_from,
+)
+from kernel_supervisor.notebooks.shown.shortening import ON_PAPER, ON_SCREEN, Room, shorten
+from kernel_supervisor.notebooks.shown.tables import is_table
+
+PLACEHOLDER = "placeholder"
+"""What the metadata of such an output has, under `kernel_supervisor`."""
+_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+_JAVASCRIPT = "application/javascript"
+_LIVE = re.compile(r"<(script|canvas|svg|input|details|math)\b", re.IGNORECASE)
+_NOT_ON_PAPER = re.compile(r"<(audio|video|iframe|embed|object)\b", re.IGNORECASE)
+_FOLDED, _UNFOLDED = 400, 40
+"""Texts of more lines are folded, all but so many of them."""
+_NO_NETWORK = "it needs {}, and a document asks no network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A notebook as a document shows it, and what it does not show."""
+
+    notebook: Any
+    remarks: list[str] = field(default_factory=list)
+    """By cell, in words: what is left out or not shown."""
+    scripts: list[str] = field(default_factory=list)
+    """The libraries' JavaScript that its figures need in the page."""
+
+
+def on_paper(notebook: Any, draughtsman: Draughtsman, *, inline_html: bool) -> Shown:
+    """`notebook` for a PDF: figures as pictures. With `inline_html` what is live HTML is left to who draws the page."""
+    shown = Shown(notebook=copy.deepcopy(notebook))
+    wanted: list[tuple[str, Any, Figure]] = []
+    for where, cell, output in _outputs(shown, ON_PAPER):
+        data = output.data
+        figure = _figure_on_paper(data, is_ours(cell), inline_html=inline_html)
+        if figure is not None:
+            wanted.append((where, output, figure))
+        elif _is_lost_on_paper(data, inline_html=inline_html):
+            _replace(shown, where, output, kind_of(data), _why(data))
+    for (where, output, figure), picture in zip(wanted, draughtsman.draw([each[2] for each in wanted]), strict=True):
+        _place(shown, where, output, figure, picture, draughtsman.why)
+    places = {_name(cell, number): number for number, cell in enumerate(shown.notebook.cells)}
+    shown.remarks.sort(key=lambda remark: places[remark.partition(":")[0]])
+    return shown
+
+
+def on_screen(notebook: Any, environment: str) -> Shown:
+    """`notebook` for a page of HTML: figures draw themselves, without a network where their library is at hand."""
+    shown = Shown(notebook=copy.deepcopy(notebook))
+    libraries_in: dict[str, bool] = {}
+    for number, (where, cell, output) in enumerate(_outputs(shown, ON_SCREEN)):
+        data = output.data
+        figure = None if any(mime in data for mime in IMAGES) else figure_of(data, is_ours=is_ours(cell))
+        if figure is not None and figure.library:
+            if figure.library not in libraries_in:
+                scripts = libraries.scripts_of(figure.library, environment)
+                libraries_in[figure.library] = bool(scripts)
+                shown.scripts.extend(map(inline, scripts))
+            if libraries_in[figure.library]:
+                output["data"] = from_dict({"text/html": offline(figure, number)})  # type: ignore[no-untyped-call]  # nbformat has none
+                continue
+        _check_on_screen(shown, where, output, figure)
+    for cell in shown.notebook.cells:
+        for output in cell.get("outputs", ()):
+            _fold(output)
+    return shown
+
+
+def _fold(output: Any) -> None:
+    """Have a long text open when a reader asks for it."""
+    lines = output.get("text", "").rstrip("\n").split("\n")
+    if len(lines) > _FOLDED:
+        first, rest = (ansi2html("\n".join(part)) for part in (lines[:_UNFOLDED], lines[_UNFOLDED:]))  # type: ignore[no-untyped-call]  # see above
+        data = {"text/html": folded(first, rest, len(lines) - _UNFOLDED)}
+        display = {"output_type": "display_data", "data": data, "metadata": {}}
+        output.clear()
+        output.update(from_dict(display))  # type: ignore[no-untyped-call]  # see above
+
+
+def _check_on_screen(shown: Shown, where: str, output: Any, figure: Figure | None) -> None:
+    data = output.data
+    host = where_from(data.get("text/html", ""))
+    if host:
+        shown.remarks.append(
+            f"{where}: {figure.kind if figure else kind_of(data)} is drawn where {host} can be reached"
+        )
+    elif _WIDGET_VIEW in data:
+        shown.remarks.append(f"{where}: a widget is drawn where cdn.jsdelivr.net can be reached")
+    elif "text/html" not in data and _JAVASCRIPT not in data and not is_shown(data):
+        _replace(shown, where, output, figure.kind if figure else kind_of(data))
+
+
+def _outputs(shown: Shown, room: Room) -> Iterator[tuple[str, Any, Any]]:
+    """Each output that has data, with where it stands; those that only bring libraries are taken out."""
+    for number, cell in enumerate(shown.notebook.cells, 1):
+        if "outputs" not in cell:
+            continue
+        where = _name(cell, number)
+        cell["outputs"] = joined([each for each in cell.outputs if not is_loading(each.get("data", {}))])
+        for output in cell.outputs:
+            left_out = shorten(output, room)
+            shown.remarks.extend(f"{where}: {words} left out" for words in left_out)
+            if output.get("data"):
+                yield where, cell, output
+
+
+def _name(cell: Any, number: int) -> str:
+    execution = cell.get("metadata", {}).get("kernel_supervisor", {}).get("execution_id")
+    return f"execution {execution}" if execution is not None else f"cell {number}"
+
+
+def _figure_on_paper(data: Mapping[str, Any], ours: bool, *, inline_html: bool) -> Figure | None:
+    if any(mime in data for mime in IMAGES):
+        return None
+    figure = figure_of(data, is_ours=ours)
+    if figure is not None or inline_html:
+        return figure
+    markup = data.get("text/html", "")
+    if _JAVASCRIPT in data and ours:
+        markup = f"<div id=ks-element>{markup}</div><script>(element => {{{data[_JAVASCRIPT]}}})"
+        markup += "(document.getElementById('ks-element'))</script>"
+    if not _LIVE.search(markup) or _NOT_ON_PAPER.search(markup) or where_from(markup):
+        return None
+    return Figure(library="", markup=markup, is_ours=ours)
+
+
+def _is_lost_on_paper(data: Mapping[str, Any], *, inline_html: bool) -> bool:
+    if any(mime in data for mime in (*IMAGES, "text/markdown", "text/latex", "application/json")):
+        return False
+    markup = data.get("text/html", "")
+    if _NOT_ON_PAPER.search(markup) or where_from(markup):
+        return True
+    if markup or says_something(data.get("text/plain", "")):
+        return False
+    return not (inline_html and _JAVASCRIPT in data)
+
+
+def _why(data: Mapping[str, Any]) -> str:
+    host = where_from(data.get("text/html", ""))
+    return _NO_NETWORK.format(host) if host else ""
+
+
+def _place(shown: Shown, where: str, output: Any, figure: Figure, picture: bytes | None, why: str) -> None:
+    data = output.data
+    if picture is not None:
+        output.update(from_dict(as_output(picture)))  # type: ignore[no-untyped-call]  # see above
+    elif not figure.library and says_something(data.get("text/plain", "")):
+        output["data"] = from_dict({"text/plain": data["text/plain"]})  # type: ignore[no-untyped-call]  # see above
+    elif figure.library or not is_table(data.get("text/html", "")):
+        _replace(shown, where, output, figure.kind if figure.library else kind_of(data), why or _lacks(figure))
+
+
+def _lacks(figure: Figure) -> str:
+    if figure.library == "vega" and libraries.vega_converter() is None:
+        return "install 'kernel-supervisor[pdf]' to have it drawn"
+    return "it drew nothing" if figure.is_ours or figure.spec is not None else "scripts of others are not run"
+
+
+def _replace(shown: Shown, where: str, output: Any, kind: str, why: str = "") -> None:
+    shown.remarks.append(f"{where}: {kind} is not shown{f'; {why}' if why else ''}")
+    output["data"] = from_dict(placeholder(output.data, kind, why))  # type: ignore[no-untyped-call]  # see above
+    output["metadata"] = from_dict({"kernel_supervisor": {PLACEHOLDER: True}})  # type: ignore[no-untyped-call]  # see above
+
+
+def is_placeholder(output: Any) -> bool:
+    """Whether it stands for an output that is not shown."""
+    return bool(output.get("metadata", {}).get("kernel_supervisor", {}).get(PLACEHOLDER))

@@ -1,0 +1,120 @@
+"""Printed text as lines of coloured pieces, and shortened where nobody would read it all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_SEQUENCE = re.compile(r"\x1b\[([\d;:]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.?")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\ufffe\uffff]")
+_LONGEST_LINE = 4000
+COLOURS = (
+    *("#3e424d", "#c0392b", "#007a33", "#9a6700", "#1f5fbf", "#a0318c", "#0b7285", "#6b7078"),
+    *("#282c36", "#d64545", "#12934a", "#b58100", "#3b7de0", "#bf4dab", "#1791a5", "#8f959e"),
+)
+"""Of a terminal's sixteen, dark enough to be read on paper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a piece of a line looks."""
+
+    ink: str = ""
+    """`#rrggbb`; empty for the text's own."""
+    ground: str = ""
+    is_bold: bool = False
+    is_italic: bool = False
+    is_underlined: bool = False
+
+
+PLAIN = Style()
+Line = list[tuple[str, Style]]
+
+
+def lines_of(text: str) -> list[Line]:
+    """The lines of `text`, in pieces of one style each."""
+    lines: list[Line] = [[]]
+    style, position = PLAIN, 0
+    for sequence in (*_SEQUENCE.finditer(text), None):
+        said = text[position : sequence.start() if sequence else None]
+        for number, piece in enumerate(said.split("\n")):
+            if number:
+                lines.append([])
+            if piece := _CONTROL.sub("", piece.expandtabs(8)):
+                lines[-1].append((piece, style))
+        if sequence:
+            position = sequence.end()
+            style = _after(style, sequence[1]) if sequence[1] is not None else style
+    return lines
+
+
+def shortened(text: str, first: int, last: int) -> tuple[str, int]:
+    """`text` without the lines between its `first` and its `last`, in whose place it says how many; and that number."""
+    lines = text.split("\n")
+    trailing = lines.pop() if lines[-1] == "" and len(lines) > 1 else None
+    left_out = len(lines) - first - last
+    if left_out > 0:
+        lines[first : first + left_out] = [f"… {left_out:,} lines are left out here; they are in the notebook …"]
+    cut = [_cut(line) for line in lines]
+    return "\n".join(cut if trailing is None else [*cut, trailing]), max(left_out, 0)
+
+
+def _cut(line: str) -> str:
+    if len(line) <= _LONGEST_LINE:
+        return line
+    return f"{line[: _LONGEST_LINE // 2]} … {len(line) - _LONGEST_LINE:,} characters … {line[-_LONGEST_LINE // 2 :]}"
+
+
+def _after(style: Style, codes: str) -> Style:
+    numbers = [int(code or 0) for code in re.split("[;:]", codes)]
+    while numbers:
+        code, numbers = numbers[0], numbers[1:]
+        if code in (38, 48):
+            colour, numbers = _colour(numbers)
+            style = _with(style, **{"ink" if code == 38 else "ground": colour})
+        else:
+            style = _simple(style, code)
+    return style
+
+
+def _simple(style: Style, code: int) -> Style:
+    if code == 0:
+        return PLAIN
+    if code in (1, 22):
+        return _with(style, is_bold=code == 1)
+    if code in (3, 23):
+        return _with(style, is_italic=code == 3)
+    if code in (4, 24):
+        return _with(style, is_underlined=code == 4)
+    for base, name, shift in ((30, "ink", 0), (90, "ink", 8), (40, "ground", 0), (100, "ground", 8)):
+        if base <= code < base + 8:
+            return _with(style, **{name: COLOURS[code - base + shift]})
+    return _with(style, **{39: {"ink": ""}, 49: {"ground": ""}}.get(code, {}))
+
+
+def _with(style: Style, **changed: str | bool) -> Style:
+    values = {name: getattr(style, name) for name in Style.__slots__}
+    return Style(**{**values, **changed})
+
+
+def _colour(numbers: Sequence[int]) -> tuple[str, list[int]]:
+    """The colour that follows 38 or 48, by its number or its parts, and the codes behind it."""
+    if numbers[:1] == [5] and len(numbers) > 1:
+        return _of_256(numbers[1]), list(numbers[2:])
+    if numbers[:1] == [2] and len(numbers) > 3:
+        return _hex(*numbers[1:4]), list(numbers[4:])
+    return "", []
+
+
+def _of_256(number: int) -> str:
+    if number < 16:
+        return COLOURS[number]
+    if number < 232:
+        number -= 16
+        return _hex(*(0 if step == 0 else 55 + 40 * step for step in (number // 36, number // 6 % 6, number % 6)))
+    return _hex(*(3 * [8 + 10 * (number - 232)]))
+
+
+def _hex(*parts: int) -> str:
+    return "#" + "".join(f"{min(max(part, 0), 255):02x}" for part in parts)

@@ -1,0 +1,190 @@
+"""Tables in HTML (pandas, polars, Styler, statsmodels) as rows of cells, for engines that set tables themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tinycss2
+from bs4 import BeautifulSoup
+
+_STYLED = frozenset({"background-color", "color", "text-align", "font-weight"})
+_NUMBER = re.compile(
+    r"[-+−(]?[$€£]?\s?[\d.,_'\s]*\d[\d.,_']*\s?(e[-+]?\d+)?\s?[%)]?\Z|[-+]?(nan|inf|<na>|none|null|nat|…|\.\.\.)\Z",
+    re.IGNORECASE,
+)
+_ELSEWHERE = re.compile(r"<(script|iframe|canvas|svg|input|details|video|audio|object|embed|form|img|math)\b", re.I)
+_COLOUR = re.compile(r"#[0-9a-f]{6}\Z|#[0-9a-f]{3}\Z", re.I)
+_MOST_SPAN, _LONGEST_NUMBER = 1000, 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCell:
+    """What stands in a table, from `column` on."""
+
+    text: str
+    column: int
+    columns: int = 1
+    rows: int = 1
+    is_head: bool = False
+    align: str = ""
+    """`left`, `center` or `right`; empty where nobody has said it."""
+    ground: str = ""
+    """The colour behind it as `#rrggbb`, where it has one."""
+    ink: str = ""
+
+
+Row = tuple[TableCell, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table whose cells each have their place."""
+
+    caption: str
+    head: tuple[Row, ...]
+    body: tuple[Row, ...]
+    columns: int
+    index: int
+    """How many of the first columns name the rows."""
+    after: str = ""
+    """What stands below it, such as `5 rows × 24 columns`."""
+
+    def aligned(self, cell: TableCell) -> str:
+        """Where its text stands: as was said, or numbers to the right."""
+        return cell.align or ("right" if cell.column in self.numeric() else "left")
+
+    def numeric(self) -> frozenset[int]:
+        """The columns that have nothing but numbers."""
+        texts: dict[int, list[str]] = {}
+        for cell in (cell for row in self.body for cell in row if cell.columns == 1 and cell.text.strip()):
+            texts.setdefault(cell.column, []).append(cell.text.strip())
+        return frozenset(column for column, said in texts.items() if all(map(_is_number, said)))
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _LONGEST_NUMBER and _NUMBER.match(text) is not None
+
+
+def is_table(html: str) -> bool:
+    """Whether `html` is tables with at most a few words around them, and not a page that has tables in it."""
+    return "<table" in html.lower() and not _ELSEWHERE.search(html)
+
+
+def tables_of(html: str) -> list[Table]:
+    """The tables in `html`, in order, none of those within another."""
+    soup = BeautifulSoup(html, "html.parser")
+    styles = _styles(soup)
+    found = [table for table in soup.find_all("table") if table.find_parent("table") is None]
+    tables = [_table(table, styles) for table in found]
+    tables = [table for table in tables if table.columns]
+    for each in (*found, *soup.find_all(["style", "script"])):
+        each.decompose()
+    words = " ".join(soup.get_text(" ").split())
+    if words and tables:
+        if words.startswith("shape:") and not tables[0].caption:  # as polars has it
+            tables[0] = replace(tables[0], caption=words)
+        else:
+            tables[-1] = replace(tables[-1], after=words)
+    return tables
+
+
+def _table(tag: Any, styles: dict[str, dict[str, str]]) -> Table:
+    caption = tag.find("caption")
+    rows = [row for row in tag.find_all("tr") if row.find_parent("table") is tag]
+    heads = sum(1 for row in rows if row.find_parent("thead") is not None)
+    if not heads and rows and not rows[0].find("td") and len(rows) > 1:
+        heads = 1
+    head = _placed(rows[:heads], styles)
+    body = _placed(rows[heads:], styles)
+    columns = max((cell.column + cell.columns for row in (*head, *body) for cell in row), default=0)
+    return Table(
+        caption=_words(caption) if caption else "",
+        head=head,
+        body=body,
+        columns=columns,
+        index=min(_index(body), max(0, columns - 1)),
+    )
+
+
+def _index(body: tuple[Row, ...]) -> int:
+    ends = [max((cell.column + cell.columns for cell in row if cell.is_head), default=0) for row in body]
+    return max(ends, default=0)
+
+
+def _placed(rows: list[Any], styles: dict[str, dict[str, str]]) -> tuple[Row, ...]:
+    """The cells of `rows`, each at the first column that no cell of an earlier row reaches into."""
+    reaching: dict[int, int] = {}
+    placed: list[Row] = []
+    for number, row in enumerate(rows):
+        column, cells = 0, []
+        for tag in row.find_all(["td", "th"], recursive=False):
+            while reaching.get(column, 0) > number:
+                column += 1
+            columns, most = _span(tag, "colspan"), len(rows) - number
+            cell = _cell(tag, column, styles)
+            cell = replace(cell, columns=columns, rows=min(_span(tag, "rowspan"), most))
+            cells.append(cell)
+            reaching.update(dict.fromkeys(range(column, column + columns), number + cell.rows))
+            column += columns
+        placed.append(tuple(cells))
+    return tuple(placed)
+
+
+def _span(tag: Any, name: str) -> int:
+    said = str(tag.get(name, "1"))
+    return min(max(int(said), 1), _MOST_SPAN) if said.isdecimal() else 1
+
+
+def _cell(tag: Any, column: int, styles: dict[str, dict[str, str]]) -> TableCell:
+    style = {**styles.get(str(tag.get("id", "")), {}), **_declared(str(tag.get("style", "")))}
+    align = style.get("text-align", "")
+    return TableCell(
+        text=_words(tag),
+        column=column,
+        is_head=tag.name == "th",
+        align=align if align in ("left", "center", "right") else "",
+        ground=_colour(style.get("background-color", "")),
+        ink=_colour(style.get("color", "")),
+    )
+
+
+def _words(tag: Any) -> str:
+    for line in tag.find_all("br"):
+        line.replace_with("\n")
+    return "\n".join(" ".join(line.split()) for line in tag.get_text().strip().splitlines())
+
+
+def _colour(said: str) -> str:
+    if not _COLOUR.match(said):
+        return ""
+    return said.lower() if len(said) == 7 else "#" + "".join(2 * digit for digit in said[1:].lower())
+
+
+def _styles(soup: Any) -> dict[str, dict[str, str]]:
+    """What style sheets say of cells by their ids, as pandas' Styler has it."""
+    found: dict[str, dict[str, str]] = {}
+    for sheet in soup.find_all("style"):
+        for rule in tinycss2.parse_stylesheet(sheet.get_text(), skip_comments=True, skip_whitespace=True):
+            if rule.type == "qualified-rule":
+                declared = _declared(rule.content)
+                for name in _ids(tinycss2.serialize(rule.prelude)):
+                    found.setdefault(name, {}).update(declared)
+    return found
+
+
+def _ids(selectors: str) -> Iterator[str]:
+    for selector in selectors.split(","):
+        if selector.strip().startswith("#") and " " not in selector.strip():
+            yield selector.strip()[1:]
+
+
+def _declared(style: Any) -> dict[str, str]:
+    declared = tinycss2.parse_declaration_list(style, skip_comments=True, skip_whitespace=True)
+    return {
+        each.lower_name: tinycss2.serialize(each.value).strip()
+        for each in declared
+        if each.type == "declaration" and each.lower_name in _STYLED
+    }

@@ -1,0 +1,128 @@
+"""Tables, printed text and placeholders in Typst's language, every word of a notebook in them a string literal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from kernel_supervisor.notebooks.shown.fitting import Part
+from kernel_supervisor.notebooks.shown.printed import PLAIN, Line, Style
+from kernel_supervisor.notebooks.shown.tables import Row, Table, TableCell
+
+PREAMBLE = r"""
+#let ks-marked(body) = layout(size => {
+  let leading = par.leading.to-absolute()
+  let step = measure(block(width: size.width, raw("x"))).height + leading
+  let number = int(calc.round((measure(block(width: size.width, body)).height + leading) / step))
+  block(width: 100%, {
+    body
+    for line in range(calc.max(number - 1, 0)) {
+      place(top + right, dx: 9pt, dy: line * step, text(size: 7pt, fill: luma(140), raw("↩")))
+    }
+  })
+})
+#let ks-parted(line) = {
+  show regex("[,.;:()\\[\\]{}=+/_-]"): it => it + "\u{200b}"
+  line.body
+}
+#let ks-lines(..lines) = { set block(spacing: 0.55em); for line in lines.pos() { line } }
+#let ks-line(body) = block(width: 100%, body)
+#let ks-printed(ground: none, ..lines) = block(width: 100%, inset: (x: 6pt, y: 4pt), fill: ground, ks-lines(..lines))
+#let ks-missing(body) = block(width: 100%, stroke: (dash: "dashed", paint: luma(150), thickness: 0.6pt),
+  inset: 7pt, radius: 2pt, text(size: 9pt, fill: luma(90), body))
+#show raw.where(block: true): it => {
+  let lines = it.lines.map(line => {
+    if line.text.trim() == "" { ks-line(raw(" ")) }
+    else if line.text.clusters().len() > 70 { ks-marked(ks-parted(line)) }
+    else { ks-line(line.body) }
+  })
+  block(fill: luma(245), inset: 6pt, radius: 2pt, width: 100%, ks-lines(..lines))
+}
+"""
+"""What the markup here is made of; a line that is broken has a mark at each break."""
+_ERROR_GROUND = 'rgb("#fdf0ef")'
+_BROKEN = 70
+"""Lines of so many characters may be longer than a page is wide."""
+_JOINED = 12
+"""Longer words in tables may be broken anywhere."""
+
+
+def printed(lines: Iterable[Line], *, is_error: bool = False) -> str:
+    """Printed text, its colours kept."""
+    ground = f"ground: {_ERROR_GROUND}, " if is_error else ""
+    return f"#ks-printed({ground}{', '.join(map(_line, lines))})\n"
+
+
+def placeholder(words: str) -> str:
+    """What stands for an output that cannot be shown."""
+    return f"#ks-missing({literal(words)})\n"
+
+
+def table(parts: Iterable[Part]) -> str:
+    """A table in its parts, each on pages laid as it says, its head repeated on each page."""
+    return "".join(
+        f"#page(flipped: true)[\n{markup}]\n" if across else markup
+        for across, markup in (
+            (across, "".join(map(_part, group))) for across, group in groupby(parts, key=lambda part: part.is_across)
+        )
+    )
+
+
+def literal(text: str) -> str:
+    """`text` as a string of Typst's."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "") + '"'
+
+
+def _line(line: Line) -> str:
+    words = "".join(map(_piece, line)) or '#raw(" ")'
+    marked = sum(len(text) for text, _ in line) > _BROKEN
+    return f"{'ks-marked' if marked else 'ks-line'}[{words}]"
+
+
+def _piece(piece: tuple[str, Style]) -> str:
+    text, style = piece
+    words = f"#raw({literal(text)})"
+    if style == PLAIN:
+        return words
+    how = [f'fill: rgb("{style.ink}")'] if style.ink else []
+    how += ['weight: "bold"'] if style.is_bold else []
+    how += ['style: "italic"'] if style.is_italic else []
+    words = f"#text({', '.join(how)})[{words}]"
+    words = f"#underline[{words}]" if style.is_underlined else words
+    return f'#highlight(fill: rgb("{style.ground}"))[{words}]' if style.ground else words
+
+
+def _part(part: Part) -> str:
+    title = " – ".join(filter(None, (part.table.caption, part.of)))
+    caption = f"#block(sticky: true, strong({literal(title)}))\n" if title else ""
+    after = f"#block({literal(part.table.after)})\n" if part.table.after else ""
+    widths = ", ".join(f"{width}pt" for width in part.widths)
+    columns = f"({widths},)"
+    head = f"table.header({_rows(part.table, part.table.head)} table.hline(stroke: 0.6pt),)," if part.table.head else ""
+    body = _rows(part.table, part.table.body)
+    return (
+        f"#block(width: 100%)[\n#set text(size: {part.size}pt)\n#set par(justify: false, leading: 0.45em)\n{caption}"
+        f"#table(columns: {columns}, inset: (x: 3.5pt, y: 2.8pt), stroke: none, "
+        f"fill: (x, y) => if calc.even(y) {{ luma(248) }}, table.hline(stroke: 0.8pt), {head}{body}"
+        f"table.hline(stroke: 0.8pt))\n{after}]\n"
+    )
+
+
+def _rows(whole: Table, rows: Iterable[Row]) -> str:
+    return "".join(_cell(whole, cell) for row in rows for cell in row)
+
+
+def _cell(whole: Table, cell: TableCell) -> str:
+    how = [f"align: {whole.aligned(cell)} + top", f"x: {cell.column}"]
+    how += [f"colspan: {cell.columns}"] if cell.columns > 1 else []
+    how += [f"rowspan: {cell.rows}"] if cell.rows > 1 else []
+    how += [f'fill: rgb("{cell.ground}")'] if cell.ground else []
+    ink = f'fill: rgb("{cell.ink}")' if cell.ink else ""
+    words = literal(_breakable(cell.text))
+    words = f"text({ink}, {words})" if ink else words
+    return f"table.cell({', '.join(how)}, {f'strong({words})' if cell.is_head else words}), "
+
+
+def _breakable(text: str) -> str:
+    """`text` with places in its long words where a line may end."""
+    return " ".join("\u200b".join(word) if len(word) > _JOINED else word for word in text.split(" "))
