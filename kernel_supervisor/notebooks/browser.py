@@ -28,6 +28,7 @@ _STYLE = """
   display: block !important; width: auto !important; }
 .jp-InputPrompt, .jp-OutputPrompt, .jp-Collapser, .jp-InputCollapser, .jp-OutputCollapser { display: none !important; }
 .jp-Notebook { padding: 0 !important; }
+.jp-InputArea, .ks-missing { break-inside: avoid; }
 .jp-OutputArea-output pre { font-size: 8.5pt; }
 .jp-InputArea-editor pre { font-size: 8.5pt; }
 body { margin: 0 !important; padding: 0 !important; }

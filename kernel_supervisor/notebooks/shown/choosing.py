@@ -62,7 +62,7 @@ def on_paper(notebook: Any, draughtsman: Draughtsman, *, inline_html: bool) -> S
             _replace(shown, where, output, kind_of(data), _why(data))
     for (where, output, figure), picture in zip(wanted, draughtsman.draw([each[2] for each in wanted]), strict=True):
         _place(shown, where, output, figure, picture, draughtsman.why)
-    places = {_name(cell, number): number for number, cell in enumerate(shown.notebook.cells)}
+    places = {_name(cell, number): number for number, cell in enumerate(shown.notebook.cells, 1)}
     shown.remarks.sort(key=lambda remark: places[remark.partition(":")[0]])
     return shown
 

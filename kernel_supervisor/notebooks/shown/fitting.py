@@ -19,8 +19,8 @@ _EM = 0.62
 """How wide a character is in the widest of the fonts that tables are set in, digits and a mix of letters."""
 _BOLD = 1.15
 _PADDING = 8.0
-_LONG = 36
-"""Cells of more characters are broken into lines."""
+_LONG, _SHORT = 36, 12
+"""Cells of more characters are broken into lines; tables of fewer lines are on one page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,12 @@ class Part:
     is_across: bool
     of: str = ""
     """Which of a table's columns these are, where it has more."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is not to be parted between pages."""
+        rows = (*self.table.head, *self.table.body)
+        return sum(max((-(-len(cell.text) // _LONG) for cell in row), default=1) for row in rows) <= _SHORT
 
 
 def fitted(table: Table) -> list[Part]:

@@ -25,6 +25,7 @@ STYLE = f"""
   background: url("{_MARK}") repeat-y; background-size: 1em 1lh; print-color-adjust: exact; }}
 .ks-error {{ background: #fdf0ef; print-color-adjust: exact; }}
 .ks-part {{ break-inside: auto; margin: 0.4em 0; }}
+.ks-short {{ break-inside: avoid; }}
 .ks-across {{ page: ks-across; }}
 @page {{ size: A4; margin: 1.7cm; }}
 @page ks-across {{ size: A4 landscape; margin: 1.7cm; }}
@@ -91,7 +92,8 @@ def _part(part: Part) -> str:
     inner = f"<colgroup>{widths}</colgroup>{head}<tbody>{_rows(whole, whole.body)}</tbody>"
     body = f'<table class="ks-table" style="{size}">{inner}</table>'
     after = f"<div>{html.escape(whole.after)}</div>" if whole.after else ""
-    return f'<div class="ks-part{" ks-across" if part.is_across else ""}">{title}{body}{after}</div>'
+    how = (" ks-across" if part.is_across else "") + (" ks-short" if part.is_short else "")
+    return f'<div class="ks-part{how}">{title}{body}{after}</div>'
 
 
 def _rows(whole: Table, rows: Iterable[Row]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kernel_supervisor.notebooks.shown.printed import shortened
 
+_CELL = re.compile(r"<t[hd][\s>]", re.IGNORECASE)
 _ROW = re.compile(r"<tr[\s>]", re.IGNORECASE)
 
 
@@ -44,7 +45,8 @@ def _fewer_rows(html: str, first: int, last: int) -> tuple[str, int]:
         return html, 0
     begin, end = starts[first], starts[first + number]
     words = f"… {number:,} rows are left out here; they are in the notebook …"
-    return f'{html[:begin]}<tr><td colspan="1000">{words}</td></tr>{html[end:]}', number
+    columns = len(_CELL.findall(html, begin, starts[first + 1]))
+    return f'{html[:begin]}<tr><td colspan="{columns}">{words}</td></tr>{html[end:]}', number
 
 
 def _several(number: int, what: str) -> str:

@@ -99,7 +99,8 @@ def _table(tag: Any, styles: dict[str, dict[str, str]]) -> Table:
         heads = 1
     head = _placed(rows[:heads], styles)
     body = _placed(rows[heads:], styles)
-    columns = max((cell.column + cell.columns for row in (*head, *body) for cell in row), default=0)
+    columns = max((cell.column + 1 for row in (*head, *body) for cell in row), default=0)
+    head, body = (tuple(_clipped(row, columns) for row in rows) for rows in (head, body))
     return Table(
         caption=_words(caption) if caption else "",
         head=head,
@@ -107,6 +108,11 @@ def _table(tag: Any, styles: dict[str, dict[str, str]]) -> Table:
         columns=columns,
         index=min(_index(body), max(0, columns - 1)),
     )
+
+
+def _clipped(row: Row, columns: int) -> Row:
+    """`row` whose cells reach into no column in which none begins."""
+    return tuple(replace(cell, columns=min(cell.columns, columns - cell.column)) for cell in row)
 
 
 def _index(body: tuple[Row, ...]) -> int:

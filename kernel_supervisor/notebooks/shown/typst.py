@@ -101,7 +101,8 @@ def _part(part: Part) -> str:
     head = f"table.header({_rows(part.table, part.table.head)} table.hline(stroke: 0.6pt),)," if part.table.head else ""
     body = _rows(part.table, part.table.body)
     return (
-        f"#block(width: 100%)[\n#set text(size: {part.size}pt)\n#set par(justify: false, leading: 0.45em)\n{caption}"
+        f"#block(width: 100%, breakable: {str(not part.is_short).lower()})[\n"
+        f"#set text(size: {part.size}pt)\n#set par(justify: false, leading: 0.45em)\n{caption}"
         f"#table(columns: {columns}, inset: (x: 3.5pt, y: 2.8pt), stroke: none, "
         f"fill: (x, y) => if calc.even(y) {{ luma(248) }}, table.hline(stroke: 0.8pt), {head}{body}"
         f"table.hline(stroke: 0.8pt))\n{after}]\n"
