@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import types
+from keyword import iskeyword
 from typing import Any, Callable, Optional
 
 globals()["__builtins__"] = dict(vars(builtins))  # what user code puts into `builtins` does not reach what follows
@@ -163,8 +164,7 @@ def look(shell: Any, content: dict[str, Any], summary: _Summary = None) -> dict[
     """What `content["expression"]` is; where a name in it does not exist, the names that are near."""
     expression = str(content.get("expression", "")).strip()
     try:
-        tree = ast.parse(expression, mode="eval").body
-        value = _walk(tree, shell.user_ns)
+        value = _walk(_tree(expression), shell.user_ns)
     except (SyntaxError, _UnsupportedError):
         evalue = f"{expression!r} is not a name, an attribute or an item, such as df, df.columns or model.layers[0]"
         return {**_error("ValueError", evalue), "to_be_run": True}
@@ -181,6 +181,17 @@ class _UnsupportedError(ValueError):
 
 class _MissingError(NameError):
     """A name that does not exist."""
+
+
+def _tree(expression: str) -> ast.AST:
+    """What an expression is. Names are not parsed: in CPython 3.11 a cell that is parsed meanwhile might fail of it."""
+    first, *names = expression.split(".")
+    if not expression.isascii() or not all(each.isidentifier() and not iskeyword(each) for each in (first, *names)):
+        return ast.parse(expression, mode="eval").body
+    node: ast.expr = ast.Name(first, ast.Load())
+    for name in names:
+        node = ast.Attribute(node, name, ast.Load())
+    return node
 
 
 def _walk(node: ast.AST, namespace: dict[str, Any]) -> Any:

@@ -6,6 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+from kernel_supervisor.core.parsing import parsed
+
 _COMMAND = re.compile(r"^[ \t]*!(?!=)", re.MULTILINE)
 """Not `x = !…`, which has no input from the start."""
 _SCRIPT = re.compile(r"\A\s*%%(?:bash|sh|script)\b")
@@ -34,10 +36,8 @@ def once_it_is_over(source: str) -> str:
     """Of what came to its end without an error; empty where nothing is to be said."""
     if "breakpoint()" not in source or "breakpointhook" in source or len(source) > _LARGEST:
         return ""
-    try:
-        return _NO_STEPS if any(map(_is_breakpoint, run_at_once(ast.parse(source)))) else ""
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ""
+    tree = parsed(source)
+    return _NO_STEPS if tree is not None and any(map(_is_breakpoint, run_at_once(tree))) else ""
 
 
 def run_at_once(node: ast.AST) -> Iterator[ast.AST]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelId
+from kernel_supervisor.core.parsing import parsed
 from kernel_supervisor.outputs.shellwords import run_at_once
 
 _WORD = re.compile(r"[^\W\d]\w*")
@@ -187,10 +188,7 @@ def _bound(tree: ast.Module) -> Iterator[str]:
 def _parsed(source: str) -> ast.Module:
     """Code without IPython's own lines; nothing of what cannot be read."""
     code = "\n".join("" if line.lstrip()[:1] in ("%", "!", "?") else line for line in source.splitlines())
-    try:
-        return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ast.Module(body=[], type_ignores=[])
+    return parsed(code) or ast.Module(body=[], type_ignores=[])
 
 
 def _text(path: str) -> str:

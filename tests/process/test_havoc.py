@@ -310,13 +310,16 @@ async def test_nobodys_work_is_lost_doubled_or_told_wrongly(home: Home) -> None:
     bystander = await settle_in(place)
     place.end = time.monotonic() + DURATION_S
     clients = [count(place, client) for client in range(CLIENTS)]
+    tasks = [asyncio.create_task(each) for each in (*clients, stand_by(place, bystander), do_harm(place))]
     try:
-        await asyncio.gather(*clients, stand_by(place, bystander), do_harm(place))
-    except BaseException:
-        print(f"\nfailed with seed {SEED}")
+        await asyncio.gather(*tasks)
+    except BaseException as error:
+        print(f"\nfailed with seed {SEED}: {error!r}")
         raise
     finally:
         print(f"\n{figures(place)}")
+        for task in tasks:
+            task.cancel()
         for shim in place.shims.values():
             await shim.close()
     await home.stop_with_all()

@@ -1,0 +1,41 @@
+"""Promise: code is read whoever reads other code meanwhile, whatever is collected in between."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from kernel_supervisor.core.parsing import parsed
+
+SOURCE = "def f(a, b):\n    return [a + b * (c - d) for c in a if c]\n" * 200
+
+
+@pytest.fixture
+def turns_in_between() -> Iterator[None]:
+    """Other threads get a turn whenever garbage is collected, as where an object's finalizer waits for something."""
+
+    def turn(*_: object) -> None:
+        time.sleep(0.0001)
+
+    gc.callbacks.append(turn)
+    yield
+    gc.callbacks.remove(turn)
+
+
+@pytest.mark.usefixtures("turns_in_between")
+def test_threads_that_read_code_at_once_all_read_it() -> None:
+    """In CPython 3.11 `ast.parse` by itself raises SystemError then."""
+    with ThreadPoolExecutor(4) as threads:
+        trees = list(threads.map(parsed, [SOURCE] * 40))
+    assert all(tree is not None and len(tree.body) == 200 for tree in trees)
+
+
+@pytest.mark.parametrize(
+    "source", ["def", "\0", "(" * 10_000, "-" * 100_000 + "1"], ids=["half", "nul", "deep", "long"]
+)
+def test_what_is_no_code_is_none(source: str) -> None:
+    assert parsed(source) is None
