@@ -73,6 +73,17 @@ async def apart(trade: Trade, work: Callable[..., _T], *arguments: Any, **named:
     return await asyncio.get_running_loop().run_in_executor(_pools[trade], partial(work, *arguments, **named))
 
 
+async def in_passing(work: Coroutine[Any, Any, _T], what: str, otherwise: _T, within_s: float) -> _T:
+    """What `work` gives; `otherwise` where it fails or takes longer, which only the log tells: it costs nobody more."""
+    try:
+        return await asyncio.wait_for(work, within_s)
+    except asyncio.TimeoutError:
+        log.warning("%s was given up after %g s", what, within_s)
+    except Exception:
+        log.exception("%s failed", what)
+    return otherwise
+
+
 class News:
     """What happens again and again: take hold of the `next` time *before* looking whether to wait for it."""
 

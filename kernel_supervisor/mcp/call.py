@@ -37,7 +37,7 @@ from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions.directories import astray
 from kernel_supervisor.sessions.supervisor import Supervisor
-from kernel_supervisor.tasks import apart, happens
+from kernel_supervisor.tasks import apart, happens, in_passing
 
 PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
@@ -54,6 +54,8 @@ _NEAR = 0.8
 """How alike names are that are taken for one another."""
 _LOOK_S = 2.0
 """How long a result waits for a look at the environments of this machine."""
+_BESIDE_S = 5.0
+"""How long a result waits for each kind of advice beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +268,10 @@ class Call:
             ahead=ahead,
             notices=tuple(told),
             question=question,
-            advice=(*await self._advice(execution, behind), *await self._changed(execution, runner)),
+            advice=(
+                *await in_passing(self._advice(execution, behind), "advice", (), _BESIDE_S),
+                *await in_passing(self._changed(execution, runner), "looking for changed modules", (), _BESIDE_S),
+            ),
         )
         left_s = max(_PREPARING_S, self.until - time.monotonic())
         try:
@@ -303,7 +308,12 @@ class Call:
         view = replace(
             view,
             folded=folded,
-            advice=(*view.advice, *await self._where_it_is(execution, interpreter, folded)),
+            advice=(
+                *view.advice,
+                *await in_passing(
+                    self._where_it_is(execution, interpreter, folded), "looking for what is missing", (), _BESIDE_S
+                ),
+            ),
             cells=await executions.cells_of(execution, errors),
         )
         if long:

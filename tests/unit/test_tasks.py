@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from kernel_supervisor.tasks import Tasks
+from kernel_supervisor.tasks import Tasks, in_passing
 
 
 async def _fail() -> None:
@@ -119,3 +119,22 @@ def test_what_is_kept_ends_when_its_owner_does() -> None:
         assert task.cancelled()
 
     asyncio.run(run())
+
+
+async def _advise(within_s: float) -> list[str]:
+    await asyncio.sleep(within_s)
+    return ["advice"]
+
+
+def test_what_is_said_in_passing_costs_nobody_more_where_it_fails_or_takes_long(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run() -> list[object]:
+        return [
+            await in_passing(_advise(0), "advice", [], 60),
+            await in_passing(_advise(1000), "advice", [], 0.01),
+            await in_passing(_fail(), "looking", [], 60),
+        ]
+
+    assert asyncio.run(run()) == [["advice"], [], []]
+    assert [record.message for record in caplog.records] == ["advice was given up after 0.01 s", "looking failed"]
