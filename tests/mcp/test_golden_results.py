@@ -34,6 +34,8 @@ _CHANCE = (
     (r"\d+(\.\d+)? [kMG]B", "SIZE"),
     (r"(\w{3,4} ?)\1{20,}\S*( \w+$)?", "«again and again»"),
     (r"[\d,]+ lines \([\d,]+ characters\) left out", "N lines (N characters) left out"),
+    (r"[\d,]+ characters left out", "N characters left out"),
+    (r"from_line=\d+\), grep", "from_line=N), grep"),
     (r"from_line=\d+\) …", "from_line=N) …"),
     (r"(noise \d+\n){5,}", "noise …\n"),
     (r"(line \d+\n){5,}", "line …\n"),

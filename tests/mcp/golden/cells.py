@@ -66,11 +66,6 @@ CELLS = [
     ),
     Cell(name="one-long-line", code="print('abc' * 5000)", arguments={"max_chars": 600}),
     Cell(
-        name="few-long-lines",
-        code="for i in range(4): print(f'row {i}: begins', 'abcdefghi ' * 400, f'ends {i}')\nprint('done')",
-        arguments={"max_chars": 2000},
-    ),
-    Cell(
         name="a-flood-does-not-hide-the-rest",
         code="for i in range(4000): print('noise', i)\nimport sys; sys.stdout.flush()\n"
         "print('look here', file=sys.stderr)\n'the value'",
@@ -270,6 +265,11 @@ CELLS = [
         name="page-that-a-script-draws",
         code="import plotly.graph_objects as go\n"
         "HTML(go.Figure(go.Bar(x=['a', 'b'], y=[1, 2])).to_html(include_plotlyjs='cdn'))",
+    ),
+    Cell(
+        name="few-long-lines",
+        code="for i in range(4): print(f'row {i}: begins', 'abc' * 1500, f'ends {i}')\nprint('done')",
+        arguments={"max_chars": 2000},
     ),
     # Time
     Cell(
