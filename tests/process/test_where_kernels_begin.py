@@ -166,6 +166,17 @@ def test_what_failed_as_a_kernel_started_is_said_with_its_first_result(
         assert all(part in lines[0] for part in said), lines
         assert "42" in first
         assert FAILED not in _run(shim, "1", session)
-        assert FAILED not in _text(shim, "kernel_restart", session=session)
-        assert (FAILED in _run(shim, "1", session)) is bool(said), "it is another start"
-        shim.call("kernel_restart", session=session)
+
+
+def test_each_start_of_a_kernel_is_told_of(desk: Home, tmp_path: Path) -> None:
+    profile = _profile(tmp_path, startup_0="1/0")
+    with desk.shim(env={**desk.env, **profile}) as shim:
+        shim.open()
+        assert FAILED in _run(shim, "1", "starts")
+        assert FAILED not in _text(shim, "kernel_restart", session="starts")
+        assert FAILED in _run(shim, "1", "starts")
+        (tmp_path / "profile_default/startup/startup_0.py").write_text("x = 41")
+        shim.call("kernel_restart", session="starts")
+        mended = _run(shim, "x + 1", "starts")
+        assert FAILED not in mended
+        assert "42" in mended
