@@ -140,7 +140,26 @@ def _add_work(commands: Commands) -> None:
     output = commands.add("output", "execute:output", "show the output of an execution", json=True)
     _add_execution(output)
     output.add_argument("-f", "--follow", action="store_true", help="show it as `exec` does, until it ends")
+    _add_looks(commands)
     _add_notebooks(commands)
+
+
+def _add_looks(commands: Commands) -> None:
+    more = "Of one that runs, what there is so far."
+    show = commands.add("show", "looking:show", "show an entry: its code, and all that it showed", more=more, json=True)
+    _add_execution(show)
+    names = commands.add("vars", "looking:variables", "list variables, their types and sizes; runs nothing", json=True)
+    names.add_argument("filter", nargs="?", default="", metavar="NAME", help="only those with this in their names")
+    names.add_argument("--type", default="", help="only those with this in their types")
+    _add_session(names)
+    inspect = commands.add("inspect", "looking:inspect", "look at a variable, attribute or item", json=True)
+    inspect.add_argument("name", metavar="NAME", help="such as df, df.columns, model.layers[0]")
+    inspect.add_argument("--source", action="store_true", help="with its source")
+    _add_session(inspect)
+    more = "Code as it is submitted, by whom, and its output as it comes. Nothing is run or stopped by it."
+    watch = commands.add("watch", "watching:watch", "follow live what anybody runs in a session", more=more)
+    text = "default: this directory's"
+    watch.add_argument("watched", nargs="?", default="", metavar="SESSION", help=text)
 
 
 def _add_notebooks(commands: Commands) -> None:
@@ -166,6 +185,9 @@ def _add_notebooks(commands: Commands) -> None:
 def _add_kernels(commands: Commands) -> None:
     commands.group("kernels")
     commands.add("list", "kernels:list_kernels", "list the kernels of all sessions", aliases=("ls", "ps"), json=True)
+    more = "State, CPU, memory, the line that runs, what was printed last; Ctrl-C ends it."
+    top = commands.add("top", "watching:top", "show what kernels do, again and again", more=more, json=True)
+    top.add_argument("--once", action="store_true", help="once, as where standard output is no terminal")
     interrupt = commands.add("interrupt", "kernels:interrupt", "interrupt what runs on a kernel; variables stay")
     restart = commands.add("restart", "kernels:restart", "give a session a fresh process; variables go")
     kill = commands.add("kill", "kernels:kill", "end kernels, with their variables")

@@ -12,7 +12,7 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionRecord
 from kernel_supervisor.core.retention import Policy
 from kernel_supervisor.keeping import DAY_S
-from kernel_supervisor.mcp import following
+from kernel_supervisor.mcp import following, overview
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.carried import Context, method
@@ -55,6 +55,8 @@ def add_methods(server: Server[Caller]) -> None:
     server.add_request_handler("supervisor/forget", SessionParams, method(_forget))
     server.add_request_handler("supervisor/which", SessionParams, method(_which))
     server.add_request_handler("supervisor/place", SessionParams, method(_place))
+    server.add_request_handler("supervisor/overview", types.RequestParams, method(overview.overview))
+    server.add_request_handler("supervisor/watch", overview.WatchParams, method(overview.watch, waits=True))
     server.add_request_handler("supervisor/follow", following.FollowParams, method(following.follow, waits=True))
 
 

@@ -299,6 +299,16 @@ class Database(Store):
         """Queued and running entries of all sessions, in order."""
         return await self._entries("status IN ('queued', 'running') ORDER BY id")
 
+    async def latest(self, session: SessionName) -> int:
+        """The number of a session's entry that was added last; 0 where there is none."""
+        found = await self.select("SELECT max(id) FROM executions WHERE session = ?", (self._names.key(session),))
+        return int(found[0][0] or 0)
+
+    async def entries_behind(self, session: SessionName, number: int, most: int) -> list[Execution]:
+        """The first entries of a session that were added behind one, in that order."""
+        those = "session = ? AND id > ? ORDER BY id LIMIT ?"
+        return await self._entries(those, self._names.key(session), number, most)
+
     async def settled_on(self, kernel: KernelRecord, last: int) -> list[Execution]:
         """What is over on this generation of a kernel, in order; the `last` of it."""
         those = (

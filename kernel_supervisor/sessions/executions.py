@@ -38,7 +38,7 @@ from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.late import Late
 from kernel_supervisor.sessions.sessions import Sessions
-from kernel_supervisor.tasks import Tasks, apart, happens
+from kernel_supervisor.tasks import News, Tasks, apart, happens
 
 log = logging.getLogger(__name__)
 _LAST = (1 << 63) - 1
@@ -61,6 +61,9 @@ class Executions:
         self.unclaimed: dict[ExecutionId, Ticket] = {}
         """What never ran and has no kernel any more, until its client asks again."""
         self.late: defaultdict[SessionName, Late] = defaultdict(Late)
+        self.news = News()
+        """Told when an entry was committed, new or changed."""
+        records.watchers.append(lambda entry: self.news.tell())
         self._tasks = Tasks()
         self.earlier = Earlier()
 

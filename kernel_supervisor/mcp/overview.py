@@ -1,0 +1,136 @@
+"""supervisor/overview, supervisor/watch: what kernels do now, and what is run in a session, for people who look on.
+
+Nothing is run for either, and nothing of what is looked at changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import mcp_types as types
+import psutil
+
+from kernel_supervisor.core.model import Execution, ProcessIdentity, SessionName
+from kernel_supervisor.mcp.call import Call
+from kernel_supervisor.mcp.following import FollowParams, follow
+from kernel_supervisor.mcp.tables import first_line
+from kernel_supervisor.mcp.tools_kernels import living_facts
+from kernel_supervisor.outputs.terminal import plain
+from kernel_supervisor.running.reading import last_line
+from kernel_supervisor.running.runner import Runner
+from kernel_supervisor.tasks import happens
+
+_PLACED_S = 0.3
+"""How long a kernel may take to say where it is."""
+_PATIENCE_S = 20.0
+"""How long a request waits for something to tell."""
+_MOST = 100
+
+
+class WatchParams(types.RequestParams):
+    """supervisor/watch."""
+
+    session: str = ""
+    after: int | None = None
+    """The entry behind which to go on; without it, what is on its way now."""
+    execution_id: int | None = None
+    """The execution that is followed meanwhile, from `place` on. On the wire in camel case."""
+    place: tuple[int, ...] = ()
+
+
+async def overview(call: Call, params: types.RequestParams) -> dict[str, Any]:
+    """What each kernel does."""
+    runners = list(call.supervisor.kernels.runners.values())
+    return {"at": time.time(), "kernels": await asyncio.gather(*map(_doing, runners))}
+
+
+async def _doing(runner: Runner) -> dict[str, Any]:
+    record, ticket = runner.kernel.record, runner.running
+    facts = await living_facts(runner)
+    names = ("kernel_id", "state", "memory_bytes", "pid", "execution_count", "uptime_s")
+    found = {**{name: facts[name] for name in names}, "session": record.session, "queued": len(runner.waiting)}
+    found["cpu_s"] = await asyncio.to_thread(_cpu_s, record.process)
+    if ticket is None:
+        return {**found, "execution_id": None, "running_s": None, "line": "", "last_words": ""}
+    execution = ticket.execution
+    line, words = await asyncio.gather(_line(runner, execution), last_line(ticket))
+    running_s = None if execution.started_at is None else max(0.0, time.time() - execution.started_at)
+    about = {"execution_id": execution.id, "running_s": running_s, "line": line, "last_words": plain(words)}
+    return {**found, **about}
+
+
+async def _line(runner: Runner, execution: Execution) -> str:
+    """The line that it is at, as the kernel says; else how it begins."""
+    if runner.kernel.language == "python":
+        try:
+            place = await runner.kernel.place(_PLACED_S)
+        except TimeoutError:
+            place = {}
+        if place.get("line"):
+            return f"{place['line']}: {plain(str(place['code'])).strip()}"
+    return plain(first_line(execution.source))
+
+
+def _cpu_s(process: ProcessIdentity | None) -> dict[str, float]:
+    """How long the processors worked for a kernel and for each of its children. Blocks."""
+    found: dict[str, float] = {}
+    if process is None:
+        return found
+    try:
+        kernel = psutil.Process(process.pid)
+        for each in (kernel, *kernel.children(recursive=True)):
+            times = each.cpu_times()
+            found[f"{each.pid}"] = times.user + times.system
+    except psutil.Error:
+        return found
+    return found
+
+
+async def watch(call: Call, params: WatchParams) -> dict[str, Any]:
+    """The next `entries` of a session with where to go on behind them, or what an execution shows next (`shown`, as
+    `follow` has it): whatever comes first.
+    """
+    session = await call.supervisor.sessions.of(call.caller.asker, params.session)
+    if params.after is None:
+        running = [each for each in await call.supervisor.records.unsettled() if each.session == session.name]
+        return {"entries": list(map(_entry, running)), "after": await call.supervisor.records.latest(session.name)}
+    tasks = call.caller.tasks
+    waits = {tasks.begin(_behind(call, session.name, params.after), "entries that are watched for", awaited=True)}
+    following = None
+    if params.execution_id is not None:
+        asked = FollowParams(execution_id=params.execution_id, place=[*params.place])
+        following = tasks.begin(follow(call, asked), "an execution that is watched", awaited=True)
+    try:
+        await asyncio.wait({*waits, following} if following is not None else waits, return_when=asyncio.FIRST_COMPLETED)
+        (entries,) = waits
+        found = entries.result() if entries.done() else []
+        after = max((each.id for each in found), default=params.after)
+        shown = following.result() if following is not None and following.done() else None
+        return {"entries": list(map(_entry, found)), "after": after, "shown": shown}
+    finally:
+        for each in (*waits, *filter(None, (following,))):
+            each.cancel()
+
+
+async def _behind(call: Call, session: SessionName, number: int) -> list[Execution]:
+    """The next entries of a session; none where there are none for a while."""
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        committed = call.supervisor.executions.news.next
+        found = await call.supervisor.records.entries_behind(session, number, _MOST)
+        if found or time.monotonic() > end:
+            return found
+        await happens(committed, end - time.monotonic())
+
+
+def _entry(entry: Execution) -> dict[str, Any]:
+    return {
+        "execution_id": entry.id,
+        "kind": entry.kind,
+        "status": entry.status,
+        "client": entry.client,
+        "queued_at": entry.queued_at,
+        "code": entry.source,
+    }

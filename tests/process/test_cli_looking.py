@@ -1,0 +1,182 @@
+"""Promise: people look at variables, entries, kernels and what others run, and change nothing by it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pexpect
+import pytest
+
+from tests.support import DEADLINE_S, Home
+
+
+@pytest.fixture(scope="module")
+def at_work(standing_home: Home) -> Home:
+    """A home with a kernel that has a variable."""
+    assert (
+        standing_home.cli(
+            "exec", "x = list(range(100))\ndef twice(n):\n    'Two of them.'\n    return n * 2"
+        ).returncode
+        == 0
+    )
+    return standing_home
+
+
+def _number(home: Home, *arguments: str) -> str:
+    return str(json.loads(home.cli("exec", "--json", *arguments).stdout)["execution_id"])
+
+
+def test_variables_are_listed_and_looked_at(at_work: Home) -> None:
+    listed = at_work.cli("vars").stdout
+    assert "x " in listed
+    assert "twice" in listed
+    assert "twice" not in at_work.cli("vars", "x").stdout
+    assert "x " not in at_work.cli("vars", "--type", "function").stdout
+    assert [each["name"] for each in json.loads(at_work.cli("vars", "--json", "x").stdout)["variables"]] == ["x"]
+    assert "list, 100" in at_work.cli("inspect", "x").stdout
+    looked_at = at_work.cli("inspect", "--source", "twice").stdout
+    assert "Two of them." in looked_at
+    assert "return n * 2" in looked_at
+    missing = at_work.cli("inspect", "nope")
+    assert missing.returncode == 1
+    assert "nope" in missing.stderr
+
+
+@pytest.mark.parametrize("command", [["vars", "-s"], ["inspect", "x", "-s"], ["watch"]])
+def test_a_session_that_is_not_there_is_not_looked_at(at_work: Home, command: list[str]) -> None:
+    done = at_work.cli(*command, "nowhere")
+    assert done.returncode == 1
+    assert "there is no session 'nowhere'" in done.stderr
+
+
+def test_an_entry_is_shown_with_its_code_and_all_that_it_showed(at_work: Home) -> None:
+    number = _number(at_work, "import sys\nprint('out')\nprint('err', file=sys.stderr)\n'last'")
+    done = at_work.cli("show", number)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0].startswith(f"execution {number} · ok · ")
+    assert "  print('out')\n" in done.stdout
+    assert done.stdout.endswith("\nout\n'last'\n")
+    assert done.stderr == "err\n"
+    whole = json.loads(at_work.cli("show", "--json", number).stdout)
+    assert (whole["stdout"], whole["result"], whole["client"]) == ("out\n", "'last'", "kernel-supervisor-cli")
+
+
+def test_an_entry_that_runs_is_shown_as_far_as_it_is(at_work: Home) -> None:
+    with (
+        _held(at_work, "print('so far', flush=True)") as (number, _),
+        _reading(at_work, "output", "-f", number) as said,
+    ):
+        _line(said, until="so far")
+        shown = at_work.cli("show", number).stdout
+    assert "so far" in shown
+    assert "Still running" in shown
+
+
+@contextmanager
+def _reading(home: Home, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command whose output is read as it comes; it is killed in the end, if it still runs."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(home.cli_command(*arguments), cwd=home.project, env=home.env, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def _held(home: Home, before: str) -> Iterator[tuple[str, Any]]:
+    """A cell that runs until the block is left."""
+    gate = home.project / "gate"
+    gate.unlink(missing_ok=True)
+    code = f"import os, time\n{before}\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+    number = str(json.loads(home.cli("exec", "--json", "--no-wait", code).stdout)["execution_id"])
+    try:
+        yield number, gate
+    finally:
+        gate.touch()
+        home.cli("output", "--follow", number)
+
+
+def test_top_says_what_kernels_do(at_work: Home) -> None:
+    idle = at_work.cli("top").stdout
+    assert "project/" in idle
+    assert "idle" in idle
+    with (
+        _held(at_work, "print('last words', flush=True)") as (number, _),
+        _reading(at_work, "output", "-f", number) as said,
+    ):
+        _line(said, until="last words")
+        busy = at_work.cli("top", "--once").stdout
+        (kernel,) = json.loads(at_work.cli("top", "--json").stdout)["kernels"]
+    assert "busy" in busy
+    assert "last words" in busy
+    assert "while not os.path.exists" in busy or "time.sleep" in busy
+    assert (kernel["state"], str(kernel["execution_id"])) == ("busy", number)
+    assert kernel["cpu_s"]
+
+
+def test_top_is_refreshed_on_a_terminal_and_ends_with_ctrl_c(at_work: Home) -> None:
+    command, *rest = at_work.cli_command("top")
+    env = {**at_work.env, "TERM": "xterm", "NO_COLOR": "1"}
+    terminal = pexpect.spawn(command, rest, cwd=str(at_work.project), env=env, timeout=DEADLINE_S, dimensions=(24, 80))
+    terminal.expect_exact("idle")
+    with _held(at_work, "print('now')"):
+        terminal.expect_exact("busy")
+    terminal.expect_exact("idle")
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+
+
+def _line(process: subprocess.Popen[str], *, until: str) -> list[str]:
+    assert process.stdout is not None
+    lines: list[str] = []
+    while not lines or until not in lines[-1]:
+        line = process.stdout.readline()
+        assert line, lines
+        lines.append(line)
+    return lines
+
+
+def test_what_anybody_runs_is_watched_as_it_is_submitted_and_as_it_shows_something(at_work: Home) -> None:
+    with at_work.shim() as shim, _reading(at_work, "watch", "project") as watching:
+        shim.open()
+        with _held(at_work, "print('begun')") as (first, gate):
+            assert watching.stderr is not None
+            assert "watching session project/" in watching.stderr.readline()
+            seen = "".join(_line(watching, until="begun"))
+            assert f"execution {first} · " in seen
+            assert "by cli" in seen
+            second = shim.run("print('of the agent')", wait=False)["execution_id"]
+            queued = "".join(_line(watching, until="of the agent"))
+            assert f"execution {second} · queued · " in queued
+            assert "by bare" in queued
+            gate.touch()
+            _line(watching, until=f"execution {first} · ok")
+            rest = _line(watching, until=f"execution {second} · ok")
+            assert "of the agent\n" in rest
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(DEADLINE_S) == 0
+
+
+def test_watching_outlives_the_daemon_and_shows_everything_once(home: Home) -> None:
+    home.cli("exec", "1")
+    with home.shim() as shim, _reading(home, "watch") as watching:
+        shim.open()
+        with _held(home, "print('before', flush=True)") as (first, gate):
+            _line(watching, until="before\n")
+            home.kill_daemon()
+            second = shim.run("print('and after')", wait=False)["execution_id"]
+            gate.touch()
+            seen = _line(watching, until="and after\n")
+            seen += _line(watching, until=f"execution {second} · ok")
+        assert "before\n" not in seen
+        assert f"execution {first} · ok\n" in seen
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(DEADLINE_S) == 0
