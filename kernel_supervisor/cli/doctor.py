@@ -29,6 +29,7 @@ from kernel_supervisor.cli.ways import COMMANDS
 from kernel_supervisor.client import aftermath, autostart
 from kernel_supervisor.client.connection import CallError, Connection, NoDaemonError
 from kernel_supervisor.engines import FOUND
+from kernel_supervisor.installer import command_for
 from kernel_supervisor.paths import HOME_VARIABLE, LONGEST_SOCKET_PATH, Paths, is_own, is_supervisors
 
 _ANSWERED_S = 3.0
@@ -313,7 +314,7 @@ def _pdf(patient: Patient) -> Iterator[Finding]:
     if found := [name for name, there in FOUND.items() if there()]:
         yield Finding("good", f"engines: {', '.join(found)}")
     else:
-        yield Finding("note", "no engine is here", f"{sys.executable} -m pip install 'kernel-supervisor[pdf]'")
+        yield Finding("note", "no engine is here", command_for("kernel-supervisor[pdf]"))
 
 
 _PARTS: dict[str, Callable[[Patient], Iterator[Finding]]] = {

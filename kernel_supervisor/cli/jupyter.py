@@ -15,6 +15,7 @@ from typing import Any
 
 from kernel_supervisor.cli.codes import DONE, FAILED, failed
 from kernel_supervisor.cli.session import Command
+from kernel_supervisor.installer import command_for
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import HOME_VARIABLE, prepare, put
 
@@ -43,7 +44,7 @@ def jupyterlab(command: Command) -> int:
     if importlib.util.find_spec("jupyterlab") is None:
         return failed(
             "kernel-supervisor jupyterlab needs JupyterLab. Install it beside kernel-supervisor:\n"
-            f"    {sys.executable} -m pip install jupyterlab\n"
+            f"    {command_for('jupyterlab')}\n"
             "A JupyterLab of another environment shows the kernels that run already with the last two options of\n"
             "    kernel-supervisor jupyterlab --print"
         )

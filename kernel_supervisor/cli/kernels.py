@@ -14,6 +14,7 @@ from kernel_supervisor.cli.forgetting import ago, told
 from kernel_supervisor.cli.screen import print_table
 from kernel_supervisor.cli.session import Command, print_json
 from kernel_supervisor.client.connection import CallError, NoDaemonError
+from kernel_supervisor.installer import command_for
 from kernel_supervisor.isolation import isolated
 
 
@@ -132,14 +133,14 @@ def console(command: Command) -> int:
     if importlib.util.find_spec("jupyter_console") is None:
         return failed(
             "kernel-supervisor console needs jupyter_console. Install it beside kernel-supervisor:\n"
-            f"    {sys.executable} -m pip install jupyter_console"
+            f"    {command_for('jupyter_console')}"
         )
     connection_file = command.find_kernel(command.options.kernel)["connection_file"]
     if not connection_file:
         return failed("that kernel is on a server: a console needs a connection file on this machine")
     command.close()
-    print("Ctrl-D leaves the kernel running; quit and exit end it, with its variables.", file=sys.stderr, flush=True)
-    os.execv(sys.executable, isolated("jupyter_console", "--existing", connection_file))
+    print("Ctrl-D, exit and quit leave; the kernel runs on.", file=sys.stderr, flush=True)
+    os.execv(sys.executable, isolated("kernel_supervisor.cli.console", "--existing", connection_file))
     return FAILED  # it cannot get here
 
 

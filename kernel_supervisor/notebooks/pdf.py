@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from subprocess import SubprocessError
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.engines import FOUND
+from kernel_supervisor.installer import command_for
 from kernel_supervisor.notebooks import browser, latex, typeset
 from kernel_supervisor.notebooks.contents import Contents, contents_of
 from kernel_supervisor.notebooks.glyphs import missing_characters
@@ -71,7 +71,7 @@ def _candidates(engine: str, contents: Contents) -> list[str]:
 
 
 def _advice(engine: str) -> str:
-    command = f"{sys.executable} -m pip install 'kernel-supervisor[pdf]'"
+    command = command_for("kernel-supervisor[pdf]")
     if engine in ("auto", "typst"):
         what = "no PDF engine was found on this machine" if engine == "auto" else "the engine typst is not installed"
         return f"{what}; install one with: {command}"

@@ -197,21 +197,23 @@ def test_save_writes_the_notebook_where_the_command_was_given(home: Home) -> Non
     assert (below / "kept.html").exists()
 
 
-def test_console_is_a_real_jupyter_console_on_the_kernel(home: Home) -> None:
+@pytest.mark.parametrize("leave", ["\x04", "exit\r", "quit()\r"])
+def test_console_is_a_real_jupyter_console_on_the_kernel_and_leaves_it_alive(home: Home, leave: str) -> None:
     home.cli("exec", "x = 41")
     (kernel,) = home.kernels()
     command, *arguments = home.cli_command("console")
     env = {**home.env, "TERM": "dumb", "IPYTHONDIR": str(home.project / "ipython")}
     terminal = pexpect.spawn(command, arguments, cwd=str(home.project), env=env, timeout=60, encoding="utf-8")
     try:
-        terminal.expect("Ctrl-D leaves the kernel running")
+        terminal.expect("the kernel runs on")
         terminal.expect(r"In \[\d+\]")
         terminal.send("print(f'<{x + 1}>'); y = 7\r")
         terminal.expect("<42>")
         terminal.expect(r"In \[\d+\]")
-        terminal.send("\x04")
-        terminal.expect("really want to exit")
-        terminal.send("y\r")
+        terminal.send(leave)
+        if leave == "\x04":
+            terminal.expect("really want to exit")
+            terminal.send("y\r")
         terminal.expect("keeping kernel alive")
         terminal.expect(pexpect.EOF)
     finally:

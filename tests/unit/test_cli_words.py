@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from kernel_supervisor.cli import commands, screen
 from kernel_supervisor.cli.clients import CLIENTS
 from kernel_supervisor.cli.codes import DONE, USAGE
 from kernel_supervisor.cli.main import function_called, main
+from kernel_supervisor.installer import command_for
 
 
 @pytest.mark.parametrize("text", ["/a/very/long/way/to/the/project", "print('a very long line of code, as they are')"])
@@ -115,3 +118,17 @@ def test_help_on_a_command_is_that_of_its_option(capsys: pytest.CaptureFixture[s
 
 def test_clients_that_can_be_registered_are_those_that_are_known() -> None:
     assert tuple(CLIENTS) == commands.CLIENTS
+
+
+def test_what_is_missing_is_installed_by_the_tool_that_installed_us(tmp_path: Path) -> None:
+    assert command_for("jupyterlab", str(tmp_path)) == f"{sys.executable} -m pip install jupyterlab"
+    (tmp_path / "pipx_metadata.json").touch()
+    assert command_for("jupyterlab", str(tmp_path)) == "pipx inject kernel-supervisor jupyterlab"
+    receipt = tmp_path / "uv-receipt.toml"
+    receipt.write_text('[tool]\nrequirements = [{ name = "kernel-supervisor" }]\n')
+    assert command_for("jupyterlab", str(tmp_path)) == "uv tool install --with jupyterlab kernel-supervisor"
+    ours = '{ name = "kernel-supervisor", directory = "/a checkout" }'
+    receipt.write_text(f'requirements = [\n    {ours},\n    {{ name = "pandas" }},\n]\n')
+    assert command_for("x", str(tmp_path)) == "uv tool install --with pandas --with x '/a checkout'"
+    pdf = command_for("kernel-supervisor[pdf]", str(tmp_path))
+    assert pdf == "uv tool install --with pandas '/a checkout[pdf]'"
