@@ -283,7 +283,7 @@ def _add_set_up(commands: Commands) -> None:
     demo.add_argument("--directory", default="kernel-supervisor-demo", help="where the notebook goes")
     more = "Saved notebooks stay."
     _add_yes(commands.add("uninstall", "uninstall:uninstall", "list everything of ours here, and remove it", more=more))
-    text = 'In ~/.bashrc or ~/.zshrc (behind `compinit`): eval "$(kernel-supervisor completion bash)".'
+    text = 'In ~/.bashrc or ~/.zshrc (behind `compinit`): eval "$(kernel-supervisor completion bash)"'
     more = f"{text}\nIn ~/.config/fish/config.fish: kernel-supervisor completion fish | source"
     shell = commands.add("completion", "completion:completion", "have your shell complete all this", more=more)
     shell.add_argument("shell", choices=["bash", "zsh", "fish"], metavar="SHELL", help="bash, zsh or fish")

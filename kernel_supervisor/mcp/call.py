@@ -155,7 +155,9 @@ class Call:
         """Words for ways on: its client's own, or those of an agent that works in a session that is not its own."""
         about, asker = self.shown.session if self.shown is not None else self.about, self.caller.asker
         if asker.ways is not None:
-            return in_session(asker.ways, "" if about == OF_ALL else about)
+            known = self.supervisor.sessions.known.get(about)
+            here = known is not None and known.directory == asker.directory and not known.word
+            return in_session(asker.ways, "" if about == OF_ALL else about, here=here)
         if about == OF_ALL or self.supervisor.sessions.is_own(asker, about):
             return asker.ways
         return of_session(about)

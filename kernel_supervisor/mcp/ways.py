@@ -76,10 +76,12 @@ def of_session(name: SessionName) -> Mapping[str, str]:
     }
 
 
-def in_session(ways: Mapping[str, str], name: str) -> Mapping[str, str]:
-    """A client's own words, with the session that they are about wherever they name it; without it where none is."""
+def in_session(ways: Mapping[str, str], name: str, *, here: bool = False) -> Mapping[str, str]:
+    """A client's own words, with the session that they are about wherever they name it, as the option of a command
+    only where that is not the one `here`; without it where none is."""
     quoted = f" {shlex.quote(name)}" if name else ""
-    return {way: text.replace(" {session}", quoted) for way, text in ways.items()}
+    option = f" -s{quoted}" if name and not here else ""
+    return {way: text.replace(" {session}", quoted).replace(" {option}", option) for way, text in ways.items()}
 
 
 def said(words: Words, ways: Mapping[str, str] | None = None) -> str:

@@ -30,7 +30,7 @@ def test_every_way_on_is_worded_for_both_of_what_it_is_about() -> None:
     assert set(SAID) == NAMES
     assert set(COMMANDS) == NAMES
     for name, words in SAID.items():
-        assert _fields(COMMANDS[name]) - {"session"} <= _fields(words), name
+        assert _fields(COMMANDS[name]) - {"session", "option"} <= _fields(words), name
 
 
 def test_agents_are_told_of_tools_that_there_are_and_people_of_commands_that_there_are() -> None:
@@ -64,7 +64,7 @@ def test_no_tool_is_named_below_the_room_that_has_them() -> None:
 )  # fmt: skip
 def test_words_reach_both_of_them_as_they_are_meant(words: Words, agents: str, people: str) -> None:
     assert said(words) == agents
-    own = in_session(COMMANDS, "my work/")
+    own = in_session(COMMANDS, "my work/", here=True)
     assert said(words, own) == people
     assert sent({"notices": [words]}, None) == {"notices": [agents]}
     assert sent({"notices": [words]}, own) == {"notices": [people]}
@@ -72,7 +72,16 @@ def test_words_reach_both_of_them_as_they_are_meant(words: Words, agents: str, p
 
 def test_what_is_about_no_session_names_none() -> None:
     assert said((WayOn("end kernel"),), in_session(COMMANDS, "")).startswith("`kernel-supervisor restart` ends it")
-    assert not any("{session}" in text for text in in_session(COMMANDS, "").values())
+    assert not any("{session}" in text or "{option}" in text for text in in_session(COMMANDS, "").values())
+
+
+def test_another_session_is_an_option_and_the_one_here_is_not() -> None:
+    words = (WayOn("see what ran"),)
+    assert (
+        said(words, in_session(COMMANDS, "p/my work"))
+        == "; `kernel-supervisor history -s 'p/my work'` shows what was run."
+    )
+    assert said(words, in_session(COMMANDS, "p/", here=True)) == "; `kernel-supervisor history` shows what was run."
 
 
 def test_an_error_has_its_prose_for_the_log_and_its_words_for_who_asked() -> None:
