@@ -32,6 +32,8 @@ class Server:
     process: subprocess.Popen[bytes]
     url: str
     token: str
+    runtime: str
+    """Its folder of connection files."""
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """The status and the JSON of an answer."""
@@ -137,7 +139,7 @@ def jupyter(home: Home, *arguments: str, module: str = "jupyter_server", kernels
             )
         try:
             facts = until_listening(Path(own["JUPYTER_RUNTIME_DIR"]), process, Path(place, "log"))
-            yield Server(process, f"http://127.0.0.1:{facts['port']}/", facts["token"])
+            yield Server(process, f"http://127.0.0.1:{facts['port']}/", facts["token"], own["JUPYTER_RUNTIME_DIR"])
         finally:
             process.kill()
             process.wait()
