@@ -12,7 +12,7 @@ from kernel_supervisor.amounts import size, span
 from kernel_supervisor.cli.codes import DONE, FAILED, USAGE, failed
 from kernel_supervisor.cli.forgetting import ago, told
 from kernel_supervisor.cli.screen import print_table
-from kernel_supervisor.cli.session import Command, print_json
+from kernel_supervisor.cli.session import Command, present_in, print_json
 from kernel_supervisor.client.connection import CallError, NoDaemonError
 from kernel_supervisor.installer import command_for
 from kernel_supervisor.isolation import isolated
@@ -30,15 +30,17 @@ def list_kernels(command: Command) -> int:
     if command.options.json:
         print_json({**facts, "leaving": leaving} if leaving else facts)
         return DONE
-    rows = [*map(_row, facts["kernels"]), *map(_foreign_row, facts["others"]), *map(_dead_row, facts["dead"][:_DEAD])]
+    dead = facts.get("dead", [])  # a daemon of a version before this one says nothing of them
+    rows = [*map(_row, facts["kernels"]), *map(_foreign_row, facts["others"]), *map(_dead_row, dead[:_DEAD])]
     if rows:
         print_table(_HEADS, rows, leave_out=("up", "name", "directory", "cells"))
     else:
         print("no other kernels are running" if facts["troubles"] else "no kernels are running")
-    for each in facts["dead"][:_DEAD]:
+    for each in dead[:_DEAD]:
         again = shlex.join(["kernel-supervisor", "restart", each["session"]])
-        print(f"dead: {each['session']}: {each['end_reason'].rstrip('.')}; `{again}` starts a fresh kernel")
-    if left := len(facts["dead"][_DEAD:]):
+        why = each["end_reason"].partition("\n")[0].rstrip(".") or "how it ended is not on record"
+        print(f"dead: {each['session']}: {why}; `{again}` starts a fresh kernel")
+    if left := len(dead[_DEAD:]):
         print(f"… and {left} more sessions whose kernels are dead: `kernel-supervisor sessions` lists them")
     for trouble in facts["troubles"]:
         print(f"not asked: {trouble}", file=sys.stderr)
@@ -56,7 +58,7 @@ def _row(kernel: dict[str, Any]) -> list[Any]:
     about = [kernel[key] for key in ("kernel_id", "session", "name", "state", "execution_count")]
     about = ["" if each is None else each for each in about]
     used = (span(kernel["uptime_s"]), ago(kernel["last_used_at"]))
-    mark = "→" if kernel["current"] else "*" if kernel["present_in"] else ""
+    mark = "→" if kernel["current"] else "*" if present_in(kernel) else ""
     return [mark, *about, size(kernel["memory_bytes"]), *used, kernel["kernel_directory"]]
 
 
@@ -105,7 +107,7 @@ def _session_of(command: Command) -> str:
     wanted = command.options.kernel
     if not wanted:
         place = command.say_where()
-        if place["why"]:
+        if place.get("why"):
             raise CallError(f"nothing was run in session {place['session']} yet; `kernel-supervisor exec` runs code")
         return str(place["session"])
     try:
@@ -120,7 +122,7 @@ def _session_of(command: Command) -> str:
 
 def _present_in(kernel: dict[str, Any], wanted: str) -> str:
     """The session that works in a kernel. Raises CallError where that is in another one meanwhile."""
-    sessions: list[str] = kernel["present_in"]
+    sessions = present_in(kernel)
     if not sessions:
         away = f"kernel {kernel['kernel_id']} is not the present one of session {kernel['session']}"
         back = shlex.join(["kernel-supervisor", "attach", "--session", kernel["session"], kernel["kernel_id"]])

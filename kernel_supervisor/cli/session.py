@@ -67,7 +67,7 @@ class Command:
     def known_place(self) -> dict[str, Any]:
         """The session that is about to be looked at. Raises CallError for one that was named and is not there."""
         place = self.ask("supervisor/place", session=getattr(self.options, "session", ""))
-        if place["why"] and getattr(self.options, "session", ""):
+        if place.get("why") and getattr(self.options, "session", ""):
             raise CallError(f"{place['why']}; `kernel-supervisor sessions` lists those there are")
         if not self._is_told_where:
             self._is_told_where = True
@@ -104,7 +104,7 @@ class Command:
         matches = [each for each in kernels if wanted in _ids(each)]
         if not matches:
             session = self._which(wanted)["session"]
-            matches = [each for each in kernels if session in each["present_in"]]
+            matches = [each for each in kernels if session in present_in(each)]
             matches = matches or [each for each in kernels if each["session"] == session]
             if session and not matches:
                 raise CallError(f"no kernel lives in session {session}; `kernel-supervisor list` shows those that do")
@@ -121,7 +121,7 @@ class Command:
     def _kernel_here(self) -> dict[str, Any]:
         place = self.say_where()
         for each in self.tool("kernel_list_running")[1]["kernels"]:
-            if place["session"] in each["present_in"]:
+            if place["session"] in present_in(each):
                 return dict(each)
         why = f"session {place['session']}, that of this directory, has no living kernel"
         raise CallError(f"{why}: `kernel-supervisor list` shows those of others, `kernel-supervisor exec` works here")
@@ -134,7 +134,13 @@ class Command:
 
 def _ids(kernel: dict[str, Any]) -> list[str]:
     """Its own id, and those by which Jupyter knows it."""
-    return [kernel["kernel_id"], *kernel["known_as"]]
+    return [kernel["kernel_id"], *kernel.get("known_as", ())]
+
+
+def present_in(kernel: dict[str, Any]) -> list[str]:
+    """The sessions that work in a kernel; a daemon of a version before this one says which it is of alone."""
+    found: list[str] = kernel.get("present_in", [kernel["session"]])
+    return found
 
 
 def agreed(options: argparse.Namespace, question: str) -> int:

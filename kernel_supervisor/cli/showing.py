@@ -115,6 +115,9 @@ class Collected:
 
 def shown_in(message: dict[str, Any]) -> list[dict[str, Any]]:
     """What a message displays, as agents see it: text and picture."""
+    if "shown" not in message and "data" in message["content"]:  # from a daemon of a version before this one
+        text = message["content"]["data"].get("text/plain", "")
+        return [{"text": text, "markdown": False, "mime": "", "data": ""}]
     found: list[dict[str, Any]] = message.get("shown", [])
     return found
 
