@@ -163,11 +163,13 @@ def _add_looks(commands: Commands) -> None:
 
 
 def _add_notebooks(commands: Commands) -> None:
-    save = commands.add("save", "execute:save", "write a session as a notebook, HTML or PDF")
+    save = commands.add("save", "execute:save", "write a session as a notebook, HTML, PDF, Markdown, script")
     save.add_argument("path", nargs="?", default="", help="default: the session's name in its directory")
     save.add_argument("--html", dest="save_html", action="store_true", help="and as HTML")
     save.add_argument("--theme", choices=["light", "dark"], default="light", help="of the HTML")
     save.add_argument("--pdf", dest="save_pdf", action="store_true", help="and as PDF")
+    text = "and in this format, which a path's suffix names, too; can be repeated"
+    save.add_argument("--to", action="append", choices=["ipynb", "html", "pdf", "md", "py"], help=text)
     save.add_argument("--pdf-engine", choices=["typst", "browser", "xelatex"], help="default: what loses least")
     save.add_argument("--only", choices=["all", "ok"], default="all", help="ok leaves out failed cells")
     save.add_argument("--first", type=int, metavar="EXECUTION", help="from this entry on")

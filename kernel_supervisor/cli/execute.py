@@ -17,7 +17,7 @@ from kernel_supervisor.cli.session import Command, print_json
 from kernel_supervisor.cli.showing import Collected, Shown
 
 _LONGEST, _LEAST = 400_000, 1_000
-_EXPORTS, _CELLS = ("save_html", "theme", "save_pdf", "pdf_engine"), ("only", "first", "last")
+_EXPORTS, _CELLS = ("save_html", "theme", "save_pdf", "pdf_engine", "to"), ("only", "first", "last")
 _OF_A_NOTEBOOK = ("path", *_EXPORTS, *_CELLS, "autosave", "overwrite")
 
 

@@ -24,6 +24,8 @@ from kernel_supervisor.notebooks.loading import Loaded
 from kernel_supervisor.sessions import loading, rerunning, saving
 
 _T = TypeVar("_T")
+_SUFFIX = len(".xxxxx")
+"""What is longer, or has digits, is a part of a name."""
 _TOLD = 20
 """So many remarks on what documents do not show are told one by one."""
 
@@ -69,24 +71,29 @@ async def kernel_save_notebook(
     only: Annotated[Literal["all", "ok"], about("ok: without failed cells")] = "all",
     first: Annotated[ExecutionNumber | None, about("execution to begin with")] = None,
     last: ExecutionNumber | None = None,
+    to: Annotated[
+        list[Literal["ipynb", "html", "pdf", "md", "py"]] | None, about("or name one by the path's suffix")
+    ] = None,
     theme: Literal["light", "dark"] = "light",
     pdf_engine: Literal["typst", "browser", "xelatex"] | None = None,
     autosave: Annotated[bool | None, about("true: keep it up to date; false: no longer")] = None,
 ) -> Answer:
-    """Write the session (code, markdown, outputs, plots) as .ipynb, and HTML or PDF; once, or kept up to date."""
+    """Write the session (code, markdown, outputs, plots) as .ipynb, and in other formats; once, or kept up to date."""
     choice = Choice(only=only, first=first, last=last)
     if autosave and choice != Choice():
         raise RefusedError("autosave keeps the whole session: leave out only, first and last")
     stem, suffix = os.path.splitext(path)
     named = suffix.lower().removeprefix(".")
-    asked, options = {"html": save_html, "pdf": save_pdf}, {"html": theme, "pdf": pdf_engine or ""}
+    _refuse_unknown(suffix)
+    asked = {*(to or ()), named, *(["html"] if save_html else []), *(["pdf"] if save_pdf else [])}
+    options = {"html": theme, "pdf": pdf_engine or ""}
     wanted = saving.Wanted(
         path=stem if named in FORMATS else path,
         directory=call.caller.asker.cwd,
         umask=call.caller.asker.surroundings.umask,
         overwrite=overwrite,
         choice=choice,
-        exports={form: options[form] for form in FORMATS if form == named or asked[form]},
+        exports={form: options.get(form, "") for form in FORMATS if form in asked},
     )
     saved = await with_progress(
         call, "writing the notebook", lambda tell: _in_turn(call, saving.save(call.supervisor, session, wanted, tell))
@@ -106,6 +113,13 @@ async def kernel_save_notebook(
         "autosave": call.supervisor.sessions.known[session.name].autosave or None,
     }
     return Answer(text="\n".join(lines), facts=facts)
+
+
+def _refuse_unknown(suffix: str) -> None:
+    """Raises RefusedError for the suffix of a format that there is not, rather than have it end in .ipynb besides."""
+    if suffix[1:].isalpha() and len(suffix) <= _SUFFIX and suffix[1:].lower() not in ("ipynb", *FORMATS):
+        known = ", ".join(f".{form}" for form in ("ipynb", *FORMATS))
+        raise RefusedError(f"path: {suffix} is no format of ours; end it in one of {known}, or in none for .ipynb")
 
 
 def _told(remarks: list[str]) -> list[str]:

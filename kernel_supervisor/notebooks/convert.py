@@ -16,13 +16,17 @@ from kernel_supervisor.core.answers import answer
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.notebooks.html import write_html
 from kernel_supervisor.notebooks.loading import read_notebook
+from kernel_supervisor.notebooks.markdown import write_markdown
 from kernel_supervisor.notebooks.pdf import write_pdf
+from kernel_supervisor.notebooks.script import write_script
 from kernel_supervisor.notebooks.shown.telling import Made
 from kernel_supervisor.notebooks.widgets import with_widgets_shown
 
 WRITERS: dict[str, Callable[[Any, Path, Path, str, str, Callable[[str], None]], Made]] = {
     "html": write_html,
     "pdf": write_pdf,
+    "md": write_markdown,
+    "py": write_script,
 }
 """By format: writes the document, and says what made it and what it lacks."""
 

@@ -1,4 +1,4 @@
-"""Notebooks as HTML and PDF, converted in a process of their own that a deadline ends.
+"""Notebooks as HTML, PDF, Markdown and scripts, converted in a process of their own that a deadline ends.
 
 What converts (nbconvert, pandoc, a browser) is imported and started there alone; see `convert`.
 """
@@ -20,9 +20,10 @@ from kernel_supervisor.core.answers import heard
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.notebooks.files import check_target, copy_aside, umask_of
+from kernel_supervisor.notebooks.shown.telling import BESIDE
 from kernel_supervisor.tasks import apart
 
-FORMATS = {"html": "light", "pdf": "auto"}
+FORMATS = {"html": "light", "pdf": "auto", "md": "", "py": ""}
 """What can be made, and what it is made with where nothing else is asked for: a theme, an engine."""
 Progress = Callable[[str], None]
 
@@ -76,11 +77,19 @@ async def export(
         made = folder / target.name
         arguments = (form, str(ipynb), str(made), option or FORMATS[form], environment, str(deadline_s))
         outcome = await _converted(arguments, folder, deadline_s, progress or (lambda words: None))
-        await apart("documents", lambda: copy_aside(made, target, umask=umask_of(ipynb)))
+        await apart("documents", _put, made, target, umask_of(ipynb))
     finally:
         await asyncio.shield(apart("documents", shutil.rmtree, folder, ignore_errors=True))
     remarks = tuple(filter(None, outcome.get("remarks", "").split("\n")))
     return Exported(path=target, engine=outcome["engine"], missing=outcome.get("missing", ""), remarks=remarks)
+
+
+def _put(made: Path, target: Path, umask: int) -> None:
+    """Put the document at `target`, and what it has beside it there, too."""
+    beside = target.with_name(target.stem + BESIDE)
+    for picture in sorted(made.with_name(made.stem + BESIDE).glob("*")):
+        copy_aside(picture, beside / picture.name, umask=umask)
+    copy_aside(made, target, umask=umask)
 
 
 async def _converted(arguments: tuple[str, ...], folder: Path, deadline_s: float, progress: Progress) -> dict[str, str]:

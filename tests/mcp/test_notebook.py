@@ -109,3 +109,26 @@ async def test_a_notebook_without_a_path_is_named_after_the_session(desk: Home, 
         await session.run("1 + 1")
         saved = await session.call("kernel_save_notebook")
     assert Path(saved.facts["path"]) == (desk.project / f"{desk.project.name}.ipynb").resolve(), "by its folder"
+
+
+async def test_the_answer_tells_what_documents_do_not_show(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        ran = await session.run("display({'application/x-odd+json': {}, 'text/llm+plain': 'Odd values'}, raw=True)")
+        saved = await session.call("kernel_save_notebook", path="told", to=["html", "py"])
+    number = ran.facts["execution_id"]
+    told = f"HTML: execution {number}: an output of type application/x-odd+json is not shown"
+    assert told in saved.text.splitlines()
+    assert saved.facts["remarks"] == [told]
+    assert (desk.project / "told.py").exists()
+    assert "Odd values" in (desk.project / "told.html").read_text()
+
+
+async def test_a_format_that_there_is_not_is_refused_with_those_that_there_are(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("1")
+        refused = await session.call("kernel_save_notebook", path="report.docx")
+        named = await session.call("kernel_save_notebook", path="report.v2")
+    assert refused.is_error
+    assert ".ipynb, .html, .pdf, .md, .py" in refused.text
+    assert not list(desk.project.glob("report.docx*"))
+    assert Path(named.facts["path"]).name == "report.v2.ipynb"

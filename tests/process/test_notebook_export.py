@@ -401,3 +401,25 @@ def test_nbconvert_is_not_imported_here() -> None:
         "sys.exit('nbconvert' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_markdown_has_pictures_beside_it_and_a_script_its_code_alone(ipynb: Path) -> None:
+    def to(form: str) -> str:
+        exported = asyncio.run(export(form, ipynb, ipynb.with_suffix(f".{form}"), deadline_s=DEADLINE_S))
+        assert exported.path == ipynb.with_suffix(f".{form}")
+        return exported.path.read_text()
+
+    text = to("md")
+    pictures = re.findall(r"!\[png\]\((report_files/[^)]+)\)", text)
+    assert [near(Image.open(ipynb.parent / picture), RED) for picture in pictures] == [300 * 200]
+    for words in ("# A title", "plot()", "plain", "jsonvalue", "Traceback of the failure"):
+        assert words in text
+    assert "base64" not in text
+    notebook = nbformat.read(ipynb, 4)
+    notebook.cells += [v4.new_code_cell("%matplotlib inline\nx = 5 % 2\n!ls"), v4.new_code_cell("%%bash\nls")]
+    nbformat.write(notebook, ipynb)
+    code = to("py")
+    compile(code, "report.py", "exec")
+    assert "# %% [markdown]\n# # A title\n" in code
+    assert "# %%\n# %matplotlib inline\nx = 5 % 2\n# !ls\n" in code
+    assert "# %%\n# %%bash\n# ls\n" in code

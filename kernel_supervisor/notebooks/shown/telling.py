@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+BESIDE = "_files"
+"""What the folder is called, after the document, that has what is beside it: nbconvert's word."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
