@@ -1,4 +1,4 @@
-"""PDF as a browser prints it: the look of a notebook, HTML included; no formulas, whose script is on the network."""
+"""PDF as a browser prints it: the look of a notebook, HTML included; formulas in MathML."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kernel_supervisor.notebooks.shown.choosing import is_placeholder, on_paper
 from kernel_supervisor.notebooks.shown.chromium import may_lack_its_sandbox, options, sandboxes
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
 from kernel_supervisor.notebooks.shown.fitting import fitted
+from kernel_supervisor.notebooks.shown.formulas import table_in
 from kernel_supervisor.notebooks.shown.printed import lines_of
 from kernel_supervisor.notebooks.shown.tables import is_table, tables_of
 
@@ -81,6 +82,9 @@ def _set(output: Any) -> Any:
     data = output.get("data", {})
     if _WIDGET_VIEW in data and len(data) > 1:
         del data[_WIDGET_VIEW]
+    table = table_in(data.get("text/latex", ""))
+    if table is not None and "text/html" not in data:
+        return _as_html(markup.table(fitted(table)))
     if is_placeholder(output) or any(mime in data for mime in (*IMAGES, "text/markdown", "text/latex")):
         return output
     source = data.get("text/html", "")

@@ -64,7 +64,7 @@ def with_readable_json(notebook: Any) -> Any:
 def as_markdown(formula: str) -> str:
     """An output in LaTeX as Markdown has formulas."""
     formula = formula.strip()
-    return formula if formula.startswith("$") else f"$${formula}$$"
+    return formula if "$" in formula else f"$${formula}$$"
 
 
 def _texts(notebook: Any) -> Iterator[str]:

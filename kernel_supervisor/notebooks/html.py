@@ -8,15 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nbconvert.exporters import HTMLExporter
-
 from kernel_supervisor.notebooks.contents import with_readable_json
+from kernel_supervisor.notebooks.pages import PageExporter, with_latex_set
 from kernel_supervisor.notebooks.shown.choosing import on_screen
 from kernel_supervisor.notebooks.shown.markup import MISSING_STYLE
 from kernel_supervisor.notebooks.shown.telling import Made
 
 _NO_SCRIPT = "data:text/javascript,"
-_MATH = re.compile(r"\$[^$]+\$|\\\(|\\\[|\\begin\{")
+_NO_MATHJAX = "data:text/javascript,0"
 _NO_PICTURE = re.compile(r"(<img\b[^>]*?\bsrc=)([\"'])data:(?!image/)[^\"'>]*", re.IGNORECASE)
 """nbconvert embeds whatever Markdown names as a picture, a file of secrets too, if it is beside the notebook."""
 _STYLE = """<style>
@@ -58,14 +57,13 @@ def page_of(
 ) -> str:
     """`notebook` as a page, with `style` and `scripts` in its head."""
     text = json.dumps(notebook)
-    # nbconvert has no types
-    exporter = HTMLExporter(template_name="lab", theme=theme, embed_images=True)  # type: ignore[no-untyped-call]
+    exporter = PageExporter(template_name="lab", theme=theme, embed_images=True)
     if "require" not in text and "widget-view+json" not in text:
         exporter.require_js_url = _NO_SCRIPT
-    if not _MATH.search(text.replace("\\\\", "\\")):
-        exporter.mathjax_url = _NO_SCRIPT
     resources = {"metadata": {"name": ipynb.stem, "path": str(ipynb.parent)}}
-    page, _ = exporter.from_notebook_node(with_readable_json(notebook), resources)
+    address, exporter.mathjax_url = exporter.mathjax_url, _NO_MATHJAX
+    page, _ = exporter.from_notebook_node(with_latex_set(with_readable_json(notebook), exporter.left), resources)
+    page = page.replace(_NO_MATHJAX, address if exporter.left else _NO_SCRIPT)
     head = f"<style>{style}</style>{_STYLE}" + "".join(f"<script>{script}</script>" for script in scripts)
     before, end, body = _NO_PICTURE.sub(r"\1\2", page).partition("</head>")
     return before + head + end + body

@@ -15,6 +15,7 @@ from kernel_supervisor.notebooks.shown import typst
 from kernel_supervisor.notebooks.shown.choosing import is_placeholder, on_paper
 from kernel_supervisor.notebooks.shown.figures import WIDEST, Draughtsman
 from kernel_supervisor.notebooks.shown.fitting import fitted
+from kernel_supervisor.notebooks.shown.formulas import table_in, with_formulas_marked
 from kernel_supervisor.notebooks.shown.printed import Line, lines_of
 from kernel_supervisor.notebooks.shown.tables import is_table, tables_of
 
@@ -124,6 +125,8 @@ def _reduced(notebook: Any, pieces: _Pieces) -> Any:
     """`notebook` with one form of each output, that which is best on paper."""
     notebook = with_readable_json(notebook)
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_formulas_marked(cell.source)
         if "outputs" in cell:
             cell.outputs = [_as_display(_best(output, pieces), output) for output in cell.outputs]
     return notebook
@@ -160,6 +163,9 @@ def _best_of(data: Any, pieces: _Pieces) -> dict[str, str]:
         if mime in data:
             return {mime: data[mime]}
     if "text/latex" in data:
+        table = table_in(data["text/latex"])
+        if table is not None:
+            return pieces.put(typst.table(fitted(table)))
         return {"text/markdown": as_markdown(data["text/latex"])}
     markup = data.get("text/html", "")
     if is_table(markup) and (tables := tables_of(markup)):

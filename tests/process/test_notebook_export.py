@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,10 @@ def test_html_asks_the_network_only_for_what_it_needs(tmp_path: Path) -> None:
     plain = to_html(written(v4.new_notebook(cells=[PLOT]), tmp_path)).path.read_text()
     assert 'src="http' not in plain
     formula = to_html(written(v4.new_notebook(cells=[FORMULA]), tmp_path)).path.read_text()
-    assert "mathjax" in formula
+    assert 'src="http' not in formula
+    assert formula.count("<math") == 2
+    unknown = v4.new_markdown_cell(r"$\ownmacro{x}$")
+    assert "mathjax" in to_html(written(v4.new_notebook(cells=[FORMULA, unknown]), tmp_path)).path.read_text()
 
 
 def test_html_embeds_pictures_beside_the_notebook_and_no_other_file(tmp_path: Path) -> None:
@@ -237,6 +241,27 @@ def test_typst_sets_formulas_without_a_network(ipynb: Path) -> None:
     text = text_of(to_pdf(ipynb, "typst").path)
     assert "∫" in text
     assert "\\int" not in text
+
+
+def latex(text: str) -> Any:
+    return shown({"text/latex": text, "text/plain": "<IPython.core.display.Latex object>"})
+
+
+TABULAR = r"""\begin{table} \caption{A caption} \begin{tabular}{lrl} \toprule & n\_x & b \\ \midrule 0 & 17 & p\% \\
+\bottomrule \end{tabular} \end{table}"""
+
+
+@needs_poppler
+@pytest.mark.parametrize("engine", ["typst", pytest.param("browser", marks=needs_browser)])
+def test_formulas_and_tables_in_latex_are_set_in_every_form(tmp_path: Path, engine: str) -> None:
+    bare = v4.new_markdown_cell("$$1$$\n\n\\begin{align}\na &= \\mu \\\\\nc &= \\nu\n\\end{align}")
+    outputs = [latex(text) for text in (r"words $\lambda$", r"\frac{\pi}{2}", r"$\displaystyle \sigma$", TABULAR)]
+    notebook = v4.new_notebook(cells=[bare, cell("latex()", *outputs)])
+    exported = to_pdf(written(notebook, tmp_path), engine)
+    text = unicodedata.normalize("NFKC", text_of(exported.path))
+    for words in (*"μνλπσ", "words", "A caption", "n_x", "17", "p%"):
+        assert words in text, words
+    assert not re.search(r"\\|\$|tabular|align", text)
 
 
 @needs_poppler

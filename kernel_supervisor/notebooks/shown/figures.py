@@ -98,9 +98,9 @@ def joined(outputs: Sequence[Any]) -> list[Any]:
 class Draughtsman:
     """Makes pictures of figures, each but once; those of a notebook at the same time."""
 
-    def __init__(self, folder: Path, environment: str, cache: Path | None = None) -> None:
-        """`environment` is that of the kernel that made the figures; pictures are kept in `cache`."""
-        self._folder, self._environment, self._cache = folder, environment, cache
+    def __init__(self, folder: Path, environment: str) -> None:
+        """`environment` is that of the kernel that made the figures."""
+        self._folder, self._environment = folder, environment
         self._known: dict[str, bytes] = {}
         self.why: str = ""
         """Why there are no pictures, where that is the same for all."""
@@ -108,8 +108,6 @@ class Draughtsman:
     def draw(self, figures: Sequence[Figure]) -> list[bytes | None]:
         """A PNG of each, None for one that cannot be drawn."""
         keys = [_key(figure) for figure in figures]
-        for key in keys:
-            self._recall(key)
         left = [
             (key, figure) for key, figure in dict(zip(keys, figures, strict=True)).items() if key not in self._known
         ]
@@ -151,20 +149,9 @@ class Draughtsman:
         guard(page, permit)
         return page
 
-    def _recall(self, key: str) -> None:
-        if self._cache is not None and key not in self._known:
-            with suppress(OSError):
-                self._known[key] = (self._cache / f"{key}.png").read_bytes()
-
     def _keep(self, key: str, picture: bytes | None) -> None:
-        if picture is None:
-            return
-        self._known[key] = picture
-        if self._cache is not None:
-            with suppress(OSError):  # it is drawn again
-                self._cache.mkdir(mode=0o700, exist_ok=True)
-                (aside := self._cache / f".{key}").write_bytes(picture)
-                aside.replace(self._cache / f"{key}.png")
+        if picture is not None:
+            self._known[key] = picture
 
 
 def offline(figure: Figure, number: int) -> str:

@@ -56,6 +56,13 @@ def table(parts: Iterable[Part]) -> str:
     return "".join(map(_part, parts))
 
 
+def plain_table(whole: Table) -> str:
+    """A table for a page that scrolls."""
+    head = f"<thead>{_rows(whole, whole.head)}</thead>" if whole.head else ""
+    caption = f"<caption>{html.escape(whole.caption)}</caption>" if whole.caption else ""
+    return f'<table class="dataframe">{caption}{head}<tbody>{_rows(whole, whole.body)}</tbody></table>'
+
+
 def folded(first: str, rest: str, number: int) -> str:
     """Printed text as HTML of which a reader opens all but the first lines, `number` of them."""
     how = f"<summary>{number:,} more lines</summary>"

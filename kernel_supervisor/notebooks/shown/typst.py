@@ -21,7 +21,7 @@ PREAMBLE = r"""
     }
   })
 })
-#let ks-parted(line) = {
+#let ks-parted(line) = if line.text.find(regex("\\S{60,}")) == none { line.body } else {
   show regex("[,.;:()\\[\\]{}=+/_-]"): it => it + "\u{200b}"
   line.body
 }

@@ -1,0 +1,71 @@
+"""nbconvert's page of HTML, its formulas in MathML: no script has to be fetched to read them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from jinja2 import pass_context
+from nbconvert.exporters import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from kernel_supervisor.notebooks.shown.formulas import latex_as_html, mathml, table_in
+from kernel_supervisor.notebooks.shown.markup import plain_table
+
+
+class PageExporter(HTMLExporter):
+    """As it is, but for formulas; what of those is not understood is left for MathJax."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]  # nbconvert has no types
+        self.left: list[str] = []
+        """Formulas that are not understood."""
+
+    @pass_context
+    def markdown2html(self, context: Any, source: str) -> str:
+        """What nbconvert makes of a cell's Markdown."""
+        renderer = _Renderer(
+            escape=False,
+            attachments=context.get("cell", {}).get("attachments", {}),
+            embed_images=self.embed_images,
+            path=context.get("resources", {}).get("metadata", {}).get("path", ""),
+            anchor_link_text=self.anchor_link_text,
+            exclude_anchor_links=self.exclude_anchor_links,
+            **self.lexer_options,
+        )
+        renderer.left = self.left
+        return str(MarkdownWithMath(renderer=renderer).render(source))
+
+
+class _Renderer(IPythonRenderer):
+    left: list[str]
+
+    def block_math(self, body: str) -> str:
+        return mathml(body, is_block=True) or self._as_it_is(body, super().block_math(body))
+
+    def inline_math(self, body: str) -> str:
+        return mathml(body, is_block=False) or self._as_it_is(body, super().inline_math(body))
+
+    def latex_environment(self, name: str, body: str) -> str:
+        tex = rf"\begin{{{name}}}{body}\end{{{name}}}"
+        return mathml(tex, is_block=True) or self._as_it_is(tex, super().latex_environment(name, body))
+
+    def _as_it_is(self, tex: str, said: str) -> str:
+        self.left.append(tex)
+        return said
+
+
+def with_latex_set(notebook: Any, left: list[str]) -> Any:
+    """A copy of `notebook` whose outputs in LaTeX are HTML; those that are not understood come into `left`."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "text/latex" in data and not any(mime in data for mime in ("text/html", "text/markdown")):
+                table = table_in(data["text/latex"])
+                source = plain_table(table) if table is not None else latex_as_html(data["text/latex"])
+                if source is None:
+                    left.append(data["text/latex"])
+                else:
+                    data["text/html"] = source
+    return notebook

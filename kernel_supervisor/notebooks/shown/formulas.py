@@ -1,0 +1,104 @@
+"""Formulas in TeX as MathML, which browsers set without a script; and what else outputs in LaTeX are."""
+
+from __future__ import annotations
+
+import html
+import re
+from xml.etree import ElementTree
+
+from latex2mathml import converter, exceptions
+
+from kernel_supervisor.notebooks.shown.tables import Row, Table, TableCell
+
+_ENVIRONMENTS = r"align|alignat|equation|gather|multline|eqnarray|split|aligned|cases|[bpvV]?matrix|array"
+_NUMBERED = re.compile(r"\\(begin|end)\{(align|equation|gather|multline|eqnarray)\}")
+_BARE = re.compile(rf"^\\begin\{{({_ENVIRONMENTS})(\*?)\}}.*?\\end\{{\1\2\}}", re.MULTILINE | re.DOTALL)
+_FORMULA = re.compile(
+    r"\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+)\$|\\\[(?P<display>.+?)\\\]|\\\((?P<round>.+?)\\\)", re.DOTALL
+)
+_TABULAR = re.compile(r"\\begin\{(tabular|longtable)\}(?:\[\w*\])?\{([^}]*)\}(.*?)\\end\{\1\}", re.DOTALL)
+_RULES = re.compile(
+    r"\\(?:toprule|midrule|bottomrule|hline|endhead|endfirsthead|endfoot|endlastfoot|c(?:mid)?(?:rule|line)\S*)"
+)
+_CAPTION = re.compile(r"\\caption\{([^}]*)\}")
+_SIGN = re.compile(r"\\([_%&#${} ])")
+_FAILURES: tuple[type[Exception], ...] = (
+    *(each for each in vars(exceptions).values() if isinstance(each, type) and issubclass(each, Exception)),
+    *(LookupError, ValueError, TypeError, AttributeError, RecursionError),
+)
+"""What the library may raise over what is no TeX."""
+
+
+def mathml(tex: str, *, is_block: bool) -> str | None:
+    """The formula as an element, None for TeX that is not understood."""
+    try:
+        made = converter.convert_to_element(_NUMBERED.sub(r"\\\1{\2*}", tex), display="block" if is_block else "inline")
+    except _FAILURES:
+        return None
+    for each in made.iter():
+        each.text = html.unescape(each.text) if each.text else each.text  # a text of the notebook's is escaped below
+    said = ElementTree.tostring(made, encoding="unicode")
+    return None if ">\\" in said else said  # a command that it does not know stands there by its name
+
+
+def latex_as_html(latex: str) -> str | None:
+    """An output in LaTeX as HTML, None where some of it is not understood."""
+    if not _FORMULA.search(latex):
+        return mathml(latex, is_block=True)
+    parts, end = [], 0
+    for found in _FORMULA.finditer(latex):
+        parts += [
+            html.escape(latex[end : found.start()]),
+            mathml(found[found.lastgroup or 0], is_block=_is_block(found)),
+        ]
+        end = found.end()
+    parts.append(html.escape(latex[end:]))
+    known = [part for part in parts if part is not None]
+    return "".join(known) if len(known) == len(parts) else None
+
+
+def with_formulas_marked(markdown: str) -> str:
+    """Markdown whose bare environments are between dollars, as Jupyter takes them."""
+    return _BARE.sub(lambda found: found[0] if _is_marked(markdown, found) else f"$$\n{found[0]}\n$$", markdown)
+
+
+def table_in(latex: str) -> Table | None:
+    """The table that an output in LaTeX is, as pandas writes it; None where it is none."""
+    found = _TABULAR.search(latex)
+    if found is None:
+        return None
+    sides = [
+        {"l": "left", "r": "right", "c": "center"}.get(letter, "left") for letter in re.findall("[lrcp]", found[2])
+    ]
+    head, rule, body = found[3].partition("\\midrule")
+    rows = [_rows(part, sides, is_head=bool(rule) and part is head) for part in ((head, body) if rule else ("", head))]
+    columns = max((len(row) for part in rows for row in part), default=0)
+    caption = _CAPTION.search(latex)
+    said = _SIGN.sub(r"\1", caption[1]) if caption else ""
+    return Table(caption=said, head=rows[0], body=rows[1], columns=columns, index=0) if columns else None
+
+
+def _rows(said: str, sides: list[str], *, is_head: bool) -> tuple[Row, ...]:
+    lines = [line.strip() for line in re.split(r"\\\\|\\tabularnewline", _RULES.sub("", said))]
+    return tuple(
+        tuple(
+            TableCell(
+                text=_SIGN.sub(r"\1", text.strip()),
+                column=column,
+                is_head=is_head,
+                align=sides[column] if column < len(sides) else "left",
+            )
+            for column, text in enumerate(re.split(r"(?<!\\)&", line))
+        )
+        for line in lines
+        if line
+    )
+
+
+def _is_block(found: re.Match[str]) -> bool:
+    return found.lastgroup in ("block", "display")
+
+
+def _is_marked(markdown: str, found: re.Match[str]) -> bool:
+    before = markdown[: found.start()]
+    return before.count("$$") % 2 == 1 or before.count("```") % 2 == 1
