@@ -62,8 +62,7 @@ class Executions:
         """What never ran and has no kernel any more, until its client asks again."""
         self.late: defaultdict[SessionName, Late] = defaultdict(Late)
         self.news = News()
-        """Told when an entry was committed, new or changed."""
-        records.watchers.append(lambda entry: self.news.tell())
+        """Told by whoever hears of commits when an entry was committed, new or changed."""
         self._tasks = Tasks()
         self.earlier = Earlier()
 

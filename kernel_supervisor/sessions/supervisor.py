@@ -45,6 +45,7 @@ class Supervisor:
         self.kernels = Kernels(paths, self.records)
         self.sessions = Sessions(self.records, self.kernels)
         self.executions = Executions(self.records, self.kernels, self.sessions)
+        self.records.watchers.append(lambda entry: self.executions.news.tell())
         self.imports = Imports()
         self.kernels.ledger, self.kernels.take_up = self.executions, self._take_up
         self.left = Left(self.records, self.kernels, self.sessions, self.executions)
