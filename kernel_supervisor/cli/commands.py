@@ -136,7 +136,7 @@ def _add_work(commands: Commands) -> None:
     history = commands.add("history", "execute:history", "list what was run", json=True)
     history.add_argument("-n", "--last", type=_count, default=20, help="how many entries, at most 500")
     _add_session(history)
-    commands.add("glance", "glance:glance", "say in two lines what lives in this directory's session; else nothing")
+    commands.add("glance", "glance:glance", "say in two lines what lives in this session")
     output = commands.add("output", "execute:output", "show the output of an execution", json=True)
     _add_execution(output)
     output.add_argument("-f", "--follow", action="store_true", help="show it as `exec` does, until it ends")

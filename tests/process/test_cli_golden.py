@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from pathlib import Path
 
 import pexpect
@@ -137,6 +138,7 @@ def main() -> None:
         for name, words in cases().items():
             for width in WIDTHS:
                 text = captured(home, words, width).replace(str(home.project.parent), "/tmp/ks-01234567")
+                text = text.replace(sys.prefix, "/opt/venv")
                 (GOLDEN / f"{name}-{width}.txt").write_text(text, "utf-8")
 
 
