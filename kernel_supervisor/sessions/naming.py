@@ -103,8 +103,8 @@ def meant(wanted: str, directory: str, sessions: Mapping[SessionName, SessionRec
 def missing(wanted: str, sessions: Mapping[SessionName, SessionRecord]) -> str:
     """What to tell somebody who means a session that there is not."""
     wanted = wanted[:_QUOTED]
-    names_of_all = [*sessions, *(each.word for each in sessions.values() if each.word)]
-    near = difflib.get_close_matches(wanted, dict.fromkeys(names_of_all), 3)
+    spelled = {each.word: name for name, each in sessions.items() if each.word} | {name: name for name in sessions}
+    near = dict.fromkeys(spelled[each] for each in difflib.get_close_matches(wanted, spelled, 3))
     return f"there is no session {wanted!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
 
 

@@ -116,7 +116,9 @@ async def test_a_kernel_that_an_older_version_started_is_adopted_and_read(home: 
     log = Path(command[command.index("--log") + 1])
     log.unlink()
     command[recorder] = str(old / "recorder.py")
-    left = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+    left = subprocess.Popen(
+        command, cwd=home.project, env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+    )
     try:
         _rewrite(home, status["kernel_id"], process=None)
         async with home.client() as session:

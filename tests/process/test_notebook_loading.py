@@ -111,7 +111,9 @@ def test_old_format_is_upgraded(tmp_path: Path) -> None:
 def test_what_is_no_notebook_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "n.ipynb"
     path.write_text(text)
-    with pytest.raises(RefusedError, match=r"is not a notebook that Jupyter can read|no notebook"):
+    with pytest.raises(
+        RefusedError, match=r"is not a notebook that Jupyter can read|no notebook|nothing but NUL bytes"
+    ):
         load_notebook(path)
 
 
