@@ -121,7 +121,14 @@ def test_clients_that_can_be_registered_are_those_that_are_known() -> None:
     assert tuple(CLIENTS) == commands.CLIENTS
 
 
-def test_what_is_missing_is_installed_by_the_tool_that_installed_us(tmp_path: Path) -> None:
+def test_what_is_missing_is_installed_by_the_tool_that_installed_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pip", None)
+    assert command_for("jupyterlab", str(tmp_path)) == f"uv pip install --python {sys.executable} jupyterlab"
+    monkeypatch.delitem(sys.modules, "pip")
+    (tmp_path / "pip.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
     assert command_for("jupyterlab", str(tmp_path)) == f"{sys.executable} -m pip install jupyterlab"
     (tmp_path / "pipx_metadata.json").touch()
     assert command_for("jupyterlab", str(tmp_path)) == "pipx inject kernel-supervisor jupyterlab"
