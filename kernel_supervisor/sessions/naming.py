@@ -104,7 +104,8 @@ def missing(wanted: str, sessions: Mapping[SessionName, SessionRecord]) -> str:
     """What to tell somebody who means a session that there is not."""
     wanted = wanted[:_QUOTED]
     spelled = {each.word: name for name, each in sessions.items() if each.word} | {name: name for name in sessions}
-    near = dict.fromkeys(spelled[each] for each in difflib.get_close_matches(wanted, spelled, 3))
+    found = difflib.get_close_matches(wanted, spelled, 3)
+    near = dict.fromkeys(spelled[each] if each == wanted else each for each in found)  # another project's, by its word
     return f"there is no session {wanted!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
 
 
