@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import time
 from collections.abc import Iterator
@@ -32,6 +33,22 @@ def test_threads_that_read_code_at_once_all_read_it() -> None:
     with ThreadPoolExecutor(4) as threads:
         trees = list(threads.map(parsed, [SOURCE] * 40))
     assert all(tree is not None and len(tree.body) == 200 for tree in trees)
+
+
+def test_a_tree_that_is_made_elsewhere_meanwhile_makes_it_raise_nothing() -> None:
+    """As `traceback` makes one in CPython 3.11, for the marks below a line."""
+    made = []
+
+    def make(*_: object) -> None:
+        gc.callbacks.remove(make)
+        made.append(elsewhere.submit(ast.parse, "x = 1").result())
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(int).result()  # its thread is there
+        gc.callbacks.append(make)
+        tree = parsed(SOURCE)
+    assert made
+    assert tree is None or len(tree.body) == 200
 
 
 @pytest.mark.parametrize(
