@@ -502,7 +502,7 @@ def main() -> None:
         attempt(recorder.attach, app.kernel, options.owner)
     attempt(install, "coroutines", app.kernel)
     attempt(install, "requests", app.kernel, options.owner)
-    for name in ("interrupts", "questions", "place", "near"):
+    for name in ("interrupts", "questions", "place", "near", "door"):
         attempt(install, name, app.kernel)
     streams = sys.stdout, sys.stderr
     attempt(install, "homes", app.kernel, streams, later.after)

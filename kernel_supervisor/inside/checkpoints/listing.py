@@ -1,0 +1,60 @@
+"""Which variables a checkpoint has, and what their types are called. Nothing of theirs is called."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from typing import Any
+
+_IPYTHONS = re.compile(r"_+|_i+|_i?\d+|_[iod]h|__\w+__|_exit_code")
+"""The names that IPython, and Python, give for themselves."""
+_LONGEST = 80
+
+
+def user_variables(shell: Any, only: Any = None) -> dict[str, Any]:
+    """What the user has, by name: hidden ones, too, that were made by the user; of these `only` the ones named."""
+    missing, hidden, namespace = object(), dict(shell.user_ns_hidden), dict(shell.user_ns)
+    found = {
+        name: value
+        for name, value in namespace.items()
+        if type(name) is str and not _IPYTHONS.fullmatch(name) and hidden.get(name, missing) is not value
+    }
+    return found if only is None else {name: found[name] for name in found if name in only}
+
+
+def module_name(value: Any) -> str:
+    """By what name a module can be imported again; empty where it is none, or one that was made by hand."""
+    if not issubclass(type(value), types.ModuleType):
+        return ""
+    name = namespace_of(value).get("__name__")
+    return name if type(name) is str and sys.modules.get(name) is value else ""
+
+
+def namespace_of(module: Any) -> dict[str, Any]:
+    """What a module has, read past a `__getattribute__` that would load it."""
+    descriptor: Any = vars(types.ModuleType)["__dict__"]
+    found: dict[str, Any] = descriptor.__get__(module)
+    return found
+
+
+def type_name(value: Any) -> str:
+    """As `lookup.py` shows it. From the class itself: a metaclass may have properties of these names."""
+    kind = type(value)
+    module = type.__dict__["__module__"].__get__(kind)
+    name = str(type.__dict__["__qualname__"].__get__(kind))
+    if type(module) is str and module not in ("builtins", "__main__"):
+        name = module.partition(".")[0] + "." + name
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+
+
+def versions(names: Any) -> dict[str, str]:
+    """The versions of packages by the names of modules, as they say themselves; none of what comes with Python."""
+    own: Any = getattr(sys, "stdlib_module_names", ())
+    found = {}
+    for top in sorted({str(name).partition(".")[0] for name in names}):
+        module = sys.modules.get(top)
+        if module is not None and top not in own and top != "__main__" and issubclass(type(module), types.ModuleType):
+            said = namespace_of(module).get("__version__")
+            found[top] = said if type(said) is str else ""
+    return found

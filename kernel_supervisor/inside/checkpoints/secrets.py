@@ -1,0 +1,81 @@
+"""What is not saved: what `getpass()` returned, what variables of the environment hold, what names say is secret."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from typing import Any
+
+_NAMES = r"(?i)(passw|passphrase|secret|token|api_?key|access_?key|private_?key|credential|(^|_)(pwd|pat|auth)$)"
+"""Variables of the environment whose values are looked for within texts, too."""
+_HARMLESS = re.compile(
+    r"(HOME|PATH|PWD|OLDPWD|TERM|COLORTERM|TERM_PROGRAM\w*|SHELL|USER|LOGNAME|USERNAME|HOSTNAME|HOSTTYPE|EDITOR|VISUAL|"
+    r"PAGER|TZ|LANG|LANGUAGE|LC_\w+|LS_COLORS|DISPLAY|VIRTUAL_ENV\w*|CONDA_\w+|PYTHON\w+|MANPATH|LD_LIBRARY_PATH|"
+    r"XDG_\w+|TMPDIR|JUPYTER_\w*(DIR|PATH)|IPYTHONDIR|MPLBACKEND|MPLCONFIGDIR|PKG_CONFIG_PATH|DEBIAN_FRONTEND|_)"
+)
+_PLAIN = re.compile(r"[\d\s.,:;/+*=_-]*|true|false|yes|no|none|(?:/[^/:\s]*)+(?::(?:/[^/:\s]*)+)*", re.IGNORECASE)
+"""Values that are no secrets, whatever holds them: numbers, switches, paths."""
+_SHORT, _SHORT_SECRET = 8, 4
+_TYPED = "getpass() returned it"
+
+
+class Secrets:
+    """What is secret in one kernel."""
+
+    def __init__(self, patterns: Any, typed: Any = None) -> None:
+        self.patterns = [each for each in map(_compiled, patterns or ()) if each is not None]
+        self.salt: bytes = typed[0] if typed else b""
+        self.digests: dict[int, set[bytes]] = typed[1] if typed else {}
+        self.held: dict[str, str] = {}
+        self.within: dict[str, list[bytes]] = {}
+        named = re.compile(_NAMES)
+        for name, value in sorted(os.environ.items()):
+            is_named = bool(named.search(name)) or self.is_named(name)
+            if is_named and len(value) >= _SHORT_SECRET and value.lower() not in ("true", "false", "none"):
+                self.held[value] = name
+                if len(value) >= _SHORT:
+                    self.within[name] = [value.encode(code, "surrogateescape") for code in ("utf-8",)]
+                    self.within[name].append(value.encode("utf-32-le", "surrogatepass"))
+            elif not (len(value) < _SHORT or _HARMLESS.fullmatch(name) or _PLAIN.fullmatch(value)):
+                self.held.setdefault(value, name)
+
+    def is_named(self, name: str) -> bool:
+        """Whether a variable's name says that it is one."""
+        return any(pattern.search(name) for pattern in self.patterns)
+
+    def refuse(self, text: Any) -> str:
+        """Why a text or bytes must not be saved, in words; empty where it may be."""
+        if isinstance(text, (bytes, bytearray)):
+            try:
+                text = bytes(text).decode("utf-8", "surrogateescape")
+            except Exception:  # noqa: BLE001 - a subclass does what it likes
+                return ""
+        name = self.held.get(str.__str__(text))
+        if name is not None:
+            return "holds the value of %s, a variable of the environment" % name
+        return "holds what was typed as a password (%s)" % _TYPED if self.was_typed(text) else ""
+
+    def was_typed(self, text: str) -> bool:
+        """Whether `getpass()` returned it, as `questions.py` remembers."""
+        digests = self.digests.get(len(text), ())
+        return bool(digests) and digest(self.salt, text) in digests
+
+    def found_in(self, data: Any) -> str:
+        """Whose value stands anywhere in bytes, in words; empty where nobody's does."""
+        for name, forms in self.within.items():
+            if any(form in data for form in forms):
+                return "holds the value of %s, a variable of the environment" % name
+        return ""
+
+
+def digest(salt: bytes, text: str) -> bytes:
+    """What is remembered of a text that was typed."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=salt, digest_size=16).digest()
+
+
+def _compiled(pattern: Any) -> Any:
+    try:
+        return re.compile(pattern)
+    except (re.error, TypeError):  # somebody's own: the others hold
+        return None

@@ -1,0 +1,201 @@
+"""What the frozen copy of a kernel's process does: has variables looked at, then written, and says so in a manifest."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import platform
+import sys
+import time
+from typing import Any
+
+beside: Any = globals().get("beside")
+"""`saving.beside`, which loads this module and puts itself here before."""
+FORMAT = 1
+_LOOKING, _SETTLING = 0.4, 0.1
+"""The shares of the time after which nothing is looked at any more, and that is left for putting things into place."""
+_NO_TIME = "there was no time left for it"
+
+
+def save(kernel: Any, content: Any, threads: list[str], begun: Any) -> None:
+    """Write the checkpoint that `content` asks for; `begun` is called once nothing but that is left to do."""
+    began = time.monotonic()
+    beside("calm").calm_down(content["deadline_s"])
+    os.chdir("/")
+    objects = beside("objects")
+    try:
+        snapshot = Snapshot(kernel, content, began)
+        begun()
+        snapshot.take()
+        manifest = {**snapshot.manifest(), "threads": threads, "held_ms": begun.held_ms}
+        manifest["took_s"] = round(time.monotonic() - began, 3)
+        objects.write_whole(os.path.join(content["into"], "manifest.json"), json.dumps(manifest).encode())
+    except objects.StoreError as error:
+        _fail(content["into"], "the checkpoint could not be written: %s" % error)
+    finally:
+        beside("workers").end_children()
+
+
+def _fail(folder: str, why: str) -> None:
+    objects = beside("objects")
+    with contextlib.suppress(objects.StoreError):  # that is why
+        objects.write_whole(os.path.join(folder, "failed.json"), json.dumps({"why": why}).encode())
+
+
+class Snapshot:
+    """One checkpoint on its way."""
+
+    def __init__(self, kernel: Any, content: Any, began: float) -> None:
+        listing, secrets = beside("listing"), beside("secrets")
+        self.content, self.began = content, began
+        self.values = listing.user_variables(kernel.shell)
+        self.wanted = set(self.values if content.get("only") is None else content["only"])
+        self.secrets = secrets.Secrets(content.get("secret_names"), getattr(kernel, "_supervisor_typed", None))
+        self.objects = beside("objects").Objects(content["objects"])
+        desk = beside("desk").Desk(self.values, self.secrets, self.objects, content.get("name_bytes", 1 << 62))
+        self.workers = beside("workers").Workers(desk.answer)
+        self.left = content.get("total_bytes", 1 << 62)
+        self.names: dict[str, Any] = {}
+        self.missing = dict.fromkeys(self.wanted - set(self.values), "there is no variable of this name")
+        self.imports: dict[str, str] = {}
+        self.definitions: dict[str, Any] = {}
+        self.units: list[Any] = []
+        self.modules: set[str] = set()
+        self.asides: dict[str, str] = {}
+        self.shared: list[list[str]] = []
+
+    def take(self) -> None:
+        """All of it, but for the manifest. Raises StoreError."""
+        self.objects.sweep(self.content["deadline_s"])
+        try:
+            definitions = self.find_definitions()
+            looked = self.look(self.sort_out(definitions))
+            self.write(beside("units").joined({name: each["shares"] for name, each in looked.items()}), looked)
+            self.define(definitions, looked)
+            self.workers.close()
+            self.objects.settle(self.asides)
+        finally:
+            self.objects.sweep(self.content["deadline_s"])
+
+    def sort_out(self, definitions: Any) -> list[str]:
+        """The names that are to be looked at: what is a module or a secret is known by now."""
+        listing, rest = beside("listing"), []
+        for name in sorted(self.wanted & set(self.values)):
+            module = listing.module_name(self.values[name])
+            if self.secrets.is_named(name) and not module and name not in definitions:
+                self.missing[name] = "its name says that it is secret"
+            elif module:
+                self.imports[name] = module
+            elif name not in definitions:
+                rest.append(name)
+        return rest
+
+    def find_definitions(self) -> dict[str, Any]:
+        """The functions and classes that were made here."""
+        return self.ask(["definitions"], 1.0).get("definitions") or {}
+
+    def look(self, names: list[str]) -> dict[str, Any]:
+        """What there is to know of each before it is written; those that cannot be saved are missing then."""
+        looked = {}
+        for name in names:
+            found = self.ask(["look", [name]], _LOOKING)
+            if "why" in found:
+                self.missing[name] = found["why"]
+            else:
+                looked[name] = found
+        groups = beside("units").overlapping({name: each["memory"] for name, each in looked.items()})
+        self.shared = [sorted(group) for group in groups]
+        return looked
+
+    def write(self, units: list[list[str]], looked: dict[str, Any]) -> None:
+        """Write the units, small ones first: most are there then where there is not room for all."""
+        copies = {name for group in self.shared for name in group}
+        for names in sorted(units, key=lambda unit: sum(looked[name]["bytes"] for name in unit)):
+            number, why = self.put(["write", names, self.left], names)
+            for name in names:
+                if why:
+                    self.missing[name] = why
+                else:
+                    saved = {"type": looked[name]["type"], "bytes": looked[name]["bytes"], "unit": number}
+                    self.names[name] = {**saved, "copies": name in copies}
+
+    def define(self, definitions: dict[str, Any], looked: dict[str, Any]) -> None:
+        """Write the definitions that are asked for, and that others need; whoever needs what is not there, is not."""
+        todo = [name for name in definitions if name in self.wanted]
+        todo += [need for each in looked.values() for need in each["needs"]]
+        while todo:
+            name = todo.pop()
+            if name in self.definitions or name in self.missing or name not in definitions:
+                continue
+            each = definitions[name]
+            number, why = self.put(["define", [name], self.left], [])
+            secret = self.secrets.found_in(each["source"].encode("utf-8", "surrogatepass"))
+            if secret or (why and not each["source"]):
+                self.missing[name] = secret or why
+            else:
+                needs = {*each["needs"], *(self.units[number]["needs"] if number is not None else ())}
+                self.definitions[name] = {**each, "unit": number, "needs": sorted(needs - {name})}
+                todo += needs
+        lost = {name: self.missing[name] for name in definitions if name in self.missing}
+        for name in [name for name in self.names if lost.keys() & set(self.units[self.names[name]["unit"]]["needs"])]:
+            need = min(lost.keys() & set(self.units[self.names[name]["unit"]]["needs"]))
+            self.missing[name] = "needs %s, which is not saved: %s" % (need, lost[need])
+            del self.names[name]
+
+    def put(self, task: Any, names: list[str]) -> tuple[int | None, str]:
+        """Have a unit written: its number, or why it is not. Raises StoreError."""
+        found = self.ask(task, 1 - _SETTLING)
+        if "why" in found:
+            return None, found["why"]
+        stream, *buffers = found["placed"]
+        for each in found["placed"]:
+            if each["aside"] and each["object"] not in self.asides:
+                self.asides[each["object"]] = each["aside"]
+                self.left -= each["bytes"]
+        kept = [{"object": each["object"], "bytes": each["bytes"], "readonly": each["readonly"]} for each in buffers]
+        unit = {"names": names, "stream": stream["object"], "stream_bytes": stream["bytes"], "buffers": kept}
+        unit = {**unit, "needs": found["needs"], "modules": found["modules"]}
+        self.modules.update(found["modules"])
+        if unit not in self.units:  # definitions that need each other have one, whole
+            self.units.append(unit)
+        return self.units.index(unit), ""
+
+    def ask(self, task: Any, share: float) -> dict[str, Any]:
+        """What a worker says; why there is nothing, in words, where it does not. Raises StoreError."""
+        workers, reasons = beside("workers"), beside("reasons")
+        seconds = min(self.content["name_s"], self.began + share * self.content["deadline_s"] - time.monotonic())
+        if seconds <= 0:
+            return {"why": _NO_TIME}
+        try:
+            found, blob = self.workers.ask(task, seconds)
+        except workers.LostError as error:
+            late = "it took longer than %.3g s" % seconds if seconds >= self.content["name_s"] else _NO_TIME
+            return {"why": late if error.status is None else reasons.of_end(error.status)}
+        if "fatal" in found:
+            raise beside("objects").StoreError(found["fatal"])
+        if task[0] == "look" and "why" not in found:
+            found["shares"] = set(array.array("Q", blob))
+        return dict(found)
+
+    def manifest(self) -> dict[str, Any]:
+        """What is saved, and what is not."""
+        sizes = {unit["stream"]: unit["stream_bytes"] for unit in self.units}
+        sizes.update((each["object"], each["bytes"]) for unit in self.units for each in unit["buffers"])
+        return {
+            "format": FORMAT,
+            "python": platform.python_version(),
+            "implementation": sys.implementation.name,
+            "executable": sys.executable,
+            "prefix": sys.prefix,
+            "modules": beside("listing").versions(self.modules),
+            "bytes": sum(sizes.values()),
+            "written": sum(sizes[name] for name in self.asides if name in sizes),
+            "names": self.names,
+            "units": self.units,
+            "definitions": self.definitions,
+            "imports": self.imports,
+            "missing": self.missing,
+            "shared": self.shared,
+        }
