@@ -48,10 +48,12 @@ class Checkpoint:
         found: dict[str, Any] = json.loads(path.read_bytes())
         return found
 
-    def values(self) -> dict[str, Any]:
-        """What the units hold, read by plain pickle."""
+    def values(self, prefix: str = "") -> dict[str, Any]:
+        """What the units hold of names that begin so, read by plain pickle."""
         found: dict[str, Any] = {}
         for unit in self.manifest()["units"]:
+            if not all(name.startswith(prefix) for name in unit["names"]):
+                continue
             buffers = [self.object(each["object"]) for each in unit["buffers"]]
             found |= pickle.loads(self.object(unit["stream"]), buffers=buffers)
         return found

@@ -35,7 +35,7 @@ class Pickling:
 
     def pickle(self, values: dict[str, Any], on_bytes: Any) -> Pickled:
         """The values, their large buffers apart."""
-        refuse, shares, buffers = self.refuse, set[int](), list[memoryview]()
+        refuse, buffers = self.refuse, list[memoryview]()
 
         class Pickler(pickle.Pickler):
             def persistent_id(self, value: Any) -> None:
@@ -43,8 +43,6 @@ class Pickling:
                     why = refuse(value)
                     if why:
                         raise RefusedValue(why)
-                elif type(value) in (list, dict, set) and value is not values:
-                    shares.add(id(value))
 
         def take(buffer: pickle.PickleBuffer) -> bool:
             view = buffer.raw()
@@ -54,10 +52,14 @@ class Pickling:
             buffers.append(view)
             return False
 
-        file = io.BytesIO()
+        class File(io.BytesIO):
+            def write(self, piece: Any) -> int:
+                on_bytes(piece)
+                return super().write(piece)
+
+        file = File()
         Pickler(file, 5, buffer_callback=take).dump(values)
-        on_bytes(file.getbuffer())
-        pickled = Pickled(file.getvalue(), buffers, shares)
+        pickled = Pickled(file.getvalue(), buffers, lists_in(values))
         for value in values.values():
             if type(value).__name__ == "ndarray":
                 pickled.memory.append(sys.modules["numpy"].lib.array_utils.byte_bounds(value))
@@ -70,3 +72,14 @@ class Pickling:
     def pickle_definition(self, name: str) -> Pickled:
         """There are none."""
         raise KeyError(name)
+
+
+def lists_in(values: dict[str, Any]) -> set[int]:
+    """The lists in lists that these are, by their identity."""
+    found, left = set[int](), list(values.values())
+    while left:
+        value = left.pop()
+        if type(value) is list and id(value) not in found:
+            found.add(id(value))
+            left += value
+    return found

@@ -3,11 +3,14 @@
 Runs *inside* the kernel, loaded by `recorder.py`: stdlib only, Python 3.8 and later. ipykernel takes whatever arrives
 on its stdin socket for the answer. Here an answer that names another question is passed over: a supervisor that is in
 doubt may send one again. What a client that is not ours asks for and answers is as ipykernel does it.
+
+What `getpass()` returned is recognised by what saves variables (`checkpoints/secrets.py`): a salted hash of it is kept.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import threading
@@ -21,6 +24,10 @@ END_OF_FILE = "\x04"
 _OURS = "supervisor"
 """The user name in the requests of our clients."""
 _INSTALLED = "_supervisor_questions"
+_TYPED = "_supervisor_typed"
+"""Of a kernel: a salt, and by their lengths the hashes of what was typed as passwords."""
+_SHORTEST = 4
+"""Less is in many a text."""
 
 
 def install(kernel: Any) -> None:
@@ -49,7 +56,10 @@ def install(kernel: Any) -> None:
 
     def asking(prompt: Any, ident: Any, parent: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            return ask(prompt, ident, parent, *args, **kwargs)
+            answer = ask(prompt, ident, parent, *args, **kwargs)
+            if kwargs.get("password") or any(args):
+                _remember(kernel, answer)
+            return answer
         finally:
             question, asked[0] = asked[0], ""
             if question and parent["header"].get("username") == _OURS:
@@ -58,6 +68,16 @@ def install(kernel: Any) -> None:
     session.send, session.recv, kernel._input_request = sending, receiving, asking
     _leave_out_ours(kernel.shell)
     setattr(kernel, _INSTALLED, True)
+
+
+def _remember(kernel: Any, answer: Any) -> None:
+    """Know it again, and be able to say of nothing else what it was."""
+    if type(answer) is str and len(answer) >= _SHORTEST:
+        if not hasattr(kernel, _TYPED):
+            setattr(kernel, _TYPED, (os.urandom(16), {}))
+        salt, digests = getattr(kernel, _TYPED)
+        digest = hashlib.blake2b(answer.encode("utf-8", "surrogatepass"), key=salt, digest_size=16).digest()
+        digests.setdefault(len(answer), set()).add(digest)
 
 
 def _leave_out_ours(shell: Any) -> None:

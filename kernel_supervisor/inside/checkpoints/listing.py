@@ -9,6 +9,7 @@ from typing import Any
 
 _IPYTHONS = re.compile(r"_+|_i+|_i?\d+|_[iod]h|__\w+__|_exit_code")
 """The names that IPython, and Python, give for themselves."""
+_IMPORT = re.compile(r"^\s*import\s+([\w., ]+)", re.MULTILINE)
 _LONGEST = 80
 
 
@@ -46,6 +47,19 @@ def type_name(value: Any) -> str:
     if type(module) is str and module not in ("builtins", "__main__"):
         name = module.partition(".")[0] + "." + name
     return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+
+
+def code_run(shell: Any) -> list[str]:
+    """The cells, as IPython has them."""
+    cells = getattr(getattr(shell, "history_manager", None), "input_hist_parsed", ())
+    return [cell for cell in cells if type(cell) is str]
+
+
+def loaded_beneath(imports: dict[str, str], code: list[str]) -> list[str]:
+    """The modules that cells have imported by dotted names, of which they bind the first part alone."""
+    named = {name for cell in code for line in _IMPORT.findall(cell) for name in re.findall(r"[\w.]+", line)}
+    tops = {top for name, top in imports.items() if name == top}
+    return sorted(name for name in named if name in sys.modules and "." in name and name.partition(".")[0] in tops)
 
 
 def versions(names: Any) -> dict[str, str]:

@@ -16,6 +16,8 @@ beside: Any = globals().get("beside")
 FORMAT = 1
 _LOOKING, _SETTLING = 0.4, 0.1
 """The shares of the time after which nothing is looked at any more, and that is left for putting things into place."""
+_TRIES = 2
+"""What ended a worker may have been another variable's, of before."""
 _NO_TIME = "there was no time left for it"
 
 
@@ -56,6 +58,7 @@ class Snapshot:
         self.objects = beside("objects").Objects(content["objects"])
         desk = beside("desk").Desk(self.values, self.secrets, self.objects, content.get("name_bytes", 1 << 62))
         self.workers = beside("workers").Workers(desk.answer)
+        self.code = beside("listing").code_run(kernel.shell)
         self.left = content.get("total_bytes", 1 << 62)
         self.names: dict[str, Any] = {}
         self.missing = dict.fromkeys(self.wanted - set(self.values), "there is no variable of this name")
@@ -164,15 +167,21 @@ class Snapshot:
 
     def ask(self, task: Any, share: float) -> dict[str, Any]:
         """What a worker says; why there is nothing, in words, where it does not. Raises StoreError."""
-        workers, reasons = beside("workers"), beside("reasons")
-        seconds = min(self.content["name_s"], self.began + share * self.content["deadline_s"] - time.monotonic())
-        if seconds <= 0:
-            return {"why": _NO_TIME}
-        try:
-            found, blob = self.workers.ask(task, seconds)
-        except workers.LostError as error:
-            late = "it took longer than %.3g s" % seconds if seconds >= self.content["name_s"] else _NO_TIME
-            return {"why": late if error.status is None else reasons.of_end(error.status)}
+        workers, why, blob = beside("workers"), "", b""
+        for _ in range(_TRIES):
+            seconds = min(self.content["name_s"], self.began + share * self.content["deadline_s"] - time.monotonic())
+            if seconds <= 0:
+                return {"why": why or _NO_TIME}
+            try:
+                found, blob = self.workers.ask(task, seconds)
+                break
+            except workers.LostError as error:
+                if error.status is None:
+                    is_late = seconds >= self.content["name_s"]
+                    return {"why": "it took longer than %.3g s" % seconds if is_late else _NO_TIME}
+                why = beside("reasons").of_end(error.status)
+        else:
+            return {"why": why}
         if "fatal" in found:
             raise beside("objects").StoreError(found["fatal"])
         if task[0] == "look" and "why" not in found:
@@ -196,6 +205,7 @@ class Snapshot:
             "units": self.units,
             "definitions": self.definitions,
             "imports": self.imports,
+            "loaded": beside("listing").loaded_beneath(self.imports, self.code),
             "missing": self.missing,
             "shared": self.shared,
         }
