@@ -48,7 +48,7 @@ class Desk:
 
     def why_of(self, value: Any) -> str:
         """Why it is not even looked at."""
-        return self.secrets.refuse(value) if type(value) in (str, bytes, bytearray) else ""
+        return self.secrets.refuse_whole(value) if type(value) in (str, bytes, bytearray) else ""
 
     def quietly(self, words: str) -> str:
         """Words that may have something secret in them, without."""

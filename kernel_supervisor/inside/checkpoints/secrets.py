@@ -16,6 +16,8 @@ _HARMLESS = re.compile(
 )
 _PLAIN = re.compile(r"[\d\s.,:;/+*=_-]*|true|false|yes|no|none|(?:/[^/:\s]*)+(?::(?:/[^/:\s]*)+)*", re.IGNORECASE)
 """Values that are no secrets, whatever holds them: numbers, switches, paths."""
+_RANDOM = re.compile(r"^(?=.*\d)(?=.*[A-Za-z])[\w+/=.~-]{16,}$|://[^/\s]*:[^/\s]*@")
+"""Values that look as if they were keys, or addresses with a password."""
 _SHORT, _SHORT_SECRET = 8, 4
 _TYPED = "getpass() returned it"
 
@@ -28,30 +30,41 @@ class Secrets:
         self.salt: bytes = typed[0] if typed else b""
         self.digests: dict[int, set[bytes]] = typed[1] if typed else {}
         self.held: dict[str, str] = {}
+        self.grave: dict[str, str] = {}
         self.within: dict[str, list[bytes]] = {}
         named = re.compile(_NAMES)
-        for name, value in sorted(os.environ.items()):
+        for name, value in sorted({**_environment(), **os.environ}.items()):
             is_named = bool(named.search(name)) or self.is_named(name)
             if is_named and len(value) >= _SHORT_SECRET and value.lower() not in ("true", "false", "none"):
-                self.held[value] = name
+                self.held[value] = self.grave[value] = name
                 if len(value) >= _SHORT:
                     self.within[name] = [value.encode(code, "surrogateescape") for code in ("utf-8",)]
                     self.within[name].append(value.encode("utf-32-le", "surrogatepass"))
             elif not (len(value) < _SHORT or _HARMLESS.fullmatch(name) or _PLAIN.fullmatch(value)):
                 self.held.setdefault(value, name)
+                if _RANDOM.search(value):
+                    self.grave.setdefault(value, name)
 
     def is_named(self, name: str) -> bool:
         """Whether a variable's name says that it is one."""
         return any(pattern.search(name) for pattern in self.patterns)
 
+    def refuse_whole(self, text: Any) -> str:
+        """Why a variable that is a text or bytes must not be saved, in words; empty where it may be."""
+        return self._refuse(text, self.held)
+
     def refuse(self, text: Any) -> str:
-        """Why a text or bytes must not be saved, in words; empty where it may be."""
+        """The same of a text in a larger value: a table that says `production` somewhere, as a variable of the
+        environment does, is no secret."""
+        return self._refuse(text, self.grave)
+
+    def _refuse(self, text: Any, held: dict[str, str]) -> str:
         if isinstance(text, (bytes, bytearray)):
             try:
                 text = bytes(text).decode("utf-8", "surrogateescape")
             except Exception:  # noqa: BLE001 - a subclass does what it likes
                 return ""
-        name = self.held.get(str.__str__(text))
+        name = held.get(str.__str__(text))
         if name is not None:
             return "holds the value of %s, a variable of the environment" % name
         return "holds what was typed as a password (%s)" % _TYPED if self.was_typed(text) else ""
@@ -72,6 +85,13 @@ class Secrets:
 def digest(salt: bytes, text: str) -> bytes:
     """What is remembered of a text that was typed."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=salt, digest_size=16).digest()
+
+
+def _environment() -> dict[str, str]:
+    """What this process was started with, whatever user code has taken away since."""
+    with open("/proc/self/environ", "rb") as file:
+        pairs = (each.partition(b"=") for each in file.read().split(b"\0"))
+        return {os.fsdecode(name): os.fsdecode(value) for name, is_pair, value in pairs if is_pair}
 
 
 def _compiled(pattern: Any) -> Any:

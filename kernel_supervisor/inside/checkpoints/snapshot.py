@@ -61,7 +61,7 @@ class Snapshot:
         self.code = beside("listing").code_run(kernel.shell)
         self.left = content.get("total_bytes", 1 << 62)
         self.names: dict[str, Any] = {}
-        self.missing = dict.fromkeys(self.wanted - set(self.values), "there is no variable of this name")
+        self.missing: dict[str, str] = {}
         self.imports: dict[str, str] = {}
         self.definitions: dict[str, Any] = {}
         self.units: list[Any] = []
@@ -208,4 +208,5 @@ class Snapshot:
             "loaded": beside("listing").loaded_beneath(self.imports, self.code),
             "missing": self.missing,
             "shared": self.shared,
+            "unknown": sorted(self.wanted - set(self.values)),
         }
