@@ -1,0 +1,393 @@
+"""Pickles the values of a kernel's namespace so that another process can make them again, or says why not.
+
+Runs *inside* kernels, in the forked copy that writes a checkpoint, and only there: it freezes the garbage collector's
+objects and leaves modules of ours in `sys.modules`. stdlib only, Python 3.8 and later.
+
+It is a pickler of protocol 5 with cloudpickle's ways for functions and classes, and ours: functions live in the
+namespace into which they are restored, what people defined by a name is a reference to that name, files are not read.
+Streams name the makers of `rebuilding.py` and of our copy of cloudpickle, under the names that `beside` gives them.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import copyreg
+import gc
+import importlib.util
+import os
+import pickle
+import sys
+import types
+from typing import Any, Callable, ClassVar, Dict, FrozenSet, List, Optional, Set, Tuple
+
+
+def beside(name: str) -> Any:
+    """The module in the file beside this one, once, under a name of ours; not in `sys.modules`."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+    spec = importlib.util.spec_from_file_location("_kernel_supervisor_" + name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+cloudpickle, rebuilding, reducers, refusals, known, sharing = map(
+    beside, ("cloudpickle", "rebuilding", "reducers", "refusals", "definitions", "sharing")
+)
+OUT_OF_BAND = 1 << 16
+"""Bytes from which a buffer is not part of the stream."""
+Taker = Optional[Callable[[Any], None]]
+
+
+class RefusedValue(Exception):  # noqa: N818 - it is an answer, in words for people, not a fault
+    """A value cannot be saved; the message says why: "an open file", "holds a lock"."""
+
+
+class Pickled:
+    """One pickle. `buffers` are views of what is out of band, in order; `needs` are definitions by name, `modules` what
+    the stream imports; `shares` the ids of objects that other names may have, too; `memory` address ranges of arrays.
+
+    `code`: it has code objects, which no other Python can load. `doubtful`: it has classes with ways of their own, that
+    may fail when loaded. `copied`: something comes back as a copy of what was mapped from a file.
+    """
+
+    __slots__ = ("buffers", "code", "copied", "doubtful", "kept", "memory", "modules", "needs", "shares", "stream")
+
+    def __init__(self, stream: bytes, pickler: Any, found: Any) -> None:
+        self.stream: bytes = stream
+        self.buffers: List[memoryview] = pickler.buffers
+        self.needs: Set[str] = pickler.needs
+        self.modules: Set[str] = found.modules | pickler.modules
+        self.shares: Set[int] = found.shares | pickler.shares
+        self.memory: List[Tuple[int, int]] = pickler.memory
+        self.code: bool = pickler.code
+        self.copied: bool = pickler.copied
+        self.doubtful: bool = found.doubtful
+        self.kept = pickler.kept
+
+
+class Pickling:
+    """Pickles values of one namespace. `refuse(text)` says why a text or bytes must not be saved, or ""."""
+
+    def __init__(self, namespace: Dict[str, Any], refuse: Optional[Callable[[Any], str]] = None) -> None:
+        self.namespace, self.refuse = namespace, refuse
+        self.known = known.Definitions(namespace)
+        self.ways: Dict[Any, Any] = {}
+        self._direct: Dict[str, Set[str]] = {}
+        cloudpickle._get_or_create_tracker_id = _tracker_id
+        for module in (cloudpickle, rebuilding):
+            sys.modules[module.__name__] = module
+
+    def definitions(self) -> Dict[str, Any]:
+        """The functions and classes that people defined, by name: kind, source, needs."""
+        found: Dict[str, Any] = self.known.all()
+        return found
+
+    def pickle(self, values: Dict[str, Any], on_bytes: Taker = None) -> Pickled:
+        """These values as one pickle of a dict. Raises RefusedValue, and what `on_bytes` raises, which is given each
+        piece of the stream and each buffer as it comes."""
+        return self._pickled(values, on_bytes, frozenset())
+
+    def pickle_definition(self, name: str, on_bytes: Taker = None) -> Pickled:
+        """A definition itself, with those that cannot be made without it nor it without them: all have one stream."""
+        group = self._group(name)
+        values = {each: self.namespace[each] for each in sorted(group)}
+        pickled = self._pickled(values, on_bytes, frozenset(group))
+        pickled.needs -= group
+        return pickled
+
+    def memory(self, values: Dict[str, Any]) -> List[Tuple[int, int]]:
+        """The address ranges of the arrays in these values."""
+        return self.pickle(values).memory
+
+    def rehearse(self, pickled: Pickled) -> str:
+        """Load a pickle here and now; why that failed, or ""."""
+        rebuilding.begin(self.namespace, self.namespace.__getitem__)
+        try:
+            pickle.loads(pickled.stream, buffers=pickled.buffers)
+        except BaseException as error:  # noqa: BLE001 - what a class's own code raises is the answer
+            return "cannot be made again from its pickle (%s)" % refusals.in_short(error)
+        return ""
+
+    def _pickled(self, values: Dict[str, Any], on_bytes: Taker, defining: FrozenSet[str]) -> Pickled:
+        gc.freeze()  # what the collector knows from now on was made by pickling
+        for kind in (_Pickler, _DeepPickler):
+            sink = _Sink(on_bytes)
+            pickler = kind(sink, self, values, defining)
+            try:
+                pickler.dump(values)
+                return Pickled(sink.whole(), pickler, sharing.found(pickler, self.refused_text))
+            except RefusedValue:
+                raise
+            except RecursionError:
+                continue
+            except BaseException as error:
+                if error is sink.raised:
+                    raise
+                raise RefusedValue("cannot be pickled (%s)" % refusals.in_short(error)) from None
+        raise RefusedValue("nested too deeply for the pickle of Python %d.%d" % sys.version_info[:2])
+
+    def refused_text(self, text: Any) -> None:
+        """Raise RefusedValue where a text must not be saved."""
+        words = self.refuse(text) if self.refuse is not None else ""
+        if words:
+            raise RefusedValue(words)
+
+    def _group(self, name: str) -> Set[str]:
+        """The definitions that need `name` and that it needs, itself among them."""
+        after = self._reached(name)
+        return {name} | {each for each in after if name in self._reached(each)}
+
+    def _reached(self, name: str) -> Set[str]:
+        reached: Set[str] = set()
+        ahead = [name]
+        while ahead:
+            new = self._needs_of(ahead.pop()) - reached
+            reached |= new
+            ahead += new
+        return reached
+
+    def _needs_of(self, name: str) -> Set[str]:
+        if name not in self._direct:
+            self._direct[name] = set()
+            with contextlib.suppress(RefusedValue, KeyError):  # it is named where it is itself pickled
+                self._direct[name] = self._pickled({name: self.namespace[name]}, None, frozenset([name])).needs
+        return self._direct[name]
+
+
+class _Sink:
+    """Where a pickler writes to; who is told of it may put an end to it."""
+
+    def __init__(self, on_bytes: Taker) -> None:
+        self._on_bytes = on_bytes
+        self._pieces: List[bytes] = []
+        self.raised: Optional[BaseException] = None
+
+    def write(self, piece: Any) -> int:
+        self.tell(piece)
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def tell(self, piece: Any) -> None:
+        try:
+            if self._on_bytes is not None:
+                self._on_bytes(piece)
+        except BaseException as error:
+            self.raised = error
+            raise
+
+    def whole(self) -> bytes:
+        return b"".join(self._pieces)
+
+
+class _Ways:
+    """What our picklers do with each value; mixed into the fast one of C and the one that takes any depth."""
+
+    make = rebuilding
+    dispatch_table: ClassVar[Any] = collections.ChainMap(
+        {}, cloudpickle.Pickler._dispatch_table, copyreg.dispatch_table
+    )
+
+    def __init__(self, sink: _Sink, pickling: Pickling, values: Dict[str, Any], defining: FrozenSet[str]) -> None:
+        super().__init__(sink, 5, buffer_callback=self._buffer)  # type: ignore[call-arg]  # the pickler's
+        self.pickling, self.defining, self._sink = pickling, defining, sink
+        self.roots = {id(value) for value in values.values()}
+        self.buffers: List[memoryview] = []
+        self.memory: List[Tuple[int, int]] = []
+        self.needs: Set[str] = set()
+        self.modules: Set[str] = set()
+        self.shares: Set[int] = set()
+        self.by_value: Set[int] = set()
+        self.kept: List[Any] = []
+        self.code = self.copied = False
+        self.globals: Dict[int, Any] = {}
+        self.keep = self.kept.append
+        self._ways, self._current = pickling.ways, None
+
+    def reducer_override(self, value: Any) -> Any:
+        kind = type(value)
+        way = self._ways.get(kind)
+        if way is None:
+            way = self._ways[kind] = _way(kind)
+        if way is NotImplemented:
+            return way
+        self._current = value
+        return way(value, self)
+
+    def refused(self, words: str) -> RefusedValue:
+        """What to raise where the value at hand cannot be saved."""
+        return RefusedValue(words if id(self._current) in self.roots else "holds " + words)
+
+    def _buffer(self, buffer: Any) -> bool:
+        view = buffer.raw()
+        if view.nbytes < OUT_OF_BAND:
+            return True
+        self._sink.tell(view)
+        self.buffers.append(view)
+        return False
+
+    def reference(self, value: Any) -> Any:
+        """The reduction of a definition to its name; None where it is none, or the one that is being saved."""
+        path = self.pickling.known.path(value)
+        root = path.partition(".")[0]
+        if not path or root in self.defining:
+            return None
+        self.needs.add(root)
+        return rebuilding.named, (path,)
+
+
+class _Pickler(_Ways, pickle.Pickler):
+    """The pickler of C."""
+
+
+class _DeepPickler(_Ways, pickle._Pickler):
+    """The pickler of Python, slow, for what is nested more deeply than C allows."""
+
+
+def _way(kind: Any) -> Any:
+    """How values of exactly this type are pickled: a function, or NotImplemented for pickle's own way."""
+    if issubclass(kind, type):
+        return _class
+    if issubclass(kind, types.ModuleType):
+        return _module
+    way = _OWN.get(kind) or reducers.find(kind)
+    if way is not None:
+        return way
+    words = refusals.refusal(kind)
+    return _refuse(words) if words else NotImplemented
+
+
+def _refuse(words: str) -> Any:
+    def refuse(value: Any, pickler: Any) -> Any:
+        raise pickler.refused(words)
+
+    return refuse
+
+
+def _class(value: Any, pickler: Any) -> Any:
+    reference = pickler.reference(value)
+    if reference is not None:
+        return reference
+    reduced = cloudpickle._class_reduce(value)
+    if reduced is not NotImplemented and reduced[0] in (
+        cloudpickle._make_skeleton_class,
+        cloudpickle._make_skeleton_enum,
+    ):
+        pickler.by_value.add(id(value))
+    return reduced
+
+
+def _function(value: Any, pickler: Any) -> Any:
+    reference = pickler.reference(value)
+    if reference is not None:
+        return reference
+    if cloudpickle._should_pickle_by_reference(value):
+        return NotImplemented
+    pickler.by_value.add(id(value))
+    where, own_globals = _globals(value, pickler)
+    closure = value.__closure__ or ()
+    cells = [(cell, cell.cell_contents) for cell in closure if not _is_empty(cell)]
+    used = [
+        value.__globals__[name]
+        for name in cloudpickle._extract_code_globals(value.__code__)
+        if name in value.__globals__
+    ]
+    loaded = cloudpickle._find_imported_submodules(value.__code__, used + [contents for _, contents in cells])
+    slots = {name: _slot(value, name) for name in _SLOTS if hasattr(value, name)}
+    args = (value.__code__, where, value.__name__, value.__closure__, known.place_of(value.__code__))
+    state = (dict(vars(value)), slots, cells, own_globals, loaded)
+    return rebuilding.function, args, state, None, None, rebuilding.set_function
+
+
+_SLOTS = (
+    "__qualname__",
+    "__annotations__",
+    "__kwdefaults__",
+    "__defaults__",
+    "__module__",
+    "__doc__",
+    "__type_params__",
+)
+
+
+def _slot(function: Any, name: str) -> Any:
+    try:
+        return getattr(function, name)
+    except Exception:  # noqa: BLE001 - annotations that are worked out when looked at (3.14) may fail
+        return {}
+
+
+def _globals(function: Any, pickler: Any) -> Tuple[Any, Any]:
+    """What a function's globals are: "" for the namespace, a module's name, or a dict with those that it uses."""
+    space = function.__globals__
+    if space is pickler.pickling.namespace:
+        return "", None
+    name = space.get("__name__")
+    module = sys.modules.get(name) if type(name) is str else None
+    if module is not None and vars(module) is space and getattr(module, "__spec__", None) is not None:
+        return name, None
+    pickler.shares.add(id(space))
+    of_it = pickler.globals.setdefault(id(space), {"__name__": name})
+    used = cloudpickle._extract_code_globals(function.__code__)
+    return of_it, {each: space[each] for each in used if each in space}
+
+
+def _is_empty(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - looking raises where there is nothing
+    except ValueError:
+        return True
+    return False
+
+
+def _code(value: Any, pickler: Any) -> Any:
+    pickler.code = True
+    args = [
+        "".join(value.co_filename) if arg == "<dynamic-code>" else arg for arg in cloudpickle._code_reduce(value)[1]
+    ]
+    return rebuilding.code, (rebuilding.MAGIC, *args)
+
+
+def _cell(value: Any, pickler: Any) -> Any:
+    return rebuilding.empty_cell, ()
+
+
+def _module(value: Any, pickler: Any) -> Any:
+    if vars(value) is pickler.pickling.namespace or value is sys.modules.get("__main__"):
+        return rebuilding.module, ("",)
+    name = value.__name__
+    if sys.modules.get(name) is not value:
+        return cloudpickle._module_reduce(value)
+    pickler.modules.add(name.partition(".")[0])
+    return rebuilding.module, (name,)
+
+
+def _cached(value: Any, pickler: Any) -> Any:
+    """A function with `lru_cache`: pickle would save its name, whoever has it."""
+    reference = pickler.reference(value)
+    if reference is not None:
+        return reference
+    if cloudpickle._lookup_module_and_qualname(value) is not None:
+        return NotImplemented
+    pickler.by_value.add(id(value))
+    wrapped = value.__wrapped__
+    told = value.cache_parameters() if hasattr(value, "cache_parameters") else {}  # 3.9 and later
+    maxsize = told.get("maxsize", value.cache_info().maxsize)
+    apart = {*vars(wrapped), *_SLOTS, "__name__", "__wrapped__", "cache_parameters"}
+    attributes = {name: attribute for name, attribute in vars(value).items() if name not in apart}
+    return rebuilding.cached, (wrapped, maxsize, told.get("typed", False), attributes)
+
+
+_OWN: Dict[Any, Any] = {
+    types.FunctionType: _function,
+    types.CodeType: _code,
+    types.CellType: _cell,
+    known.CACHED: _cached,
+}
+
+
+def _tracker_id(kind: Any) -> str:
+    """What a class is known by within one checkpoint: the same in each worker, and the next time."""
+    return "%x" % id(kind)

@@ -1,0 +1,201 @@
+"""What the streams of checkpoints call while they are loaded: functions, arrays and other things are made again here.
+
+Runs *inside* kernels, loaded by `restoring.py` (and by `pickling.py`, which names these functions in streams): stdlib
+only, Python 3.8 and later; libraries are imported only where a stream needs them. The names here are a format: they are
+added to, never changed.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import linecache
+import sys
+import types
+from typing import Any, Callable
+
+MAGIC = importlib.util.MAGIC_NUMBER
+"""What says which Python a code object is for."""
+namespace: dict[str, Any] = {}
+"""Where functions live, and what names are looked up in."""
+_resolve: Callable[[str], Any] = namespace.__getitem__
+
+
+class UnfitError(Exception):
+    """Something cannot be made again in this process; the message says why, for people."""
+
+
+def begin(into: dict[str, Any], resolve: Callable[[str], Any]) -> None:
+    """Make functions live in `into`, and have definitions from `resolve`, which may raise UnfitError."""
+    global namespace, _resolve
+    namespace, _resolve = into, resolve
+
+
+def named(path: str) -> Any:
+    """A definition by its name, or what is reached from one: "Outer.Inner"."""
+    root, *rest = path.split(".")
+    value = _resolve(root)
+    for part in rest:
+        value = getattr(value, part)
+    return value
+
+
+def code(magic: bytes, *args: Any) -> types.CodeType:
+    """A code object of this Python's; one of another's would end the process without a word."""
+    if magic != MAGIC:
+        raise UnfitError("needs code that another version of Python compiled")
+    return types.CodeType(*args)
+
+
+def function(of: types.CodeType, where: Any, name: str, closure: Any, place: Any) -> types.FunctionType:
+    """A function whose globals are the namespace (`where` is ""), those of the module so named, or a dict."""
+    if type(where) is str:
+        where = vars(module(where)) if where else namespace
+    if place is not None:
+        remember(*place)
+    return types.FunctionType(of, where, name, None, closure)
+
+
+def set_function(made: types.FunctionType, state: Any) -> None:
+    """Give a function what it may refer to itself by: attributes, defaults, what its cells hold, globals of its own."""
+    attributes, slots, cells, own_globals, _ = state  # the last: modules, which are imported by now
+    vars(made).update(attributes)
+    for name, value in slots.items():
+        setattr(made, name, value)
+    for cell, contents in cells:
+        cell.cell_contents = contents
+    if own_globals is not None:
+        for name, value in own_globals.items():
+            made.__globals__.setdefault(name, value)
+
+
+def empty_cell() -> Any:
+    """A cell of a closure; a function's state fills it."""
+    return types.CellType()
+
+
+def remember(file: str, line: int, text: str) -> None:
+    """Let tracebacks and `inspect` find the source of what was written in a cell, from that line on."""
+    entry: Any = linecache.cache.get(file)
+    lines = list(entry[2]) if entry is not None and len(entry) == 4 else []
+    wanted = text.splitlines(True)
+    lines += ["\n"] * (line - 1 + len(wanted) - len(lines))
+    lines[line - 1 : line - 1 + len(wanted)] = wanted
+    linecache.cache[file] = (sum(map(len, lines)), None, lines, file)
+
+
+def module(name: str) -> Any:
+    """The module of that name, imported; "" is `__main__`."""
+    return importlib.import_module(name or "__main__")
+
+
+def cached(of: Any, maxsize: Any, typed: bool, attributes: dict[str, Any]) -> Any:
+    """A function with `functools.lru_cache`, whose cache is empty."""
+    made = functools.lru_cache(maxsize=maxsize, typed=typed)(of)
+    vars(made).update(attributes)
+    return made
+
+
+def cached_property(of: Any, name: Any) -> Any:
+    """A `functools.cached_property` that knows its name."""
+    made: Any = functools.cached_property(of)
+    made.attrname = name
+    return made
+
+
+def weak(kind: Any, pairs: list[Any]) -> Any:
+    """A weak dictionary; weakref.WeakKeyDictionary and WeakValueDictionary."""
+    return kind(dict(pairs))
+
+
+def view(buffer: Any, form: str, shape: Any) -> Any:
+    """A memoryview over bytes of its own."""
+    flat: Any = memoryview(buffer)
+    return flat if form == "B" and len(shape) == 1 else flat.cast("B").cast(form, shape)
+
+
+def raised(kind: Any, args: Any) -> BaseException:
+    """An exception as it was, without calling the `__init__` of its class."""
+    made: BaseException = kind.__new__(kind, *args)
+    made.args = args
+    return made
+
+
+def shell() -> Any:
+    """IPython's shell of this kernel."""
+    return module("IPython").get_ipython()
+
+
+def stream(name: str) -> Any:
+    """`sys.stdout` or `sys.stderr` of this kernel."""
+    return getattr(sys, name)
+
+
+def array(dtype: Any, shape: Any, strides: Any, offset: int, buffer: Any) -> Any:
+    """A numpy array over these bytes; as writable as they are."""
+    np = module("numpy")
+
+    return np.ndarray(shape, dtype, buffer, offset, strides)
+
+
+def spread_array(dtype: Any, shape: Any, strides: Any, offset: int, span: int, shown: Any, buffer: Any) -> Any:
+    """A numpy array with gaps between its elements: `buffer` has those of `shown`, a part of `shape`, without gaps."""
+    np = module("numpy")
+
+    bytes_of_it = np.zeros(span, "u1")
+    filled = np.ndarray(shown, dtype, bytes_of_it, offset, strides)
+    filled[...] = np.ndarray(shown, dtype, buffer)
+    bytes_of_it.flags.writeable = not memoryview(buffer).readonly
+    return np.ndarray(shape, dtype, bytes_of_it, offset, strides)
+
+
+def object_array(shape: Any, strides: Any, offset: int, count: int) -> Any:
+    """An array of objects, laid out over `count` of them; `fill_array` fills it."""
+    np = module("numpy")
+
+    return np.lib.stride_tricks.as_strided(np.empty(count, "O")[offset:], shape, strides)
+
+
+def fill_array(made: Any, state: Any) -> None:
+    """Put the objects into an array, in C order, and make it read-only if it was."""
+    elements, writeable = state
+    for place, element in zip(module("numpy").ndindex(*made.shape), elements):  # noqa: B905 - Python 3.8
+        made[place] = element
+    made.flags.writeable = writeable
+
+
+def arrow(table: bytes, kind: str) -> Any:
+    """What pyarrow wrote as a stream of batches: a table, a batch, or the one column of it."""
+    pa = module("pyarrow")
+
+    read = pa.ipc.open_stream(table).read_all()
+    if kind == "Table":
+        return read
+    if kind == "RecordBatch":
+        return read.combine_chunks().to_batches()[0] if read.num_rows else pa.RecordBatch.from_pylist([], read.schema)
+    column = read.column(0)
+    return column if kind == "ChunkedArray" else column.combine_chunks()
+
+
+def tensor(dtype: str, shape: Any, strides: Any, offset: int, buffer: Any, wants_gradient: bool) -> Any:
+    """A torch tensor on the CPU, over bytes of its own."""
+    torch = module("torch")
+
+    kind = getattr(torch, dtype)
+    flat = torch.frombuffer(buffer, dtype=kind) if memoryview(buffer).nbytes else torch.empty(0, dtype=kind)
+    made = torch.as_strided(flat, shape, strides, offset)
+    return made.requires_grad_(wants_gradient)
+
+
+def parameter(of: Any, wants_gradient: bool) -> Any:
+    """A torch parameter."""
+    torch = module("torch")
+
+    return torch.nn.Parameter(of, wants_gradient)
+
+
+def set_tensor(made: Any, state: Any) -> None:
+    """Give a tensor its gradient and attributes."""
+    made.grad, attributes = state
+    vars(made).update(attributes)
