@@ -271,12 +271,20 @@ def _class(value: Any, pickler: Any) -> Any:
     if reference is not None:
         return reference
     reduced = cloudpickle._class_reduce(value)
-    if reduced is not NotImplemented and reduced[0] in (
+    if reduced is NotImplemented or reduced[0] not in (
         cloudpickle._make_skeleton_class,
         cloudpickle._make_skeleton_enum,
     ):
-        pickler.by_value.add(id(value))
-    return reduced
+        return reduced
+    pickler.by_value.add(id(value))
+    if reduced[0] is cloudpickle._make_skeleton_enum:
+        return reduced
+    (meta, name, bases, own, key, _), (state, _) = reduced[1], reduced[2]
+    slots = vars(value).get("__slots__")
+    if slots is not None:  # they are what an instance looks like, which nothing changes later
+        own["__slots__"] = slots
+        state = {each: part for each, part in state.items() if type(part) is not types.MemberDescriptorType}
+    return (rebuilding.skeleton, (meta, name, bases, own, key), (state, {}), *reduced[3:])
 
 
 def _function(value: Any, pickler: Any) -> Any:

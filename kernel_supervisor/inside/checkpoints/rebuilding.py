@@ -19,6 +19,8 @@ MAGIC = importlib.util.MAGIC_NUMBER
 """What says which Python a code object is for."""
 namespace: dict[str, Any] = {}
 """Where functions live, and what names are looked up in."""
+_classes: dict[str, Any] = {}
+"""Those made since `begin`, by what they were known by when they were saved."""
 _resolve: Callable[[str], Any] = namespace.__getitem__
 
 
@@ -30,6 +32,7 @@ def begin(into: dict[str, Any], resolve: Callable[[str], Any]) -> None:
     """Make functions live in `into`, and have definitions from `resolve`, which may raise UnfitError."""
     global namespace, _resolve
     namespace, _resolve = into, resolve
+    _classes.clear()
 
 
 def named(path: str) -> Any:
@@ -68,6 +71,27 @@ def set_function(made: types.FunctionType, state: Any) -> None:
     if own_globals is not None:
         for name, value in own_globals.items():
             made.__globals__.setdefault(name, value)
+
+
+def skeleton(meta: Any, name: str, bases: Any, own: Any, key: str) -> Any:
+    """A class with nothing in it yet. Classes of the namespace that it is derived from do not hear of it again: what
+    they did when it was defined is in what they keep."""
+    if key in _classes:
+        return _classes[key]
+    above = [base for each in bases for base in getattr(getattr(each, "__origin__", each), "__mro__", ())]
+    hooks = [(base, vars(base).get("__init_subclass__")) for base in above]
+    mine = [(base, hook) for base, hook in hooks if hook is not None and base.__module__ == namespace.get("__name__")]
+    try:
+        for base, _ in mine:
+            type.__setattr__(base, "__init_subclass__", classmethod(_nothing))
+        return _classes.setdefault(key, types.new_class(name, bases, {"metaclass": meta}, lambda all: all.update(own)))
+    finally:
+        for base, hook in reversed(mine):
+            type.__setattr__(base, "__init_subclass__", hook)
+
+
+def _nothing(cls: Any, /, **more: Any) -> None:
+    pass
 
 
 def empty_cell() -> Any:
@@ -162,7 +186,8 @@ def fill_array(made: Any, state: Any) -> None:
     elements, writeable = state
     for place, element in zip(module("numpy").ndindex(*made.shape), elements):  # noqa: B905 - Python 3.8
         made[place] = element
-    made.flags.writeable = writeable
+    if not writeable:
+        made.flags.writeable = False
 
 
 def arrow(table: bytes, kind: str) -> Any:

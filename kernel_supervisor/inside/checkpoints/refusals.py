@@ -19,6 +19,8 @@ _EXACT = {
     "builtins.weakref": "a weak reference",
     "_weakref.ProxyType": "a weak reference",
     "re.Match": "a match of a regular expression: keep its groups",
+    "_io._IOBase": "an open file",
+    "io.IOBase": "an open file",
     "mmap.mmap": "a file mapped into memory",
     "_thread.lock": "a lock",
     "_thread.RLock": "a lock",
@@ -78,8 +80,8 @@ _ITERATORS = re.compile(r"(?:csv|_csv)\.(?:reader|writer|Reader|Writer)$|(?:posi
 def refusal(kind: Any) -> str:
     """Why no value of type `kind` can be saved, as what it is: "an open file"; "" where nothing is known against it."""
     bases = type.__dict__["__mro__"].__get__(kind)
-    if io.IOBase in bases:
-        return "" if io.BytesIO in bases or io.StringIO in bases else "an open file"
+    if io.BytesIO in bases or io.StringIO in bases:
+        return ""
     for base in bases:
         name = "%s.%s" % (getattr(base, "__module__", ""), getattr(base, "__qualname__", ""))
         if name in _EXACT:

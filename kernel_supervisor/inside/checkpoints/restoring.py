@@ -32,7 +32,7 @@ FORMAT = 1
 STACK = 512 << 20
 _DEEPEST = 200_000
 _CACHED: Any = type(functools.lru_cache(maxsize=None)(len))
-_DYNAMIC = ("_make_skeleton_class", "_make_skeleton_enum", "_make_function")
+_DYNAMIC = ("skeleton", "_make_skeleton_enum")
 _Content = Dict[str, Any]
 
 
@@ -104,9 +104,7 @@ class _Restoring:
         self.missing: Dict[str, str] = {}
         self.by_source: List[str] = []
         self.under_way: Set[Any] = set()
-        self.cloudpickle = beside(
-            "cloudpickle"
-        )  # a new one: it remembers classes by what they were called in a checkpoint
+        self.cloudpickle = beside("cloudpickle")  # a new one, since it remembers classes
         rebuilding.begin(namespace, self.value)
 
     def run(self) -> None:
@@ -412,10 +410,7 @@ def _buffer(folder: str, told: Dict[str, Any]) -> Any:
 
 def _globals_of(value: Any) -> Set[str]:
     """The names that the code of a function, or of a class's methods, looks up when it runs."""
-    if issubclass(type(value), type):
-        inside = list(vars(value).values())
-    else:
-        inside = [value]
+    inside = list(vars(value).values()) if issubclass(type(value), type) else [value]
     names: Set[str] = set()
     codes = [each.__code__ for each in map(_plain, inside) if type(each) is types.FunctionType]
     while codes:
