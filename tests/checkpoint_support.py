@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
-import pickle
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.inside import checkpoints
+from kernel_supervisor.inside.checkpoints.saving import beside
 from tests.process.test_recorder import Recorded
 from tests.support import until_now
 
 CODE = Path(checkpoints.__file__).parent
 CHECKPOINT = "supervisor_checkpoint_request"
-SIMPLE = Path(__file__).with_name("simple_pickling.py")
 _counter = itertools.count()
-
-
-def simple_code(folder: Path) -> Path:
-    """The product's code, with a pickling that knows nothing but pickle's own protocol."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in CODE.glob("*.py"):
-        shutil.copy(path, folder)
-    shutil.copy(SIMPLE, folder / "pickling.py")
-    return folder
 
 
 class Checkpoint:
     """One that a kernel was asked for."""
 
-    def __init__(self, kernel: Recorded, home: Path, code: Path = CODE, **content: Any) -> None:
+    def __init__(self, kernel: Recorded, home: Path, **content: Any) -> None:
         self.kernel, self.objects = kernel, home / "objects"
         self.into = home / f"checkpoint-{next(_counter)}"
         for folder in (self.objects, self.into):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        asked: dict[str, Any] = {"code": str(code), "into": str(self.into), "objects": str(self.objects), "only": None}
+        asked: dict[str, Any] = {"code": str(CODE), "into": str(self.into), "objects": str(self.objects), "only": None}
         asked |= {"deadline_s": 60.0, "name_s": 5.0, "name_bytes": 1 << 30, "total_bytes": 1 << 32, "threads": True}
         self.reply = ask(kernel, {**asked, "secret_names": [], **content})
 
@@ -48,19 +38,17 @@ class Checkpoint:
         found: dict[str, Any] = json.loads(path.read_bytes())
         return found
 
-    def values(self, prefix: str = "") -> dict[str, Any]:
-        """What the units hold of names that begin so, read by plain pickle."""
+    def values(self, *names: str) -> dict[str, Any]:
+        """The variables as they come back, all or these, in a namespace of their own."""
+        manifest = self.manifest()
+        whole = {*manifest["names"], *manifest["imports"], *manifest["definitions"]}
+        content = {"manifest": str(self.into / "manifest.json"), "objects": str(self.objects), "only": names or None}
+        content |= {"sha256": hashlib.sha256((self.into / "manifest.json").read_bytes()).hexdigest()}
         found: dict[str, Any] = {}
-        for unit in self.manifest()["units"]:
-            if not all(name.startswith(prefix) for name in unit["names"]):
-                continue
-            buffers = [self.object(each["object"]) for each in unit["buffers"]]
-            found |= pickle.loads(self.object(unit["stream"]), buffers=buffers)
+        told = beside("restoring").restore(found, content)
+        assert told["status"] == "ok", told
+        assert set(told["back"]) == set(names or whole), told
         return found
-
-    def object(self, name: str) -> bytes:
-        """What is in an object."""
-        return (self.objects / name).read_bytes()
 
 
 def ask(kernel: Recorded, content: dict[str, Any], deadline_s: float = 60) -> dict[str, Any]:

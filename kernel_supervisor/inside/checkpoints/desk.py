@@ -44,7 +44,7 @@ class Desk:
         except _LargeError:
             return {"why": self.reasons.of_size(self.name_bytes)}, b""
         except BaseException as error:  # noqa: BLE001 - an object may raise anything; it is the reason
-            return {"why": self.quietly(self.reasons.of_error(value, error))}, b""
+            return {"why": self.quietly(self.reasons.of_error(error))}, b""
 
     def why_of(self, value: Any) -> str:
         """Why it is not even looked at."""

@@ -56,7 +56,7 @@ class Snapshot:
         self.wanted = set(self.values if content.get("only") is None else content["only"])
         self.secrets = secrets.Secrets(content.get("secret_names"), getattr(kernel, "_supervisor_typed", None))
         self.objects = beside("objects").Objects(content["objects"])
-        desk = beside("desk").Desk(self.values, self.secrets, self.objects, content.get("name_bytes", 1 << 62))
+        desk = beside("desk").Desk(kernel.shell.user_ns, self.secrets, self.objects, content.get("name_bytes", 1 << 62))
         self.workers = beside("workers").Workers(desk.answer)
         self.code = beside("listing").code_run(kernel.shell)
         self.left = content.get("total_bytes", 1 << 62)
@@ -97,7 +97,8 @@ class Snapshot:
 
     def find_definitions(self) -> dict[str, Any]:
         """The functions and classes that were made here."""
-        return self.ask(["definitions"], 1.0).get("definitions") or {}
+        found = self.ask(["definitions"], 1.0).get("definitions") or {}
+        return {name: each for name, each in found.items() if name in self.values}
 
     def look(self, names: list[str]) -> dict[str, Any]:
         """What there is to know of each before it is written; those that cannot be saved are missing then."""
@@ -201,7 +202,7 @@ class Snapshot:
             "modules": beside("listing").versions(self.modules),
             "bytes": sum(sizes.values()),
             "written": sum(sizes[name] for name in self.asides if name in sizes),
-            "names": self.names,
+            "names": {name: self.names[name] for name in self.values if name in self.names},
             "units": self.units,
             "definitions": self.definitions,
             "imports": self.imports,
