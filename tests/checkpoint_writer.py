@@ -49,9 +49,19 @@ def with_room(work: Any) -> None:
     """Run `work` in a thread with a large stack, as the workers of a checkpoint do."""
     threading.stack_size(512 << 20)
     sys.setrecursionlimit(200_000)
-    thread = threading.Thread(target=work)
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
     thread.start()
     thread.join()
+    if failed:
+        raise failed[0]
 
 
 class Writer:
@@ -74,19 +84,23 @@ class Writer:
             if isinstance(value, types.ModuleType):
                 self.manifest["imports"][name] = value.__name__
                 continue
-            self._refusing(name, lambda name=name, value=value: alone.__setitem__(name, self.it.pickle({name: value})))
+            self._refusing(
+                [name], lambda name=name, value=value: alone.__setitem__(name, self.it.pickle({name: value}))
+            )
         for name, told in definitions.items():
             self._define(name, told)
         values = {name: pickled for name, pickled in alone.items() if self._is_value(name)}
         for group in _joined(values):
             pickled = (
-                values[group[0]] if len(group) == 1 else self.it.pickle({each: self.namespace[each] for each in group})
+                values[group[0]] if len(group) == 1 else self.it.pickle({name: self.namespace[name] for name in group})
             )
-            unit = self._unit(group, pickled)
-            for name in group:
-                copies = pickled.copied
-                self.manifest["names"][name] = {"type": "", "bytes": 0, "unit": unit, "copies": copies}
+            self._refusing(group, lambda group=group, pickled=pickled: self._save(group, pickled))
         (self.into / "manifest.json").write_text(json.dumps(self.manifest))
+
+    def _save(self, group: list[str], pickled: Any) -> None:
+        unit = self._unit(group, pickled)
+        for name in group:
+            self.manifest["names"][name] = {"type": "", "bytes": 0, "unit": unit, "copies": pickled.copied}
 
     def _is_value(self, name: str) -> bool:
         told = self.it.definitions().get(name)
@@ -100,16 +114,16 @@ class Writer:
                 pickled = self.it.pickle_definition(name)
                 entry["unit"] = self._unit([], pickled)
 
-            self._refusing(name, define)
+            self._refusing([name], define)
             if told.source:
                 self.manifest["missing"].pop(name, None)
         self.manifest["definitions"][name] = entry
 
-    def _refusing(self, name: str, work: Any) -> None:
+    def _refusing(self, names: list[str], work: Any) -> None:
         try:
             work()
         except self.pickling.RefusedValue as error:
-            self.manifest["missing"][name] = str(error)
+            self.manifest["missing"] |= dict.fromkeys(names, str(error))
 
     def _unit(self, names: list[str], pickled: Any) -> int:
         rehearsed = self.it.rehearse(pickled) if pickled.doubtful else ""

@@ -123,7 +123,7 @@ class _Sources:
                 continue
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 fits = node.name == code.co_name and _start(node) == code.co_firstlineno
-                if fits and decorated == bool(node.decorator_list):
+                if fits and (node.decorator_list or not decorated):
                     return self._text(code.co_filename, node)
             elif _assigns(node) and isinstance(node.value, ast.Lambda) and not decorated:
                 return self._text(code.co_filename, node)

@@ -27,6 +27,9 @@ _resolve: Callable[[str], Any] = namespace.__getitem__
 class UnfitError(Exception):
     """Something cannot be made again in this process; the message says why, for people."""
 
+    unknown = ""
+    """The name that its code looked up in vain."""
+
 
 def begin(into: dict[str, Any], resolve: Callable[[str], Any]) -> None:
     """Make functions live in `into`, and have definitions from `resolve`, which may raise UnfitError."""
@@ -203,13 +206,13 @@ def arrow(table: bytes, kind: str) -> Any:
     return column if kind == "ChunkedArray" else column.combine_chunks()
 
 
-def tensor(dtype: str, shape: Any, strides: Any, offset: int, buffer: Any, wants_gradient: bool) -> Any:
+def tensor(dtype: str, shape: Any, strides: Any, buffer: Any, wants_gradient: bool) -> Any:
     """A torch tensor on the CPU, over bytes of its own."""
     torch = module("torch")
 
     kind = getattr(torch, dtype)
     flat = torch.frombuffer(buffer, dtype=kind) if memoryview(buffer).nbytes else torch.empty(0, dtype=kind)
-    made = torch.as_strided(flat, shape, strides, offset)
+    made = torch.as_strided(flat, shape, strides)
     return made.requires_grad_(wants_gradient)
 
 

@@ -19,6 +19,7 @@ import json
 import linecache
 import os
 import pickle
+import re
 import signal
 import stat
 import sys
@@ -231,9 +232,7 @@ class _Restoring:
         stream = bytes(_object(folder, unit["stream"], unit["stream_bytes"]))
         buffers = [_buffer(folder, told) for told in unit.get("buffers", ())]
         self._note("unit %d" % index)
-        loaded: Dict[str, Any] = _made(
-            lambda: _Unpickler(stream, buffers, self).load(), self.content.get("unit_s", 60.0)
-        )
+        loaded: Dict[str, Any] = self._made(lambda: _Unpickler(stream, buffers, self).load())
         self._note("done %d" % index)
         if type(loaded) is not dict:
             raise UnfitError("its pickle is none of ours")
@@ -250,12 +249,28 @@ class _Restoring:
         linecache.cache[file] = (len(source), None, source.splitlines(True), file)
         own: Dict[str, Any] = {}
         self._note("source %s" % name)
-        code = _made(lambda: compile(source, file, "exec", 0, True), None)
-        _made(lambda: exec(code, self.namespace, own), self.content.get("unit_s", 60.0))
+        self._made(lambda: exec(compile(source, file, "exec", 0, True), self.namespace, own))
         self._note("done %s" % name)
         if name not in own and len(own) != 1:
             raise UnfitError("its source does not define it")
         return own.get(name, next(iter(own.values())))
+
+    def _made(self, make: Callable[[], Any]) -> Any:
+        """What `make` returns. Where its code looks up a name that is not back yet, that is brought back first."""
+        known: Set[str] = set()
+        while True:
+            try:
+                return _made(make, self.content.get("unit_s", 60.0))
+            except UnfitError as error:
+                name = error.unknown
+                if (
+                    not name
+                    or name in known
+                    or not (name in self.names or name in self.definitions or name in self.imports)
+                ):
+                    raise
+                known.add(name)
+                self.value(name)
 
     def _note(self, line: str) -> None:
         path = self.content.get("journal")
@@ -308,7 +323,10 @@ def _made(make: Callable[[], Any], limit_s: Optional[float]) -> Any:
     except ModuleNotFoundError as error:
         raise UnfitError("needs %s, which is not installed here" % (error.name or error)) from None
     except BaseException as error:  # noqa: BLE001 - what an object's own code raises is the reason
-        raise UnfitError("cannot be made again (%s)" % refusals.in_short(error)) from None
+        unfit = UnfitError("cannot be made again (%s)" % refusals.in_short(error))
+        if isinstance(error, NameError):
+            unfit.unknown = (re.findall(r"'(\w+)'", str(error)) or [""])[0]
+        raise unfit from None
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ _APART: Any = (
 """What nobody can tell from a copy, or what belongs to what is looked at itself."""
 _APART_BY_NAME = {
     "numpy.dtype", "numpy.generic", "numpy.ufunc", "pandas._libs.tslibs.offsets.BaseOffset",
-    "pandas._libs.tslibs.nattype.NaTType", "pandas._libs.missing.NAType",
+    "pandas._libs.tslibs.nattype.NaTType", "pandas._libs.missing.NAType", "pandas.api.typing.NAType",
     "pandas.core.dtypes.base.ExtensionDtype", "pandas.api.extensions.ExtensionDtype", "pyarrow.lib.DataType",
     "pyarrow.lib.Schema", "pyarrow.lib.Field", "pyarrow.lib.Array", "pyarrow.lib.ChunkedArray", "pyarrow.lib.Table",
     "pyarrow.lib.RecordBatch", "pyarrow.lib.Buffer", "pyarrow.lib.Scalar", "polars.datatypes.classes.DataType",
@@ -48,7 +48,7 @@ _OWN_WAYS = (
     "__new__",
 )
 _NAMED: Any = (types.FunctionType, types.BuiltinFunctionType, functools._lru_cache_wrapper)
-_INDEX = "pandas.core.indexes.base.Index"
+_INDEX = {"pandas.Index", "pandas.core.indexes.base.Index"}
 _sorts: Dict[Any, str] = {}
 _vars: Dict[Any, Set[int]] = {}
 _REFERENCES = 4
@@ -80,11 +80,11 @@ def found(pickler: Any, refuse_text: Callable[[Any], None]) -> Found:
             refuse_text(value)
             if len(value) < _SMALL:
                 continue
-        elif sort == "named":
+        elif sort == "named" or (sort == "maybe named" and _is_reachable(value)):
             if key not in pickler.by_value:
                 _note(value, result, kinds)
                 continue
-        elif sort:
+        elif sort in ("apart", "index"):
             if sort == "index":
                 apart.update(map(id, _parts(value)))
             continue
@@ -119,23 +119,31 @@ def _has_own_ways(kind: Any) -> bool:
 
 
 def _sort(kind: Any) -> str:
-    """What is done with values of a type: they are "named" by module and name, unless the pickler says otherwise, they
-    are "apart", or an "index" with what it is made of; or each is looked at."""
+    """What is done with values of a type: they are "named" by module and name, unless the pickler says otherwise, or
+    "maybe named"; they are "apart", or an "index" with what it is made of; or each is looked at."""
     if kind not in _sorts:
         bases = _bases(kind)
         names = {"%s.%s" % (getattr(base, "__module__", ""), getattr(base, "__qualname__", "")) for base in bases}
         if issubclass(kind, type) or kind in _NAMED:
             _sorts[kind] = "named"
-        elif _INDEX in names:
+        elif any("__qualname__" in _space(base) and base is not type for base in bases if base is not object):
+            _sorts[kind] = "maybe named"
+        elif _INDEX & names:
             _sorts[kind] = "index"
         else:
             _sorts[kind] = "apart" if names & _APART_BY_NAME or any(base in _APART for base in bases) else ""
     return _sorts[kind]
 
 
+def _is_reachable(value: Any) -> bool:
+    """Whether a module has this under its name, as with the functions of Cython's modules."""
+    module = sys.modules.get(str(getattr(value, "__module__", None)))
+    return module is not None and getattr(module, str(getattr(value, "__qualname__", None)), None) is value
+
+
 def _parts(index: Any) -> Any:
     """The arrays that a pandas Index is made of: as little to be changed as itself."""
-    return [index._data, *(getattr(index, "codes", None) or ())] if index._data is not None else []
+    return [getattr(index, "_data", None), *(getattr(index, "codes", None) or ())]
 
 
 def _of_class(kind: Any) -> Set[int]:
