@@ -157,14 +157,19 @@ def _joined(values: dict[str, Any]) -> list[list[str]]:
     return [sorted(names) for names, _ in groups]
 
 
+def write(code: str, namespace: dict[str, Any], into: Path) -> None:
+    """Write a checkpoint of a namespace into the folder `into`."""
+    os.umask(0o077)
+    (into / "objects").mkdir(parents=True)
+    gc.disable()
+    with_room(lambda: Writer(code, namespace, into).write())
+
+
 def main(code: str, cells: str, into: str) -> None:
     """Write a checkpoint into the folder `into`."""
-    os.umask(0o077)
     namespace = empty_main()
     run_cells(json.loads(Path(cells).read_text()), namespace)
-    Path(into, "objects").mkdir(parents=True)
-    gc.disable()
-    with_room(lambda: Writer(code, namespace, Path(into)).write())
+    write(code, namespace, Path(into))
     os._exit(0)
 
 

@@ -30,17 +30,22 @@ def manifest(checkpoint: Path) -> dict[str, Any]:
 
 def read(python: str, checkpoint: Path, checks: dict[str, Any] | None = None, **content: Any) -> dict[str, Any]:
     """What restoring it in a fresh process of `python` tells ("told"), and which checks fail ("failed")."""
-    sha256 = hashlib.sha256((checkpoint / "manifest.json").read_bytes()).hexdigest()
-    asked = {"manifest": str(checkpoint / "manifest.json"), "sha256": sha256, "objects": str(checkpoint / "objects")}
     request, questions, reply = (checkpoint / f"{name}.json" for name in ("request", "checks", "reply"))
-    request.write_text(json.dumps({**asked, **content}))
+    request.write_text(json.dumps({**asked(checkpoint), **content}))
     questions.write_text(json.dumps(checks or {}))
     reply.unlink(missing_ok=True)
-    _run(python, READER, CODE, request, questions, reply)
-    found: dict[str, Any] = json.loads(reply.read_text())
+    printed = _run(python, READER, CODE, request, questions, reply)
+    found: dict[str, Any] = {**json.loads(reply.read_text()), "printed": printed}
     return found
 
 
-def _run(python: str, *arguments: Any) -> None:
+def asked(checkpoint: Path) -> dict[str, Any]:
+    """What a restore of it asks for."""
+    sha256 = hashlib.sha256((checkpoint / "manifest.json").read_bytes()).hexdigest()
+    return {"manifest": str(checkpoint / "manifest.json"), "sha256": sha256, "objects": str(checkpoint / "objects")}
+
+
+def _run(python: str, *arguments: Any) -> str:
     done = subprocess.run([python, *map(str, arguments)], capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr

@@ -40,6 +40,7 @@ class Definitions:
         self._sources = _Sources()
         self._kinds: Dict[int, str] = {}
         self._names: Dict[int, str] = {}
+        self._all: Dict[str, Definition] = {}
         for name, value in list(namespace.items()):
             kind = "" if type(name) is not str or _OF_IPYTHON.match(name) else self._kind(value)
             if not kind:
@@ -49,8 +50,15 @@ class Definitions:
 
     def all(self) -> Dict[str, Definition]:
         """Each definition by its name."""
-        named = ((name, self.namespace[name], self._kinds[key]) for key, name in self._names.items())
-        return {name: self._definition(name, value, kind) for name, value, kind in named}
+        for key, name in self._names.items():
+            if name not in self._all:
+                self._all[name] = self._definition(name, self.namespace[name], self._kinds[key])
+        return self._all
+
+    def place(self, name: str) -> Optional[Tuple[str, int, str]]:
+        """File, line and text of a definition that stands in a cell."""
+        told = self.all().get(name)
+        return (told.file, told.line, told.source) if told is not None and _cell(told.file, {""}) else None
 
     def path(self, value: Any) -> str:
         """By which name a function or class is found: "f", "Outer.Inner"; "" where it is not a definition."""

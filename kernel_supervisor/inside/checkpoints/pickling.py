@@ -94,7 +94,7 @@ class Pickling:
         """A definition itself, with those that cannot be made without it nor it without them: all have one stream."""
         group = self._group(name)
         values = {each: self.namespace[each] for each in sorted(group)}
-        pickled = self._pickled(values, on_bytes, frozenset(group))
+        pickled = self._pickled(values, on_bytes, frozenset(group), list(filter(None, map(self.known.place, values))))
         pickled.needs -= group
         return pickled
 
@@ -111,13 +111,15 @@ class Pickling:
             return "cannot be made again from its pickle (%s)" % refusals.in_short(error)
         return ""
 
-    def _pickled(self, values: Dict[str, Any], on_bytes: Taker, defining: FrozenSet[str]) -> Pickled:
+    def _pickled(
+        self, values: Dict[str, Any], on_bytes: Taker, defining: FrozenSet[str], places: Optional[List[Any]] = None
+    ) -> Pickled:
         gc.freeze()  # what the collector knows from now on was made by pickling
         for kind in (_Pickler, _DeepPickler):
             sink = _Sink(on_bytes)
             pickler = kind(sink, self, values, defining)
             try:
-                pickler.dump(values)
+                pickler.dump(_Defined(values, places) if places else values)
                 return Pickled(sink.whole(), pickler, sharing.found(pickler, self.refused_text))
             except RefusedValue:
                 raise
@@ -155,6 +157,16 @@ class Pickling:
             with contextlib.suppress(RefusedValue, KeyError):  # it is named where it is itself pickled
                 self._direct[name] = self._pickled({name: self.namespace[name]}, None, frozenset([name])).needs
         return self._direct[name]
+
+
+class _Defined:
+    """Definitions with where they stand: loaded, it is a dict as any other."""
+
+    def __init__(self, values: Dict[str, Any], places: List[Any]) -> None:
+        self.parts = (values, places)
+
+    def __reduce__(self) -> Any:
+        return rebuilding.defined, self.parts
 
 
 class _Sink:

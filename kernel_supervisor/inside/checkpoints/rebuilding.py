@@ -47,6 +47,13 @@ def named(path: str) -> Any:
     return value
 
 
+def defined(values: dict[str, Any], places: list[Any]) -> dict[str, Any]:
+    """Definitions, whose sources are known from now on."""
+    for place in places:
+        remember(*place)
+    return values
+
+
 def code(magic: bytes, *args: Any) -> types.CodeType:
     """A code object of this Python's; one of another's would end the process without a word."""
     if magic != MAGIC:
