@@ -24,6 +24,7 @@ from kernel_supervisor.mcp import notices
 from kernel_supervisor.mcp.caller import OF_ALL, Caller
 from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS, Client
 from kernel_supervisor.mcp.content import META_KEY, blocks, bounded, machine, render, within
+from kernel_supervisor.mcp.drawn import with_figures_drawn
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import in_session, of_session, said, sent
@@ -320,6 +321,7 @@ class Call:
         )
         if long:
             return view, await rendered_elsewhere(view, reading, executions.unrecorded(execution))
+        view = await with_figures_drawn(view, reading, interpreter, self.caller.tasks)
         return view, await apart("results", render, view, reading) if blocks(folded) else render(view, reading)
 
     async def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[Words, ...]:

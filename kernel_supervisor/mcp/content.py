@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.mcp.wording import execution_count, footer, header, status
 from kernel_supervisor.outputs.cellnames import cells_named
+from kernel_supervisor.outputs.figures import Drawable, is_of_a_script
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.limits import cut, fill, share
 from kernel_supervisor.outputs.terminal import plain
@@ -47,7 +49,18 @@ def blocks(folded: Folded) -> bool:
     shown += [line for error in folded.errors for line in error["traceback"]]
     pictured = any(mime.startswith("image/") for output in outputs for mime in output.get("data", {}))
     pictured |= any(isinstance(text, str) and ";base64," in text for text in shown)
-    return pictured or not all(isinstance(text, str) for text in shown) or sum(map(len, shown)) > _LONG
+    return (
+        pictured
+        or may_have_figures(folded)
+        or not all(isinstance(text, str) for text in shown)
+        or sum(map(len, shown)) > _LONG
+    )
+
+
+def may_have_figures(folded: Folded) -> bool:
+    """Whether there is something that a library's script draws; a glance, that costs nothing."""
+    outputs = [*folded.outputs, *folded.display_updates, *folded.widgets.captured()]
+    return any(is_of_a_script(output.get("data", {})) for output in outputs)
 
 
 def render(view: ResultView, reading: Reading) -> Rendered:
@@ -59,11 +72,11 @@ def render(view: ResultView, reading: Reading) -> Rendered:
     view = replace(view, execution=_with_cells_named(view.execution, execution_count(view)))
     number = view.execution.id
     quoted = number if reading.ways is None else None
-    sections = transcribe(
-        view.folded, cells=view.cells, full_traceback=reading.full_traceback, source=view.execution.source
-    )
+    sections = _transcribed(view, reading)
     shown, left = _chosen(sections, reading)
-    prepared = dict(zip((picture.number for picture in shown), prepare_all(shown), strict=True))
+    prepared: dict[int, Image | str] = {each.number: _undrawn(view, each) for each in shown if each.figure is not None}
+    pictures = [_as_drawn(view, each) for each in shown if not prepared.get(each.number)]
+    prepared |= zip((picture.number for picture in pictures), prepare_all(pictures), strict=True)
     images = {at: image for at, image in prepared.items() if isinstance(image, Image)}
     sections = [_captioned(section, prepared) if section.picture else section for section in sections]
     top = header(view, reading, output=bool(sections))
@@ -97,6 +110,35 @@ def render(view: ResultView, reading: Reading) -> Rendered:
         lines=arranged.lines,
         images=sum(section.picture is not None for section in sections),
     )
+
+
+def figures_wanted(view: ResultView, reading: Reading) -> dict[int, Drawable]:
+    """The figures among the pictures that `render` would show, by their numbers. Blocks as that does."""
+    shown, _left = _chosen(_transcribed(view, reading), reading)
+    return {picture.number: picture.figure for picture in shown if picture.figure is not None}
+
+
+def _transcribed(view: ResultView, reading: Reading) -> list[Section]:
+    return transcribe(
+        view.folded,
+        cells=view.cells,
+        full_traceback=reading.full_traceback,
+        source=view.execution.source,
+        drawn=view.draws,
+    )
+
+
+def _undrawn(view: ResultView, figure: Picture) -> str:
+    """Why there is no picture of a figure; empty where there is one."""
+    drawing = view.drawings.get(figure.number, "it was not drawn")
+    return "" if isinstance(drawing, bytes) else f"{figure.mime}: {drawing}"
+
+
+def _as_drawn(view: ResultView, picture: Picture) -> Picture:
+    drawing = view.drawings.get(picture.number)
+    if picture.figure is None or not isinstance(drawing, bytes):
+        return picture
+    return replace(picture, mime="image/png", data=base64.b64encode(drawing).decode())
 
 
 def _with_cells_named(execution: Execution, count: int | None) -> Execution:

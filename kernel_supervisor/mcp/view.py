@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from mcp_types import ImageContent, TextContent
@@ -10,6 +10,7 @@ from mcp_types import ImageContent, TextContent
 from kernel_supervisor.core.model import Execution, ExecutionId, Question
 from kernel_supervisor.core.ways import Words
 from kernel_supervisor.mcp.clients import MAX_CHARS
+from kernel_supervisor.outputs.figures import Library
 from kernel_supervisor.outputs.folding import Folded
 
 MAX_IMAGES = 8
@@ -37,6 +38,10 @@ class ResultView:
     """What happened since this client's last call; told once, right after the status line."""
     advice: tuple[Words, ...] = ()
     """What the caller knows that the reader can do next."""
+    draws: Collection[Library] = ()
+    """The libraries whose figures are pictures here."""
+    drawings: Mapping[int, bytes | str] = field(default_factory=dict)
+    """By the picture's number: a figure as PNG, or why it could not be drawn."""
     cells: Mapping[int, int] = field(default_factory=dict)
     """Execution counts of this kernel and generation, with the executions that had them."""
 

@@ -6,7 +6,6 @@ It says what it does in answers: `{"progress": …}`, and at the end `{"engine":
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from kernel_supervisor.notebooks.html import write_html
 from kernel_supervisor.notebooks.loading import read_notebook
 from kernel_supervisor.notebooks.markdown import write_markdown
 from kernel_supervisor.notebooks.pdf import write_pdf
+from kernel_supervisor.notebooks.processes import end_within
 from kernel_supervisor.notebooks.script import write_script
 from kernel_supervisor.notebooks.shown.telling import Made
 from kernel_supervisor.notebooks.widgets import with_widgets_shown
@@ -34,8 +34,7 @@ WRITERS: dict[str, Callable[[Any, Path, Path, str, str, Callable[[str], None]], 
 def main() -> int:
     """Convert, and return the exit code."""
     form, ipynb, result, option, environment, deadline = sys.argv[1:]
-    signal.signal(signal.SIGALRM, lambda *_: os.killpg(0, signal.SIGKILL))
-    signal.alarm(int(float(deadline)) + 5)  # should the one who waits for us be gone
+    end_within(float(deadline))
     try:
         notebook = with_widgets_shown(read_notebook(Path(ipynb)), controls=form != "html")
         made = WRITERS[form](

@@ -6,12 +6,9 @@ What converts (nbconvert, pandoc, a browser) is imported and started there alone
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +17,7 @@ from kernel_supervisor.core.answers import heard
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.notebooks.files import check_target, copy_aside, umask_of
+from kernel_supervisor.notebooks.processes import end
 from kernel_supervisor.notebooks.shown.telling import BESIDE
 from kernel_supervisor.tasks import apart
 
@@ -110,7 +108,7 @@ async def _converted(arguments: tuple[str, ...], folder: Path, deadline_s: float
             f"the export as {arguments[0]} took more than {deadline_s:g} s and was stopped"
         ) from None
     finally:
-        await _end(process)
+        await end(process)
     if "engine" not in outcome:
         raise await apart("documents", partial(_failure, outcome, process.returncode, folder / "stderr"))
     return outcome
@@ -137,13 +135,6 @@ async def _lines(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
         if not line:
             return
         yield line
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:  # not yet waited for, so its number is still its own
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
 
 
 def _failure(outcome: dict[str, str], returncode: int | None, stderr: Path) -> SupervisorError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from kernel_supervisor.amounts import size
 from kernel_supervisor.core.forms import at_depth
 from kernel_supervisor.outputs.area import Output, errors_of
 from kernel_supervisor.outputs.cellnames import cells_named
+from kernel_supervisor.outputs.figures import Drawable, Library, figure_in, place_in
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.markup import shorten_data
 from kernel_supervisor.outputs.pages import embedded, page
@@ -39,8 +40,6 @@ _APART: Output = {"output_type": "display_data", "data": {"text/plain": ""}}
 _ELSEWHERE = "(in an Output widget that is not shown here)"
 _BAR_REACH = 400
 """Characters in which a bar begins."""
-_PLACE = re.compile(r'\s*<div id="[^"]*" data-root-id="[^"]*"[^>]*></div>\s*\Z')
-"""Where a page is to show a figure of bokeh's, which comes as a display of its own."""
 _INDENTED = 20
 """JSON that is as deep as this is not indented: that would be many times as long as what it says."""
 
@@ -53,7 +52,9 @@ class Picture:
     """Counted from 1 within the execution."""
     mime: str
     data: str
-    """Base64; an SVG's own text."""
+    """Base64; an SVG's own text; nothing yet of a figure."""
+    figure: Drawable | None = None
+    """What a library's script is to draw; then `mime` says in words what that is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +67,17 @@ class Section:
 
 
 def transcribe(
-    folded: Folded, *, cells: Mapping[int, int] | None = None, full_traceback: bool = False, source: str = ""
+    folded: Folded,
+    *,
+    cells: Mapping[int, int] | None = None,
+    full_traceback: bool = False,
+    source: str = "",
+    drawn: Collection[Library] = (),
 ) -> list[Section]:
     """The sections of what an execution with that source has shown. `cells` and `full_traceback`: see
-    `tracebacks.explain`."""
+    `tracebacks.explain`. Figures of the libraries whose figures are `drawn` here are pictures, too."""
     sections: list[Section] = []
-    pictures = 0
+    pictures, place = 0, ""
     for output in [*_streams_joined(_seen(folded)), *_beside(folded)]:
         kind = output["output_type"]
         if kind == "stream":
@@ -83,9 +89,14 @@ def transcribe(
         else:
             text, mime = shown(output["data"])
             mime, picture_data = pictured(output["data"], mime)
+            figure, place = figure_in(output["data"], place) if drawn and not mime else None, place_in(output["data"])
             if text:
                 _add_text(sections, "result" if kind == "execute_result" else "display", text, output)
-            if mime:
+            if figure is not None and figure.library in drawn:
+                pictures += 1
+                picture = Picture(number=pictures, mime=f"{figure.library} figure", data="", figure=figure)
+                sections.append(Section(kind="picture", text=f"[image {pictures}]", picture=picture))
+            elif mime:
                 pictures += 1
                 picture = Picture(number=pictures, mime=mime, data=picture_data)
                 sections.append(Section(kind="picture", text=f"[image {pictures}]", picture=picture))
@@ -211,7 +222,7 @@ def _told(data: Mapping[str, Any]) -> tuple[str, str]:
         return said, mime
     if mime:
         return "", mime
-    if set(data) == {"text/html"} and _PLACE.match(_text(data["text/html"])):
+    if place_in(data):
         return "", ""
     if set(data) == {"text/html", "text/plain"} and not said.strip():
         return plain(page(_text(data["text/html"]))), ""  # where this is empty, both say that there is nothing

@@ -17,6 +17,7 @@ from kernel_supervisor.core.model import (
     PART,
     Execution,
     ExecutionId,
+    Interpreter,
     KernelRecord,
     Mark,
     Message,
@@ -105,11 +106,14 @@ async def save(supervisor: Supervisor, session: SessionRecord, wanted: Wanted, p
 
 
 async def _environment(supervisor: Supervisor, session: SessionRecord) -> str:
-    """The folder of the Python that the session's kernel runs in, where its libraries are; empty where it has none."""
     record = await supervisor.sessions.kernel_record(session)
-    if record is None or record.interpreter.language != "python":
+    return environment_of(record.interpreter if record is not None else None)
+
+
+def environment_of(interpreter: Interpreter | None) -> str:
+    """The folder of a Python, where its libraries are; empty where there is none."""
+    if interpreter is None or interpreter.language != "python":
         return ""
-    interpreter = record.interpreter
     return interpreter.prefix or (str(Path(interpreter.argv[0]).parent.parent) if interpreter.argv else "")
 
 

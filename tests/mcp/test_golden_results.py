@@ -40,6 +40,8 @@ _CHANCE = (
     (r"(noise \d+\n){5,}", "noise …\n"),
     (r"(line \d+\n){5,}", "line …\n"),
 )
+_DRAWING = ("plt", "go.Figure", "px.line", "alt.Chart")
+"""Whose margins are their own."""
 
 
 def shown(result: Any) -> str:
@@ -68,7 +70,7 @@ def run(home: Home, shim: Shim, cell: Cell) -> str:
         said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         parts += [f"──── kernel_output(…, {said})", shown(shim.call("kernel_output", execution_id=number, **arguments))]
     text = "\n".join(parts) + "\n"
-    return re.sub(r"\d+×\d+", "W×H", text) if "plt" in cell.code else text  # matplotlib's margins are its own
+    return re.sub(r"\d+×\d+", "W×H", text) if any(each in cell.code for each in _DRAWING) else text
 
 
 @pytest.fixture(scope="module")

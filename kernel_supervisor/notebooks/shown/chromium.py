@@ -61,14 +61,15 @@ def may_lack_its_sandbox(said: str) -> bool:
     return bool(_NO_SANDBOX.search(said))
 
 
-def pictures_of(pages: Sequence[Path], folder: Path) -> list[bytes | None]:
+def pictures_of(pages: Sequence[Path], folder: Path, *, scale: int = SCALE) -> list[bytes | None]:
     """PNGs of what `pages` draw in their element `ks-figure`, None for one that draws nothing in time.
 
     A page says by the promise `ksDrawn` when it is done. Raises BrowserError where no browser starts.
     """
     for sandbox in sandboxes():
         try:
-            return asyncio.run(_drawn(pages, [*options(folder / "figures", sandbox), "--remote-debugging-pipe"]))
+            command = [*options(folder / "figures", sandbox), "--remote-debugging-pipe"]
+            return asyncio.run(_drawn(pages, command, scale))
         except BrowserError as error:
             if not may_lack_its_sandbox(str(error)):
                 raise
@@ -76,7 +77,7 @@ def pictures_of(pages: Sequence[Path], folder: Path) -> list[bytes | None]:
     raise failure
 
 
-async def _drawn(pages: Sequence[Path], command: list[str]) -> list[bytes | None]:
+async def _drawn(pages: Sequence[Path], command: list[str], scale: int) -> list[bytes | None]:
     ours, theirs = _pipes()
     browser = await asyncio.create_subprocess_exec(
         *command,
@@ -98,7 +99,7 @@ async def _drawn(pages: Sequence[Path], command: list[str]) -> list[bytes | None
         try:
             await asyncio.wait_for(tabs.ask("Browser.getVersion"), _START_S)
             turns = asyncio.Semaphore(_AT_ONCE)
-            return await asyncio.gather(*(tabs.picture(page, turns) for page in pages))
+            return await asyncio.gather(*(tabs.picture(page, turns, scale) for page in pages))
         finally:
             tabs.close()
     except (EOFError, asyncio.TimeoutError) as error:
@@ -165,19 +166,19 @@ class _Tabs:
         self._transport.write(json.dumps(message).encode() + b"\0")
         return await asked
 
-    async def picture(self, page: Path, turns: asyncio.Semaphore) -> bytes | None:
+    async def picture(self, page: Path, turns: asyncio.Semaphore, scale: int) -> bytes | None:
         """What the page draws, None where it draws nothing in time."""
         async with turns:
             target = (await self.ask("Target.createTarget", url="about:blank"))["targetId"]
             try:
-                return await asyncio.wait_for(self._picture(target, page), _FIGURE_S)
+                return await asyncio.wait_for(self._picture(target, page, scale), _FIGURE_S)
             except (asyncio.TimeoutError, BrowserError):
                 return None
             finally:
                 with suppress(BrowserError, EOFError):
                     await self.ask("Target.closeTarget", targetId=target)
 
-    async def _picture(self, target: str, page: Path) -> bytes | None:
+    async def _picture(self, target: str, page: Path, scale: int) -> bytes | None:
         tab = (await self.ask("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
         loaded = self._loaded[tab] = asyncio.Event()
         await self.ask("Page.enable", tab)
@@ -187,7 +188,7 @@ class _Tabs:
         size = json.loads(said["result"].get("value") or '{"seen": false}')
         if not size.pop("seen") or size["height"] < 2 or size["width"] < 2:
             return None
-        clip = {**{name: min(size[name], _LARGEST) for name in size}, "scale": SCALE}
+        clip = {**{name: min(size[name], _LARGEST) for name in size}, "scale": scale}
         shot = await self.ask("Page.captureScreenshot", tab, format="png", clip=clip, captureBeyondViewport=True)
         return base64.b64decode(shot["data"])
 

@@ -98,9 +98,9 @@ def joined(outputs: Sequence[Any]) -> list[Any]:
 class Draughtsman:
     """Makes pictures of figures, each but once; those of a notebook at the same time."""
 
-    def __init__(self, folder: Path, environment: str) -> None:
-        """`environment` is that of the kernel that made the figures."""
-        self._folder, self._environment = folder, environment
+    def __init__(self, folder: Path, environment: str, *, scale: int = SCALE) -> None:
+        """`environment` is that of the kernel that made the figures; `scale` is how many pixels stand for one."""
+        self._folder, self._environment, self._scale = folder, environment, scale
         self._known: dict[str, bytes] = {}
         self.why: str = ""
         """Why there are no pictures, where that is the same for all."""
@@ -113,7 +113,7 @@ class Draughtsman:
         ]
         for key, figure in left:
             if figure.library == "vega" and figure.spec is not None:
-                self._keep(key, _by_converter(figure.spec))
+                self._keep(key, _by_converter(figure.spec, self._scale))
         pages = [(key, figure) for key, figure in left if figure.library != "vega" or figure.spec is None]
         self._by_browser(pages)
         return [self._known.get(key) for key in keys]
@@ -124,20 +124,28 @@ class Draughtsman:
         if engines.browser() is None:
             self.why = "no Chromium or Chrome was found to draw it"
             return
-        made = [(key, self._page(key, figure)) for key, figure in wanted]
+        made = [(key, self._page(key, figure)) for key, figure in wanted if self._has_scripts(figure)]
+        if not made:
+            return
         try:
-            drawn = pictures_of([page for _, page in made], self._folder)
+            drawn = pictures_of([page for _, page in made], self._folder, scale=self._scale)
         except BrowserError as error:
             self.why = f"the browser failed: {str(error).strip()[-200:]}"
             return
         for (key, _), picture in zip(made, drawn, strict=True):
             self._keep(key, picture)
 
+    def _has_scripts(self, figure: Figure) -> bool:
+        if not figure.library or libraries.scripts_of(figure.library, self._environment):
+            return True
+        self.why = f"the JavaScript of {figure.library} is not in the kernel's environment"
+        return False
+
     def _page(self, key: str, figure: Figure) -> Path:
         page, permit = self._folder / f"figure-{key[:16]}.html", new_permit()
-        scripts = libraries.scripts_of(figure.library, self._environment) if figure.library else []
-        if figure.spec is None:
-            scripts += [_ALONGSIDE[figure.library]] if figure.library in _ALONGSIDE else []
+        scripts = libraries.scripts_of(figure.library, self._environment) if figure.library else ()
+        if figure.spec is None and figure.library in _ALONGSIDE:
+            scripts = (*scripts, _ALONGSIDE[figure.library])
         head = "".join(f"<script nonce={permit}>{inline(script)}</script>" for script in scripts)
         markup = permitted(figure.markup, permit) if figure.is_ours else figure.markup
         if figure.spec is not None:
@@ -179,7 +187,7 @@ def _literal(value: Any) -> str:
     return json.dumps(value).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _by_converter(spec: Any) -> bytes | None:
+def _by_converter(spec: Any, scale: int) -> bytes | None:
     converter = libraries.vega_converter()
     if converter is None:
         return None
@@ -189,7 +197,7 @@ def _by_converter(spec: Any) -> bytes | None:
         else converter.vega_to_png
     )
     try:
-        return bytes(draw(dict(spec), scale=SCALE, allowed_base_urls=[]))
+        return bytes(draw(dict(spec), scale=scale, allowed_base_urls=[]))
     except ValueError:  # as it says whatever is wrong with a figure
         return None
 

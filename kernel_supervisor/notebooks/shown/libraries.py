@@ -6,6 +6,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,16 @@ _ADDRESSES = (
 """Where pages have them from, if they have them from the network."""
 
 
-def scripts_of(library: str, environment: str) -> list[str]:
+@cache
+def scripts_of(library: str, environment: str) -> tuple[str, ...]:
     """The library's scripts in the folder `environment` of a Python's, or beside us; none where they are not there."""
     if library == "vega":
         return _vegas()
     for folder in _folders(environment):
         found = [folder / name for name in _FILES.get(library, ())]
         if found and found[0].is_file():
-            return [path.read_text(encoding="utf-8") for path in found if path.is_file()]
-    return []
+            return tuple(path.read_text(encoding="utf-8") for path in found if path.is_file())
+    return ()
 
 
 def without_addresses(html: str) -> tuple[str, list[str]]:
@@ -56,9 +58,9 @@ def vega_converter() -> Any | None:
         return None
 
 
-def _vegas() -> list[str]:
+def _vegas() -> tuple[str, ...]:
     converter = vega_converter()
-    return [converter.javascript_bundle("window.vegaEmbed = vegaEmbed;")] if converter else []
+    return (converter.javascript_bundle("window.vegaEmbed = vegaEmbed;"),) if converter else ()
 
 
 def _folders(environment: str) -> Iterator[Path]:
