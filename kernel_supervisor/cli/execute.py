@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ from kernel_supervisor.cli.showing import Collected, Shown
 
 _LONGEST, _LEAST = 400_000, 1_000
 _EXPORTS, _CELLS = ("save_html", "theme", "save_pdf", "pdf_engine", "to"), ("only", "first", "last")
+_FLAGS = ("no-code", "fetch-images", "session-kernel")
 _OF_A_NOTEBOOK = ("path", *_EXPORTS, *_CELLS, "autosave", "overwrite")
 
 
@@ -229,9 +231,16 @@ def save(command: Command) -> int:
     """The session as a document."""
     command.known_place()
     chosen = {name: getattr(command.options, name) for name in _OF_A_NOTEBOOK}
-    text, facts = command.tool("kernel_save_notebook", deadline_s=None, **chosen)
+    text, facts = command.tool("kernel_save_notebook", deadline_s=None, **chosen, options=_wishes(command.options))
     print(text)
     return FAILED if facts["failures"] else DONE
+
+
+def _wishes(options: argparse.Namespace) -> list[str]:
+    """What was asked for in flags, as the tool takes it."""
+    flags = [flag for flag in _FLAGS if getattr(options, flag.replace("-", "_"))]
+    values = {"page": options.page, "template": options.template}
+    return flags + [f"{name}={value}" for name, value in values.items() if value]
 
 
 def load(command: Command) -> int:

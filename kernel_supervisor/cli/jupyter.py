@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -17,9 +16,9 @@ from kernel_supervisor.cli.codes import DONE, FAILED, failed
 from kernel_supervisor.cli.session import Command
 from kernel_supervisor.installer import command_for
 from kernel_supervisor.isolation import isolated
+from kernel_supervisor.kernelspecs import KERNELSPEC, called, titled
 from kernel_supervisor.paths import HOME_VARIABLE, prepare, put
 
-_PREFIX = "supervised"
 _PROVISIONER = "kernel-supervisor-provisioner"
 
 
@@ -57,12 +56,12 @@ def jupyterlab(command: Command) -> int:
 def _refresh(command: Command, folder: Path) -> None:
     """Kernelspecs as sessions are now. Those of sessions that have no kernel any more go."""
     kernels: list[dict[str, Any]] = command.tool("kernel_list_running", start=True)[1]["kernels"]
-    wanted = {_PREFIX: _spec("supervised Python", {})}
+    wanted = {KERNELSPEC: _spec("supervised Python", {})}
     for session, old_name in sorted({(each["session"], each["old_name"]) for each in kernels if each["owned"]}):
-        spec = _spec(f"session {session} (supervised)", {"session": session})
-        wanted[_free(folder, _called(f"session-{session}"), session, wanted)] = spec
-        if old_name and (folder / _called(f"session-{old_name}")).exists():
-            wanted[_called(f"session-{old_name}")] = spec  # notebooks name it that a version before this one made
+        spec = _spec(titled(session), {"session": session})
+        wanted[_free(folder, called(f"session-{session}"), session, wanted)] = spec
+        if old_name and (folder / called(f"session-{old_name}")).exists():
+            wanted[called(f"session-{old_name}")] = spec  # notebooks name it that a version before this one made
     for name in installed(folder):
         if name not in wanted:
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -78,7 +77,7 @@ def install(command: Command) -> int:
         place = command.say_where(start=True)
         session = place["session"]
         config |= {"session": session, "project": place["directory"]}
-    name = _called(options.name or (f"session-{session}" if session else options.env))
+    name = called(options.name or (f"session-{session}" if session else options.env))
     if not options.name:
         name = _free(users_folder(), name, session)
     title = options.name or " ".join(filter(None, ("supervised", options.env or "Python", session)))
@@ -107,12 +106,6 @@ def list_specs(command: Command) -> int:
     for name in found:
         print(f"{name}  {read(users_folder() / name).get('display_name', '')}  {users_folder() / name}")
     return DONE
-
-
-def _called(name: str) -> str:
-    """As Jupyter allows it: https://jupyter-client.readthedocs.io/en/stable/kernels.html#kernel-specs."""
-    plain = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
-    return plain if plain.startswith(_PREFIX) else "-".join(filter(None, (_PREFIX, plain)))
 
 
 def _free(folder: Path, name: str, session: str, taken: Collection[str] = ()) -> str:

@@ -1,5 +1,6 @@
 """What Jupyter's own programs are told of our kernels: connection files whose sockets are links to the real ones.
 
+A server takes a published kernel to run our kernelspec, whose provisioner refuses to start a stray one.
 A KernelManager removes the socket files of a kernel that it lets go of, and one that restarts a kernel which it did
 not start binds a stray one in their place. Both then hit links: the kernel's own sockets stay what they are.
 """
@@ -15,10 +16,8 @@ from typing import Any
 
 from kernel_supervisor.core.model import KernelRecord
 from kernel_supervisor.kernels.connection import PORTS, read_connection
+from kernel_supervisor.kernelspecs import KERNELSPEC
 from kernel_supervisor.paths import Paths, children
-
-KERNELSPEC = "supervised"
-"""What a server takes a published kernel to run. Its provisioner is ours, and refuses to start a stray one."""
 
 
 def link(record: KernelRecord, paths: Paths, name: str = "") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -21,11 +21,16 @@ from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.notebooks.export import FORMATS
 from kernel_supervisor.notebooks.history import Choice
 from kernel_supervisor.notebooks.loading import Loaded
+from kernel_supervisor.notebooks.wishes import WORDS, Wishes, wishes_in
 from kernel_supervisor.sessions import loading, rerunning, saving
 
 _T = TypeVar("_T")
 _SUFFIX = len(".xxxxx")
 """What is longer, or has digits, is a part of a name."""
+_OPENED = (
+    "`kernel-supervisor jupyterlab` opens it in its session; another Jupyter, after "
+    "`kernel-supervisor kernelspec install --session`"
+)
 _TOLD = 20
 """So many remarks on what documents do not show are told one by one."""
 
@@ -74,32 +79,39 @@ async def kernel_save_notebook(
     to: Annotated[
         list[Literal["ipynb", "html", "pdf", "md", "py"]] | None, about("or name one by the path's suffix")
     ] = None,
-    theme: Literal["light", "dark"] = "light",
+    theme: Literal["auto", "light", "dark"] = "auto",
     pdf_engine: Literal["typst", "browser", "xelatex"] | None = None,
+    options: Annotated[list[str] | None, about(", ".join(WORDS))] = None,
     autosave: Annotated[bool | None, about("true: keep it up to date; false: no longer")] = None,
 ) -> Answer:
     """Write the session (code, markdown, outputs, plots) as .ipynb, and in other formats; once, or kept up to date."""
     choice = Choice(only=only, first=first, last=last)
     if autosave and choice != Choice():
         raise RefusedError("autosave keeps the whole session: leave out only, first and last")
+    wishes = _wishes(call, options or ())
+    if autosave and wishes.session_kernel:
+        raise RefusedError("autosave keeps a notebook for any Jupyter: leave out session-kernel, or autosave")
     stem, suffix = os.path.splitext(path)
     named = suffix.lower().removeprefix(".")
     _refuse_unknown(suffix)
     asked = {*(to or ()), named, *(["html"] if save_html else []), *(["pdf"] if save_pdf else [])}
-    options = {"html": theme, "pdf": pdf_engine or ""}
+    made_with = {"html": theme, "pdf": pdf_engine or ""}
     wanted = saving.Wanted(
         path=stem if named in FORMATS else path,
         directory=call.caller.asker.cwd,
         umask=call.caller.asker.surroundings.umask,
         overwrite=overwrite,
         choice=choice,
-        exports={form: options.get(form, "") for form in FORMATS if form in asked},
+        exports={form: made_with.get(form, "") for form in FORMATS if form in asked},
+        wishes=wishes,
     )
     saved = await with_progress(
         call, "writing the notebook", lambda tell: _in_turn(call, saving.save(call.supervisor, session, wanted, tell))
     )
     written = (f"{saved.notebook} ({several(saved.cells, 'cell')})", *saved.exports)
     lines = [f"wrote {path}" for path in written] + saved.failures + _told(saved.remarks)
+    if wishes.session_kernel:
+        lines.append(_OPENED)
     if autosave is not None:
         await call.supervisor.sessions.change(session.name, autosave=str(saved.notebook) if autosave else "")
         call.supervisor.catch_up(session.name)
@@ -113,6 +125,12 @@ async def kernel_save_notebook(
         "autosave": call.supervisor.sessions.known[session.name].autosave or None,
     }
     return Answer(text="\n".join(lines), facts=facts)
+
+
+def _wishes(call: Call, options: Sequence[str]) -> Wishes:
+    wishes = wishes_in(options, call.caller.asker.surroundings.env)
+    folder = Path(call.caller.asker.cwd, os.path.expanduser(wishes.template))
+    return replace(wishes, template=str(folder)) if wishes.template and folder.is_dir() else wishes
 
 
 def _refuse_unknown(suffix: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nbformat import from_dict
 
 from kernel_supervisor.notebooks.contents import IMAGES, with_readable_json
+from kernel_supervisor.notebooks.dress import paper
 from kernel_supervisor.notebooks.glyphs import in_a_font
 from kernel_supervisor.notebooks.guarded import guard, new_permit, with_permits
 from kernel_supervisor.notebooks.html import page_of
@@ -18,8 +20,10 @@ from kernel_supervisor.notebooks.shown.chromium import may_lack_its_sandbox, opt
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
 from kernel_supervisor.notebooks.shown.fitting import fitted
 from kernel_supervisor.notebooks.shown.formulas import table_in
+from kernel_supervisor.notebooks.shown.heads import head_of
 from kernel_supervisor.notebooks.shown.printed import lines_of
 from kernel_supervisor.notebooks.shown.tables import is_table, tables_of
+from kernel_supervisor.notebooks.wishes import Wishes
 
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _SCRIPTS_MS = 10_000
@@ -28,26 +32,26 @@ _STYLE = """
 .jp-OutputArea-output, .jp-InputArea-editor, .jp-RenderedHTMLCommon {
   display: block !important; width: auto !important; }
 .jp-InputPrompt, .jp-OutputPrompt, .jp-Collapser, .jp-InputCollapser, .jp-OutputCollapser { display: none !important; }
-.jp-Notebook { padding: 0 !important; }
+.ks-head { margin: 0 0 0.8cm !important; padding: 0 !important; }
 .jp-InputArea, .ks-missing { break-inside: avoid; }
 .jp-OutputArea-output pre { font-size: 8.5pt; }
 .jp-InputArea-editor pre { font-size: 8.5pt; }
-body { margin: 0 !important; padding: 0 !important; }
+body.jp-Notebook { margin: 0 !important; padding: 0 !important; max-width: none; }
 """
 """Blocks alone: a browser cannot turn a page within anything else."""
 shows = in_a_font
 
 
-def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman) -> list[str]:
+def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishes: Wishes) -> list[str]:
     """Write `notebook`, which stands at `ipynb`, to `pdf`; return what it does not show, by cell.
 
     Raises OSError or RuntimeError.
     """
     shown = on_paper(notebook, draughtsman, inline_html=True)
     page, permit = pdf.with_suffix(".print.html"), new_permit()
-    style = markup.MISSING_STYLE + markup.STYLE + _STYLE
+    style = markup.MISSING_STYLE + markup.STYLE + _STYLE + paper(wishes.page, head_of(notebook, ipynb))
     printable = _printable(with_permits(shown.notebook, permit))
-    text = markup.with_code_marked(page_of(printable, ipynb, "light", style=style))
+    text = markup.with_code_marked(page_of(printable, ipynb, "light", style=style, wishes=replace(wishes, template="")))
     page.write_text(text, encoding="utf-8", errors="replace")
     guard(page, permit)
     for sandbox in sandboxes():

@@ -1,4 +1,4 @@
-"""The process that converts one notebook: `… -m …convert FORMAT IPYNB RESULT OPTION ENVIRONMENT DEADLINE`.
+"""The process that converts one notebook: `… -m …convert FORMAT IPYNB RESULT WISHES DEADLINE`.
 
 It says what it does in answers: `{"progress": …}`, and at the end `{"engine": …}` or what is wrong.
 """
@@ -19,10 +19,13 @@ from kernel_supervisor.notebooks.markdown import write_markdown
 from kernel_supervisor.notebooks.pdf import write_pdf
 from kernel_supervisor.notebooks.processes import end_within
 from kernel_supervisor.notebooks.script import write_script
+from kernel_supervisor.notebooks.shown.choosing import name_of
+from kernel_supervisor.notebooks.shown.pictures import with_pictures_attached
 from kernel_supervisor.notebooks.shown.telling import Made
 from kernel_supervisor.notebooks.widgets import with_widgets_shown
+from kernel_supervisor.notebooks.wishes import Wishes, from_words
 
-WRITERS: dict[str, Callable[[Any, Path, Path, str, str, Callable[[str], None]], Made]] = {
+WRITERS: dict[str, Callable[[Any, Path, Path, Wishes, Callable[[str], None]], Made]] = {
     "html": write_html,
     "pdf": write_pdf,
     "md": write_markdown,
@@ -33,19 +36,23 @@ WRITERS: dict[str, Callable[[Any, Path, Path, str, str, Callable[[str], None]], 
 
 def main() -> int:
     """Convert, and return the exit code."""
-    form, ipynb, result, option, environment, deadline = sys.argv[1:]
+    form, ipynb, result, wishes, deadline = sys.argv[1:]
     end_within(float(deadline))
     try:
         notebook = with_widgets_shown(read_notebook(Path(ipynb)), controls=form != "html")
-        made = WRITERS[form](
-            notebook, Path(ipynb), Path(result), option, environment, lambda words: _say(progress=words)
-        )
-        _say(engine=made.engine, missing=made.missing, remarks="\n".join(made.remarks))
+        wanted = from_words(wishes)
+        beside = _pictured(notebook, Path(ipynb), wanted) if form in ("html", "pdf") else []
+        made = WRITERS[form](notebook, Path(ipynb), Path(result), wanted, lambda words: _say(progress=words))
+        _say(engine=made.engine, missing=made.missing, remarks="\n".join([*beside, *made.remarks]))
     except SupervisorError as error:
         fault = "refused" if isinstance(error, RefusedError) else "unavailable"
         _say(**{fault: str(error)})
         return 1
     return 0
+
+
+def _pictured(notebook: Any, ipynb: Path, wishes: Wishes) -> list[str]:
+    return with_pictures_attached(notebook, ipynb.parent, name_of, fetch=wishes.fetch_images)
 
 
 def _say(**words: str) -> None:

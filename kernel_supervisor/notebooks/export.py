@@ -9,7 +9,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from kernel_supervisor.isolation import isolated
 from kernel_supervisor.notebooks.files import check_target, copy_aside, umask_of
 from kernel_supervisor.notebooks.processes import end
 from kernel_supervisor.notebooks.shown.telling import BESIDE
+from kernel_supervisor.notebooks.wishes import Wishes
 from kernel_supervisor.tasks import apart
 
-FORMATS = {"html": "light", "pdf": "auto", "md": "", "py": ""}
+FORMATS = {"html": "auto", "pdf": "auto", "md": "", "py": ""}
 """What can be made, and what it is made with where nothing else is asked for: a theme, an engine."""
 Progress = Callable[[str], None]
 
@@ -58,22 +59,24 @@ async def export(
     *,
     deadline_s: float,
     environment: str = "",
+    wishes: Wishes | None = None,
     progress: Progress | None = None,
 ) -> Exported:
     """Make one of the `FORMATS` of the notebook `ipynb` at `target` (absolute; the suffix is added).
 
     The HTML is one file; figures are drawn by their libraries' scripts in `environment`, the folder of the Python that
-    made them, and mathematics by one from the network. Without a PDF engine
-    as the `option`, those on this machine are tried in the order that loses least of this notebook. A file that stands
-    there is replaced in one step; it and the notebook are left alone on any error. `progress` is called with a few
-    words now and then. Raises RefusedError for a path that cannot be, and where no engine is there, with the command
-    that installs one; UnavailableError where it could not be made within `deadline_s` seconds or at all.
+    made them. Without a PDF engine as the `option`, those on this machine are tried in the order that loses least of
+    this notebook; `wishes` say the rest of how it is wanted. A file that stands there is replaced in one step; it and
+    the notebook are left alone on any error. `progress` is called with a few words now and then. Raises RefusedError
+    for a path that cannot be, and where no engine is there, with the command that installs one; UnavailableError where
+    it could not be made within `deadline_s` seconds or at all.
     """
     target = await apart("documents", check_target, target, suffix=f".{form}")
     folder = Path(await apart("documents", tempfile.mkdtemp, prefix="kernel-supervisor-"))
     try:
         made = folder / target.name
-        arguments = (form, str(ipynb), str(made), option or FORMATS[form], environment, str(deadline_s))
+        wishes = replace(wishes or Wishes(), made_with=option or FORMATS[form], environment=environment)
+        arguments = (form, str(ipynb), str(made), wishes.words(), str(deadline_s))
         outcome = await _converted(arguments, folder, deadline_s, progress or (lambda words: None))
         await apart("documents", _put, made, target, umask_of(ipynb))
     finally:

@@ -21,6 +21,8 @@ from kernel_supervisor.notebooks.contents import as_markdown, with_readable_json
 from kernel_supervisor.notebooks.guarded import is_ours
 from kernel_supervisor.notebooks.shown.choosing import on_paper
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
+from kernel_supervisor.notebooks.shown.pictures import tags_as_markdown
+from kernel_supervisor.notebooks.wishes import Wishes
 
 _FILTER = r"""
 local function formula(math)
@@ -78,7 +80,7 @@ def shows(character: str) -> bool:
     return character < "\u0250" or "\u2010" <= character <= "\u2044"
 
 
-def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman) -> list[str]:
+def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishes: Wishes) -> list[str]:
     """Write `notebook`, which stands at `ipynb`, to `pdf`; return what it does not show, by cell.
 
     Raises OSError or RuntimeError.
@@ -86,7 +88,7 @@ def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman) -> li
     shown = on_paper(notebook, draughtsman, inline_html=False)
     resources = {"metadata": {"name": ipynb.stem, "path": str(ipynb.parent)}}
     os.environ.update(_GUARDS, TEXINPUTS=f"{pdf.parent}:{ipynb.parent}:")
-    exporter: Any = PDFExporter(latex_command=_COMMAND)  # type: ignore[no-untyped-call]  # nbconvert has no types
+    exporter: Any = PDFExporter(latex_command=_COMMAND, exclude_input=not wishes.with_code)  # type: ignore[no-untyped-call]  # nbconvert has no types
     exporter.register_filter("convert_pandoc", _guarded(ipynb.parent, pdf.parent))
     for name in ("resolve_references", "convert_explicitly_relative_paths"):
         exporter.register_filter(name, _left)  # the first writes links' texts as TeX; the second is about pictures
@@ -161,6 +163,8 @@ def _printable(notebook: Any, folder: Path) -> Any:
     notebook["metadata"] = {key: value for key, value in notebook.metadata.items() if key in _SAID}
     for cell in notebook.cells:
         cell["source"] = _CONTROL.sub("", cell.source)
+        if cell.cell_type == "markdown":
+            cell["source"] = tags_as_markdown(cell.source)
         _attach(cell, folder)
         if cell.cell_type == "raw":
             cell.update(cell_type="markdown", source=_fenced(cell.source))

@@ -14,17 +14,16 @@ from kernel_supervisor.notebooks.shown.figures import Draughtsman
 from kernel_supervisor.notebooks.shown.placeholders import says_something
 from kernel_supervisor.notebooks.shown.telling import BESIDE, Made
 from kernel_supervisor.notebooks.terminal import INVISIBLE
+from kernel_supervisor.notebooks.wishes import Wishes
 
 
-def write_markdown(
-    notebook: Any, ipynb: Path, markdown: Path, option: str, environment: str, progress: Callable[[str], None]
-) -> Made:
+def write_markdown(notebook: Any, ipynb: Path, markdown: Path, wishes: Wishes, progress: Callable[[str], None]) -> Made:
     """Write `notebook`, which stands at `ipynb`, to `markdown`; figures are pictures."""
     progress("writing Markdown")
-    shown = on_paper(notebook, Draughtsman(markdown.parent, environment), inline_html=False)
+    shown = on_paper(notebook, Draughtsman(markdown.parent, wishes.environment), inline_html=False)
     folder = markdown.stem + BESIDE
     resources = {"unique_key": markdown.stem, "output_files_dir": folder}
-    exporter = MarkdownExporter()  # type: ignore[no-untyped-call]  # nbconvert has no types
+    exporter = MarkdownExporter(exclude_input=not wishes.with_code)  # type: ignore[no-untyped-call]  # nbconvert has no types
     text, made = exporter.from_notebook_node(_plain(with_readable_json(shown.notebook)), resources)
     markdown.write_text(text, encoding="utf-8", errors="replace")
     for name, content in made["outputs"].items():

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 from jinja2 import pass_context
+from mistune.plugins import import_plugin
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from kernel_supervisor.notebooks.shown.formulas import latex_as_html, mathml, table_in
 from kernel_supervisor.notebooks.shown.markup import plain_table
+
+_FOOTNOTE = re.compile(r'(?:id="|href="#)fn(?:ref)?-(?=\d)')
+"""Begins a footnote's name, which is to be one cell's alone."""
 
 
 class PageExporter(HTMLExporter):
@@ -20,6 +25,7 @@ class PageExporter(HTMLExporter):
         super().__init__(**options)  # type: ignore[no-untyped-call]  # nbconvert has no types
         self.left: list[str] = []
         """Formulas that are not understood."""
+        self._cells = 0
 
     @pass_context
     def markdown2html(self, context: Any, source: str) -> str:
@@ -34,11 +40,22 @@ class PageExporter(HTMLExporter):
             **self.lexer_options,
         )
         renderer.left = self.left
-        return str(MarkdownWithMath(renderer=renderer).render(source))
+        plugins = map(import_plugin, (*MarkdownWithMath.DEFAULT_PLUGINS, "footnotes"))
+        page = str(MarkdownWithMath(renderer=renderer, plugins=plugins).render(source))
+        self._cells += 1
+        return _FOOTNOTE.sub(rf"\g<0>{self._cells}-", page)
 
 
 class _Renderer(IPythonRenderer):
     left: list[str]
+
+    def _src_to_base64(self, src: str) -> str | None:
+        """The picture that an `<img>` names, attached ones, too."""
+        if src.startswith("attachment:"):
+            attached = self.attachments.get(src.removeprefix("attachment:"))
+            return str(self._embed_image_or_attachment(src)) if attached else None
+        found = super()._src_to_base64(src)
+        return str(found) if found is not None else None
 
     def block_math(self, body: str) -> str:
         return mathml(body, is_block=True) or self._as_it_is(body, super().block_math(body))

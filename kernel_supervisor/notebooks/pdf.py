@@ -15,6 +15,7 @@ from kernel_supervisor.notebooks.contents import Contents, contents_of
 from kernel_supervisor.notebooks.glyphs import missing_characters
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
 from kernel_supervisor.notebooks.shown.telling import Made
+from kernel_supervisor.notebooks.wishes import Wishes
 
 
 class Engine(Protocol):
@@ -23,7 +24,7 @@ class Engine(Protocol):
     def shows(self, character: str) -> bool:
         """Whether `character` can be shown."""
 
-    def write(self, notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman) -> list[str]:
+    def write(self, notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishes: Wishes) -> list[str]:
         """Write `notebook`, which stands at `ipynb`, to `pdf`; return what it does not show."""
 
 
@@ -37,21 +38,19 @@ _LOSSES: Mapping[str, Callable[[Contents], tuple[int, int]]] = {
 """What each may lose of a notebook, worst first."""
 
 
-def write_pdf(
-    notebook: Any, ipynb: Path, pdf: Path, engine: str, environment: str, progress: Callable[[str], None]
-) -> Made:
-    """Write `notebook`, which stands at `ipynb`, to `pdf`; figures are drawn with the scripts of `environment`.
+def write_pdf(notebook: Any, ipynb: Path, pdf: Path, wishes: Wishes, progress: Callable[[str], None]) -> Made:
+    """Write `notebook`, which stands at `ipynb`, to `pdf`; figures are drawn with the kernel's environment's scripts.
 
-    `engine` is one of them by name, or `auto`. Raises RefusedError where there is none, UnavailableError
+    It is made with one of the engines by name, or `auto`. Raises RefusedError where there is none, UnavailableError
     where all that there are have failed.
     """
     contents = contents_of(notebook)
-    draughtsman = Draughtsman(pdf.parent, environment)
+    draughtsman = Draughtsman(pdf.parent, wishes.environment)
     failures = []
-    for name in _candidates(engine, contents):
+    for name in _candidates(wishes.made_with, contents):
         progress(f"writing PDF with {name}")
         try:
-            remarks = _ENGINES[name].write(notebook, ipynb, pdf, draughtsman)
+            remarks = _ENGINES[name].write(notebook, ipynb, pdf, draughtsman, wishes)
         except (SubprocessError, OSError, RuntimeError, ValueError) as error:
             failures.append(f"{name}: {_last_words(error)}")
             continue

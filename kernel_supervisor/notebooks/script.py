@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.notebooks.shown.telling import Made
+from kernel_supervisor.notebooks.wishes import Wishes
 
 _OF_A_SHELL = re.compile(r"^(?=\s*[%!?]|.*\?$)", re.MULTILINE)
 """Where a line begins that IPython alone understands, such as a magic."""
 
 
-def write_script(
-    notebook: Any, ipynb: Path, script: Path, option: str, environment: str, progress: Callable[[str], None]
-) -> Made:
+def write_script(notebook: Any, ipynb: Path, script: Path, wishes: Wishes, progress: Callable[[str], None]) -> Made:
     """Write the code of `notebook` to `script`, with its markdown, and lines that only IPython knows, as comments."""
     progress("writing the script")
     cells = [_cell(cell) for cell in notebook.cells if cell.cell_type in ("code", "markdown", "raw")]

@@ -13,11 +13,14 @@ from kernel_supervisor.notebooks.glyphs import in_a_font
 from kernel_supervisor.notebooks.guarded import new_permit
 from kernel_supervisor.notebooks.shown import typst
 from kernel_supervisor.notebooks.shown.choosing import is_placeholder, on_paper
-from kernel_supervisor.notebooks.shown.figures import WIDEST, Draughtsman
+from kernel_supervisor.notebooks.shown.figures import WIDEST, Draughtsman, size_of
 from kernel_supervisor.notebooks.shown.fitting import fitted
 from kernel_supervisor.notebooks.shown.formulas import table_in, with_formulas_marked
+from kernel_supervisor.notebooks.shown.heads import head_of
+from kernel_supervisor.notebooks.shown.pictures import tags_as_markdown
 from kernel_supervisor.notebooks.shown.printed import Line, lines_of
 from kernel_supervisor.notebooks.shown.tables import is_table, tables_of
+from kernel_supervisor.notebooks.wishes import Wishes
 
 _FILTER = """
 local permit, pieces = "PERMIT", PIECES
@@ -25,7 +28,11 @@ local shown = {
   RawBlock = function(raw) if raw.format:lower() == "typst" then return pandoc.CodeBlock(raw.text) end end,
   RawInline = function(raw) if raw.format:lower() == "typst" then return pandoc.Code(raw.text) end end,
 }
-RawInline = shown.RawInline
+function RawInline(raw)
+  if raw.format == "html" and raw.text:match("^<[bB][rR]%s*/?>$") then return pandoc.LineBreak() end
+  return shown.RawInline(raw)
+end
+function CodeBlock(block) if block.text == "" then return {} end end
 function RawBlock(block)
   local number = block.text:match("^" .. permit .. "(%d+)%s*$")
   if number then
@@ -66,13 +73,14 @@ _PREAMBLE = """
 #show regex("\\S{60,}"): word => word.text.clusters().join("\\u{200b}")
 """
 """Words longer than a line may be broken, where Typst would let them run over the edge."""
+_PAPERS = {"a4": "a4", "letter": "us-letter"}
 _NOBODY = "http://127.0.0.1:9"
 """Where pandoc asks for what a notebook has from the network: it reaches nobody."""
 shows = in_a_font
 """Typst brings fonts for the Latin, Greek and Cyrillic scripts."""
 
 
-def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman) -> list[str]:
+def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishes: Wishes) -> list[str]:
     """Write `notebook`, which stands at `ipynb`, to `pdf`; return what it does not show, by cell.
 
     Raises OSError, RuntimeError or ValueError.
@@ -80,27 +88,31 @@ def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman) -> li
     shown = on_paper(notebook, draughtsman, inline_html=False)
     # Optional, and without types: imported by name, where they are needed.
     pypandoc, engine = importlib.import_module("pypandoc"), importlib.import_module("typst")
-    source, lua, preamble, typ = (pdf.with_suffix(suffix) for suffix in (".part.ipynb", ".lua", ".head", ".typ"))
+    files = (".part.ipynb", ".lua", ".head", ".opening", ".typ")
+    source, lua, preamble, opening, typ = (pdf.with_suffix(suffix) for suffix in files)
+    head = head_of(notebook, ipynb)
     pieces = _Pieces(pdf.parent, new_permit())
-    source.write_text(json.dumps(_reduced(shown.notebook, pieces)), encoding="utf-8", errors="replace")
+    source.write_text(json.dumps(_reduced(shown.notebook, pieces, wishes)), encoding="utf-8", errors="replace")
     lua.write_text(_FILTER.replace("PERMIT", pieces.permit).replace("PIECES", typst.literal(str(pieces.folder))))
-    preamble.write_text(_PREAMBLE + typst.PREAMBLE)
+    preamble.write_text(_PREAMBLE + typst.PREAMBLE + typst.paged(head), encoding="utf-8", errors="replace")
+    opening.write_text(typst.opening(head), encoding="utf-8", errors="replace")
     os.environ.update({"http_proxy": _NOBODY, "https_proxy": _NOBODY, "no_proxy": ""})
     pypandoc.convert_file(
         str(source),
         "typst",
-        format="ipynb",
+        format="ipynb+footnotes+link_attributes",
         outputfile=str(typ),
         extra_args=[
             "--standalone",
             "--ipynb-output=all",
             f"--lua-filter={lua}",
             f"--include-in-header={preamble}",
+            f"--include-before-body={opening}",
             f"--extract-media={pdf.parent / 'media'}",
             f"--resource-path={ipynb.parent}",
-            "--variable=papersize:a4",
+            f"--variable=papersize:{_PAPERS[wishes.page]}",
             "--variable=margin.x:2cm",
-            "--variable=margin.y:2cm",
+            "--variable=margin.y:2.1cm",
         ],
     )
     engine.compile(str(typ), output=str(pdf), root="/")
@@ -121,12 +133,14 @@ class _Pieces:
         return {"text/html": f"{self.permit}{self._number}"}
 
 
-def _reduced(notebook: Any, pieces: _Pieces) -> Any:
+def _reduced(notebook: Any, pieces: _Pieces, wishes: Wishes) -> Any:
     """`notebook` with one form of each output, that which is best on paper."""
     notebook = with_readable_json(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = with_formulas_marked(cell.source)
+            cell.source = tags_as_markdown(with_formulas_marked(cell.source))
+        elif cell.cell_type == "code" and not wishes.with_code:
+            cell.source = ""
         if "outputs" in cell:
             cell.outputs = [_as_display(_best(output, pieces), output) for output in cell.outputs]
     return notebook
@@ -135,6 +149,8 @@ def _reduced(notebook: Any, pieces: _Pieces) -> Any:
 def _as_display(data: dict[str, str], output: Any) -> Any:
     about = output.get("metadata", {})
     sizes = {mime: about[mime] for mime in IMAGES if mime in data and _is_size(about.get(mime))}
+    if "image/png" in data and not sizes and (size := size_of(data["image/png"])):
+        sizes = {"image/png": size}
     return {"output_type": "display_data", "data": data, "metadata": sizes}
 
 

@@ -19,8 +19,8 @@ from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, Se
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.kernels.attached import listens
 from kernel_supervisor.kernels.connection import key_of, read_connection
-from kernel_supervisor.kernels.links import KERNELSPEC
 from kernel_supervisor.kernels.served import ON_SERVER
+from kernel_supervisor.kernelspecs import KERNELSPEC
 from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import (
     KernelGoneError,

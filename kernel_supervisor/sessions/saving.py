@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from kernel_supervisor import kernelspecs
 from kernel_supervisor.core.errors import SupervisorError, UnavailableError
 from kernel_supervisor.core.model import (
     PART,
@@ -30,6 +31,7 @@ from kernel_supervisor.notebooks.export import Progress, export
 from kernel_supervisor.notebooks.files import PRIVATE, check_folder, check_target
 from kernel_supervisor.notebooks.history import Choice, Entry
 from kernel_supervisor.notebooks.loading import language_of
+from kernel_supervisor.notebooks.wishes import Wishes
 from kernel_supervisor.outputs.widgets import Widgets
 from kernel_supervisor.running import reading
 from kernel_supervisor.sessions import loading
@@ -66,6 +68,7 @@ class Wanted:
     choice: Choice = field(default_factory=Choice)
     exports: Mapping[str, str] = field(default_factory=dict)
     """The formats to be made from it, each with its option as `export` has it."""
+    wishes: Wishes = field(default_factory=Wishes)
 
 
 async def save(supervisor: Supervisor, session: SessionRecord, wanted: Wanted, progress: Progress) -> Saved:
@@ -83,6 +86,7 @@ async def save(supervisor: Supervisor, session: SessionRecord, wanted: Wanted, p
         overwrite=wanted.overwrite,
         umask=PRIVATE if wanted.umask is None else wanted.umask,
         make_folder=bool(wanted.path.strip()),
+        session_kernel=wanted.wishes.session_kernel,
     )
     saved = Saved(notebook=written.path, cells=written.cells)
     environment = await _environment(supervisor, session) if wanted.exports else ""
@@ -96,6 +100,7 @@ async def save(supervisor: Supervisor, session: SessionRecord, wanted: Wanted, p
                 option,
                 deadline_s=EXPORT_DEADLINE_S,
                 environment=environment,
+                wishes=wanted.wishes,
                 progress=progress,
             )
             saved.exports.append(made.words)
@@ -130,9 +135,10 @@ async def write(
 ) -> Written:
     """Write a session's notebook to `path`, as `check_target` has it; `how` and what it raises are `write_notebook`'s.
 
+    With `session_kernel` it names the kernelspec that opens it in its session.
     It is written to its end even if the one who asked is gone, before another writer may begin.
     """
-    how = {"make_folder": False, **how}
+    how = {"make_folder": False, "session_kernel": False, **how}
     return await asyncio.shield(_write(supervisor, name, path, choice or Choice(), how))
 
 
@@ -142,6 +148,8 @@ async def _write(
     async with supervisor.writing[name]:
         entries = await _entries(supervisor, name, choice)
         about = await _about(supervisor, supervisor.sessions.known[name], entries)
+        if how["session_kernel"]:
+            about = replace(about, kernelspec=kernelspecs.of_session(name))
         known = supervisor.sessions.known[name].notebooks.get(str(path))
         mark = "" if choice == Choice() else f" {PART}"
         loop = asyncio.get_running_loop()
@@ -156,7 +164,7 @@ async def _write(
                 raise UnavailableError(f"{path} was not written: the supervisor is stopping") from error
 
         how = {
-            **how,
+            **{each: value for each, value in how.items() if each != "session_kernel"},
             "about": about,
             "taken": _taken(supervisor, entries),
             "choice": choice,

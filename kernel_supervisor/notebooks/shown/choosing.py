@@ -35,6 +35,7 @@ _LIVE = re.compile(r"<(script|canvas|svg|input|details|math)\b", re.IGNORECASE)
 _NOT_ON_PAPER = re.compile(r"<(audio|video|iframe|embed|object)\b", re.IGNORECASE)
 _FOLDED, _UNFOLDED = 400, 40
 """Texts of more lines are folded, all but so many of them."""
+_COLOURED = re.compile(r"background|(?<![\w-])color\s*[:=]", re.IGNORECASE)
 _NO_NETWORK = "it needs {}, and a document asks no network"
 
 
@@ -62,7 +63,7 @@ def on_paper(notebook: Any, draughtsman: Draughtsman, *, inline_html: bool) -> S
             _replace(shown, where, output, kind_of(data), _why(data))
     for (where, output, figure), picture in zip(wanted, draughtsman.draw([each[2] for each in wanted]), strict=True):
         _place(shown, where, output, figure, picture, draughtsman.why)
-    places = {_name(cell, number): number for number, cell in enumerate(shown.notebook.cells, 1)}
+    places = {name_of(cell, number): number for number, cell in enumerate(shown.notebook.cells, 1)}
     shown.remarks.sort(key=lambda remark: places[remark.partition(":")[0]])
     return shown
 
@@ -85,8 +86,17 @@ def on_screen(notebook: Any, environment: str) -> Shown:
         _check_on_screen(shown, where, output, figure)
     for cell in shown.notebook.cells:
         for output in cell.get("outputs", ()):
+            _lay_on_paper(output)
             _fold(output)
     return shown
+
+
+def _lay_on_paper(output: Any) -> None:
+    """Have what brings colours of its own on white in a dark page, too, which a plain table or text does not need."""
+    data = output.get("data", {})
+    markup = data.get("text/html", "")
+    if markup and not is_placeholder(output) and (_COLOURED.search(markup) or not is_table(markup)):
+        data["text/html"] = f'<div class="ks-paper">{markup}</div>'
 
 
 def _fold(output: Any) -> None:
@@ -118,7 +128,7 @@ def _outputs(shown: Shown, room: Room) -> Iterator[tuple[str, Any, Any]]:
     for number, cell in enumerate(shown.notebook.cells, 1):
         if "outputs" not in cell:
             continue
-        where = _name(cell, number)
+        where = name_of(cell, number)
         cell["outputs"] = joined([each for each in cell.outputs if not is_loading(each.get("data", {}))])
         for output in cell.outputs:
             left_out = shorten(output, room)
@@ -127,7 +137,8 @@ def _outputs(shown: Shown, room: Room) -> Iterator[tuple[str, Any, Any]]:
                 yield where, cell, output
 
 
-def _name(cell: Any, number: int) -> str:
+def name_of(cell: Any, number: int) -> str:
+    """How answers call a cell."""
     execution = cell.get("metadata", {}).get("kernel_supervisor", {}).get("execution_id")
     return f"execution {execution}" if execution is not None else f"cell {number}"
 

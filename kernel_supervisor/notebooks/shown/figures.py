@@ -167,7 +167,8 @@ def offline(figure: Figure, number: int) -> str:
     if figure.spec is None:
         return figure.markup
     place = f"ks-figure-{number}"
-    return f'<div id="{place}"></div><script>{_call(figure, place)}</script>'
+    drawing = _call(figure, place, "{responsive: true}")
+    return f'<div id="{place}" class="ks-figure"></div><script>{drawing}</script>'
 
 
 def inline(script: str) -> str:
@@ -175,7 +176,7 @@ def inline(script: str) -> str:
     return re.sub(r"<(?=/script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
 
 
-def _call(figure: Figure, place: str, config: str = "{}") -> str:
+def _call(figure: Figure, place: str, config: str) -> str:
     spec = _literal(figure.spec)
     if figure.library == "plotly":
         draws = f"Plotly.newPlot({_literal(place)}, figure.data, figure.layout, {{...figure.config, ...{config}}})"
@@ -209,7 +210,21 @@ def _key(figure: Figure) -> str:
 
 def as_output(picture: bytes) -> dict[str, Any]:
     """A picture as an output has it: its data, and the metadata by which it has the size that it was drawn for."""
+    return {
+        "data": {"image/png": base64.b64encode(picture).decode()},
+        "metadata": {"image/png": _fitting(picture, SCALE)},
+    }
+
+
+def size_of(data: str) -> dict[str, int] | None:
+    """The size that a PNG has on a page, of which a browser's pixels are 96 to the inch; None for what is no PNG."""
+    with suppress(ValueError, struct.error):
+        picture = base64.b64decode(data[:64])
+        return _fitting(picture, 1) if picture.startswith(b"\x89PNG") else None
+    return None
+
+
+def _fitting(picture: bytes, scale: int) -> dict[str, int]:
     width, height = struct.unpack_from(">II", picture, 16)
-    shrunk = SCALE * max(1.0, width / SCALE / WIDEST, height / SCALE / _TALLEST)
-    size = {"width": int(width / shrunk), "height": int(height / shrunk)}
-    return {"data": {"image/png": base64.b64encode(picture).decode()}, "metadata": {"image/png": size}}
+    shrunk = scale * max(1.0, width / scale / WIDEST, height / scale / _TALLEST)
+    return {"width": max(1, int(width / shrunk)), "height": max(1, int(height / shrunk))}

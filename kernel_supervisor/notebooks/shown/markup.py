@@ -27,8 +27,6 @@ STYLE = f"""
 .ks-part {{ break-inside: auto; margin: 0.4em 0; }}
 .ks-short {{ break-inside: avoid; }}
 .ks-across {{ page: ks-across; }}
-@page {{ size: A4; margin: 1.7cm; }}
-@page ks-across {{ size: A4 landscape; margin: 1.7cm; }}
 .jp-RenderedHTMLCommon table.ks-table {{ table-layout: fixed; border-collapse: collapse; margin: 0; display: table;
   font-family: Arial, 'Liberation Sans', Helvetica, sans-serif;
   border-top: 0.8pt solid black; border-bottom: 0.8pt solid black; }}

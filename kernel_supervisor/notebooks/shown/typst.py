@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from kernel_supervisor.notebooks.shown.fitting import Part
+from kernel_supervisor.notebooks.shown.heads import Head
 from kernel_supervisor.notebooks.shown.printed import PLAIN, Line, Style
 from kernel_supervisor.notebooks.shown.tables import Row, Table, TableCell
 
@@ -40,11 +41,28 @@ PREAMBLE = r"""
 }
 """
 """What the markup here is made of; a line that is broken has a mark at each break."""
+_HEAD = """
+#set page(
+  header: context if here().page() > 1 {{ text(size: 8pt, fill: luma(110), [#{title} #h(1fr) #{about}]) }},
+  footer: context align(center, text(size: 8pt, fill: luma(110), counter(page).display("1 / 1", both: true))),
+)
+"""
 _ERROR_GROUND = 'rgb("#fdf0ef")'
 _BROKEN = 70
 """Lines of so many characters may be longer than a page is wide."""
 _JOINED = 12
 """Longer words in tables may be broken anywhere."""
+
+
+def paged(head: Head) -> str:
+    """What has pages numbered, and the later ones say of what they are."""
+    return _HEAD.format(title=literal(head.title), about=literal(head.about))
+
+
+def opening(head: Head) -> str:
+    """What stands above the first cell."""
+    title = "" if head.is_in_text else f"#block(below: 0.6em, text(size: 20pt, weight: 600, {literal(head.title)}))\n"
+    return f"{title}#block(below: 1.6em, text(size: 9pt, fill: luma(110), {literal(head.about)}))\n"
 
 
 def printed(lines: Iterable[Line], *, is_error: bool = False) -> str:

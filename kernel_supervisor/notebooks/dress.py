@@ -1,0 +1,113 @@
+"""How our pages of HTML look: a column that a phone has room for, dark where a reader's system is, fit for paper."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+from kernel_supervisor.notebooks.shown.heads import Head
+from kernel_supervisor.notebooks.wishes import PageSize
+
+_DARK = re.compile(r":root\s*\{")
+_PAPER = (
+    "--jp-layout-color0: white; --jp-layout-color1: white; --jp-border-color1: #bdbdbd; --jp-border-color2: #e0e0e0;"
+    " --jp-content-font-color0: black; --jp-content-font-color1: rgba(0, 0, 0, 0.87); --jp-ui-font-color0: black;"
+    " --jp-ui-font-color1: rgba(0, 0, 0, 0.87); --jp-rendermime-table-row-background: #f5f5f5;"
+    " --jp-rendermime-table-row-hover-background: #e1f5fe"
+)
+"""The variables of the light theme."""
+SCREEN = """
+body.jp-Notebook { max-width: 60rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; box-sizing: border-box;
+  --jp-cell-prompt-width: 4.2rem; }
+body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue",
+  "Noto Sans", "DejaVu Sans", sans-serif; }
+.jp-RenderedHTMLCommon { line-height: 1.6; overflow-wrap: break-word; }
+.jp-RenderedHTMLCommon :is(h1, h2, h3) { line-height: 1.25; letter-spacing: -0.01em; }
+.jp-RenderedHTMLCommon h2 { border-bottom: 1px solid var(--jp-border-color2); padding-bottom: 0.25em; }
+.jp-RenderedHTMLCommon img, .jp-RenderedImage img { max-width: 100%; height: auto; }
+.jp-InputArea, .jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output { min-width: 0; }
+.jp-OutputArea-output, .jp-Notebook .highlight pre, .jp-RenderedMarkdown { overflow-x: auto; }
+.jp-RenderedMarkdown pre { overflow-x: auto; }
+.jp-InputArea-editor { border-radius: 4px; }
+.jp-RenderedHTMLCommon .footnotes { border-top: 1px solid var(--jp-border-color2); font-size: 0.9em; }
+.ks-head { margin: 0 0 1.2rem var(--jp-cell-prompt-width); padding: 0 0.7rem; }
+.ks-head h1 { margin: 0 0 0.3rem; font-size: 2rem; line-height: 1.2; font-weight: 600;
+  color: var(--jp-content-font-color1); }
+.ks-head p { margin: 0; color: var(--jp-content-font-color2); font-size: 0.9rem; }
+.ks-paper { width: fit-content; max-width: 100%; box-sizing: border-box; overflow-x: auto; }
+.ks-paper:has(.ks-figure, .plotly-graph-div) { width: auto; }
+.ks-more summary { cursor: pointer; opacity: 0.7; font-size: 0.9em; }
+@media (max-width: 640px) {
+  body.jp-Notebook { padding: 1rem 0.6rem 3rem; --jp-cell-prompt-width: 0px; --jp-notebook-padding: 0px; }
+  .jp-InputPrompt, .jp-OutputPrompt, .jp-Collapser { display: none !important; }
+  .jp-Cell { padding-left: 0 !important; padding-right: 0 !important; }
+  .ks-head { padding: 0 0.3rem; }
+  .ks-head h1, .jp-RenderedHTMLCommon h1 { font-size: 1.6rem; }
+  .jp-RenderedHTMLCommon { padding-right: 0 !important; }
+}
+@media print {
+  body.jp-Notebook { max-width: none; padding: 0; }
+  .jp-InputArea, .jp-InputArea-editor, .jp-OutputArea-output { overflow: visible !important; }
+  .jp-Notebook pre { white-space: pre-wrap !important; overflow-wrap: anywhere !important; }
+  .jp-OutputArea-child { break-inside: auto !important; }
+  .jp-Notebook img, .jp-Notebook svg { max-width: 100%; break-inside: avoid; }
+  .jp-Notebook tr, .jp-InputArea { break-inside: avoid; }
+  .jp-RenderedHTMLCommon :is(h1, h2, h3, h4) { break-after: avoid; }
+  .ks-more:not([open]) > summary::after { content: " (folded)"; }
+}
+"""
+_ON_DARK = f"""
+.jp-RenderedImage img, .jp-RenderedSVG img, .jp-RenderedSVG svg, .jp-RenderedMarkdown img {{ background: white; }}
+.ks-paper {{ background: white; color: black; color-scheme: light; border-radius: 3px; padding: 6px 8px; {_PAPER}; }}
+.ansi-red-fg {{ color: #ff7b72; }} .ansi-green-fg {{ color: #56d364; }} .ansi-blue-fg {{ color: #79c0ff; }}
+.ansi-yellow-fg {{ color: #e3b341; }} .ansi-cyan-fg {{ color: #56d4dd; }} .ansi-magenta-fg {{ color: #d2a8ff; }}
+.ks-missing {{ color: #a8a8a8; }}
+"""
+
+
+def head_as_html(head: Head) -> str:
+    """What stands above the first cell."""
+    title = "" if head.is_in_text else f"<h1>{html.escape(head.title)}</h1>"
+    return f'<header class="ks-head">{title}<p>{html.escape(head.about)}</p></header>'
+
+
+def dressed(page: str, theme: str, dark: str, head: Head) -> str:
+    """A page of nbconvert's `lab`, in our dress. `dark` is the style sheet of its dark theme."""
+    if theme == "auto":
+        style = f'<style media="screen and (prefers-color-scheme: dark)">{dark}{_ON_DARK}</style>'
+        style = f'<meta name="color-scheme" content="light dark">{style}'
+    else:
+        style = f"<style>{_ON_DARK}</style>" if theme == "dark" else ""
+    page = page.replace("</head>", f"<style>{SCREEN}</style>{style}</head>", 1)
+    return page.replace("<main>", f"<main>{head_as_html(head)}", 1)
+
+
+def paper(size: PageSize, head: Head) -> str:
+    """A style sheet's rules for pages of that size, numbered, under the title."""
+    name = {"a4": "A4", "letter": "letter"}[size]
+    said = "font: 8pt system-ui, 'DejaVu Sans', sans-serif; color: #666;"
+    number = f'@bottom-center {{ content: counter(page) " / " counter(pages); {said} }}'
+    title = f"@top-left {{ content: {_string(head.title)}; {said} }}"
+    about = f"@top-right {{ content: {_string(head.about)}; {said} }}"
+    none = "@top-left { content: none } @top-right { content: none }"
+    return (
+        f"@page {{ size: {name}; margin: 1.9cm 1.7cm; {title} {about} {number} }}\n@page :first {{ {none} }}\n"
+        f"@page ks-across {{ size: {name} landscape; }}\n"
+    )
+
+
+def _string(text: str) -> str:
+    """`text` as a string of a style sheet's, whatever is in it."""
+    kept = "".join(f"\\{ord(each):x} " if each in '"\\<>&\n\r' or each < " " else each for each in text)
+    return f'"{kept}"'
+
+
+def dark_theme(templates: Any) -> str:
+    """The variables of the dark theme of nbconvert's `lab`; nothing where its files are not as we know them."""
+    for folder in templates:
+        sheet = Path(folder, "static", "theme-dark.css")
+        if sheet.is_file() and _DARK.search(text := sheet.read_text(encoding="utf-8")):
+            return text
+    return ""
