@@ -37,11 +37,12 @@ def libraries_drawn() -> frozenset[Library]:
 
 
 class Drawings:
-    """The pictures that were made of figures, the latest of them kept."""
+    """The pictures that are made of figures, each at one time by one process, and the latest of them kept."""
 
     def __init__(self) -> None:
         """There are none yet."""
         self._kept: dict[str, bytes] = {}
+        self._begun: dict[str, asyncio.Future[bytes | str]] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def of(self, figures: Sequence[Drawable], environment: str, *, ours: bool) -> list[bytes | str]:
@@ -50,19 +51,31 @@ class Drawings:
         What takes longer than half a minute is ended. Scripts that stand in the figures themselves run only in `ours`.
         """
         keys = await apart("results", lambda: [_key(each, environment, ours) for each in figures])
-        left = {key: each for key, each in zip(keys, figures, strict=True) if key not in self._kept}
-        async with self._turns:
-            left = {key: each for key, each in left.items() if key not in self._kept}
-            said = await _drawn(list(left.values()), environment, ours) if left else {}
-        pictures = said.get("pictures", [None] * len(left))
-        new = {key: base64.b64decode(each) for key, each in zip(left, pictures, strict=True) if each}
-        found = [new.get(key) or self._kept.get(key) or said.get("why") or _NOT_DRAWN for key in keys]
-        self._keep(new)
-        return found
+        known = {key: self._kept[key] for key in keys if key in self._kept}
+        new = {
+            key: each for key, each in zip(keys, figures, strict=True) if key not in known and key not in self._begun
+        }
+        loop = asyncio.get_running_loop()
+        self._begun |= {key: loop.create_future() for key in new}
+        begun = {key: self._begun[key] for key in keys if key not in known}
+        try:
+            if new:
+                async with self._turns:
+                    self._take(new, await _drawn(list(new.values()), environment, ours))
+        finally:
+            for key in new:
+                if not (over := self._begun.pop(key)).done():
+                    over.set_result(_NOT_DRAWN)
+        return [known[key] if key in known else await asyncio.shield(begun[key]) for key in keys]
 
-    def _keep(self, new: Mapping[str, bytes]) -> None:
-        self._kept |= new
-        while self._kept and sum(map(len, self._kept.values())) > _KEPT:
+    def _take(self, new: Mapping[str, Drawable], said: Mapping[str, Any]) -> None:
+        pictures = said.get("pictures", [None] * len(new))
+        for key, picture in zip(new, pictures, strict=True):
+            found = base64.b64decode(picture) if picture else said.get("why") or _NOT_DRAWN
+            self._begun[key].set_result(found)
+            if isinstance(found, bytes):
+                self._kept[key] = found
+        while sum(map(len, self._kept.values())) > _KEPT:
             del self._kept[next(iter(self._kept))]
 
 

@@ -17,6 +17,7 @@ from kernel_supervisor.core.answers import heard
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.notebooks.files import check_target, copy_aside, umask_of
+from kernel_supervisor.notebooks.glyphs import fonts_for
 from kernel_supervisor.notebooks.processes import end
 from kernel_supervisor.notebooks.shown.telling import BESIDE
 from kernel_supervisor.notebooks.wishes import Wishes
@@ -47,7 +48,9 @@ class Exported:
     @property
     def words(self) -> str:
         """Its path, with what made it where that matters."""
+        fonts = ", ".join(fonts_for(self.missing))
         missing = f", without glyphs for {self.missing}" if self.missing else ""
+        missing += f": install the font{'s' if ',' in fonts else ''} {fonts}" if fonts else ""
         return str(self.path) if self.engine == "nbconvert" else f"{self.path} (by {self.engine}{missing})"
 
 

@@ -88,14 +88,15 @@ def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishe
     shown = on_paper(notebook, draughtsman, inline_html=False)
     # Optional, and without types: imported by name, where they are needed.
     pypandoc, engine = importlib.import_module("pypandoc"), importlib.import_module("typst")
-    files = (".part.ipynb", ".lua", ".head", ".opening", ".typ")
-    source, lua, preamble, opening, typ = (pdf.with_suffix(suffix) for suffix in files)
+    files = (".part.ipynb", ".lua", ".head", ".opening", ".pages", ".typ")
+    source, lua, preamble, opening, sheet, typ = (pdf.with_suffix(suffix) for suffix in files)
     head = head_of(notebook, ipynb)
     pieces = _Pieces(pdf.parent, new_permit())
     source.write_text(json.dumps(_reduced(shown.notebook, pieces, wishes)), encoding="utf-8", errors="replace")
     lua.write_text(_FILTER.replace("PERMIT", pieces.permit).replace("PIECES", typst.literal(str(pieces.folder))))
     preamble.write_text(_PREAMBLE + typst.PREAMBLE + typst.paged(head), encoding="utf-8", errors="replace")
     opening.write_text(typst.opening(head), encoding="utf-8", errors="replace")
+    sheet.write_text(json.dumps({"papersize": _PAPERS[wishes.page], "margin": {"x": "2cm", "y": "2.1cm"}}))
     os.environ.update({"http_proxy": _NOBODY, "https_proxy": _NOBODY, "no_proxy": ""})
     pypandoc.convert_file(
         str(source),
@@ -110,9 +111,7 @@ def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishe
             f"--include-before-body={opening}",
             f"--extract-media={pdf.parent / 'media'}",
             f"--resource-path={ipynb.parent}",
-            f"--variable=papersize:{_PAPERS[wishes.page]}",
-            "--variable=margin.x:2cm",
-            "--variable=margin.y:2.1cm",
+            f"--metadata-file={sheet}",
         ],
     )
     engine.compile(str(typ), output=str(pdf), root="/")

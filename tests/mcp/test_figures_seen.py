@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.mcp.test_plots import share_of_red
-from tests.support import Home, fresh_home
+from tests.support import DEADLINE_S, Home, Result, Session, fresh_home
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 needs_browser = pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium: apt-get install chromium")
@@ -25,16 +26,26 @@ FIGURES = {
 }
 
 
+async def once_drawn(session: Session, number: int, first: int) -> Result:
+    """A result whose figures are there: drawing them may take longer than a call waits."""
+    end = time.monotonic() + DEADLINE_S
+    while True:
+        result = await session.call("kernel_output", execution_id=number, from_image=first)
+        if "still being drawn" not in result.text or time.monotonic() > end:
+            return result
+
+
 @needs_browser
 async def test_figures_are_pictures_beside_their_summaries(desk: Home, era: str) -> None:
     async with desk.client(era=era) as session:
         for name, code in FIGURES.items():
-            result = await session.run(code)
+            number = (await session.run(code)).facts["execution_id"]
+            result = await once_drawn(session, number, 1)
             assert len(result.images) == 1, f"{name}: {result.text}"
             assert share_of_red(result.images[0]) > 0.3, name
             assert "Crop" in result.text or name == "a page of plotly's", "the summary stays"
             assert "[image 1: " in result.text
-            again = await session.call("kernel_output", execution_id=result.facts["execution_id"])
+            again = await session.call("kernel_output", execution_id=number)
             assert [each.data for each in again.images] == [each.data for each in result.images], "kept"
 
 
@@ -47,12 +58,13 @@ async def test_each_picture_keeps_its_number_whatever_makes_it(desk: Home) -> No
         "plt.axhspan(0, 1, color='red'); plt.show()"
     )
     async with desk.client() as session:
-        result = await session.run(several)
-        assert result.facts["images"] == 11
+        first = await session.run(several)
+        assert first.facts["images"] == 11
+        number = first.facts["execution_id"]
+        result = await once_drawn(session, number, 1)
         assert len(result.images) == 8
-        number = result.facts["execution_id"]
         assert "from_image=9" in result.text
-        rest = await session.call("kernel_output", execution_id=number, from_image=9)
+        rest = await once_drawn(session, number, 9)
         assert [share_of_red(each) > 0.3 for each in rest.images] == [True] * 3, rest.text
 
 

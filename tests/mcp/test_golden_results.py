@@ -62,8 +62,10 @@ def _block(block: dict[str, Any]) -> str:
 def run(home: Home, shim: Shim, cell: Cell) -> str:
     """A cell and the calls that follow it, with what each shows."""
     result = shim.call("kernel_exec", code=cell.code, **cell.arguments)
-    parts = [shown(result)]
     number = result["_meta"][RESULT].get("execution_id")
+    while "still being drawn" in shown(result):  # where the machine has much to do
+        result = shim.call("kernel_output", execution_id=number)
+    parts = [shown(result)]
     if cell.name == "queued-behind-it":
         (home.project / "gate").touch()
     for arguments in cell.reads:

@@ -42,6 +42,7 @@ PREAMBLE = r"""
 """
 """What the markup here is made of; a line that is broken has a mark at each break."""
 _HEAD = """
+#show heading: set block(above: 1.5em, below: 0.9em)
 #set page(
   header: context if here().page() > 1 {{ text(size: 8pt, fill: luma(110), [#{title} #h(1fr) #{about}]) }},
   footer: context align(center, text(size: 8pt, fill: luma(110), counter(page).display("1 / 1", both: true))),
