@@ -95,6 +95,10 @@ class Writer:
                 values[group[0]] if len(group) == 1 else self.it.pickle({name: self.namespace[name] for name in group})
             )
             self._refusing(group, lambda group=group, pickled=pickled: self._save(group, pickled))
+        versions = {name: getattr(module, "__version__", "") for name, module in sys.modules.items() if "." not in name}
+        self.manifest["modules"] = {
+            name: version for name, version in versions.items() if isinstance(version, str) and version
+        }
         (self.into / "manifest.json").write_text(json.dumps(self.manifest))
 
     def _save(self, group: list[str], pickled: Any) -> None:

@@ -33,9 +33,10 @@ def beside(name: str) -> Any:
     return module
 
 
-cloudpickle, rebuilding, reducers, refusals, known, sharing = map(
-    beside, ("cloudpickle", "rebuilding", "reducers", "refusals", "definitions", "sharing")
+cloudpickle, rebuilding, reducers, frames, refusals, known, sharing = map(
+    beside, ("cloudpickle", "rebuilding", "reducers", "frames", "refusals", "definitions", "sharing")
 )
+reducers.DERIVED.update(frames.DERIVED)
 OUT_OF_BAND = 1 << 16
 """Bytes from which a buffer is not part of the stream."""
 Taker = Optional[Callable[[Any], None]]

@@ -213,6 +213,37 @@ def arrow(table: bytes, kind: str) -> Any:
     return column if kind == "ChunkedArray" else column.combine_chunks()
 
 
+def backed(kind: Any, dtype: Any, values: Any, attributes: Any) -> Any:
+    """An array of pandas that is one of numpy with a type of its own."""
+    made = kind.__new__(kind)
+    made.__setstate__((dtype, values, attributes))
+    return made
+
+
+def texts(values: list[Any], is_nan: bool) -> Any:
+    """An array of texts as they were, or as pandas has them here: without pyarrow, and as objects before 2.3."""
+    pandas, missing = module("pandas"), float("nan") if is_nan else module("pandas").NA
+    for storage in ("pyarrow", "python"):
+        try:
+            return pandas.array(values, pandas.StringDtype(storage, na_value=missing))
+        except (ImportError, TypeError):
+            continue
+    return module("numpy").array([missing if value is None else value for value in values], "O")
+
+
+def constant(where: str, name: str) -> Any:
+    """The one value that a module has under a name."""
+    return getattr(module(where), name)
+
+
+def time_zone(name: str) -> Any:
+    """A time zone: of pytz, or of the standard library where pytz is not installed."""
+    try:
+        return module("pytz").timezone(name)
+    except ImportError:
+        return module("zoneinfo").ZoneInfo(name)
+
+
 def tensor(dtype: str, shape: Any, strides: Any, buffer: Any, wants_gradient: bool) -> Any:
     """A torch tensor on the CPU, over bytes of its own."""
     torch = module("torch")

@@ -27,7 +27,7 @@ Reducer = Callable[[Any, Any], Any]
 def find(kind: Any) -> Optional[Reducer]:
     """The way of ours for exactly this type, or for those derived from one: `reducer(value, pickler)`."""
     bases = type.__dict__["__mro__"].__get__(kind)
-    reducer = _EXACT.get(full_name(kind)) or next(filter(None, (_DERIVED.get(full_name(base)) for base in bases)), None)
+    reducer = _EXACT.get(full_name(kind)) or next(filter(None, (DERIVED.get(full_name(base)) for base in bases)), None)
     return reducer or (_raised if BaseException in bases else None)
 
 
@@ -211,7 +211,7 @@ _EXACT: Dict[str, Reducer] = {
     "typing.NewType": _new_type,
     "typing.ParamSpec": _new_type,
 }
-_DERIVED: Dict[str, Reducer] = {
+DERIVED: Dict[str, Reducer] = {
     "weakref.WeakKeyDictionary": _weak_dictionary,
     "weakref.WeakValueDictionary": _weak_dictionary,
     "pyarrow.lib.Array": _arrow,

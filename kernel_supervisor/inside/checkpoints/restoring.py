@@ -33,6 +33,8 @@ FORMAT = 1
 STACK = 512 << 20
 _DEEPEST = 200_000
 _CACHED: Any = type(functools.lru_cache(maxsize=None)(len))
+_OF_ONE_PANDAS = re.compile("GroupBy|Rolling|Expanding|Window|Resampler|Styler")
+"""Classes whose values hold what is internal to a version of pandas."""
 _DYNAMIC = ("skeleton", "_make_skeleton_enum")
 _Content = Dict[str, Any]
 
@@ -286,6 +288,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(stream), buffers=buffers)
         self._ours = {each.__name__: each for each in (rebuilding, restoring.cloudpickle)}
         self._value, self._same = restoring.value, restoring.same
+        self._other_pandas = _is_other(restoring.manifest.get("modules", {}).get("pandas", ""), "pandas")
 
     def find_class(self, module: str, name: str) -> Any:
         """What a module has under a name, or the one above it: versions of Python and of libraries move things."""
@@ -293,6 +296,8 @@ class _Unpickler(pickle.Unpickler):
             if name in _DYNAMIC and not self._same:
                 raise UnfitError("needs a class whose source is not known, and another version of Python compiled it")
             return getattr(self._ours[module], name)
+        if module.startswith("pandas.") and self._other_pandas and _OF_ONE_PANDAS.search(name):
+            raise UnfitError("it is a %s of another version of pandas: make it again from its frame" % name)
         if module == "__main__":
             self._value(name.partition(".")[0])
             return rebuilding.named(name)
@@ -446,6 +451,12 @@ def _plain(value: Any) -> Any:
             break
         value = inner
     return value.fget if type(value) is property else value
+
+
+def _is_other(version: str, package: str) -> bool:
+    """Whether a package that is loaded is of another major version."""
+    here = str(getattr(sys.modules.get(package), "__version__", ""))
+    return bool(version and here) and version.split(".")[0] != here.split(".")[0]
 
 
 def _is_there(top: str) -> bool:
