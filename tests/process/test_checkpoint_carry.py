@@ -22,7 +22,7 @@ PLAIN = [
     "coroutine_function", "single_dispatch", "instances", "inherited", "nested_classes", "dataclasses_", "enums",
     "slots", "named_tuples", "abstract_classes", "generics_and_types", "metaclasses", "cached_properties",
     "a_class_with_a_lock", "bound_methods", "a_name_for_a_function", "a_function_that_was_replaced",
-    "weak_dictionaries", "random_states",
+    "weak_dictionaries", "random_states", "deep_list", "deep_objects",
 ]  # fmt: skip
 COMPILED = ("closures", "lambdas_in_a_dict", "a_class_of_a_function")
 """What stands in no statement of its own, and cannot be had without what a Python compiled."""

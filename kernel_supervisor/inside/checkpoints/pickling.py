@@ -258,6 +258,18 @@ class _Pickler(_Ways, pickle.Pickler):
 class _DeepPickler(_Ways, pickle._Pickler):
     """The pickler of Python, slow, for what is nested more deeply than C allows."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        python: Any = pickle._Pickler
+        reduce = python.save_reduce
+
+        def save_reduce(*args: Any, **more: Any) -> None:
+            reduce(self, *args, **more)
+
+        # Python 3.12 and later count a call of a method with `*args` as one of C, of which they allow few; not of a
+        # function, which this is.
+        self.save_reduce = save_reduce
+
 
 def _way(kind: Any) -> Any:
     """How values of exactly this type are pickled: a function, or NotImplemented for pickle's own way."""
@@ -293,6 +305,8 @@ def _class(value: Any, pickler: Any) -> Any:
     if reduced[0] is cloudpickle._make_skeleton_enum:
         return reduced
     (meta, name, bases, own, key, _), (state, _) = reduced[1], reduced[2]
+    if any(type(base) is types.FunctionType for base in bases):  # typing.NamedTuple, which is none
+        bases = value.__bases__
     slots = vars(value).get("__slots__")
     if slots is not None:  # they are what an instance looks like, which nothing changes later
         own["__slots__"] = slots

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import functools
 import gc
-import hashlib
 import importlib
 import importlib.util
 import io
@@ -20,19 +18,11 @@ import linecache
 import os
 import pickle
 import re
-import signal
-import stat
 import sys
-import threading
 import time
 import types
-import warnings
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set
+from typing import Any, Callable, Dict, List, Set
 
-FORMAT = 1
-STACK = 512 << 20
-_DEEPEST = 200_000
-_CACHED: Any = type(functools.lru_cache(maxsize=None)(len))
 _OF_ONE_PANDAS = re.compile("GroupBy|Rolling|Expanding|Window|Resampler|Styler")
 """Classes whose values hold what is internal to a version of pandas."""
 _DYNAMIC = ("skeleton", "_make_skeleton_enum")
@@ -50,16 +40,8 @@ def beside(name: str) -> Any:
     return module
 
 
-rebuilding, refusals = beside("rebuilding"), beside("refusals")
-UnfitError = rebuilding.UnfitError
-
-
-class RefusedCheckpointError(Exception):
-    """A checkpoint is not to be read at all; the message says why."""
-
-
-class _TooLongError(BaseException):
-    """Raised in a unit whose time is over."""
+rebuilding, refusals, reading, making = map(beside, ("rebuilding", "refusals", "reading", "making"))
+UnfitError = making.UnfitError = rebuilding.UnfitError
 
 
 def restore(namespace: Dict[str, Any], content: _Content) -> Dict[str, Any]:
@@ -74,10 +56,10 @@ def restore(namespace: Dict[str, Any], content: _Content) -> Dict[str, Any]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with _quietly():
+        with making.quietly():
             restoring = _Restoring(namespace, content)
             restoring.run()
-    except RefusedCheckpointError as error:
+    except reading.RefusedCheckpointError as error:
         return {"status": "refused", "why": str(error)}
     finally:
         if collecting:
@@ -90,7 +72,7 @@ class _Restoring:
 
     def __init__(self, namespace: Dict[str, Any], content: _Content) -> None:
         self.namespace, self.content = namespace, content
-        self.manifest = _manifest(content)
+        self.manifest = reading.manifest(content)
         made_by = (self.manifest.get("implementation", ""), self.manifest["python"].split(".")[:2])
         self.same = made_by == (sys.implementation.name, list(map(str, sys.version_info[:2])))
         self.definitions: Dict[str, Any] = self.manifest.get("definitions", {})
@@ -133,7 +115,7 @@ class _Restoring:
         while set(self.values) - looked_at:
             for name in set(self.values) - looked_at:
                 looked_at.add(name)
-                for used in _globals_of(self.values[name]):
+                for used in making.globals_of(self.values[name]):
                     if used in self.imports or used in self.definitions:
                         self._bring(used)
 
@@ -181,7 +163,7 @@ class _Restoring:
         if name in self.was_missing:
             raise UnfitError(self.was_missing[name])
         if name in self.imports:
-            self._keep(name, _made(lambda: importlib.import_module(self.imports[name]), None))
+            self._keep(name, making.made(lambda: importlib.import_module(self.imports[name]), None, refusals.in_short))
             return
         definition = self.definitions.get(name, {})
         unit, source = self.names.get(name, definition).get("unit"), definition.get("source", "")
@@ -228,11 +210,14 @@ class _Restoring:
     def _loaded(self, index: int) -> Dict[str, Any]:
         unit = self.manifest["units"][index]
         for top in unit.get("modules", ()):
-            if not _is_there(top):
+            if not making.is_there(top):
                 raise UnfitError("needs %s, which is not installed here" % top)
         folder = self.content["objects"]
-        stream = bytes(_object(folder, unit["stream"], unit["stream_bytes"]))
-        buffers = [_buffer(folder, told) for told in unit.get("buffers", ())]
+        try:
+            stream = bytes(reading.content_of(folder, unit["stream"], unit["stream_bytes"]))
+            buffers = [reading.buffer(folder, told) for told in unit.get("buffers", ())]
+        except reading.UnreadableError as error:
+            raise UnfitError(str(error)) from None
         self._note("unit %d" % index)
         loaded: Dict[str, Any] = self._made(lambda: _Unpickler(stream, buffers, self).load())
         self._note("done %d" % index)
@@ -262,7 +247,7 @@ class _Restoring:
         known: Set[str] = set()
         while True:
             try:
-                return _made(make, self.content.get("unit_s", 60.0))
+                return making.made(make, self.content.get("unit_s", 60.0), refusals.in_short)
             except UnfitError as error:
                 name = error.unknown
                 if (
@@ -288,7 +273,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(stream), buffers=buffers)
         self._ours = {each.__name__: each for each in (rebuilding, restoring.cloudpickle)}
         self._value, self._same = restoring.value, restoring.same
-        self._other_pandas = _is_other(restoring.manifest.get("modules", {}).get("pandas", ""), "pandas")
+        self._other_pandas = making.is_other(restoring.manifest.get("modules", {}).get("pandas", ""), "pandas")
 
     def find_class(self, module: str, name: str) -> Any:
         """What a module has under a name, or the one above it: versions of Python and of libraries move things."""
@@ -308,179 +293,9 @@ class _Unpickler(pickle.Unpickler):
             except (ImportError, AttributeError):
                 place = place.rpartition(".")[0]
         top = module.partition(".")[0]
-        if not _is_there(top):
+        if not making.is_there(top):
             raise UnfitError("needs %s, which is not installed here" % top)
         raise UnfitError("needs %s.%s, which the %s that is installed here does not have" % (module, name, top))
-
-
-def _made(make: Callable[[], Any], limit_s: Optional[float]) -> Any:
-    """What `make` returns; UnfitError with the reason where it raises, or takes longer."""
-    try:
-        try:
-            with _limited(limit_s):
-                return make()
-        except RecursionError:
-            return _with_room(make)
-    except (UnfitError, KeyboardInterrupt):
-        raise
-    except _TooLongError:
-        raise UnfitError("making it took longer than %g s" % (limit_s or 0)) from None
-    except ModuleNotFoundError as error:
-        raise UnfitError("needs %s, which is not installed here" % (error.name or error)) from None
-    except BaseException as error:  # noqa: BLE001 - what an object's own code raises is the reason
-        unfit = UnfitError("cannot be made again (%s)" % refusals.in_short(error))
-        if isinstance(error, NameError):
-            unfit.unknown = (re.findall(r"'(\w+)'", str(error)) or [""])[0]
-        raise unfit from None
-
-
-@contextlib.contextmanager
-def _limited(limit_s: Optional[float]) -> Iterator[None]:
-    """Put an end to what takes longer, in the main thread; C code that never comes back is the daemon's."""
-    if not limit_s or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def over(signum: int, frame: Any) -> None:
-        raise _TooLongError
-
-    before = signal.signal(signal.SIGALRM, over)
-    outer = signal.setitimer(signal.ITIMER_REAL, limit_s)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, *outer)
-        signal.signal(signal.SIGALRM, before)
-
-
-def _with_room(make: Callable[[], Any]) -> Any:
-    """What `make` returns, made in a thread with a stack for what is nested deeply."""
-    result: List[Any] = []
-    raised: List[BaseException] = []
-
-    def run() -> None:
-        try:
-            result.append(make())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            raised.append(error)
-
-    size, limit = threading.stack_size(STACK), sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, _DEEPEST))
-    try:
-        thread = threading.Thread(target=run, name="supervisor-restore")
-        thread.start()
-        thread.join()
-    finally:
-        threading.stack_size(size)
-        sys.setrecursionlimit(limit)
-    if raised:
-        raise raised[0]
-    return result[0]
-
-
-def _manifest(content: _Content) -> Dict[str, Any]:
-    path = content["manifest"]
-    try:
-        text = _read(path)
-    except (OSError, UnfitError) as error:
-        raise RefusedCheckpointError("its manifest cannot be read: %s" % error) from None
-    if hashlib.sha256(text).hexdigest() != content["sha256"]:
-        raise RefusedCheckpointError("its manifest is not the one that was written: its checksum is wrong")
-    try:
-        manifest: Dict[str, Any] = json.loads(text.decode("utf-8"))
-        known = manifest["format"]
-    except (ValueError, KeyError, TypeError):
-        raise RefusedCheckpointError("its manifest is damaged") from None
-    if known != FORMAT:
-        raise RefusedCheckpointError("it was written by another version, in format %s" % known)
-    return manifest
-
-
-def _read(path: str) -> bytearray:
-    """A whole file, which must be this user's alone to write. Raises UnfitError with the reason, and OSError."""
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_CLOEXEC)
-    with open(file, "rb", buffering=0) as opened:
-        told = os.fstat(file)
-        if not stat.S_ISREG(told.st_mode) or told.st_uid != os.geteuid() or told.st_mode & 0o022:
-            raise UnfitError("its file is not this user's alone to write")
-        content = bytearray(told.st_size)
-        view, done = memoryview(content), 0
-        while done < len(content):
-            read = opened.readinto(view[done:])
-            if not read:
-                raise UnfitError("its file is cut short")
-            done += read
-    return content
-
-
-def _object(folder: str, name: str, length: int) -> bytearray:
-    """An object by its checksum, which is its name."""
-    try:
-        content = _read(os.path.join(folder, os.path.basename(name)))
-    except FileNotFoundError:
-        raise UnfitError("its file is gone") from None
-    except OSError as error:
-        raise UnfitError("its file cannot be read: %s" % (error.strerror or error)) from None
-    if len(content) != length or hashlib.sha256(content).hexdigest() != name:
-        raise UnfitError("its file is damaged: its checksum is wrong")
-    return content
-
-
-def _buffer(folder: str, told: Dict[str, Any]) -> Any:
-    content = _object(folder, told["object"], told["bytes"])
-    return memoryview(content).toreadonly() if told.get("readonly") else content
-
-
-def _globals_of(value: Any) -> Set[str]:
-    """The names that the code of a function, or of a class's methods, looks up when it runs."""
-    inside = list(vars(value).values()) if issubclass(type(value), type) else [value]
-    names: Set[str] = set()
-    codes = [each.__code__ for each in map(_plain, inside) if type(each) is types.FunctionType]
-    while codes:
-        code = codes.pop()
-        names.update(code.co_names)
-        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return names
-
-
-def _plain(value: Any) -> Any:
-    """The function in a method of any kind, or under decorators."""
-    for _ in range(20):
-        inner = getattr(value, "__func__", None) or getattr(value, "__wrapped__", None)
-        if not isinstance(value, (staticmethod, classmethod, types.FunctionType, _CACHED)) or inner is None:
-            break
-        value = inner
-    return value.fget if type(value) is property else value
-
-
-def _is_other(version: str, package: str) -> bool:
-    """Whether a package that is loaded is of another major version."""
-    here = str(getattr(sys.modules.get(package), "__version__", ""))
-    return bool(version and here) and version.split(".")[0] != here.split(".")[0]
-
-
-def _is_there(top: str) -> bool:
-    if top in sys.modules:
-        return True
-    try:
-        return importlib.util.find_spec(top) is not None
-    except (ImportError, ValueError, AttributeError):
-        return False
-
-
-class _Nowhere(io.TextIOBase):
-    """Where what is printed goes."""
-
-    def write(self, text: str) -> int:
-        """Take it."""
-        return len(text)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    with contextlib.redirect_stdout(_Nowhere()), contextlib.redirect_stderr(_Nowhere()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def main(request: str, reply: str) -> None:
