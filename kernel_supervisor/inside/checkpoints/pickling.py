@@ -18,7 +18,6 @@ import importlib.util
 import os
 import pickle
 import sys
-import types
 from typing import Any, Callable, ClassVar, Dict, FrozenSet, List, Optional, Set, Tuple
 
 
@@ -33,8 +32,8 @@ def beside(name: str) -> Any:
     return module
 
 
-cloudpickle, rebuilding, reducers, frames, refusals, known, sharing = map(
-    beside, ("cloudpickle", "rebuilding", "reducers", "frames", "refusals", "definitions", "sharing")
+cloudpickle, rebuilding, ways, reducers, frames, refusals, known, sharing = map(
+    beside, ("cloudpickle", "rebuilding", "ways", "reducers", "frames", "refusals", "definitions", "sharing")
 )
 reducers.DERIVED.update(frames.DERIVED)
 OUT_OF_BAND = 1 << 16
@@ -198,7 +197,7 @@ class _Sink:
 class _Ways:
     """What our picklers do with each value; mixed into the fast one of C and the one that takes any depth."""
 
-    make = rebuilding
+    make, cloudpickle, place_of = rebuilding, cloudpickle, staticmethod(known.place_of)
     dispatch_table: ClassVar[Any] = collections.ChainMap(
         {}, cloudpickle.Pickler._dispatch_table, copyreg.dispatch_table
     )
@@ -273,11 +272,7 @@ class _DeepPickler(_Ways, pickle._Pickler):
 
 def _way(kind: Any) -> Any:
     """How values of exactly this type are pickled: a function, or NotImplemented for pickle's own way."""
-    if issubclass(kind, type):
-        return _class
-    if issubclass(kind, types.ModuleType):
-        return _module
-    way = _OWN.get(kind) or reducers.find(kind)
+    way = ways.find(kind) or reducers.find(kind)
     if way is not None:
         return way
     words = refusals.refusal(kind)
@@ -289,138 +284,6 @@ def _refuse(words: str) -> Any:
         raise pickler.refused(words)
 
     return refuse
-
-
-def _class(value: Any, pickler: Any) -> Any:
-    reference = pickler.reference(value)
-    if reference is not None:
-        return reference
-    reduced = cloudpickle._class_reduce(value)
-    if reduced is NotImplemented or reduced[0] not in (
-        cloudpickle._make_skeleton_class,
-        cloudpickle._make_skeleton_enum,
-    ):
-        return reduced
-    pickler.by_value.add(id(value))
-    if reduced[0] is cloudpickle._make_skeleton_enum:
-        return reduced
-    (meta, name, bases, own, key, _), (state, _) = reduced[1], reduced[2]
-    if any(type(base) is types.FunctionType for base in bases):  # typing.NamedTuple, which is none
-        bases = value.__bases__
-    slots = vars(value).get("__slots__")
-    if slots is not None:  # they are what an instance looks like, which nothing changes later
-        own["__slots__"] = slots
-        state = {each: part for each, part in state.items() if type(part) is not types.MemberDescriptorType}
-    return (rebuilding.skeleton, (meta, name, bases, own, key), (state, {}), *reduced[3:])
-
-
-def _function(value: Any, pickler: Any) -> Any:
-    reference = pickler.reference(value)
-    if reference is not None:
-        return reference
-    if cloudpickle._should_pickle_by_reference(value):
-        return NotImplemented
-    pickler.by_value.add(id(value))
-    where, own_globals = _globals(value, pickler)
-    closure = value.__closure__ or ()
-    cells = [(cell, cell.cell_contents) for cell in closure if not _is_empty(cell)]
-    used = [
-        value.__globals__[name]
-        for name in cloudpickle._extract_code_globals(value.__code__)
-        if name in value.__globals__
-    ]
-    loaded = cloudpickle._find_imported_submodules(value.__code__, used + [contents for _, contents in cells])
-    slots = {name: _slot(value, name) for name in _SLOTS if hasattr(value, name)}
-    args = (value.__code__, where, value.__name__, value.__closure__, known.place_of(value.__code__))
-    state = (dict(vars(value)), slots, cells, own_globals, loaded)
-    return rebuilding.function, args, state, None, None, rebuilding.set_function
-
-
-_SLOTS = (
-    "__qualname__",
-    "__annotations__",
-    "__kwdefaults__",
-    "__defaults__",
-    "__module__",
-    "__doc__",
-    "__type_params__",
-)
-
-
-def _slot(function: Any, name: str) -> Any:
-    try:
-        return getattr(function, name)
-    except Exception:  # noqa: BLE001 - annotations that are worked out when looked at (3.14) may fail
-        return {}
-
-
-def _globals(function: Any, pickler: Any) -> Tuple[Any, Any]:
-    """What a function's globals are: "" for the namespace, a module's name, or a dict with those that it uses."""
-    space = function.__globals__
-    if space is pickler.pickling.namespace:
-        return "", None
-    name = space.get("__name__")
-    module = sys.modules.get(name) if type(name) is str else None
-    if module is not None and vars(module) is space and getattr(module, "__spec__", None) is not None:
-        return name, None
-    pickler.shares.add(id(space))
-    of_it = pickler.globals.setdefault(id(space), {"__name__": name})
-    used = cloudpickle._extract_code_globals(function.__code__)
-    return of_it, {each: space[each] for each in used if each in space}
-
-
-def _is_empty(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 - looking raises where there is nothing
-    except ValueError:
-        return True
-    return False
-
-
-def _code(value: Any, pickler: Any) -> Any:
-    pickler.code = True
-    args = [
-        "".join(value.co_filename) if arg == "<dynamic-code>" else arg for arg in cloudpickle._code_reduce(value)[1]
-    ]
-    return rebuilding.code, (rebuilding.MAGIC, *args)
-
-
-def _cell(value: Any, pickler: Any) -> Any:
-    return rebuilding.empty_cell, ()
-
-
-def _module(value: Any, pickler: Any) -> Any:
-    if vars(value) is pickler.pickling.namespace or value is sys.modules.get("__main__"):
-        return rebuilding.module, ("",)
-    name = value.__name__
-    if sys.modules.get(name) is not value:
-        return cloudpickle._module_reduce(value)
-    pickler.modules.add(name.partition(".")[0])
-    return rebuilding.module, (name,)
-
-
-def _cached(value: Any, pickler: Any) -> Any:
-    """A function with `lru_cache`: pickle would save its name, whoever has it."""
-    reference = pickler.reference(value)
-    if reference is not None:
-        return reference
-    if cloudpickle._lookup_module_and_qualname(value) is not None:
-        return NotImplemented
-    pickler.by_value.add(id(value))
-    wrapped = value.__wrapped__
-    told = value.cache_parameters() if hasattr(value, "cache_parameters") else {}  # 3.9 and later
-    maxsize = told.get("maxsize", value.cache_info().maxsize)
-    apart = {*vars(wrapped), *_SLOTS, "__name__", "__wrapped__", "cache_parameters"}
-    attributes = {name: attribute for name, attribute in vars(value).items() if name not in apart}
-    return rebuilding.cached, (wrapped, maxsize, told.get("typed", False), attributes)
-
-
-_OWN: Dict[Any, Any] = {
-    types.FunctionType: _function,
-    types.CodeType: _code,
-    types.CellType: _cell,
-    known.CACHED: _cached,
-}
 
 
 def _tracker_id(kind: Any) -> str:
