@@ -11,25 +11,25 @@ from typing import Any
 
 from kernel_supervisor.inside import checkpoints
 from kernel_supervisor.inside.checkpoints.saving import beside
+from kernel_supervisor.inside.door import CHECKPOINT
 from tests.process.test_recorder import Recorded
-from tests.support import until_now
+from tests.support import DEADLINE_S, until_now
 
 CODE = Path(checkpoints.__file__).parent
-CHECKPOINT = "supervisor_checkpoint_request"
 _counter = itertools.count()
 
 
 class Checkpoint:
     """One that a kernel was asked for."""
 
-    def __init__(self, kernel: Recorded, home: Path, **content: Any) -> None:
+    def __init__(self, kernel: Recorded, home: Path, request: str = CHECKPOINT, **content: Any) -> None:
         self.kernel, self.objects = kernel, home / "objects"
         self.into = home / f"checkpoint-{next(_counter)}"
         for folder in (self.objects, self.into):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         asked: dict[str, Any] = {"code": str(CODE), "into": str(self.into), "objects": str(self.objects), "only": None}
         asked |= {"deadline_s": 60.0, "name_s": 5.0, "name_bytes": 1 << 30, "total_bytes": 1 << 32, "threads": True}
-        self.reply = ask(kernel, {**asked, "secret_names": [], **content})
+        self.reply = ask(kernel, {**asked, "secret_names": [], **content}, request)
 
     def manifest(self) -> dict[str, Any]:
         """What it says once it stands."""
@@ -51,11 +51,11 @@ class Checkpoint:
         return found
 
 
-def ask(kernel: Recorded, content: dict[str, Any], deadline_s: float = 60) -> dict[str, Any]:
+def ask(kernel: Recorded, content: dict[str, Any], request: str) -> dict[str, Any]:
     """Send the request; the content of its reply."""
-    message = kernel.client.session.msg(CHECKPOINT, content)
+    message = kernel.client.session.msg(request, content)
     kernel.client.control_channel.send(message)
-    end = time.monotonic() + deadline_s
+    end = time.monotonic() + DEADLINE_S
     while True:
         reply = kernel.client.control_channel.get_msg(timeout=end - time.monotonic())
         if reply["parent_header"].get("msg_id") == message["header"]["msg_id"]:

@@ -14,33 +14,37 @@ import os
 from typing import Any
 
 CHECKPOINT = "supervisor_checkpoint_request"
-_REPLY = "supervisor_checkpoint_reply"
+KEEP = "supervisor_keep_request"
 _BUSY = {"status": "busy"}
 
 
 def install(kernel: Any) -> None:
-    """Add the request to the control channel of `kernel`.
+    """Add the requests to the control channel of `kernel`: for a checkpoint now, and for one at SIGTERM.
 
-    It is answered while others are: what takes time is done in a thread that `threading` does not know.
+    Others are answered meanwhile: what takes time is done in a thread that `threading` does not know. What is to be
+    done at signals is said in the main thread, between cells.
     """
 
     async def handle(stream: Any, ident: Any, parent: Any) -> None:
-        loop, asked = asyncio.get_running_loop(), parent["content"]
+        loop, asked, request = asyncio.get_running_loop(), parent["content"], parent["header"]["msg_type"]
 
         def reply(content: Any) -> None:
-            kernel.session.send(stream, _REPLY, content, parent=parent, ident=ident)
+            reply_type = request.replace("_request", "_reply")
+            kernel.session.send(stream, reply_type, content, parent=parent, ident=ident)
 
         def work() -> None:
-            content = _begin(kernel, asked)
+            content = _saved(kernel, asked) if request == CHECKPOINT else _kept(kernel, asked)
             with contextlib.suppress(RuntimeError):  # the kernel ends
                 loop.call_soon_threadsafe(reply, content)
 
-        if is_busy(kernel):
+        if request == KEEP:
+            kernel.io_loop.add_callback(work)
+        elif is_busy(kernel):
             reply(_BUSY)
         else:
             _thread.start_new_thread(work, ())
 
-    kernel.control_handlers[CHECKPOINT] = handle
+    kernel.control_handlers[CHECKPOINT] = kernel.control_handlers[KEEP] = handle
 
 
 def is_busy(kernel: Any) -> bool:
@@ -48,12 +52,24 @@ def is_busy(kernel: Any) -> bool:
     return bool(getattr(kernel, "_supervisor_running", ()))
 
 
-def _begin(kernel: Any, asked: Any) -> Any:
+def _saved(kernel: Any, asked: Any) -> Any:
     try:
-        path = os.path.join(asked["code"], "saving.py")
-        spec: Any = importlib.util.spec_from_file_location("_kernel_supervisor_saving", path)
-        saving = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(saving)
-        return saving.begin(kernel, asked)
+        return _saving(asked).begin(kernel, asked)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the kernel goes on
         return {"status": "refused", "why": "%s: %s" % (type(error).__name__, error)}
+
+
+def _kept(kernel: Any, asked: Any) -> Any:
+    try:
+        return _saving(asked).beside("farewell").keep(kernel, asked)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the kernel goes on
+        return {"status": "refused", "why": "%s: %s" % (type(error).__name__, error)}
+
+
+def _saving(asked: Any) -> Any:
+    spec: Any = importlib.util.spec_from_file_location(
+        "_kernel_supervisor_saving", os.path.join(asked["code"], "saving.py")
+    )
+    saving = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(saving)
+    return saving

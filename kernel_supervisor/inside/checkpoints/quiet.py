@@ -155,10 +155,10 @@ def _take_import_lock() -> None:
 
 
 def _patience_s() -> float:
-    """For how long others do not ask for the interpreter: longer than a copy of so much memory takes."""
+    """For how long others do not ask for the interpreter: longer than a copy takes, on a busy machine too."""
     with open("/proc/self/statm", encoding="ascii") as statm:
         pages = int(statm.read().split()[1])
-    return min(1.0, 0.05 + 0.03 * pages * os.sysconf("SC_PAGE_SIZE") / (1 << 30))
+    return min(1.0, 0.15 + 0.05 * pages * os.sysconf("SC_PAGE_SIZE") / (1 << 30))
 
 
 def _be_copy(libc: Any, work: Any, tell: int, null: int, nowhere: Any, start: float) -> None:
