@@ -20,12 +20,13 @@ from tests.support import until_now
 
 __all__ = ["short"]
 pytestmark = pytest.mark.timeout(300)
-PYTHONS = {f"3.{minor}": path for minor, path in interpreters().items() if minor in (11, 13)}
+IPYKERNELS = {11: "ipykernel<7", 13: "ipykernel>=7"}
+PAIRS = {f"3.{minor}": (path, IPYKERNELS[minor]) for minor, path in interpreters().items() if minor in IPYKERNELS}
 
 
-@pytest.fixture(params=list(PYTHONS.values()), ids=list(PYTHONS))
+@pytest.fixture(params=list(PAIRS.values()), ids=list(PAIRS))
 def kernel(short: Callable[[str], Path], request: pytest.FixtureRequest) -> Iterator[Recorded]:
-    python = str(built(request.param, "ipykernel>=7", "numpy>=2", "psutil") / "bin/python")
+    python = str(built(*request.param, "numpy>=2") / "bin/python")
     with recorded(short(f"saved{abs(hash(request.node.name)) % 10**8}"), python) as running:
         yield running
 

@@ -43,7 +43,13 @@ def begin(kernel: Any, content: Any) -> Any:
         beside("snapshot").save(kernel, content, threads, begun)
 
     for _ in range(_TRIES):
-        copied = quiet.copy(lambda: bool(getattr(kernel, "_supervisor_running", ())), work)
+        try:
+            copied = quiet.copy(lambda: bool(getattr(kernel, "_supervisor_running", ())), work)
+        except OSError as error:
+            return {
+                "status": "refused",
+                "why": "the kernel's process could not be copied: %s" % (error.strerror or error),
+            }
         if copied is None:
             return {"status": "busy"}
         if copied.is_at_work:

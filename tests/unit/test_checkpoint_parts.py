@@ -1,0 +1,121 @@
+"""What belongs together in a checkpoint, and what is secret in one."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel_supervisor.inside.checkpoints import listing, reasons, units
+from kernel_supervisor.inside.checkpoints.objects import Objects, TooMuchError
+from kernel_supervisor.inside.checkpoints.secrets import Secrets
+from kernel_supervisor.inside.questions import _remember
+
+NAMES = st.text("abcdef", min_size=1, max_size=2)
+
+
+@given(st.dictionaries(NAMES, st.sets(st.integers(0, 20), max_size=4)))
+def test_units_are_what_shares_objects_and_nothing_else(shares: dict[str, set[int]]) -> None:
+    found = units.joined(shares)
+    assert sorted(name for unit in found for name in unit) == sorted(shares)
+    of = {name: number for number, unit in enumerate(found) for name in unit}
+    for one in shares:
+        for other in shares:
+            assert not shares[one] & shares[other] or of[one] == of[other]
+    for unit in found:
+        reached, ahead = {unit[0]}, [unit[0]]
+        while ahead:
+            one = ahead.pop()
+            ahead += [other for other in shares if shares[other] & shares[one] and other not in reached]
+            reached |= set(ahead)
+        assert reached == set(unit)
+
+
+RANGE = st.tuples(st.integers(0, 100), st.integers(1, 20)).map(lambda pair: [pair[0], pair[0] + pair[1]])
+
+
+@given(st.dictionaries(NAMES, st.lists(RANGE, max_size=3)))
+def test_shared_memory_is_what_has_bytes_in_common(memory: dict[str, list[list[int]]]) -> None:
+    together = {name: group for group in map(set, units.overlapping(memory)) for name in group}
+
+    def bytes_of(name: str) -> set[int]:
+        return {each for start, end in memory[name] for each in range(start, end)}
+
+    for one in memory:
+        others = {other for other in memory if other != one and bytes_of(one) & bytes_of(other)}
+        assert others <= together.get(one, set())
+        assert bool(others) == (one in together)
+
+
+@pytest.fixture
+def secrets(monkeypatch: pytest.MonkeyPatch) -> Secrets:
+    for name, value in {
+        "DB_PASSWORD": "s3cret-enough",
+        "DEPLOYED": "production",
+        "N": "1234567890",
+        "PIN": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SOME_FOLDER", "/a/folder:/another/one")
+    monkeypatch.setenv("SESSION_ID", "x9f8e7d6c5b4a3f2e1d0")
+    return Secrets(["(?i)^hidden"])
+
+
+def test_a_variable_equal_to_one_of_the_environment_is_secret(secrets: Secrets) -> None:
+    assert "DB_PASSWORD" in secrets.refuse_whole("s3cret-enough")
+    assert "DEPLOYED" in secrets.refuse_whole("production")
+    assert "DB_PASSWORD" in secrets.refuse_whole(b"s3cret-enough")
+    assert [secrets.refuse_whole(each) for each in ("1234567890", "/a/folder:/another/one", "1", "", b"\xff")] == [
+        ""
+    ] * 5
+
+
+def test_within_larger_values_only_what_looks_like_a_secret_is_one(secrets: Secrets) -> None:
+    assert "DB_PASSWORD" in secrets.refuse("s3cret-enough")
+    assert "SESSION_ID" in secrets.refuse("x9f8e7d6c5b4a3f2e1d0")
+    assert secrets.refuse("production") == ""
+    assert "DB_PASSWORD" in secrets.found_in(b"a=s3cret-enough;")
+    assert "DB_PASSWORD" in secrets.found_in("in an array of texts: s3cret-enough".encode("utf-32-le"))
+    assert secrets.found_in(b"production") == ""
+    assert (secrets.is_named("Hidden_thing"), secrets.is_named("thing_hidden")) == (True, False)
+
+
+def test_what_was_typed_is_known_again_and_is_nowhere() -> None:
+    kernel: Any = types.SimpleNamespace()
+    for typed in ("correct horse", "abc", 7, None, "\ud800 half"):
+        _remember(kernel, typed)
+    secrets = Secrets((), kernel._supervisor_typed)
+    assert "password" in secrets.refuse("correct horse")
+    assert "password" in secrets.refuse("\ud800 half")
+    assert [secrets.refuse(each) for each in ("abc", "correct hors_", "correct horse ")] == [""] * 3
+    assert "horse" not in repr(vars(kernel))
+
+
+def test_objects_are_written_once_and_stand_aside_until_all_are(tmp_path: Any) -> None:
+    objects = Objects(str(tmp_path))
+    first = objects.put([b"one", b"two"], 100)
+    assert [path.name.startswith(".") for path in tmp_path.iterdir()] == [True]
+    objects.settle({first["object"]: first["aside"]})
+    assert [path.name for path in tmp_path.iterdir()] == [first["object"]]
+    assert objects.put([b"onetwo"], 0) == {"object": first["object"], "bytes": 6, "aside": ""}
+    (tmp_path / first["object"]).write_bytes(b"torn")
+    assert objects.put([b"onetwo"], 6)["aside"]
+    with pytest.raises(TooMuchError):
+        objects.put([b"onetwo"], 5)
+    objects.sweep(60)
+    assert [path.name for path in tmp_path.iterdir()] == [first["object"]]
+
+
+def test_names_are_the_users_own() -> None:
+    given_ = {"In": [], "_": 1, "__": 1, "_i12": "", "_12": 0, "_ih": [], "__doc__": "", "_mine": 1, "x": 2, 3: 4}
+    shell = types.SimpleNamespace(user_ns={**given_, "Out": "mine"}, user_ns_hidden={"In": given_["In"], "Out": {}})
+    assert listing.user_variables(shell) == {"_mine": 1, "x": 2, "Out": "mine"}
+
+
+def test_sizes_and_ends_read_well() -> None:
+    assert reasons.of_size(16 << 30) == "it is larger than 16 GB"
+    assert reasons.of_size(1536 << 10) == "it is larger than 1.5 MB"
+    assert reasons.of_end(-11) == "saving it ended the process (SIGSEGV)"
