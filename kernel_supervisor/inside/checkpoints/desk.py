@@ -74,7 +74,9 @@ class Desk:
         if size - len(pickled.stream) <= _SMALL and self.kept_bytes + len(pickled.stream) <= _KEPT:
             self.kept[name], self.kept_bytes = pickled, self.kept_bytes + len(pickled.stream)
         looked = {"type": self.listing.type_name(value), "bytes": size, "memory": ranges}
-        return {**looked, "needs": sorted(pickled.needs)}, array.array("Q", pickled.shares).tobytes()
+        return {**looked, "needs": sorted(pickled.needs), "copied": pickled.copied}, array.array(
+            "Q", pickled.shares
+        ).tobytes()
 
     def write(self, names: list[str], most: int) -> tuple[Any, bytes]:
         """Write some variables as one unit, at most so many bytes of it."""

@@ -14,6 +14,8 @@ from typing import Any
 beside: Any = globals().get("beside")
 """`saving.beside`, which loads this module and puts itself here before."""
 FORMAT = 1
+DECORATED = "decorated"
+"""The kind of a closure around a function: a variable, since it may share what it holds."""
 _LOOKING, _SETTLING = 0.4, 0.1
 """The shares of the time after which nothing is looked at any more, and that is left for putting things into place."""
 _TRIES = 2
@@ -91,7 +93,7 @@ class Snapshot:
                 self.missing[name] = "its name says that it is secret"
             elif module:
                 self.imports[name] = module
-            elif name not in definitions:
+            elif name not in definitions or definitions[name]["kind"] == DECORATED:
                 rest.append(name)
         return rest
 
@@ -123,7 +125,7 @@ class Snapshot:
                     self.missing[name] = why
                 else:
                     saved = {"type": looked[name]["type"], "bytes": looked[name]["bytes"], "unit": number}
-                    self.names[name] = {**saved, "copies": name in copies}
+                    self.names[name] = {**saved, "copies": name in copies or looked[name]["copied"]}
 
     def define(self, definitions: dict[str, Any], looked: dict[str, Any]) -> None:
         """Write the definitions that are asked for, and that others need; whoever needs what is not there, is not."""
@@ -134,7 +136,9 @@ class Snapshot:
             if name in self.definitions or name in self.missing or name not in definitions:
                 continue
             each = definitions[name]
-            number, why = self.put(["define", [name], self.left], [])
+            if each["kind"] == DECORATED and (name not in self.names or not each["source"]):
+                continue  # it is a variable, whose source is here for other Pythons
+            number, why = (None, "") if each["kind"] == DECORATED else self.put(["define", [name], self.left], [])
             secret = self.secrets.found_in(each["source"].encode("utf-8", "surrogatepass"))
             if secret or (why and not each["source"]):
                 self.missing[name] = secret or why
