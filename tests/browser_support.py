@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import subprocess
 import tempfile
@@ -13,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import websocket
+from PIL import Image
 
 from tests.support import DEADLINE_S
 
 _SHIFT = 8
+_PHONE = 500
 
 
 class Page:
@@ -55,6 +59,21 @@ class Page:
         x, y = self.until(middle, f"{selector} is there")
         for kind in ("mousePressed", "mouseReleased"):
             self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def open(self, url: str) -> None:
+        """Another page in the same tab, once it is loaded."""
+        self.command("Page.navigate", url=url)
+        self.until(f"location.href === {url!r} && document.readyState === 'complete'", f"{url} is loaded")
+
+    def seen(self, width: int, scheme: str) -> Image.Image:
+        """What is seen in a window that wide, where the system prefers a colour scheme (light, dark)."""
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < _PHONE}
+        self.command("Emulation.setDeviceMetricsOverride", **size)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.command("Emulation.setEmulatedMedia", features=[feature])
+        self.until(f"innerWidth === {width}", f"it is {width} wide")
+        shot = self.command("Page.captureScreenshot", captureBeyondViewport=True)
+        return Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
 
     def type(self, text: str) -> None:
         """As from a keyboard, into what has the focus."""

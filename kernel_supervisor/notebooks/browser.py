@@ -33,7 +33,8 @@ _STYLE = """
   display: block !important; width: auto !important; }
 .jp-InputPrompt, .jp-OutputPrompt, .jp-Collapser, .jp-InputCollapser, .jp-OutputCollapser { display: none !important; }
 .ks-head { margin: 0 0 0.8cm !important; padding: 0 !important; }
-.jp-InputArea, .ks-missing { break-inside: avoid; }
+.jp-CodeCell .jp-InputArea, .ks-missing { break-inside: avoid; }
+.jp-RenderedHTMLCommon :is(h1, h2, h3, h4) { break-after: avoid; }
 .jp-OutputArea-output pre { font-size: 8.5pt; }
 .jp-InputArea-editor pre { font-size: 8.5pt; }
 body.jp-Notebook { margin: 0 !important; padding: 0 !important; max-width: none; }

@@ -12,6 +12,7 @@ from typing import Any
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif")
 
 _MATH = re.compile(r"\$[^$\n]+\$|\$\$|\\\(|\\\[|\\begin\{")
+_UNSEEN = re.compile(r"<(style|script)\b.*?</\1>", re.DOTALL | re.IGNORECASE)
 _NAME_ONLY = re.compile(r"<[\w.]+( object)?( at 0x[0-9a-f]+)?>\Z")
 
 
@@ -73,4 +74,6 @@ def _texts(notebook: Any) -> Iterator[str]:
         for output in cell.get("outputs", ()):
             yield output.get("text", "")
             yield "".join(output.get("traceback", ()))
-            yield from (text for mime, text in output.get("data", {}).items() if mime in ("text/plain", "text/html"))
+            data = output.get("data", {})
+            yield data.get("text/plain", "")
+            yield _UNSEEN.sub("", data.get("text/html", ""))

@@ -53,7 +53,7 @@ body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system
   .jp-Notebook pre { white-space: pre-wrap !important; overflow-wrap: anywhere !important; }
   .jp-OutputArea-child { break-inside: auto !important; }
   .jp-Notebook img, .jp-Notebook svg { max-width: 100%; break-inside: avoid; }
-  .jp-Notebook tr, .jp-InputArea { break-inside: avoid; }
+  .jp-Notebook tr, .jp-CodeCell .jp-InputArea { break-inside: avoid; }
   .jp-RenderedHTMLCommon :is(h1, h2, h3, h4) { break-after: avoid; }
   .ks-more:not([open]) > summary::after { content: " (folded)"; }
 }

@@ -46,14 +46,44 @@ CODE = {
     "raw bytes": "display({'application/x-raw': 'QUJD' * 500}, raw=True)",
     "sound": "Audio(np.sin(np.linspace(0, 3000, 4000)), rate=8000)",
     "script": 'HTML(\'<p id=drawn></p><script>document.getElementById("drawn").textContent = "drawn here"</script>\')',
+    "series": "pd.Series([1.5, 2.5], index=['first', 'second'], name='a series')",
+    "warned": "import warnings\nwarnings.warn('a warning of many words ' * 12)",
+    "nested error": "def outer(): f(0)\ntry: outer()\nexcept ZeroDivisionError as e: raise ValueError('nested') from e",
+    "wide plot": "fig, axes = plt.subplots(1, 4, figsize=(20, 3))\nfor a in axes: a.hist([1, 2])\nplt.show()",
+    "vectors": 'from IPython.display import SVG\nSVG(\'<svg xmlns="http://www.w3.org/2000/svg" width="120" height="60">'
+    '<rect width="120" height="60" fill="teal"/></svg>\')',
+    "formula": "from IPython.display import Latex, Math\ndisplay(Math(r'\\int_0^1 x^2\\,dx = \\frac{1}{3}'))\n"
+    "Latex(r'with $\\mu$ and $\\sigma$')",
+    "latex table": "Latex(r'\\begin{tabular}{lr} name & value \\\\ pear & 3 \\\\ \\end{tabular}')",
+    "xarray": "import xarray as xr\nxr.DataArray(np.arange(4.0).reshape(2, 2), dims=('y', 'x'), name='heights')",
+    "object": "{f'key {i}': [list(range(8))] * 2 for i in range(12)}",
+    "scripts": "print('中文, עברית, αβγ, Ж, ─┼│')",
+    "slider": "import ipywidgets\nipywidgets.IntSlider(value=7, description='A slider')",
+    "captured": "out = ipywidgets.Output()\nwith out: print('captured words')\nout",
+    "no value": "None",
     "markdown": "Markdown('**bold** and\\n\\n- one\\n- two')",
 }
+
+_TEXT = """\
+# A gallery
+
+Text with a note,[^1] a formula $e^{i\\pi} = -1$, `code`, a [link](https://example.org) and a list:
+
+- one
+- two
+
+| a | b |
+|---|---|
+| cell | 1 |
+
+[^1]: The words of the note.
+"""
 
 
 def gallery(folder: Path) -> Path:
     """A notebook with all of them, as we would have saved it; the cells' executions have the numbers of their order."""
     cells = [
-        v4.new_markdown_cell("# A gallery\n\n| a | b |\n|---|---|\n| cell | 1 |"),
+        v4.new_markdown_cell(_TEXT),
         *map(v4.new_code_cell, CODE.values()),
     ]
     spec = {"name": "python3", "display_name": "Python 3"}

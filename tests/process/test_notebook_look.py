@@ -89,18 +89,10 @@ def page(html: Exported) -> Iterator[Page]:
         yield page
 
 
-def seen(page: Page, width: int, scheme: str) -> Image.Image:
-    page.command("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500)
-    page.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-    page.until(f"innerWidth === {width}", "it is as wide as that")
-    shot = page.command("Page.captureScreenshot", captureBeyondViewport=True)
-    return Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_is_beyond_the_edge_and_dark_pages_have_light_paper(page: Page, width: int, scheme: str) -> None:
-    image = seen(page, width, scheme)
+    image = page.seen(width, scheme)
     assert page.look("document.scrollingElement.scrollWidth") <= width
     assert (sum(image.getpixel((2, 2))) > 600) is (scheme == "light")  # type: ignore[arg-type]  # an RGB image
     paper = "getComputedStyle(document.querySelector('.ks-paper:has(#T1) td:nth-child(2)'))"

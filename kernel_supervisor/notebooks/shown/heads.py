@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ class Head:
 def head_of(notebook: Any, ipynb: Path) -> Head:
     """The head of a notebook that stands at `ipynb`: its metadata's title, its first heading, or the file's name."""
     metadata = notebook.metadata
-    first = next((cell for cell in notebook.cells if cell.source.strip()), None)
-    found = _HEADING.match(first.source) if first is not None and first.cell_type == "markdown" else None
+    before_code = takewhile(lambda cell: cell.cell_type == "markdown", notebook.cells)
+    found = next(filter(None, (_HEADING.match(cell.source) for cell in before_code)), None)
     own = _MARKS.sub(r"\1", found["words"] or found["over"]).strip() if found else ""
     said = metadata.get("title")
     title = own or (said if isinstance(said, str) else "") or ipynb.stem

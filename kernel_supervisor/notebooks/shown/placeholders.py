@@ -29,7 +29,9 @@ def says_something(text: str) -> bool:
 
 def is_loading(data: Any) -> bool:
     """Whether `data` shows nothing itself, but brings a library for what is shown later."""
-    return any(mime in data for mime in _LOADS) or "Loading BokehJS" in data.get("text/html", "")
+    markup = data.get("text/html", "")
+    loads_plotly = "PlotlyConfig" in markup and "newPlot" not in markup
+    return any(mime in data for mime in _LOADS) or "Loading BokehJS" in markup or loads_plotly
 
 
 def where_from(markup: str) -> str:
