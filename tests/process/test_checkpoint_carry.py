@@ -90,3 +90,13 @@ def test_another_python_and_pandas_get_arrays_and_frames(tmp_path: Path, back: b
     assert "of another version of pandas" in missing.pop("groups")
     polars = "needs polars, which is not installed here"
     assert missing == ({} if back else {"pl": polars, "polars_frame": polars})
+
+
+def test_annotations_that_are_never_looked_up_stay_so(tmp_path: Path) -> None:
+    cells = [
+        "from __future__ import annotations\nclass Later:\n    x: Unknown = 5\n    def f(self) -> No: return self.x"
+    ]
+    cells.append("from __future__ import annotations\ndef later(a: Unknown = 3): return a\nalias = later\ndel later")
+    found = read(_other(), written(sys.executable, tmp_path, cells), {"alias": ("", "assert v() == Later().f() - 2")})
+    assert found["told"]["missing"] == {}
+    assert found["failed"] == {"alias": ""}

@@ -5,6 +5,7 @@ Sources are those of the cells, which IPython leaves with `linecache`, and of fi
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import functools
@@ -18,6 +19,8 @@ CACHED: Any = type(functools.lru_cache(maxsize=None)(len))
 _OF_IPYTHON = re.compile(r"_{1,3}$|_i{1,3}$|_i?\d+$")
 """Names that IPython binds to what cells returned."""
 _NEW_LOCALS = 0x2
+_FUTURE = "from __future__ import annotations\n"
+"""What an earlier cell has said for all later ones, and a source has to say again."""
 _Statement = Any
 
 
@@ -58,7 +61,10 @@ class Definitions:
     def place(self, name: str) -> Optional[Tuple[str, int, str]]:
         """File, line and text of a definition that stands in a cell."""
         told = self.all().get(name)
-        return (told.file, told.line, told.source) if told is not None and _cell(told.file, {""}) else None
+        if told is None or not _cell(told.file, {""}):
+            return None
+        text = told.source[len(_FUTURE) :] if told.source.startswith(_FUTURE) else told.source
+        return told.file, told.line, text
 
     def path(self, value: Any) -> str:
         """By which name a function or class is found: "f", "Outer.Inner"; "" where it is not a definition."""
@@ -104,16 +110,18 @@ class Definitions:
         return value if type(value) is types.FunctionType and value.__globals__ is self.namespace else None
 
     def _definition(self, name: str, value: Any, kind: str) -> Definition:
-        found = None
         if kind == "class":
-            found = self._sources.of_class(name, value)
+            found, functions = self._sources.of_class(name, value), list(_space(value).values())
         else:
             function = self._wrapped(value)
-            if function is not None:
-                found = self._sources.of_function(name, function, decorated=function is not value)
-        if found is None:
+            found = function and self._sources.of_function(name, function, decorated=function is not value)
+            functions = [function]
+        if not found:
             return Definition(kind)
         file, line, source = found
+        codes = [each.__code__ for each in functions if type(each) is types.FunctionType]
+        if any(code.co_flags & __future__.annotations.compiler_flag for code in codes):
+            source = _FUTURE + source
         return Definition(kind, source, (_looked_up(source) & set(self.namespace)) - {name, "__name__"}, file, line)
 
 

@@ -238,6 +238,8 @@ class _Restoring:
         self._note("source %s" % name)
         self._made(lambda: exec(compile(source, file, "exec", 0, True), self.namespace, own))
         self._note("done %s" % name)
+        if name not in own:
+            own.pop("annotations", None)  # of `from __future__`
         if name not in own and len(own) != 1:
             raise UnfitError("its source does not define it")
         return own.get(name, next(iter(own.values())))
