@@ -18,6 +18,8 @@ DECORATED = "decorated"
 """The kind of a closure around a function: a variable, since it may share what it holds."""
 _LOOKING, _SETTLING = 0.4, 0.1
 """The shares of the time after which nothing is looked at any more, and that is left for putting things into place."""
+_SLOWEST = 30e6
+"""Bytes a second that a disk takes at least: a large variable has so much more time to be written."""
 _TRIES = 2
 """What ended a worker may have been another variable's, of before."""
 _NO_TIME = "there was no time left for it"
@@ -118,8 +120,9 @@ class Snapshot:
     def write(self, units: list[list[str]], looked: dict[str, Any]) -> None:
         """Write the units, small ones first: most are there then where there is not room for all."""
         copies = {name for group in self.shared for name in group}
-        for names in sorted(units, key=lambda unit: sum(looked[name]["bytes"] for name in unit)):
-            number, why = self.put(["write", names, self.left], names)
+        sizes = [(sum(looked[name]["bytes"] for name in unit), unit) for unit in units]
+        for size, names in sorted(sizes):
+            number, why = self.put(["write", names, self.left], names, size / _SLOWEST)
             for name in names:
                 if why:
                     self.missing[name] = why
@@ -152,9 +155,9 @@ class Snapshot:
             self.missing[name] = "needs %s, which is not saved: %s" % (need, lost[need])
             del self.names[name]
 
-    def put(self, task: Any, names: list[str]) -> tuple[int | None, str]:
+    def put(self, task: Any, names: list[str], more_s: float = 0.0) -> tuple[int | None, str]:
         """Have a unit written: its number, or why it is not. Raises StoreError."""
-        found = self.ask(task, 1 - _SETTLING)
+        found = self.ask(task, 1 - _SETTLING, more_s)
         if "why" in found:
             return None, found["why"]
         stream, *buffers = found["placed"]
@@ -170,11 +173,12 @@ class Snapshot:
             self.units.append(unit)
         return self.units.index(unit), ""
 
-    def ask(self, task: Any, share: float) -> dict[str, Any]:
+    def ask(self, task: Any, share: float, more_s: float = 0.0) -> dict[str, Any]:
         """What a worker says; why there is nothing, in words, where it does not. Raises StoreError."""
+        most = self.content["name_s"] + more_s
         workers, why, blob = beside("workers"), "", b""
         for _ in range(_TRIES):
-            seconds = min(self.content["name_s"], self.began + share * self.content["deadline_s"] - time.monotonic())
+            seconds = min(most, self.began + share * self.content["deadline_s"] - time.monotonic())
             if seconds <= 0:
                 return {"why": why or _NO_TIME}
             try:
@@ -182,7 +186,7 @@ class Snapshot:
                 break
             except workers.LostError as error:
                 if error.status is None:
-                    is_late = seconds >= self.content["name_s"]
+                    is_late = seconds >= most
                     return {"why": "it took longer than %.3g s" % seconds if is_late else _NO_TIME}
                 why = beside("reasons").of_end(error.status)
         else:
