@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.checkpoint_support import Checkpoint
+from kernel_supervisor.inside.door import CHECKPOINT
+from tests.checkpoint_support import CODE, Checkpoint
 from tests.ipykernels import built
 from tests.process.test_recorder import Recorded, interpreters, recorded, short
 from tests.support import until_now
@@ -383,3 +384,34 @@ def test_a_checkpoint_ends_with_its_deadline(kernel: Recorded, tmp_path: Path) -
     assert manifest["took_s"] < 3
     assert manifest["missing"]["evil_loop"] == "there was no time left for it"
     until_now(lambda: not _left(kernel), "nothing is left")
+
+
+def test_a_copy_that_does_not_live_is_named_and_nothing_is_left(kernel: Recorded, tmp_path: Path) -> None:
+    kernel.run(
+        "import os, sys\nos.register_at_fork(after_in_child=lambda: os._exit(0))\nbefore = sys.getswitchinterval()"
+    )
+    reply = Checkpoint(kernel, tmp_path).reply
+    assert reply == {
+        "status": "refused",
+        "why": "the copy of the kernel's process ended before it began its work",
+    }
+    until_now(lambda: not _left(kernel), "nothing is left")
+    kernel.run("assert sys.getswitchinterval() == before")
+    assert kernel.reply["content"]["status"] == "ok"
+
+
+def test_checkpoints_at_the_same_time_are_all_made(kernel: Recorded, tmp_path: Path) -> None:
+    kernel.run("import sys; before, x = sys.getswitchinterval(), [1]")
+    messages = []
+    for number in range(5):
+        into, objects = tmp_path / str(number), tmp_path / "objects"
+        into.mkdir(mode=0o700)
+        objects.mkdir(mode=0o700, exist_ok=True)
+        asked = {"code": str(CODE), "into": str(into), "objects": str(objects), "deadline_s": 60.0, "name_s": 5.0}
+        messages.append(kernel.client.session.msg(CHECKPOINT, asked))
+        kernel.client.control_channel.send(messages[-1])
+    replies = [kernel.client.control_channel.get_msg(timeout=60)["content"]["status"] for _ in messages]
+    assert replies == ["ok"] * 5
+    until_now(lambda: all((tmp_path / str(number) / "manifest.json").exists() for number in range(5)), "all stand")
+    kernel.run("assert sys.getswitchinterval() == before")
+    assert kernel.reply["content"]["status"] == "ok"

@@ -16,7 +16,6 @@ import platform
 import select
 import signal
 import sys
-import threading
 import time
 from typing import Any, Callable
 
@@ -26,7 +25,6 @@ _IMPORTS_S = 2.0
 _BIRTH_S = 10.0
 _GPUS = ("/libcuda.so", "/dev/nvidia", "/dev/kfd")
 """What stands in the memory map of a process that computes on a graphics card."""
-_one_at_a_time = threading.Lock()
 beside: Any = globals().get("beside")
 """`saving.beside`, which loads this module and puts itself here before."""
 births: Any = beside("birth") if beside else None
@@ -54,7 +52,7 @@ class Copy:
     def __init__(self, watcher: int, held_ms: float) -> None:
         self.watcher, self.held_ms = watcher, held_ms
         self.pid = 0
-        self.is_at_work = False
+        self.is_at_work = self.is_stuck = False
         self.why = ""
 
     def hear(self, end: int) -> None:
@@ -65,12 +63,12 @@ class Copy:
         while births.AT_WORK not in heard:
             if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
                 self.why = "the copy of the kernel's process did not begin its work within %g s" % _BIRTH_S
+                self.is_stuck = True
                 break
             piece = os.read(end, 4096)
             if not piece:
-                self.why = (
-                    heard.partition(b"\n")[2].decode("utf-8", "replace") or "the copy of the kernel's process died"
-                )
+                said = heard.partition(b"\n")[2].decode("utf-8", "replace")
+                self.why = said or "the copy of the kernel's process ended before it began its work"
                 break
             heard += piece
         self.is_at_work = births.AT_WORK in heard
@@ -78,10 +76,10 @@ class Copy:
         self.pid = int(number) if number.isdigit() else 0
 
     def kill(self) -> None:
-        """End it: who waits in it ends once all others have."""
-        for pid in (self.pid, self.watcher) if self.pid else (self.watcher,):
+        """End it where it is stuck: the one that waits holds the pid of the other, and ends by itself without it."""
+        if self.is_stuck:
             with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(self.pid or self.watcher, signal.SIGKILL)
 
     def see_off(self) -> None:
         """Wait for its end, so that nothing is left of it."""
@@ -98,20 +96,19 @@ def copy(is_busy: Callable[[], bool], work: Callable[[Callable[[], None]], None]
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        with _one_at_a_time:
-            end, tell = os.pipe2(os.O_CLOEXEC)
-            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                copied = _clone(is_busy, work, tell, null)
-            finally:
-                os.close(tell)
-                os.close(null)
-            try:
-                if copied is not None and not copied.why:
-                    copied.hear(end)
-            finally:
-                os.close(end)
-            return copied
+        end, tell = os.pipe2(os.O_CLOEXEC)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            copied = _clone(is_busy, work, tell, null)
+        finally:
+            os.close(tell)
+            os.close(null)
+        try:
+            if copied is not None:
+                copied.hear(end)
+        finally:
+            os.close(end)
+        return copied
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -122,8 +119,9 @@ def _clone(is_busy: Callable[[], bool], work: Any, tell: int, null: int) -> Copy
     libc, number = ctypes.PyDLL(None, use_errno=True), ctypes.c_long(_CLONE[platform.machine()])
     nothing = ctypes.c_long(0)
     libc.PyOS_AfterFork_Child.restype = None
-    nowhere, interval = births.Nowhere(), sys.getswitchinterval()
+    nowhere = births.Nowhere()
     _take_import_lock()
+    interval = sys.getswitchinterval()
     try:
         sys.setswitchinterval(_patience_s())
         time.sleep(0)
@@ -137,14 +135,16 @@ def _clone(is_busy: Callable[[], bool], work: Any, tell: int, null: int) -> Copy
     finally:
         sys.setswitchinterval(interval)
         _imp.release_lock()
-    copied = Copy(pid, round(held_ms, 1))
     if pid < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return copied
+    return Copy(pid, round(held_ms, 1))
 
 
 def _take_import_lock() -> None:
-    """A copy that is made while another thread has it could import nothing. Where others hold it for long, give up."""
+    """A copy that is made while another thread has it could import nothing. Where others hold it for long, give up.
+
+    It also keeps others from making a copy at the same time.
+    """
     until = time.monotonic() + _IMPORTS_S
     while _imp.lock_held():
         if time.monotonic() > until:

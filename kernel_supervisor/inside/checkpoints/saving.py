@@ -57,6 +57,8 @@ def begin(kernel: Any, content: Any) -> Any:
             return {"status": "ok", "pid": copied.pid, "held_ms": copied.held_ms, "names": len(listed)}
         copied.kill()
         copied.see_off()
+        if not copied.is_stuck:
+            break
     return {"status": "refused", "why": copied.why}
 
 
