@@ -6,17 +6,45 @@ import hashlib
 import itertools
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
+import pytest
 
 from kernel_supervisor.inside import checkpoints
 from kernel_supervisor.inside.checkpoints.saving import beside
 from kernel_supervisor.inside.door import CHECKPOINT
-from tests.process.test_recorder import Recorded
+from tests.ipykernels import built
+from tests.process.test_recorder import Recorded, interpreters, recorded
 from tests.support import DEADLINE_S, until_now
 
 CODE = Path(checkpoints.__file__).parent
 _counter = itertools.count()
+IPYKERNELS = {11: "ipykernel<7", 13: "ipykernel>=7"}
+PAIRS = {f"3.{minor}": (path, IPYKERNELS[minor]) for minor, path in interpreters().items() if minor in IPYKERNELS}
+
+
+@pytest.fixture(params=list(PAIRS.values()), ids=list(PAIRS))
+def saved_kernel(short: Callable[[str], Path], request: pytest.FixtureRequest) -> Iterator[Recorded]:
+    """One with ipykernel 6 and Python 3.11, one with 7 and 3.13, both with numpy; `short` is the neighbours'."""
+    python = str(built(*request.param, "numpy>=2") / "bin/python")
+    with recorded(short(f"saved{abs(hash(request.node.name)) % 10**8}"), python) as running:
+        yield running
+
+
+def left_of(kernel: Recorded) -> list[psutil.Process]:
+    """Processes that a checkpoint has left: what a kernel has begotten, and orphans with its command line."""
+    mine, found = psutil.Process(kernel.pid), []
+    command, children = mine.cmdline(), {each.pid for each in mine.children(recursive=True)}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            is_copy = process.pid != kernel.pid and process.cmdline() == command
+            if is_copy or (process.pid in children and process.name() != "sleep"):
+                found.append(process)
+    return found
 
 
 class Checkpoint:
