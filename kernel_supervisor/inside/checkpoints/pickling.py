@@ -120,7 +120,11 @@ class Pickling:
             pickler = kind(sink, self, values, defining)
             try:
                 pickler.dump(_Defined(values, places) if places else values)
-                return Pickled(sink.whole(), pickler, sharing.found(pickler, self.refused_text))
+                return Pickled(
+                    sink.whole(),
+                    pickler,
+                    sharing.found(pickler, self.refused_text if self.refuse is not None else None),
+                )
             except RefusedValue:
                 raise
             except RecursionError:

@@ -18,7 +18,7 @@ import re
 import sys
 import types
 import uuid
-from typing import Any, Callable, Dict, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
 _SMALL = 1 << 16
 _TEXTS = (str, bytes)
@@ -47,12 +47,21 @@ _OWN_WAYS = (
     "__getnewargs_ex__",
     "__new__",
 )
+_HOLDERS: Any = (tuple, frozenset, types.MethodType, types.MappingProxyType, slice)
 _NAMED: Any = (types.FunctionType, types.BuiltinFunctionType, functools._lru_cache_wrapper)
 _INDEX = {"pandas.Index", "pandas.core.indexes.base.Index"}
 _sorts: Dict[Any, str] = {}
 _vars: Dict[Any, Set[int]] = {}
-_REFERENCES = 4
-"""What refers to each object while it is looked at: the memo, its copy, a variable, an argument."""
+
+
+def _references() -> int:
+    """What refers to an object while it is looked at: the memo and its copy, a variable, an argument."""
+    memo: Dict[int, Any] = {0: (0, [])}
+    return 1 + max(sys.getrefcount(value) for _, value in memo.values())
+
+
+_TWICE = _references() + 2
+"""References of what something refers to from two places: what no two names can have has fewer."""
 
 
 class Found:
@@ -64,37 +73,66 @@ class Found:
         self.doubtful = False
 
 
-def found(pickler: Any, refuse_text: Callable[[Any], None]) -> Found:
+def found(pickler: Any, refuse_text: Optional[Callable[[Any], None]]) -> Found:
     """Look through what `pickler` has pickled. Raises what `refuse_text` raises for a text or bytes."""
-    result = Found()
     made = gc.get_objects()  # since the pickler began: what its values' reductions made
-    made_ids, inner = set(map(id, made)), collections.Counter(map(id, gc.get_referents(*made)))
-    del made
+    result, memo = Found(), pickler.memo.copy()
+    shares, holders = result.shares, []
     kinds: Set[Any] = set()
     apart: Set[int] = set()
-    shares = result.shares
-    for key, (_, value) in pickler.memo.copy().items():
+    sorts, count = _sorts, sys.getrefcount
+    for key, (_, value) in memo.items():
         kind = type(value)
-        sort = _sort(kind)
-        if kind in _TEXTS:
-            refuse_text(value)
-            if len(value) < _SMALL:
-                continue
-        elif sort == "named" or (sort == "maybe named" and _is_reachable(value)):
-            if key not in pickler.by_value:
+        sort = sorts.get(kind) or _sort(kind)
+        if sort == "object":
+            if count(value) >= _TWICE:
+                shares.add(key)
+        elif sort == "text":
+            if refuse_text is not None:
+                refuse_text(value)
+            if len(value) >= _SMALL:
+                shares.add(key)
+        elif sort == "holder":
+            if count(value) >= _TWICE:
+                holders.append(value)
+        elif sort == "index":
+            apart.update(map(id, _parts(value)))
+        elif sort != "apart":
+            if key in pickler.by_value or (sort == "maybe named" and not _is_reachable(value)):
+                shares.add(key)
+            else:
                 _note(value, result, kinds)
-                continue
-        elif sort in ("apart", "index"):
-            if sort == "index":
-                apart.update(map(id, _parts(value)))
-            continue
-        elif key in made_ids or (not gc.is_tracked(value) and sys.getrefcount(value) - _REFERENCES - inner[key] < 1):
-            continue
-        shares.add(key)
+    shares |= _held(holders, memo)
     for kind in kinds:
         apart |= _of_class(kind)
-    shares -= apart
+    _leave_out(shares, apart, made, memo)
     return result
+
+
+def _held(holders: List[Any], memo: Dict[int, Any]) -> Set[int]:
+    """What tuples and the like have in them that names may share: themselves, nobody can tell from copies."""
+    held: Set[int] = set()
+    seen: Set[int] = set()
+    while holders:
+        for value in gc.get_referents(holders.pop()):
+            sort = _sort(type(value))
+            if sort == "object" and id(value) in memo:
+                held.add(id(value))
+            elif sort == "holder" and id(value) not in seen:
+                seen.add(id(value))
+                holders.append(value)
+    return held
+
+
+def _leave_out(shares: Set[int], apart: Set[int], made: List[Any], memo: Dict[int, Any]) -> None:
+    """Take out of `shares` what is to be found `apart`, and what only was `made` by pickling."""
+    shares -= apart
+    shares -= set(map(id, made))
+    untracked = [key for key in shares if not gc.is_tracked(memo[key][1])]
+    if untracked:  # the collector does not tell of these, but of what refers to them
+        inner = collections.Counter(map(id, gc.get_referents(*made)))
+        lone = [key for key in untracked if sys.getrefcount(memo[key][1]) - 3 - inner[key] < 1]
+        shares.difference_update(lone)
 
 
 def _note(value: Any, result: Found, kinds: Set[Any]) -> None:
@@ -120,18 +158,23 @@ def _has_own_ways(kind: Any) -> bool:
 
 def _sort(kind: Any) -> str:
     """What is done with values of a type: they are "named" by module and name, unless the pickler says otherwise, or
-    "maybe named"; they are "apart", or an "index" with what it is made of; or each is looked at."""
+    "maybe named"; they are "apart", or an "index" with what it is made of; each "object", "text", "holder" is looked
+    at."""
     if kind not in _sorts:
         bases = _bases(kind)
         names = {"%s.%s" % (getattr(base, "__module__", ""), getattr(base, "__qualname__", "")) for base in bases}
-        if issubclass(kind, type) or kind in _NAMED:
+        if kind in _TEXTS:
+            _sorts[kind] = "text"
+        elif issubclass(kind, type) or kind in _NAMED:
             _sorts[kind] = "named"
+        elif kind in _HOLDERS:
+            _sorts[kind] = "holder"
         elif any("__qualname__" in _space(base) and base is not type for base in bases if base is not object):
             _sorts[kind] = "maybe named"
         elif _INDEX & names:
             _sorts[kind] = "index"
         else:
-            _sorts[kind] = "apart" if names & _APART_BY_NAME or any(base in _APART for base in bases) else ""
+            _sorts[kind] = "apart" if names & _APART_BY_NAME or any(base in _APART for base in bases) else "object"
     return _sorts[kind]
 
 
