@@ -114,17 +114,14 @@ class Pickling:
     def _pickled(
         self, values: Dict[str, Any], on_bytes: Taker, defining: FrozenSet[str], places: Optional[List[Any]] = None
     ) -> Pickled:
+        refuse = self.refused_text if self.refuse is not None else None
         gc.freeze()  # what the collector knows from now on was made by pickling
         for kind in (_Pickler, _DeepPickler):
             sink = _Sink(on_bytes)
             pickler = kind(sink, self, values, defining)
             try:
                 pickler.dump(_Defined(values, places) if places else values)
-                return Pickled(
-                    sink.whole(),
-                    pickler,
-                    sharing.found(pickler, self.refused_text if self.refuse is not None else None),
-                )
+                return Pickled(sink.whole(), pickler, sharing.found(pickler, refuse))
             except RefusedValue:
                 raise
             except RecursionError:
