@@ -61,6 +61,8 @@ CODE = {
     "slider": "import ipywidgets\nipywidgets.IntSlider(value=7, description='A slider')",
     "captured": "out = ipywidgets.Output()\nwith out: print('captured words')\nout",
     "no value": "None",
+    "image": "from PIL import Image as Pillow\nPillow.new('RGB', (90, 40), 'navy')",
+    "counted": "pd.crosstab(['a', 'b', 'a'], ['x', 'x', 'y'], rownames=['row'], colnames=['column'])",
     "markdown": "Markdown('**bold** and\\n\\n- one\\n- two')",
 }
 

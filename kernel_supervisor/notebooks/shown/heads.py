@@ -9,7 +9,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-_HEADING = re.compile(r"\A\s*#\s+(?P<words>[^\n]+?)\s*#*\s*(?:\n|\Z)|\A\s*(?P<over>[^\n#]+)\n=+\s*(?:\n|\Z)")
+_HEADING = re.compile(r"^#[ \t]+(?P<words>[^\n]+?)[ \t]*#*$|^(?P<over>[^\n#]+)\n=+[ \t]*$", re.MULTILINE)
+_FENCED = re.compile(r"^(```+|~~~+).*?^\1", re.MULTILINE | re.DOTALL)
 _MARKS = re.compile(r"!\[[^\]]*\]\([^)]*\)|\[([^\]]*)\]\([^)]*\)|<[^>]{1,80}>|[*_`$]|\\")
 _LONGEST = 120
 
@@ -23,14 +24,14 @@ class Head:
     about: str
     """The session and the day, as a line below it."""
     is_in_text: bool
-    """Whether the document's own text begins with the title."""
+    """Whether the document's own text has the title, before any code."""
 
 
 def head_of(notebook: Any, ipynb: Path) -> Head:
     """The head of a notebook that stands at `ipynb`: its metadata's title, its first heading, or the file's name."""
     metadata = notebook.metadata
     before_code = takewhile(lambda cell: cell.cell_type == "markdown", notebook.cells)
-    found = next(filter(None, (_HEADING.match(cell.source) for cell in before_code)), None)
+    found = next(filter(None, (_HEADING.search(_FENCED.sub("", cell.source)) for cell in before_code)), None)
     own = _MARKS.sub(r"\1", found["words"] or found["over"]).strip() if found else ""
     said = metadata.get("title")
     title = own or (said if isinstance(said, str) else "") or ipynb.stem
