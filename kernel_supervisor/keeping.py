@@ -17,6 +17,8 @@ CALLS_S = 7 * DAY_S
 """What a call said that it was about to do: so long it may be sent again."""
 LOG_BYTES, LOG_FILES = 2 << 20, 3
 """The daemon's log, and how many before it."""
+IDLE_S = 30.0
+"""After so long without a cell a session's variables are saved, where they are saved by themselves."""
 RECORDED_BYTES = 64 << 20
 """What one execution records of what it shows, where the kernel's environment does not say."""
 FINISHED = 2000

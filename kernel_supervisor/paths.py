@@ -19,7 +19,7 @@ LONGEST_SOCKET_PATH = 100
 _LONGEST_SUFFIX = len("/kernels/0123456789ab-ipc-5")
 CONTENT = frozenset(
     {"run", "logs", "cache", "jupyter", "daemon.log", "daemon.log.err", "servers.json", "keep.json", "lingering"}
-    | {"highest-records.sqlite"}
+    | {"highest-records.sqlite", "checkpoints"}
 )
 """What is in a folder that is a supervisor's."""
 _NETWORK_FILE_SYSTEMS = frozenset(
@@ -63,6 +63,8 @@ class Paths:
         """The daemon's own log, rotated."""
         self.logs = os.path.join(state, "logs")
         """Message logs and standard error of the kernels."""
+        self.checkpoints = os.path.join(state, "checkpoints")
+        """Saved variables of kernels."""
         self.servers = os.path.join(state, "servers.json")
         """Where Jupyter servers elsewhere are, and their tokens: written by the user alone."""
         self.keep = os.path.join(state, "keep.json")

@@ -215,6 +215,8 @@ class SessionRecord:
     """What the next client that works here is to be told of it, once."""
     loaded: str = ""
     """The message log of the notebook that was loaded last, which begins with the notebook's metadata."""
+    checkpoints: str = ""
+    """When its variables are saved: `asked`, `auto` or `off`, as `core.checkpoints.Mode`; empty where nobody said."""
     old_name: str = ""
     """What a version before this one called it, whose names meant the same in every project; empty for its others."""
 
@@ -279,6 +281,11 @@ class KernelRecord:
     started_at: float = 0.0
     ended_at: float | None = None
     end_reason: str = ""
+
+    @property
+    def called(self) -> str:
+        """How people call it: by its environment."""
+        return "default" if self.interpreter.kind == "default" else self.interpreter.name
 
     @property
     def damaged(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from kernel_supervisor.keeping import RECENT_S, TOLD_S
 
-Kind = Literal["session", "left over", "cache", "log"]
+Kind = Literal["session", "checkpoint", "left over", "cache", "log"]
 """Files of kernels that no session knows are left over; what is in the cache can be fetched again."""
 
 
@@ -30,7 +30,7 @@ class Item:
 
     kind: Kind
     name: str
-    """A session's, or a path."""
+    """A session's, a checkpoint's id, or a path."""
     size: int
     last_used: float
     """Seconds since the epoch."""

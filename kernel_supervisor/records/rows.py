@@ -25,7 +25,7 @@ from kernel_supervisor.core.model import (
 
 Statement = tuple[str, Iterable[Any]]
 """A statement of SQL, and what its question marks stand for."""
-SESSION_COLUMNS = "name, directory, kernel_id, created_at, notebooks, autosave, notice, loaded"
+SESSION_COLUMNS = "name, directory, kernel_id, created_at, notebooks, autosave, notice, loaded, checkpoints"
 EXECUTION_COLUMNS = (
     "id, session, kernel_id, generation, msg_id, kind, source, status, execution_count, client, queued_at, "
     "started_at, finished_at, log, log_start, log_end, reason, replaces, unrecorded, interrupted"

@@ -34,6 +34,7 @@ MIGRATIONS = [
 ]
 """What brings a database from each version to the next."""
 _ADDED = (
+    ("sessions", "checkpoints", "TEXT NOT NULL DEFAULT ''"),
     ("kernels", "missing", "TEXT NOT NULL DEFAULT ''"),
     ("kernels", "connection", "TEXT NOT NULL DEFAULT ''"),
     ("executions", "unrecorded", "INTEGER NOT NULL DEFAULT 0"),
