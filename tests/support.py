@@ -171,7 +171,7 @@ class Session:
 
     client: Client
 
-    async def call(self, name: str, **arguments: Any) -> Result:
+    async def call(self, name: str, /, **arguments: Any) -> Result:
         """Call a tool."""
         result = await self.client.call_tool(name, arguments)
         return Result(

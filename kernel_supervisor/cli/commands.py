@@ -197,6 +197,10 @@ def _add_kernels(commands: Commands) -> None:
     top.add_argument("--once", action="store_true", help="once, as where standard output is no terminal")
     interrupt = commands.add("interrupt", "kernels:interrupt", "interrupt what runs on a kernel; variables stay")
     restart = commands.add("restart", "kernels:restart", "give a session a fresh process; variables go")
+    text = 'with the variables of a checkpoint: "last", NAME or SESSION:NAME'
+    restart.add_argument("--restore", default="", metavar="CHECKPOINT", help=text)
+    text = "then run again what had succeeded; with --restore the rest alone"
+    restart.add_argument("--replay", action="store_true", help=text)
     kill = commands.add("kill", "kernels:kill", "end kernels, with their variables")
     kill.add_argument("kernel", nargs="*", metavar="KERNEL")
     kill.add_argument("--all", action="store_true", help="end every kernel that the supervisor started")
@@ -217,6 +221,8 @@ def _add_environments(commands: Commands) -> None:
     use = commands.add("use", "kernels:use", "go on in another environment's kernel")
     use.add_argument("env", metavar="ENV", help="a name, prefix or interpreter from `envs`, or `default`")
     use.add_argument("--fresh", action="store_true", help="a new kernel even if one runs there already")
+    text = "with these variables of the kernel before, such as df,model; * for all"
+    use.add_argument("--carry", default="", metavar="NAMES", help=text)
     text = "if it has no ipykernel, install one there with the environment's own tool"
     use.add_argument("--install-ipykernel", action="store_true", help=text)
     attach = commands.add("attach", "kernels:attach", "go on in a kernel that runs already")
@@ -231,6 +237,17 @@ def _add_environments(commands: Commands) -> None:
 def _add_kept(commands: Commands) -> None:
     commands.group("what is kept")
     commands.add("sessions", "forgetting:sessions", "list all sessions, and what is kept of them", json=True)
+    more = "They outlive their kernel: `restart --restore` brings them back."
+    text = "save a session's variables"
+    save = commands.add("checkpoint", "checkpoints:checkpoint", text, more=more, json=True)
+    save.add_argument("name", nargs="?", default="", metavar="NAME", help="to ask for it by")
+    text = "from now on in this session: saved when asked, also by itself, or never"
+    save.add_argument("--mode", choices=["asked", "auto", "off"], default="", help=text)
+    _add_session(save)
+    there = commands.add("checkpoints", "checkpoints:checkpoints", "list what was saved of variables", json=True)
+    there.add_argument("--remove", action="append", default=[], metavar="NAME", help="delete one; can be repeated")
+    there.add_argument("-s", "--session", default="", help="of one session; default: of all")
+    _add_yes(there)
     more = "That is their history and what their kernels wrote down. Saved notebooks stay."
     forget = commands.add("forget", "forgetting:forget", "delete sessions", more=more, aliases=("rm",))
     text = "as `sessions` spells it; no kernel may live in it"

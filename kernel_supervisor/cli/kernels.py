@@ -32,14 +32,20 @@ def list_kernels(command: Command) -> int:
         return DONE
     dead = facts.get("dead", [])  # a daemon of a version before this one says nothing of them
     rows = [*map(_row, facts["kernels"]), *map(_foreign_row, facts["others"]), *map(_dead_row, dead[:_DEAD])]
-    if rows:
+    saved = [each.get("saved_at") for each in (*facts["kernels"], *facts["others"], *dead[:_DEAD])]
+    if any(saved):
+        rows = [[*row[:-1], ago(at) if at else "", row[-1]] for row, at in zip(rows, saved, strict=True)]
+        print_table((*_HEADS[:-1], "saved", _HEADS[-1]), rows, leave_out=("up", "name", "directory", "cells", "memory"))
+    elif rows:
         print_table(_HEADS, rows, leave_out=("up", "name", "directory", "cells"))
     else:
         print("no other kernels are running" if facts["troubles"] else "no kernels are running")
     for each in dead[:_DEAD]:
-        again = shlex.join(["kernel-supervisor", "restart", each["session"]])
+        back = ["--restore", "last"] if each.get("saved_at") else []
+        again = shlex.join(["kernel-supervisor", "restart", each["session"], *back])
         why = each["end_reason"].partition("\n")[0].rstrip(".") or "how it ended is not on record"
-        print(f"dead: {each['session']}: {why}; `{again}` starts a fresh kernel")
+        what = f", with its variables of {ago(each['saved_at'])}" if back else ""
+        print(f"dead: {each['session']}: {why}; `{again}` starts a fresh kernel{what}")
     if left := len(dead[_DEAD:]):
         print(f"… and {left} more sessions whose kernels are dead: `kernel-supervisor sessions` lists them")
     for trouble in facts["troubles"]:
@@ -91,8 +97,18 @@ def kill(command: Command) -> int:
 
 def restart(command: Command) -> int:
     """A fresh process for a session's kernel."""
-    print(command.tool("kernel_restart", session=_session_of(command))[0])
+    options = command.options
+    session = _session_to_fill(command) if options.restore else _session_of(command)
+    print(command.long_tool("kernel_restart", session=session, restore=options.restore, replay=options.replay)[0])
     return DONE
+
+
+def _session_to_fill(command: Command) -> str:
+    """The session that gets variables, which may have no kernel yet, or be new."""
+    try:
+        return _session_of(command)
+    except CallError:
+        return str(command.options.kernel)
 
 
 def interrupt(command: Command) -> int:
@@ -157,7 +173,8 @@ def use(command: Command) -> int:
     """Another environment for the session."""
     options = command.options
     chosen = {"env_name": options.env, "fresh": options.fresh, "install_ipykernel": options.install_ipykernel}
-    print(command.long_tool("kernel_use_env", **chosen)[0])
+    carry = [name for name in options.carry.replace(",", " ").split() if name]
+    print(command.long_tool("kernel_use_env", **chosen, carry=carry)[0])
     return DONE
 
 

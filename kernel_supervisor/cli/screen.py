@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from kernel_supervisor.wording import printable
+
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "magenta": "35", "cyan": "36"}
 _STATES = {
     **dict.fromkeys(("idle", "ok"), "green"),
@@ -66,11 +68,6 @@ def table(
     cells = [[of_state(each) if at in states else each for at, each in enumerate(row)] for row in texts]
     bold = [styled(each, "bold") for each in headers]
     return str(tabulate.tabulate(cells, bold, tablefmt="simple", disable_numparse=True)).splitlines()
-
-
-def printable(text: str) -> str:
-    """`text` on one line: control characters, which a file's name may have, as Python writes them."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
 def _fitted(

@@ -37,13 +37,13 @@ class Command:
             self._connection = connection
         return self._connection
 
-    def tool(self, name: str, *, start: bool = False, deadline_s: float | None = _QUICK_S, **arguments: Any) -> Any:
+    def tool(self, name: str, /, *, start: bool = False, deadline_s: float | None = _QUICK_S, **arguments: Any) -> Any:
         """A tool's text and facts. Raises CallError."""
         if not self._is_told_where:
             self.say_where(start=start)
         return self.connection(start=start).call_tool(name, arguments, deadline_s=deadline_s)
 
-    def long_tool(self, name: str, **arguments: Any) -> Any:
+    def long_tool(self, name: str, /, **arguments: Any) -> Any:
         """A tool that may take minutes; standard error shows how it goes. The daemon is started. Raises CallError."""
         said = [""]
 

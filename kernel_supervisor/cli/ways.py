@@ -50,4 +50,12 @@ COMMANDS = {
     "mend environment": " Mend it, or choose another (`kernel-supervisor envs` lists them).",
     "all environments": " `kernel-supervisor envs` lists {0}.",
     "use other": ", which `kernel-supervisor use` changes to",
+    "checkpoint": ": `kernel-supervisor checkpoint {option}` makes one",
+    "bring back": "`kernel-supervisor restart {session} --restore '{0}'` brings them back",
+    "restore": ": `kernel-supervisor restart {session} --restore '{0}'`",
+    "replay rest": ": `kernel-supervisor restart {session} --restore '{0}' --replay` runs just those, too",
+    "offer auto": "`kernel-supervisor checkpoint {option} --mode auto` has it saved by itself, too: when it is idle, "
+    "and before it ends",
+    "see variables": "; `kernel-supervisor vars {option}` lists them",
+    "turn on": ": `kernel-supervisor checkpoint {option} --mode asked` turns them on",
 }

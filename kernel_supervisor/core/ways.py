@@ -28,7 +28,10 @@ _OfKernels = Literal[
 _OfStarts = Literal["first exec", "kill", "next exec", "restart there", "restart too", "restart for own", "replay"]
 _OfTheirs = Literal["attach by id", "detach", "detach first", "detach or restart", "detach or end", "return", "let go"]
 _OfEnvironments = Literal["see environments", "name environment", "mend environment", "all environments", "use other"]
-Name: TypeAlias = _OfExecutions | _OfResults | _OfHistories | _OfKernels | _OfStarts | _OfTheirs | _OfEnvironments
+_OfCheckpoints = Literal["checkpoint", "bring back", "restore", "replay rest", "turn on", "see variables", "offer auto"]
+Name: TypeAlias = (
+    _OfExecutions | _OfResults | _OfHistories | _OfKernels | _OfStarts | _OfTheirs | _OfEnvironments | _OfCheckpoints
+)
 
 
 @dataclass(frozen=True, slots=True)

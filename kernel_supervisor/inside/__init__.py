@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+CHECKPOINTS = str(Path(__file__).with_name("checkpoints"))
+"""The folder with what saves variables: a kernel is told of it with each request for that."""
+
 
 def source(name: str) -> Path:
     """The file of a module that is started or taught to a kernel."""

@@ -17,6 +17,8 @@ import zmq
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import BESIDE, KernelRecord, Message
+from kernel_supervisor.inside import CHECKPOINTS
+from kernel_supervisor.inside.door import KEEP
 from kernel_supervisor.inside.lookup import INSPECT, VARIABLES
 from kernel_supervisor.inside.near import NEAR
 from kernel_supervisor.inside.place import PLACE
@@ -286,6 +288,9 @@ class Kernel:
 
     async def shutdown(self) -> None:
         """End it, politely first, each step with a deadline; then remove its sockets. Raises UnavailableError."""
+        if self.recorder.get("door") and self.alive:  # what is ended on purpose saves nothing by itself
+            with contextlib.suppress(zmq.ZMQError):
+                await self.channels.send("control", KEEP, {"code": CHECKPOINTS, "into": None})
         await self.keeper.terminate()
         await self.close()
         remove_connection(self.record)

@@ -33,7 +33,7 @@ def about(text: str | None = None, *, ge: float | None = None, le: float | None 
     return Field(description=text, ge=ge, le=le)
 
 
-_Session = Annotated[str, about("another, such as a sub-agent's")]
+_Session = Annotated[str, about("a sub-agent's")]
 _SessionOfCode = Annotated[
     str, about("another session of this project: a sub-agent's own, not to share variables; folder/name: of any")
 ]
@@ -109,13 +109,19 @@ def schema(model: type[Arguments]) -> dict[str, Any]:
     return found
 
 
+_EMPTY: tuple[Any, ...] = ("", None, [])
+
+
 def _property(value: dict[str, Any]) -> dict[str, Any]:
     options = [option for option in value.get("anyOf", ()) if option.get("type") != "null"]
     merged = {**value, **(options[0] if len(options) == 1 else {})}
-    if merged.get("default") in ("", None) or merged["default"] is False:  # as everybody takes it to be
+    if merged.get("default") in _EMPTY or merged.get("default") is False:  # as everybody takes it to be
         merged.pop("default", None)
-    if options:  # what can be left out: how large it can be is told to who goes beyond
+    if options:  # what can be left out: how small and large it can be is told to who goes beyond
         merged.pop("maximum", None)
+        merged.pop("minimum", None)
     if "enum" in merged:  # what is empty is the same as left out, and Gemini refuses all tools for it
         merged["enum"] = [each for each in merged["enum"] if each != ""]
+        if merged.get("default") in merged["enum"][:1]:
+            del merged["default"]
     return {keyword: merged[keyword] for keyword in _TOLD if keyword in merged}

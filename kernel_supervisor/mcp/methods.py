@@ -12,7 +12,7 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionRecord
 from kernel_supervisor.core.retention import Policy
 from kernel_supervisor.keeping import DAY_S
-from kernel_supervisor.mcp import following, overview
+from kernel_supervisor.mcp import following, overview, restored
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.carried import Context, method
@@ -29,13 +29,16 @@ class StopParams(types.RequestParams):
 
 
 class SessionParams(types.RequestParams):
-    """supervisor/forget, supervisor/which, supervisor/place."""
+    """supervisor/forget, supervisor/which, supervisor/place, supervisor/checkpoints."""
 
     session: str = ""
 
 
 class PruneParams(types.RequestParams):
-    """supervisor/due, supervisor/prune. Camel case on the wire. Without `days` and `total` it is the policy's."""
+    """supervisor/due, supervisor/prune, supervisor/drop.
+
+    Camel case on the wire. Without `days` and `total` it is the policy's.
+    """
 
     days: float | None = None
     total: int | None = None
@@ -53,6 +56,8 @@ def add_methods(server: Server[Caller]) -> None:
     server.add_request_handler("supervisor/due", PruneParams, method(_due))
     server.add_request_handler("supervisor/prune", PruneParams, method(_prune))
     server.add_request_handler("supervisor/forget", SessionParams, method(_forget))
+    server.add_request_handler("supervisor/checkpoints", SessionParams, method(_checkpoints))
+    server.add_request_handler("supervisor/drop", PruneParams, method(_drop))
     server.add_request_handler("supervisor/which", SessionParams, method(_which))
     server.add_request_handler("supervisor/place", SessionParams, method(_place))
     server.add_request_handler("supervisor/overview", types.RequestParams, method(overview.overview))
@@ -113,6 +118,21 @@ async def _due(call: Call, params: PruneParams) -> dict[str, Any]:
 async def _prune(call: Call, params: PruneParams) -> dict[str, Any]:
     gone = await sweeping.prune(call.supervisor, _policy(params), params.wanted)
     return {"gone": [asdict(each) for each in gone]}
+
+
+async def _checkpoints(call: Call, params: SessionParams) -> dict[str, Any]:
+    """Those of a session that is called so, or of all."""
+    there = await call.supervisor.checkpoints.all()
+    if params.session:
+        session = await call.supervisor.sessions.of(call.caller.asker, params.session)
+        there = [each for each in there if each.session == session.name]
+    return {"checkpoints": restored.listed(there)}
+
+
+async def _drop(call: Call, params: PruneParams) -> dict[str, Any]:
+    """Have checkpoints go, by their ids."""
+    there = [each.id for each in await call.supervisor.checkpoints.all() if each.id in params.wanted]
+    return {"size_bytes": await call.supervisor.checkpoints.drop(there)}
 
 
 def _meant(caller: Caller, wanted: str) -> SessionRecord | None:

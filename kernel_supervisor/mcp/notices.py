@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 
 from kernel_supervisor.amounts import several, span
-from kernel_supervisor.core.model import Execution, ExecutionId, SessionName, SessionRecord
+from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.caller import OF_ALL, Caller, Generation
-from kernel_supervisor.mcp.tables import first_line, when
+from kernel_supervisor.mcp.tables import first_line
 from kernel_supervisor.outputs.tracebacks import line_reached
 from kernel_supervisor.sessions import sweeping
 from kernel_supervisor.sessions.directories import elsewhere, works_in
 from kernel_supervisor.sessions.placing import differences
+from kernel_supervisor.sessions.supervisor import BROUGHT_BACK
 from kernel_supervisor.tasks import apart, happens
+from kernel_supervisor.wording import when
 
 _LATE = {
     "code": "showed more after it had ended",
@@ -25,6 +27,7 @@ _LATE = {
 }
 """By the kind of an entry: what it is to have shown more."""
 _LATE_SHOWN, _NAMES_SHOWN = 5, 5
+_RESTARTED = "The kernel was restarted"
 _AT_ONCE = 6
 """How many a result has at the most; the others come with the next one."""
 _STOPS_S = 2.0
@@ -157,27 +160,44 @@ async def _lost(caller: Caller, session: SessionRecord, lost: tuple[Generation, 
     gone = "its variables are gone, the history is kept"
     if record is not None and record.generation != generation:
         by = await _restarted_by(caller, record.session)
-        return (f"kernel {kernel_id} was restarted since {since}{by}: {gone}", *await _back(caller, session))
+        restarted = f"kernel {kernel_id} was restarted since {since}{by}"
+        if back := await _brought_back(caller, record.session):
+            return f"{restarted}, the history is kept. {back}"
+        return (f"{restarted}: {gone}", *await _back(caller, session, kernel_id))
     if record is None or record.ended:
         why, at = ("", None) if record is None else (record.end_reason, record.ended_at)
         why = why.partition("\n")[0].rstrip(".")
         if why and why in text:
             return ""
         told = f" ({', '.join(filter(None, (why, when(at))))})" if why or at else ""
-        return (f"kernel {kernel_id} is gone since {since}{told}: {gone}", *await _back(caller, session))
+        return (f"kernel {kernel_id} is gone since {since}{told}: {gone}", *await _back(caller, session, kernel_id))
     now = f"works in kernel {session.kernel_id}" if session.kernel_id else "has no kernel"
     return f"session {session.name} {now} now; kernel {kernel_id}, which it had at {since}, lives on with its variables"
 
 
+async def _notes(caller: Caller, name: SessionName) -> list[Execution]:
+    return [each for each in await caller.supervisor.records.history(name, last=50) if each.kind == "note"]
+
+
+async def _brought_back(caller: Caller, name: SessionName) -> str:
+    """What its history says of variables that were brought back to the kernel that a session has."""
+    notes = await _notes(caller, name)
+    found = [each for each in notes if each.source.startswith((BROUGHT_BACK, _RESTARTED))]
+    return found[-1].source.rstrip(".") if found and found[-1].source.startswith(BROUGHT_BACK) else ""
+
+
 async def _restarted_by(caller: Caller, name: SessionName) -> str:
     """Who restarted the kernel of a session last, and when, as its history has it."""
-    notes = [each for each in await caller.supervisor.records.history(name, last=50) if each.kind == "note"]
+    notes = await _notes(caller, name)
     restarts = [each for each in notes if "restarted" in each.source]
     return f", by {restarts[-1].client} at {when(restarts[-1].queued_at)}" if restarts and restarts[-1].client else ""
 
 
-async def _back(caller: Caller, session: SessionRecord) -> tuple[str | WayOn, ...]:
-    """How what is gone can be had again: what succeeded last, where that was in a kernel of before."""
+async def _back(caller: Caller, session: SessionRecord, kernel_id: KernelId) -> tuple[str | WayOn, ...]:
+    """How what is gone can be had again: from a checkpoint, or by running what succeeded last, where that was in a
+    kernel of before."""
+    if offer := await caller.supervisor.checkpoints.offer(session.name, kernel_id):
+        return ("; ", *offer)
     good = await caller.supervisor.records.last_good(session.name)
     record = await caller.supervisor.sessions.kernel_record(session)
     now = (record.id, record.generation) if record is not None and not record.ended else None

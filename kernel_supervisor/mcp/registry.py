@@ -9,6 +9,7 @@ from typing import Any
 import mcp_types as types
 
 from kernel_supervisor.mcp import arguments
+from kernel_supervisor.mcp import tools_checkpoints as checkpoints
 from kernel_supervisor.mcp import tools_environments as environments
 from kernel_supervisor.mcp import tools_interrupt as interrupt
 from kernel_supervisor.mcp import tools_joining as joining
@@ -77,7 +78,8 @@ _ALL = (
     Tool("Kernel status", kernels.kernel_status, _READS),
     Tool("History", work.kernel_history, _READS, core=True),
     Tool("Interrupt", interrupt.kernel_interrupt, _changes(destructive=True, idempotent=True), core=True),
-    Tool("Restart", kernels.kernel_restart, _changes(destructive=True)),
+    Tool("Restart", checkpoints.kernel_restart, _changes(destructive=True)),
+    Tool("Save variables", checkpoints.kernel_checkpoint, _changes()),
     Tool("End a kernel", kernels.kernel_shutdown, _changes(destructive=True, idempotent=True)),
     Tool("Add markdown", notebook.kernel_add_markdown, _changes()),
     Tool("Save notebook", notebook.kernel_save_notebook, _changes(idempotent=True)),
@@ -94,7 +96,7 @@ TOOLS = {tool.run.__name__: tool for tool in _ALL}
 def _told_to_claude(tool: Tool) -> dict[str, Any] | None:
     """What Claude Code reads of a tool's definition: it is there at once, and its results are taken whole."""
     told: dict[str, Any] = {"anthropic/alwaysLoad": True} if tool.core else {}
-    if "max_chars" in tool.model.model_fields:
+    if tool.core and "max_chars" in tool.model.model_fields:
         told["anthropic/maxResultSizeChars"] = LARGEST_CHARS
     return told or None
 

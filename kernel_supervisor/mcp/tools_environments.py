@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from kernel_supervisor.core.model import SessionRecord
+from pydantic import BeforeValidator
+
+from kernel_supervisor.core.model import Interpreter, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.choice import as_interpreter, resolve
+from kernel_supervisor.environments.commands import Progress
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.environments.installing import install
 from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
-from kernel_supervisor.mcp.tables import MARKS, printable, table
+from kernel_supervisor.mcp.restored import moved, restored_facts
+from kernel_supervisor.mcp.tables import MARKS, table
 from kernel_supervisor.mcp.ways import sentence
 from kernel_supervisor.mcp.wording import BORROWED
-from kernel_supervisor.sessions import foreign
+from kernel_supervisor.running.runner import Runner
+from kernel_supervisor.sessions import autocheckpoints, foreign
+from kernel_supervisor.sessions.carrying_over import ALL
+from kernel_supervisor.sessions.carrying_over import carry as carry_over
 from kernel_supervisor.sessions.placing import displaced
+from kernel_supervisor.sessions.restoring import Restored
 from kernel_supervisor.tasks import apart
+from kernel_supervisor.wording import printable
 
+
+def _meant(given: Any) -> Any:
+    """What clients send who take it for a switch, or for one name."""
+    if isinstance(given, bool):
+        return [ALL] if given else []
+    return [each for each in re.split(r"[,\s]+", given) if each] if isinstance(given, str) else given
+
+
+Carry = Annotated[Sequence[str], BeforeValidator(_meant), about('variables to take along; ["*"]: all')]
 _FACTS = ("name", "kind", "prefix", "python", "python_version", "ipykernel", "language", "broken")
 
 
@@ -53,10 +73,10 @@ async def kernel_use_env(
     session: SessionRecord,
     env_name: Annotated[str, about("as in kernel_list_envs, a prefix, an interpreter, or SERVER:SPEC")],
     fresh: Annotated[bool, about("a new kernel, even if one runs there")] = False,
-    install_ipykernel: Annotated[bool, about("there, if it is missing")] = False,
+    carry: Carry = (),
+    install_ipykernel: bool = False,
 ) -> Answer:
-    """Go on in another environment's kernel. The present one runs on with its variables; come back by its name, or
-    "default"."""
+    """Go on in another environment's kernel. The present one runs on; come back by its name, or "default"."""
     asker = call.caller.asker
     wanted = needed(env_name, "env_name is empty", WayOn("name environment")).strip()
     on_server = await foreign.spec_on_server(wanted, call.supervisor.kernels.servers)
@@ -73,18 +93,44 @@ async def kernel_use_env(
             await with_progress(call, installing, lambda tell: apart("environments", install, environment, tell, env))
         interpreter = as_interpreter(environment, "chosen by kernel_use_env")
     intent = await call.once.begin_durably("kernel_use_env", at=time.time())
-    runner, returned = await with_progress(
+    runner, returned, carried = await with_progress(
         call,
         f"starting a kernel in {interpreter.name}",
-        lambda tell: call.supervisor.use(session, interpreter, asker, call.client, fresh, intent["at"], tell),
+        lambda tell: _used(call, session, interpreter, fresh, carry, intent["at"], tell),
     )
     record = runner.kernel.record
     done = "returned to" if returned else "started"
-    text: Words = (
-        f"{done} kernel {record.id} in {interpreter.name} ({interpreter.argv[0]}); its variables are its own",
-    )
+    text: Words = (f"{done} kernel {record.id} in {interpreter.name} ({interpreter.argv[0]})", *_with(carry, carried))
     if record.overlay and not returned:
         text = (*text, f". {BORROWED}")
     if nowhere := await asyncio.to_thread(displaced, record):
         text = (*text, ". ", *sentence(nowhere))
-    return Answer(text=text, facts={"kernel_id": record.id, "returned": returned, "interpreter": interpreter.argv[0]})
+    facts = {"kernel_id": record.id, "returned": returned, "interpreter": interpreter.argv[0]}
+    return Answer(text=text, facts={**facts, **(restored_facts(carried) if carried is not None else {})})
+
+
+async def _used(
+    call: Call,
+    session: SessionRecord,
+    interpreter: Interpreter,
+    fresh: bool,
+    names: Sequence[str],
+    since: float,
+    tell: Progress,
+) -> tuple[Runner, bool, Restored | None]:
+    """A kernel of an interpreter, whether it was there before, and what of variables was carried to it."""
+    asker, supervisor = call.caller.asker, call.supervisor
+    if not names:
+        await autocheckpoints.before(supervisor, session)
+        return (*await supervisor.use(session, interpreter, asker, call.client, fresh, since, tell), None)
+    carried = await carry_over(supervisor, session, interpreter, asker, call.client, names, fresh, since, tell)
+    return carried.runner, carried.returned, carried.restored
+
+
+def _with(names: Sequence[str], carried: Restored | None) -> Words:
+    """What is said of its variables."""
+    if not names:
+        return ("; its variables are its own",)
+    if carried is None:
+        return ("; it is the one that the session was in, with all its variables",)
+    return (" with the variables of the kernel before:\n", *parts(moved(carried)))

@@ -29,7 +29,7 @@ async def kernel_interrupt(
     call: Call,
     session: SessionRecord,
     execution_id: Annotated[ExecutionNumber | None, about("only this one; without it, whatever runs")] = None,
-    force: Annotated[bool, about("many interrupts, 50 ms apart, for a cell that swallows them")] = False,
+    force: Annotated[bool, about("many interrupts, for a cell that swallows them")] = False,
 ) -> Answer:
     """Stop the running cell (KeyboardInterrupt) and say whether it stopped. Variables stay."""
     if execution_id is not None:

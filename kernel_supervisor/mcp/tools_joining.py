@@ -13,12 +13,13 @@ from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.mcp.advice import advice_on
 from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.tables import MARKS, table, when
+from kernel_supervisor.mcp.tables import MARKS, table
 from kernel_supervisor.mcp.tools_kernels import NAME_A_KERNEL, facts_of, living_facts
 from kernel_supervisor.mcp.ways import under_each_other
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import foreign, naming
 from kernel_supervisor.tasks import apart
+from kernel_supervisor.wording import when
 
 _LIST_S = 2.0
 """How long a list waits for kernels that a daemon which has just begun has not reached yet."""
@@ -58,8 +59,11 @@ async def kernel_list_running(call: Call, session: SessionRecord) -> Answer:
     none = "no other kernels are running" if troubles else "no kernels are running"
     lines: list[Words] = [table(head, rows) if rows else none]
     lines += [("not asked: ", *parts(trouble)) for trouble in troubles]
+    saved = {each.kernel_id: each.at for each in await call.supervisor.checkpoints.all()}
+    kernels = [{**each, "saved_at": saved.get(each["kernel_id"])} for each in kernels]
     facts = {"kernels": kernels, "others": [_foreign_facts(each) for each in found.values()]}
-    facts["dead"] = await _dead(call, {each["kernel_id"] for each in kernels})
+    dead = await _dead(call, {each["kernel_id"] for each in kernels})
+    facts["dead"] = [{**each, "saved_at": saved.get(each["kernel_id"])} for each in dead]
     return Answer(text=under_each_other(lines), facts={**facts, "troubles": troubles})
 
 

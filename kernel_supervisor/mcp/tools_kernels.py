@@ -8,23 +8,24 @@ from typing import Annotated, Any
 
 import psutil
 
-from kernel_supervisor.amounts import several, size, span
+from kernel_supervisor.amounts import size, span
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
-from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.mcp.advice import advice_on, ipykernel_of
 from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.tables import when
-from kernel_supervisor.mcp.ways import sentence, under_each_other
+from kernel_supervisor.mcp.restored import age, listed, title
+from kernel_supervisor.mcp.ways import under_each_other
 from kernel_supervisor.mcp.wording import how_to_answer
 from kernel_supervisor.running.runner import Runner
-from kernel_supervisor.sessions import naming, rerunning
+from kernel_supervisor.sessions import naming
 from kernel_supervisor.sessions.directories import elsewhere, works_in
 from kernel_supervisor.sessions.placing import displaced
 from kernel_supervisor.tasks import apart
+from kernel_supervisor.wording import when
 
+_SAVED_SHOWN = 4
 NAME_A_KERNEL = ("kernel_id is empty", WayOn("name kernel"))
 
 
@@ -44,7 +45,7 @@ async def kernel_status(call: Call, session: SessionRecord) -> Answer:
         return await kernel_status(call, await call.session(session.name))
     lines: list[Words] = [
         f"session {session.name} in {session.directory}",
-        f"kernel {_called(record)} ({record.id}), {facts['state']}, execution count {facts['execution_count']}",
+        f"kernel {record.called} ({record.id}), {facts['state']}, execution count {facts['execution_count']}",
         f"interpreter {facts['interpreter']} ({record.interpreter.why or record.interpreter.kind})",
         f"up {span(facts['uptime_s'])}, memory {size(facts['memory_bytes']) or 'not known'}, pid "
         f"{facts['pid'] or 'not known'}",
@@ -68,6 +69,9 @@ async def kernel_status(call: Call, session: SessionRecord) -> Answer:
     if runner.current is not None and runner.current.question is not None:
         number, question = runner.current.execution.id, runner.current.question
         lines.append((f"execution {number} asks", *how_to_answer(number, question)))
+    if saved := await call.supervisor.checkpoints.of(session.name):
+        lines.append(f"saved: {', '.join(f'{title(each)} {age(each)}' for each in saved[:-_SAVED_SHOWN:-1])}")
+        facts["checkpoints"] = listed(saved)
     return Answer(text=under_each_other(lines), facts=facts)
 
 
@@ -78,7 +82,7 @@ async def _status_without_kernel(
         return Answer(text=f"session {session.name}: its kernel is starting", facts=facts | {"state": "starting"})
     if record is not None and (why := call.supervisor.kernels.adoption.why(record)):
         facts |= {"state": "unreachable", "trouble": why}
-        kernel = f"session {session.name}: kernel {_called(record)} ({record.id})"
+        kernel = f"session {session.name}: kernel {record.called} ({record.id})"
         if call.supervisor.kernels.adoption.stranded(record):
             return Answer(text=(f"{kernel} cannot be reached: {why} ", record.way_around, "."), facts=facts)
         lives = f"{kernel} lives but does not answer: {why} Its variables may be there. "
@@ -87,7 +91,8 @@ async def _status_without_kernel(
         facts |= {"state": "dead", "end_reason": record.end_reason}
         why = record.end_reason.rstrip(".") or "how it ended is not on record"
         dead = f"session {session.name}: its kernel is dead: {why}. "
-        return Answer(text=(dead, record.way_on, "."), facts=facts)
+        offer = await call.supervisor.checkpoints.offer(session.name, record.id)
+        return Answer(text=(dead, *((*offer, "; ") if offer else ()), record.way_on, "."), facts=facts)
     interpreter = await apart("environments", call.supervisor.sessions.default_interpreter, session, call.caller.asker)
     facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}
     text = (
@@ -113,7 +118,7 @@ async def facts_of(record: KernelRecord) -> dict[str, Any]:
     pid = record.process.pid if record.process is not None else None
     return {
         "kernel_id": record.id,
-        "name": _called(record),
+        "name": record.called,
         "interpreter": record.interpreter.argv[0] if record.interpreter.argv else record.interpreter.name,
         "why": record.interpreter.why,
         "kernel_directory": record.directory,
@@ -131,57 +136,11 @@ async def facts_of(record: KernelRecord) -> dict[str, Any]:
     }
 
 
-def _called(record: KernelRecord) -> str:
-    return "default" if record.interpreter.kind == "default" else record.interpreter.name
-
-
 def _memory(pid: int | None) -> int | None:
     try:
         return int(psutil.Process(pid).memory_info().rss) if pid is not None else None
     except psutil.Error:
         return None
-
-
-async def kernel_restart(
-    call: Call,
-    session: SessionRecord,
-    replay: Annotated[bool, about("then run again what had succeeded, up to the first error")] = False,
-    force: Annotated[bool, about("even if others started it")] = False,
-) -> Answer:
-    """A fresh process for the session's kernel: variables are lost, history and notebook go on."""
-    record = await call.supervisor.sessions.kernel_record(session)
-    replayed = await call.supervisor.records.last_good(session.name) if replay else []
-    generation = record.generation if record is not None else 0
-    intent = await call.once.begin_durably(
-        "kernel_restart", generation=generation, replay=[cell.id for cell in replayed]
-    )
-    forgotten = record is not None and record.ended and record.id not in call.supervisor.kernels.had
-    if record is None or record.ended or record.generation == intent["generation"]:
-        runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=force)
-        record = runner.kernel.record
-    text: Words = (
-        f"kernel {_called(record)} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
-        "The session's history and notebook go on.",
-    )
-    if forgotten and kind_of(record).inherits:
-        text = (*text, " Its environment variables are this client's: what it had before is not known any more.")
-    if nowhere := await asyncio.to_thread(displaced, record):
-        text = (*text, " ", *sentence(nowhere), ".")
-    facts = {"kernel_id": record.id, "generation": record.generation, "kernel_directory": record.directory}
-    if not replay:
-        return Answer(text=text, facts=facts)
-    cells = [(await call.supervisor.executions.find(number))[0] for number in intent["replay"]]
-    done, stopped = await rerunning.run(cells, lambda index, cell: call.run_again(session, cell, "replay", index))
-    if stopped is None:
-        ran = f" {several(len(cells), 'cell')} {'was' if len(cells) == 1 else 'were'} run again."
-        return Answer(text=(*text, ran), facts={**facts, "replayed": len(cells)})
-    again = stopped.execution.id
-    stands = "waits for input" if stopped.question else f"ended with status {stopped.execution.status}"
-    why = (
-        f" Replay stopped: execution {cells[done].id}, run again as {again}, {stands} "
-        f"(kernel_output(execution_id={again})); {done} of {several(len(cells), 'cell')} ran."
-    )
-    return Answer(text=(*text, why), facts={**facts, "replayed": done, "failed": again})
 
 
 async def kernel_shutdown(

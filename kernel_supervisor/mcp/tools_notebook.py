@@ -76,15 +76,13 @@ async def kernel_save_notebook(
     only: Annotated[Literal["all", "ok"], about("ok: without failed cells")] = "all",
     first: Annotated[ExecutionNumber | None, about("execution to begin with")] = None,
     last: ExecutionNumber | None = None,
-    to: Annotated[
-        list[Literal["ipynb", "html", "pdf", "md", "py"]] | None, about("or name one by the path's suffix")
-    ] = None,
+    to: list[Literal["ipynb", "html", "pdf", "md", "py"]] | None = None,
     theme: Literal["auto", "light", "dark"] = "auto",
     pdf_engine: Literal["typst", "browser", "xelatex"] | None = None,
     options: Annotated[list[str] | None, about(", ".join(WORDS))] = None,
-    autosave: Annotated[bool | None, about("true: keep it up to date; false: no longer")] = None,
+    autosave: Annotated[bool | None, about("keep it up to date; false: no longer")] = None,
 ) -> Answer:
-    """Write the session (code, markdown, outputs, plots) as .ipynb, and in other formats; once, or kept up to date."""
+    """Write the session as .ipynb, and in other formats; once, or kept up to date."""
     choice = Choice(only=only, first=first, last=last)
     if autosave and choice != Choice():
         raise RefusedError("autosave keeps the whole session: leave out only, first and last")

@@ -14,7 +14,7 @@ from kernel_supervisor.mcp.arguments import ExecutionNumber, MaxChars, about
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.clients import MAX_CHARS, MOST_CHARS
 from kernel_supervisor.mcp.progress import with_progress
-from kernel_supervisor.mcp.tables import first_line, table, when
+from kernel_supervisor.mcp.tables import first_line, table
 from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.mcp.wording import BORROWED
 from kernel_supervisor.outputs.limits import cut
@@ -22,6 +22,7 @@ from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering
 from kernel_supervisor.sessions.placing import displaced
+from kernel_supervisor.wording import when
 
 _WHOLE_CHARS = MAX_CHARS - 1000
 """Of whole code in a history."""
@@ -127,7 +128,7 @@ async def kernel_output(
     execution_id: ExecutionNumber,
     wait: Annotated[float, about("seconds to wait", ge=0, le=86_400)] = 0,
     from_line: Annotated[int | None, about(ge=1)] = None,
-    tail: Annotated[int | None, about("only the last so many lines", ge=1)] = None,
+    tail: Annotated[int | None, about("last lines", ge=1)] = None,
     grep: Annotated[str | None, about("regular expression: only lines with it")] = None,
     from_image: Annotated[int, about(ge=1)] = 1,
     full_traceback: bool = False,
@@ -150,7 +151,7 @@ async def kernel_history(
     last: Annotated[int, about(ge=1, le=_MOST)] = 20,
     filter: Annotated[str, about("part of the code")] = "",
     execution_id: Annotated[ExecutionNumber | None, about("this one, with all its code")] = None,
-    full: Annotated[bool, about("all code of each")] = False,
+    full: Annotated[bool, about("all code")] = False,
 ) -> Answer:
     """What was run in this session, by any client: ids, status, code."""
     if execution_id is not None:

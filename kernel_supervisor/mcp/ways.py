@@ -62,9 +62,16 @@ TOOLS = {
     "mend environment": " Mend it, or choose another (kernel_list_envs() lists them).",
     "all environments": " kernel_list_envs() lists {0}.",
     "use other": ", which kernel_use_env changes to",
+    "checkpoint": ": kernel_checkpoint makes one",
+    "bring back": 'kernel_restart(restore="{0}") brings them back',
+    "restore": ': kernel_restart(restore="{0}")',
+    "replay rest": ': kernel_restart(restore="{0}", replay=true) runs just those, too',
+    "offer auto": 'kernel_checkpoint(mode="auto") has it saved by itself, too: when idle, and before it ends',
+    "see variables": "; kernel_list_vars lists them",
+    "turn on": ': kernel_checkpoint(mode="asked") turns them on',
 }
 
-_OF_ONE = re.compile(r"\b(kernel_(?:restart|detach|history))\b(?:\(([^)]*)\))?")
+_OF_ONE = re.compile(r"\b(kernel_(?:restart|detach|history|checkpoint))\b(?:\(([^)]*)\))?")
 """Calls that a session has to be named in, where it is another one; an execution's number says which it is of."""
 
 

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 
 from kernel_supervisor.core import model
@@ -77,6 +77,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._between = asyncio.Lock()
         """Held while an interrupt is on its way: no other execution begins before it has arrived."""
+        self._pauses = 0
         self._bell = hang(record.connection_file) if kernel.recorder.get("bell") else None
         self.stream = Stream(record.message_log, self._bell)
         name = f"reader of kernel {record.id}"
@@ -133,6 +134,11 @@ class Runner:
         return first[:_NAMED], len(running) + place
 
     @property
+    def idle_s(self) -> float:
+        """How long ago it was used last."""
+        return max(0.0, time.time() - self.last_used)
+
+    @property
     def waiting(self) -> list[Ticket]:
         """What is queued, in order."""
         return list(self._queue)
@@ -140,7 +146,7 @@ class Runner:
     @property
     def free(self) -> bool:
         """Whether it can begin an execution at once, and would not begin it twice if we died in between."""
-        idle = self.current is None and not self._queue and not self.others and not self._exiting
+        idle = self.current is None and not self._queue and not self.others and not self._held
         return idle and not self._carrier.ended and self.kernel.record.recorded
 
     def begun(self, execution: Execution) -> Execution:
@@ -186,6 +192,24 @@ class Runner:
                 with suppress(ProcessLookupError):
                     await self.kernel.interrupt(ticket.execution.started_at)
             return True
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Nothing that is queued here begins meanwhile; entered once what runs is over."""
+        self._pauses += 1
+        try:
+            while running := self.running:
+                await running.settled.wait()
+                await asyncio.sleep(0)  # its owner lets go of it
+            yield
+        finally:
+            self._pauses -= 1
+            self._wake.set()
+
+    @property
+    def _held(self) -> bool:
+        """Whether nothing is to begin now."""
+        return self._exiting or self._pauses > 0
 
     # Adoption
 
@@ -236,12 +260,12 @@ class Runner:
 
     async def _own(self) -> None:
         while not self._carrier.ended:
-            if not self._queue or self.others or self._exiting:
+            if not self._queue or self.others or self._held:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             async with self._between:
-                if self._carrier.ended or self.others or self._exiting or not self._queue:  # it was withdrawn meanwhile
+                if self._carrier.ended or self.others or self._held or not self._queue:  # it was withdrawn meanwhile
                     continue
                 ticket = self.current = self._queue.popleft()
             self.last_used = time.time()

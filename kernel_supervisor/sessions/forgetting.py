@@ -1,4 +1,5 @@
-"""Forgetting sessions: their history, and what their kernels wrote down. Saved notebooks stay where they are."""
+"""Forgetting sessions: their history, what their kernels wrote down, and their checkpoints. Saved notebooks stay where
+they are."""
 
 from __future__ import annotations
 
@@ -84,12 +85,13 @@ async def forget(supervisor: Supervisor, name: SessionName) -> int:
             raise RefusedError(f"there is no session {name!r}")
         if why := at_work(supervisor, supervisor.sessions.known[name]):
             raise RefusedError(f"session {name} cannot be forgotten: ", *parts(why))
+        saved = await supervisor.checkpoints.drop([each.id for each in await supervisor.checkpoints.of(name)])
         # From here to the deletion there is no await: an execution that comes now is committed behind it, and stays.
         doomed = [_doom(path) for path in _logs(supervisor) if needed.of(path) == {name}]
         _remove(needed.connections(name, supervisor.paths.connections))
         supervisor.sessions.forget(name)
         await supervisor.records.forget_session(name)
-    return await asyncio.to_thread(_remove, doomed)
+    return saved + await asyncio.to_thread(_remove, doomed)
 
 
 def at_work(supervisor: Supervisor, session: SessionRecord) -> Words:

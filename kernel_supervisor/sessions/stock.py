@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kernel_supervisor.client import opening
+from kernel_supervisor.core.checkpoints import Checkpoint
 from kernel_supervisor.core.model import PART, SessionName, SessionRecord
 from kernel_supervisor.core.retention import Item
 from kernel_supervisor.core.ways import parts
@@ -17,6 +18,7 @@ from kernel_supervisor.sessions.forgetting import Owners, at_work, kernel_of
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import apart
 
+_NEWEST = "it is the newest of its session"
 _NOBODY_BEFORE = 1_735_689_600.0
 """2025: a time before that is of a damaged record, or of a clock that was wrong."""
 _SAME_S = 2.0
@@ -87,7 +89,32 @@ async def stock(supervisor: Supervisor) -> Stock:
     ]
     overlays = {each.overlay for each in records if each.overlay}
     told = supervisor.sessions.told.copy()
-    return await apart("documents", _look, supervisor.paths, sessions, told, needed, living, overlays)
+    saved = await supervisor.checkpoints.all()
+    sessions = [(_with_named(each, saved), session) for each, session in sessions]
+    checkpoints = await _checkpoints(supervisor, saved)
+    return await apart("documents", _look, supervisor.paths, sessions, told, needed, living, overlays, checkpoints)
+
+
+def _with_named(kept: Kept, saved: list[Checkpoint]) -> Kept:
+    """A session with a checkpoint that somebody named stays."""
+    named = any(each.name and each.session == kept.name for each in saved)
+    return replace(kept, at_work="somebody named a checkpoint of it") if named and not kept.at_work else kept
+
+
+async def _checkpoints(supervisor: Supervisor, there: list[Checkpoint]) -> list[Item]:
+    """Those that somebody named stay, as does the newest of each session."""
+    sizes = await apart("documents", supervisor.checkpoints.disk.sizes)
+    newest = {each.session: each.id for each in there}
+    return [
+        Item(
+            kind="checkpoint",
+            name=each.id,
+            size=sizes.get(each.id, 0),
+            last_used=each.at,
+            stays="somebody named it" if each.name else _NEWEST if each.id == newest[each.session] else "",
+        )
+        for each in there
+    ]
 
 
 def _look(
@@ -97,13 +124,14 @@ def _look(
     needed: Owners,
     on_record: Collection[str],
     overlays: Collection[str],
+    checkpoints: list[Item],
 ) -> Stock:
     """Whatever the records say of a kernel: where a process bears its id, it lives."""
     of_logs = {kernel_of(path) for path, _ in files(paths.logs)} - {""}
     living = frozenset(on_record) | mentioned(needed.kernels | of_logs)
     busy = needed.had(living) | {each.name for each, now in sessions if now.kernel_id in living}
     items = [_session(each, now, busy, told.get(each.name)) for each, now in sessions]
-    items += [*_left_over(paths, needed, living), *_cached(paths, overlays), *_old_logs(paths)]
+    items += [*checkpoints, *_left_over(paths, needed, living), *_cached(paths, overlays), *_old_logs(paths)]
     besides = size_of_all(paths) - sum(each.size for each in items)
     return Stock(items=items, besides=max(0, besides), living=living)
 

@@ -8,8 +8,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from kernel_supervisor import keeping
+from kernel_supervisor.amounts import several
+from kernel_supervisor.core.checkpoints import Checkpoint
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn
@@ -19,9 +22,10 @@ from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.runner import Runner
-from kernel_supervisor.sessions import recovering
+from kernel_supervisor.sessions import farewells, recovering, restoring
 from kernel_supervisor.sessions.adopting import PATIENCE_S
 from kernel_supervisor.sessions.asker import Asker
+from kernel_supervisor.sessions.checkpoints import Checkpoints
 from kernel_supervisor.sessions.executions import Executions
 from kernel_supervisor.sessions.imports import Imports
 from kernel_supervisor.sessions.kernels import Kernels
@@ -31,6 +35,8 @@ from kernel_supervisor.tasks import Tasks, apart
 
 log = logging.getLogger(__name__)
 _STOPPED = "the supervisor was stopped with its kernels"
+BROUGHT_BACK = "Brought back from checkpoint"
+"""What a note begins with of variables that are back."""
 _HOME_S = 10.0
 """How long a call waits for its session's kernel to be found for what was left there without one."""
 
@@ -47,6 +53,9 @@ class Supervisor:
         self.executions = Executions(self.records, self.kernels, self.sessions)
         self.records.watchers.append(lambda entry: self.executions.news.tell())
         self.imports = Imports()
+        self.checkpoints = Checkpoints(paths, self.records)
+        self.sessions.offer = self.checkpoints.offer
+        self.checkpoints.settle = partial(farewells.settle, self.checkpoints, self._lives)
         self.kernels.ledger, self.kernels.take_up = self.executions, self._take_up
         self.left = Left(self.records, self.kernels, self.sessions, self.executions)
         self.kernels.leave = self.left.leave
@@ -57,8 +66,17 @@ class Supervisor:
         """Held by the call that waits for a session's kernels; those behind it stand in line."""
         self.writing: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a session's notebook is written: each writer has to know what the one before it wrote."""
+        self.look_after: Callable[[SessionName], None] = lambda name: None
+        """Called where a session is to be saved by itself from now on."""
         self.catch_up: Callable[[SessionName], None] = lambda name: None
         """Called where a session has a notebook to be kept up to date, or another one than before."""
+
+    def _lives(self, kernel_id: KernelId, generation: int) -> bool:
+        """Whether a kernel is held here, or sought, in that generation."""
+        runner = self.kernels.runners.get(kernel_id)
+        sought = [each.generation for each in self.kernels.adoption.records if each.id == kernel_id]
+        held = [runner.kernel.record.generation] if runner is not None and runner.kernel.alive else []
+        return generation in (*held, *sought)
 
     async def open(self) -> None:
         """Open the records, and begin to look for what lives. Calls may come from now on: see `reached`."""
@@ -125,16 +143,73 @@ class Supervisor:
             record = await self.sessions.kernel_record(await self.sessions.keep(session))
             if record is None:
                 raise RefusedError("this session has no kernel yet", WayOn("first exec"))
-            if not record.owned and record.ended:
-                raise RefusedError("this kernel was somebody else's, and is gone", WayOn("detach"))
-            if not record.owned and not kind_of(record).restarts:
-                raise RefusedError("this kernel was started by somebody else", WayOn("detach first"))
-            if not record.owned and not force:
-                theirs = "this kernel was started by somebody else, who may be working in it"
-                raise RefusedError(theirs, WayOn("detach or restart"))
-            if record.damaged:
-                return await self._start_anew(self.sessions.known[session.name], asker, client)
-            return await self._restart(record, asker, client)
+            return await self._fresh(session.name, record, asker, client, force=force)
+
+    async def _fresh(
+        self, name: SessionName, record: KernelRecord, asker: Asker, client: str, *, force: bool
+    ) -> Runner:
+        if not record.owned and record.ended:
+            raise RefusedError("this kernel was somebody else's, and is gone", WayOn("detach"))
+        if not record.owned and not kind_of(record).restarts:
+            raise RefusedError("this kernel was started by somebody else", WayOn("detach first"))
+        if not record.owned and not force:
+            theirs = "this kernel was started by somebody else, who may be working in it"
+            raise RefusedError(theirs, WayOn("detach or restart"))
+        if record.damaged:
+            return await self._start_anew(self.sessions.known[name], asker, client)
+        return await self._restart(record, asker, client)
+
+    async def restore(
+        self,
+        session: SessionRecord,
+        checkpoint: Checkpoint,
+        asker: Asker,
+        client: str,
+        *,
+        restarts: bool,
+        force: bool = False,
+        replace: bool = True,
+    ) -> tuple[Runner, restoring.Restored]:
+        """The variables of a checkpoint in a kernel of this session: a fresh one where it has none, or `restarts`.
+
+        Where that is not so its kernel is one that a predecessor of ours has restarted for this. Raises RefusedError,
+        UnavailableError.
+        """
+        async with self.sessions.locks[session.name]:
+            session = await self.sessions.keep(session)
+            record = await self.sessions.kernel_record(session)
+            runner = self.sessions.runner_of(session)
+            if record is None:
+                runner = await self._first(session, checkpoint.interpreter, asker)
+            elif restarts or runner is None:
+                runner = await self._fresh(session.name, record, asker, client, force=force)
+            kernel_id = runner.kernel.record.id
+
+            async def anew() -> Runner:
+                known = await self.records.kernel(kernel_id)
+                assert known is not None
+                return await self._restart(known, asker, client)
+
+            runner, restored = await restoring.restore(self.checkpoints, runner, checkpoint, anew, replace=replace)
+            back = f"{len(restored.back)} of {several(checkpoint.total, 'variable')}"
+            note = f"{BROUGHT_BACK} {checkpoint.called} of session {checkpoint.session}: {back}."
+            await self.executions.add_entry(session, "note", note, client)
+            return runner, restored
+
+    async def _first(self, session: SessionRecord, interpreter: Interpreter, asker: Asker) -> Runner:
+        """The first kernel of a session: in this interpreter, or in the default one where that is gone, or nobody knows
+        it, as of a kernel of others'."""
+        runner = None
+        if interpreter.argv and interpreter.kind != "provisioned":
+            try:
+                runner = await self.kernels.start(session.name, interpreter, asker, session.directory)
+            except UnavailableError as error:
+                log.warning("session %s: no kernel in %s: %s", session.name, interpreter.name, error)
+        if runner is None:
+            usual = await apart("environments", self.sessions.default_interpreter, session, asker)
+            runner = await self.kernels.start(session.name, usual, asker, session.directory)
+        await self.sessions.change(session.name, kernel_id=runner.kernel.record.id)
+        return runner
 
     async def restart_kernel(self, kernel_id: KernelId, asker: Asker, client: str, key: str) -> Runner:
         """A fresh process for a kernel of ours, whichever session works in it. Raises as `restart`.

@@ -18,6 +18,7 @@ from typing import Any
 
 from kernel_supervisor import keeping
 from kernel_supervisor.amounts import size, span
+from kernel_supervisor.core.checkpoints import CheckpointId
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import Execution, SessionName
 from kernel_supervisor.core.retention import Item, Plan, Policy, plan
@@ -144,6 +145,8 @@ async def _carry_out(supervisor: Supervisor, items: list[Item]) -> list[Item]:
         try:
             if each.kind == "session":
                 await forget(supervisor, SessionName(each.name))
+            elif each.kind == "checkpoint":
+                await supervisor.checkpoints.drop([CheckpointId(each.name)])
             else:
                 await apart("documents", _remove, each.name)
         except (SupervisorError, OSError) as error:

@@ -268,6 +268,45 @@ def test_a_reboot_is_told_to_kernels_and_the_service_is_there_after_it(user: Use
         assert said.startswith("the kernel ended with the machine, which was shut down. Its variables are gone."), said
 
 
+@pytest.mark.parametrize("service", [True, False])
+def test_variables_outlive_a_reboot_where_they_are_saved_by_themselves(machine: Machine, service: bool) -> None:
+    user = machine.user()
+    with user.logged_in():
+        if service:
+            assert user.cli("service", "install").returncode == 0
+        with user.shim() as shim:
+            shim.run("x = list(range(1000))")
+            shim.call("kernel_checkpoint", mode="auto")
+            shim.run("y = sum(x); con = __import__('sqlite3').connect(':memory:')")
+        user.machine.reboot()
+        with user.shim() as shim:
+            said = _text(shim.call("kernel_exec", code="y"))
+            assert 'kernel_restart(restore="last")' in said, said
+            back = _text(shim.call("kernel_restart", restore="last"))
+            assert "con (a database connection" in back, back
+            assert "499500 1000" in _text(shim.call("kernel_exec", code="print(y, len(x))"))
+        user.cli("stop", "--kernels")
+
+
+def test_variables_outlive_a_logout_that_ends_all_where_they_are_saved_by_themselves(machine: Machine) -> None:
+    user = machine.user()
+    with user.logged_in():
+        assert user.cli("service", "install", "--no-linger").returncode == 0
+        with user.shim() as shim:
+            shim.run("x = list(range(1000))")
+            shim.call("kernel_checkpoint", mode="auto")
+            shim.run("y = sum(x)")
+    user.until(lambda: not user.kernels() and not user.daemons(), "the end of all")
+    with user.logged_in():
+        user.until(user.daemons, "a daemon, started by a login")
+        user.until(lambda: user.state() == "active", "the service")
+        with user.shim() as shim:
+            back = _text(shim.call("kernel_restart", restore="last"))
+            assert "2 variables" in back, back
+            assert "499500 1000" in _text(shim.call("kernel_exec", code="print(y, len(x))"))
+        user.cli("stop", "--kernels")
+
+
 def test_who_may_not_linger_is_told_what_an_administrator_would_run(machine: Machine) -> None:
     user = machine.user(groups="guests")
     with user.logged_in():

@@ -1,0 +1,207 @@
+"""The tools about state that outlives its kernel: saving a session's variables, and a fresh kernel with or without."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from kernel_supervisor.amounts import several
+from kernel_supervisor.core import checkpoints as core
+from kernel_supervisor.core.checkpoints import LAST, Checkpoint
+from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
+from kernel_supervisor.core.ways import WayOn, Words, parts
+from kernel_supervisor.kernels.kinds import kind_of
+from kernel_supervisor.mcp import restored as words
+from kernel_supervisor.mcp.arguments import about
+from kernel_supervisor.mcp.call import Answer, Call
+from kernel_supervisor.mcp.progress import with_progress
+from kernel_supervisor.mcp.ways import sentence
+from kernel_supervisor.sessions import autocheckpoints, farewells, rerunning
+from kernel_supervisor.sessions.offering import offered
+from kernel_supervisor.sessions.placing import displaced
+from kernel_supervisor.sessions.restoring import Restored
+
+_MODES = {
+    "asked": "variables are saved when asked",
+    "auto": "variables are saved by themselves, too",
+    "off": "variables are not saved",
+}
+log = logging.getLogger(__name__)
+
+
+def _meant(given: Any) -> Any:
+    """What clients send who take it for a switch."""
+    return {True: LAST, False: ""}.get(given, given) if isinstance(given, bool) else given
+
+
+Restore = Annotated[str, BeforeValidator(_meant), about("variables of a checkpoint: last, NAME, SESSION:NAME")]
+
+
+async def kernel_checkpoint(
+    call: Call,
+    session: SessionRecord,
+    name: str = "",
+    mode: Annotated[
+        Literal["", "asked", "auto", "off"],
+        about("from now on: when asked, also by itself, never"),
+    ] = "",
+) -> Answer:
+    """Save the variables now, to outlive their kernel: kernel_restart(restore=NAME) brings them back."""
+    name = name.strip()
+    if name and (why := core.why_no_name(name)):
+        raise RefusedError(f"name: {why}")
+    session = await _with_mode(call, session, mode)
+    if session.checkpoints == "off" and not mode:
+        raise RefusedError("checkpoints are off in this session", WayOn("turn on"))
+    runner = await call.supervisor.sessions.living_runner(session)
+    if mode == "off" or (mode and runner is None):
+        return Answer(text=f"session {session.name}: {_MODES[mode]} from now on", facts={"mode": mode})
+    if runner is None:
+        raise RefusedError("this session has no kernel yet, and no variables", WayOn("first exec"))
+    intent = await call.once.begin("kernel_checkpoint", at=time.time(), name=name)
+    made = await _made_before(call, session, intent) if call.again else None
+    if made is None:
+        made = await with_progress(
+            call,
+            "saving the variables",
+            lambda tell: call.supervisor.checkpoints.save(session, runner, "asked", name=name, tell=tell),
+        )
+    text = words.saved(made)
+    if not session.checkpoints and len(await call.supervisor.checkpoints.of(session.name)) == 1:  # once
+        text = (*parts(text), "\n", WayOn("offer auto"))
+    return Answer(text=text, facts={"checkpoint": words.facts(made), "mode": session.checkpoints or "asked"})
+
+
+async def _with_mode(call: Call, session: SessionRecord, mode: str) -> SessionRecord:
+    if not mode or mode == session.checkpoints:
+        return session
+    session = await call.supervisor.sessions.keep(session)
+    log.info("session %s: checkpoints %s", session.name, mode)
+    session = await call.supervisor.sessions.change(session.name, checkpoints=mode)
+    runner = call.supervisor.sessions.runner_of(session)
+    if mode == autocheckpoints.AUTO:
+        call.supervisor.look_after(session.name)
+    elif runner is not None:
+        await farewells.never_mind(call.supervisor.checkpoints, runner)
+    return session
+
+
+async def _made_before(call: Call, session: SessionRecord, intent: dict[str, Any]) -> Checkpoint | None:
+    """What a daemon made for this call that could not answer it."""
+    there = await call.supervisor.checkpoints.of(session.name)
+    return next((each for each in there if each.name == intent["name"] and each.at >= intent["at"]), None)
+
+
+async def kernel_restart(
+    call: Call,
+    session: SessionRecord,
+    replay: Annotated[
+        bool, about("then run again what had succeeded, or with restore the rest, up to the first error")
+    ] = False,
+    restore: Restore = "",
+    force: Annotated[bool, about("even if others started it")] = False,
+) -> Answer:
+    """A fresh process for the session's kernel: variables are lost, history and notebook go on."""
+    if restore.strip():
+        return await _restart_with(call, session, restore, replay=replay, force=force)
+    record = await call.supervisor.sessions.kernel_record(session)
+    replayed = await call.supervisor.records.last_good(session.name) if replay else []
+    generation = record.generation if record is not None else 0
+    intent = await call.once.begin_durably(
+        "kernel_restart", generation=generation, replay=[cell.id for cell in replayed]
+    )
+    forgotten = record is not None and record.ended and record.id not in call.supervisor.kernels.had
+    if record is None or record.ended or record.generation == intent["generation"]:
+        saved = await autocheckpoints.before(call.supervisor, session)
+        runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=force)
+        record = runner.kernel.record
+    else:
+        saved = None
+    text: Words = (
+        f"kernel {record.called} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
+        "The session's history and notebook go on.",
+    )
+    if saved is not None:
+        text = (*text, " ", *parts(sentence(offered(saved, LAST))), ".")
+    if forgotten and kind_of(record).inherits:
+        text = (*text, " Its environment variables are this client's: what it had before is not known any more.")
+    if nowhere := await asyncio.to_thread(displaced, record):
+        text = (*text, " ", *sentence(nowhere), ".")
+    facts = {"kernel_id": record.id, "generation": record.generation, "kernel_directory": record.directory}
+    return await _replay(call, session, intent["replay"], text, facts) if replay else Answer(text=text, facts=facts)
+
+
+async def _restart_with(call: Call, session: SessionRecord, wanted: str, *, replay: bool, force: bool) -> Answer:
+    """A fresh kernel, the session's first one too, with the variables of a checkpoint."""
+    checkpoint = await found(call, session, wanted)
+    record = await call.supervisor.sessions.kernel_record(session)
+    generation = record.generation if record is not None and not record.ended else 0
+    intent = await call.once.begin_durably("kernel_restart", generation=generation, restore=checkpoint.id)
+    checkpoint = await found(call, session, f"{checkpoint.session}:{intent['restore']}")
+    restarts = record is None or record.ended or record.generation == intent["generation"]
+    if restarts:
+        await autocheckpoints.before(call.supervisor, session, unless=checkpoint)
+    runner, restored = await with_progress(
+        call,
+        f"bringing back {several(len(checkpoint.names), 'variable')}",
+        lambda tell: call.supervisor.restore(
+            session, checkpoint, call.caller.asker, call.client, restarts=restarts, force=force, replace=restarts
+        ),
+    )
+    record = runner.kernel.record
+    text: Words = (
+        f"kernel {record.called} ({record.id}) is fresh; the session's history and notebook go on.\n",
+        *parts(words.back(restored, again=replay)),
+    )
+    if nowhere := await asyncio.to_thread(displaced, record):
+        text = (*text, "\n", *sentence(nowhere), ".")
+    facts = {
+        "kernel_id": record.id,
+        "generation": record.generation,
+        "kernel_directory": record.directory,
+        **words.restored_facts(restored),
+    }
+    if not replay:
+        return Answer(text=text, facts=facts)
+    return await _replay(call, session, await _rest(call, intent, restored), text, facts)
+
+
+async def _rest(call: Call, intent: dict[str, Any], restored: Restored) -> Sequence[int]:
+    """What this call runs again, the same however often it is sent."""
+    rest = intent.get("rest")
+    if rest is None:
+        rest = list(restored.rest)
+        await call.once.decide("kernel_restart", **intent, rest=rest)
+    return [int(each) for each in rest]
+
+
+async def found(call: Call, session: SessionRecord, wanted: str) -> Checkpoint:
+    """The checkpoint that is meant by `NAME` or `SESSION:NAME`. Raises RefusedError."""
+    whose, name = core.parted(wanted)
+    if whose:
+        session = await call.supervisor.sessions.of(call.caller.asker, whose)
+    return await call.supervisor.checkpoints.find(session, name)
+
+
+async def _replay(
+    call: Call, session: SessionRecord, numbers: Sequence[int], text: Words, facts: dict[str, Any]
+) -> Answer:
+    """Run cells again, in order, up to the first that fails."""
+    cells: list[Execution] = [(await call.supervisor.executions.find(number))[0] for number in numbers]
+    done, stopped = await rerunning.run(cells, lambda index, cell: call.run_again(session, cell, "replay", index))
+    if stopped is None:
+        ran = f" {several(len(cells), 'cell')} {'was' if len(cells) == 1 else 'were'} run again."
+        return Answer(text=(*parts(text), ran), facts={**facts, "replayed": len(cells)})
+    again: ExecutionId = stopped.execution.id
+    stands = "waits for input" if stopped.question else f"ended with status {stopped.execution.status}"
+    why = (
+        f" Replay stopped: execution {cells[done].id}, run again as {again}, {stands} "
+        f"(kernel_output(execution_id={again})); {done} of {several(len(cells), 'cell')} ran."
+    )
+    return Answer(text=(*parts(text), why), facts={**facts, "replayed": done, "failed": again})
