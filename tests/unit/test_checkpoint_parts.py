@@ -61,6 +61,8 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> Secrets:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SOME_FOLDER", "/a/folder:/another/one")
     monkeypatch.setenv("SESSION_ID", "x9f8e7d6c5b4a3f2e1d0")
+    monkeypatch.setenv("PWD", "/where/it/was/started")
+    monkeypatch.setenv("DB_PWD", "/also-secret")
     return Secrets(["(?i)^hidden"])
 
 
@@ -81,6 +83,12 @@ def test_within_larger_values_only_what_looks_like_a_secret_is_one(secrets: Secr
     assert "DB_PASSWORD" in secrets.found_in("in an array of texts: s3cret-enough".encode("utf-32-le"))
     assert secrets.found_in(b"production") == ""
     assert (secrets.is_named("Hidden_thing"), secrets.is_named("thing_hidden")) == (True, False)
+
+
+def test_the_folder_in_which_a_kernel_was_started_is_no_secret(secrets: Secrets) -> None:
+    assert secrets.refuse_whole("/where/it/was/started") == ""
+    assert secrets.found_in(b"open('/where/it/was/started/table.csv')") == ""
+    assert "DB_PWD" in secrets.found_in(b"x/also-secret")
 
 
 def test_what_was_typed_is_known_again_and_is_nowhere() -> None:

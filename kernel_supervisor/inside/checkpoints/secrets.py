@@ -7,8 +7,8 @@ import os
 import re
 from typing import Any
 
-_NAMES = r"(?i)(passw|passphrase|secret|token|api_?key|access_?key|private_?key|credential|(^|_)(pwd|pat|auth)$)"
-"""Variables of the environment whose values are looked for within texts, too."""
+_NAMES = r"(?i)(passw|passphrase|secret|token|api_?key|access_?key|private_?key|credential|_pwd$|(^|_)(pat|auth)$)"
+"""Variables of the environment whose values are looked for within texts, too. `PWD` is where the kernel was started."""
 _HARMLESS = re.compile(
     r"(HOME|PATH|PWD|OLDPWD|TERM|COLORTERM|TERM_PROGRAM\w*|SHELL|USER|LOGNAME|USERNAME|HOSTNAME|HOSTTYPE|EDITOR|VISUAL|"
     r"PAGER|TZ|LANG|LANGUAGE|LC_\w+|LS_COLORS|DISPLAY|VIRTUAL_ENV\w*|CONDA_\w+|PYTHON\w+|MANPATH|LD_LIBRARY_PATH|"
