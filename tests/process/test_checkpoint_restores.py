@@ -130,6 +130,16 @@ def test_what_restoring_prints_goes_nowhere(tmp_path: Path) -> None:
     assert "LOUD" not in found["printed"]
 
 
+def test_what_an_import_takes_as_its_stream_is_the_real_one_afterwards(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text("import sys\nprint('LOUD')\nstreams = sys.stdout, sys.stderr\n")
+    checkpoint = written(sys.executable, tmp_path, [f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport loud"])
+    check = "import sys\nassert v.streams == (sys.stdout, sys.stderr)\nv.streams[0].write('HEARD')"
+    found = read(sys.executable, checkpoint, {"loud": ["", check]}, path=[str(tmp_path)])
+    assert found["failed"]["loud"] == ""
+    assert "HEARD" in found["printed"]
+    assert "LOUD" not in found["printed"]
+
+
 def test_packages_that_are_not_installed_are_named(tmp_path: Path) -> None:
     (tmp_path / "fancy.py").write_text("class Thing:\n    pass\ndef act(): pass\n")
     cells = [

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-import io
 import re
 import signal
 import sys
@@ -133,17 +132,28 @@ def is_there(top: str) -> bool:
         return False
 
 
-class _Nowhere(io.TextIOBase):
-    """Where what is printed goes."""
-
-    def write(self, text: str) -> int:
-        """Take it."""
-        return len(text)
-
-
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """Have what is printed and warned of go nowhere."""
-    with contextlib.redirect_stdout(_Nowhere()), contextlib.redirect_stderr(_Nowhere()), warnings.catch_warnings():
+    with _silent(sys.stdout), _silent(sys.stderr), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def _silent(stream: Any) -> Iterator[None]:
+    """Have what is written to a stream go nowhere. Another in its place would stay with whoever takes it meanwhile: a
+    logger that an import sets up, a variable that is the stream."""
+    before = getattr(stream, "__dict__", {}).get("write")
+    try:
+        stream.write = len
+    except (AttributeError, TypeError):  # there is none, or it is somebody's own
+        yield
+        return
+    try:
+        yield
+    finally:
+        if before is None:
+            del stream.write
+        else:
+            stream.write = before
