@@ -115,7 +115,8 @@ def _pinned(pid: Any) -> Process | None:
 
 
 async def bring_back(kernel: Kernel, content: dict[str, Any], reply_path: str, deadline_s: float) -> dict[str, Any]:
-    """What a fresh kernel says that takes variables back, `content` as `inside/checkpoints/restoring` takes it.
+    """What a fresh kernel says that takes variables back, `content` as `inside/checkpoints/restoring` takes it; what it
+    has said at `reply_path` before, if it has.
 
     Raises UnavailableError where it does not come to an end, or the kernel ended by it.
     """
@@ -156,13 +157,14 @@ def rehearse(
 _RESTORES = """
 import importlib.util, json, os
 content = json.loads({content!r})
-spec = importlib.util.spec_from_file_location(
-    "_kernel_supervisor_restoring", os.path.join(content["code"], "restoring.py")
-)
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-said = json.dumps(module.restore({namespace}, content))
-with open({reply!r} + ".aside", "w") as file:
-    file.write(said)
-os.replace({reply!r} + ".aside", {reply!r})
+if not os.path.exists({reply!r}):
+    spec = importlib.util.spec_from_file_location(
+        "_kernel_supervisor_restoring", os.path.join(content["code"], "restoring.py")
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    said = json.dumps(module.restore({namespace}, content))
+    with open({reply!r} + ".aside", "w") as file:
+        file.write(said)
+    os.replace({reply!r} + ".aside", {reply!r})
 """

@@ -120,6 +120,18 @@ def restored_facts(restored: Restored) -> dict[str, Any]:
     }
 
 
+def restored_before(checkpoint: Checkpoint, facts: Mapping[str, Any]) -> Restored:
+    """What these facts are of."""
+    return Restored(
+        checkpoint=checkpoint,
+        back=tuple(facts["back"]),
+        missing={name: each["reason"] for name, each in facts["missing"].items()},
+        copies=tuple(facts["copies"]),
+        by_source=tuple(facts["by_source"]),
+        rest=tuple(facts["rest"]),
+    )
+
+
 def _missing(reasons: Mapping[str, str], makers: Mapping[str, ExecutionId]) -> dict[str, dict[str, Any]]:
     return {name: {"reason": reason, "execution_id": makers.get(name)} for name, reason in reasons.items()}
 

@@ -145,16 +145,9 @@ async def _restart_with(call: Call, session: SessionRecord, wanted: str, *, repl
     intent = await call.once.begin_durably("kernel_restart", generation=generation, restore=checkpoint.id)
     checkpoint = await found(call, session, f"{checkpoint.session}:{intent['restore']}")
     restarts = record is None or record.ended or record.generation == intent["generation"]
-    if restarts:
-        await autocheckpoints.before(call.supervisor, session, unless=checkpoint)
-    runner, restored = await with_progress(
-        call,
-        f"bringing back {several(len(checkpoint.names), 'variable')}",
-        lambda tell: call.supervisor.restore(
-            session, checkpoint, call.caller.asker, call.client, restarts=restarts, force=force, replace=restarts
-        ),
-    )
-    record = runner.kernel.record
+    restored, rest = await _brought_back(call, session, checkpoint, intent, restarts=restarts, force=force)
+    record = await call.supervisor.sessions.kernel_record(session)
+    assert record is not None
     text: Words = (
         f"kernel {record.called} ({record.id}) is fresh; the session's history and notebook go on.\n",
         *parts(words.back(restored, again=replay)),
@@ -169,16 +162,28 @@ async def _restart_with(call: Call, session: SessionRecord, wanted: str, *, repl
     }
     if not replay:
         return Answer(text=text, facts=facts)
-    return await _replay(call, session, await _rest(call, intent, restored), text, facts)
+    return await _replay(call, session, rest, text, facts)
 
 
-async def _rest(call: Call, intent: dict[str, Any], restored: Restored) -> Sequence[int]:
-    """What this call runs again, the same however often it is sent."""
-    rest = intent.get("rest")
-    if rest is None:
-        rest = list(restored.rest)
-        await call.once.decide("kernel_restart", **intent, rest=rest)
-    return [int(each) for each in rest]
+async def _brought_back(
+    call: Call, session: SessionRecord, checkpoint: Checkpoint, intent: dict[str, Any], *, restarts: bool, force: bool
+) -> tuple[Restored, Sequence[int]]:
+    """What is back in the kernel, and what this call runs again: the same however often it is sent."""
+    if not restarts and "restored" in intent:
+        return words.restored_before(checkpoint, intent["restored"]), list(map(int, intent["rest"]))
+    if restarts:
+        await autocheckpoints.before(call.supervisor, session, unless=checkpoint)
+    _, restored = await with_progress(
+        call,
+        f"bringing back {several(len(checkpoint.names), 'variable')}",
+        lambda tell: call.supervisor.restore(
+            session, checkpoint, call.caller.asker, call.client, restarts=restarts, force=force, replace=restarts
+        ),
+    )
+    rest = list(map(int, intent.get("rest", restored.rest)))
+    told = {**intent, "restored": words.restored_facts(restored), "rest": rest}
+    await call.once.decide("kernel_restart", **told)
+    return restored, rest
 
 
 async def found(call: Call, session: SessionRecord, wanted: str) -> Checkpoint:

@@ -57,10 +57,12 @@ async def restore(
 ) -> tuple[Runner, Restored]:
     """Bring variables back to a kernel in which nothing else runs; `anew` gives another one where that ends of it.
 
+    Without `replace` it is one of which a predecessor of ours may have asked the same: what it says to that will do.
     The kernel that has them, and what is back. Raises RefusedError, UnavailableError.
     """
     manifest = await checked(checkpoints, checkpoint)
-    stem = os.path.join(checkpoints.disk.folder(checkpoint.id), f"{runner.kernel.record.id}-back")
+    place = f"{runner.kernel.record.id}-{runner.kernel.record.generation}-back"
+    stem = os.path.join(checkpoints.disk.folder(checkpoint.id), place)
     now = [runner]
 
     async def ask(content: Content, reply: str) -> Content | None:
@@ -69,6 +71,8 @@ async def restore(
         return await _ask(now[0], content, reply)
 
     content = {**asked(checkpoints, checkpoint, manifest, stem), "only": only, "replace": replace}
+    if replace:
+        await apart("documents", _unlink, content["journal"], f"{stem}.json")
     try:
         said = await until_it_lives(checkpoint, content, f"{stem}.json", ask)
     finally:
@@ -108,13 +112,13 @@ async def until_it_lives(
     whose None is for one that ended. Raises RefusedError, UnavailableError."""
     without: list[int | str] = []
     for _ in range(_CRASHES):
-        await apart("documents", _unlink, content["journal"], reply)
         said = await ask({**content, "without": without}, reply)
         if said is not None and said.get("status") != "ok":
             raise RefusedError(f"checkpoint {checkpoint.called} cannot be used: {said.get('why') or 'nobody says why'}")
         if said is not None:
             return said
         without += await apart("documents", _last_begun, content["journal"])
+        await apart("documents", _unlink, content["journal"], reply)
     raise UnavailableError(f"checkpoint {checkpoint.called} ends each process that it is brought back to")
 
 

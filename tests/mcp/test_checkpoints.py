@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -236,3 +237,44 @@ async def test_the_daemons_death_costs_no_checkpoint(desk: Home, era: str) -> No
         back = await session.call("kernel_restart", restore="kept")
         assert back.facts["back"] == ["x"], back.text
         await until(lambda: len(desk.kernels()) == 1, "one kernel lives")
+
+
+_SLOW = """\
+import os, time
+class Slow:
+    def __setstate__(self, state):
+        open({begun!r}, "w").close()
+        while not os.path.exists({gate!r}):
+            time.sleep(0.01)
+        self.__dict__.update(state)
+slow = Slow()
+slow.value = 7"""
+
+
+async def test_a_daemons_death_while_variables_come_back_changes_nothing_of_what_is_said(
+    desk: Home, era: str, tmp_path: Path
+) -> None:
+    begun, gate = tmp_path / "begun", tmp_path / "gate"
+    gate.touch()  # it is tried as it is saved
+    async with desk.client(era) as session:
+        await session.run(_SLOW.format(begun=str(begun), gate=str(gate)))
+        made = await session.run("gen = (each for each in 'abc')")
+        await session.call("kernel_checkpoint", name="slow")
+        gate.unlink()
+        begun.unlink(missing_ok=True)
+        back: list[Any] = []
+
+        async def restore() -> None:
+            back.append(await session.call("kernel_restart", restore="slow"))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(restore)
+            await until(begun.exists, "it comes back")
+            desk.kill_daemon()
+            await until(lambda: desk.daemon() is not None, "the next daemon")
+            gate.touch()
+        assert not back[0].is_error, back[0].text
+        assert sorted(back[0].facts["back"]) == ["Slow", "os", "slow", "time"], back[0].text
+        assert list(back[0].facts["missing"]) == ["gen"]
+        assert back[0].facts["rest"] == [made.facts["execution_id"]]
+        assert "7" in (await session.run("slow.value")).text
