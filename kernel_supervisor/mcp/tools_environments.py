@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -92,11 +93,12 @@ async def kernel_use_env(
             installing = f"installing ipykernel in {environment.name}"
             await with_progress(call, installing, lambda tell: apart("environments", install, environment, tell, env))
         interpreter = as_interpreter(environment, "chosen by kernel_use_env")
-    intent = await call.once.begin_durably("kernel_use_env", at=time.time())
+    intent = await call.once.begin_durably("kernel_use_env", at=time.time(), left=session.kernel_id)
+    left = replace(session, kernel_id=intent.get("left", session.kernel_id))
     runner, returned, carried = await with_progress(
         call,
         f"starting a kernel in {interpreter.name}",
-        lambda tell: _used(call, session, interpreter, fresh, carry, intent["at"], tell),
+        lambda tell: _used(call, left, interpreter, fresh, carry, intent["at"], tell),
     )
     record = runner.kernel.record
     done = "returned to" if returned else "started"
@@ -118,7 +120,10 @@ async def _used(
     since: float,
     tell: Progress,
 ) -> tuple[Runner, bool, Restored | None]:
-    """A kernel of an interpreter, whether it was there before, and what of variables was carried to it."""
+    """A kernel of an interpreter, whether it was there before, and what of variables was carried to it.
+
+    `session` is as it was when the call was first made: with the kernel that has them.
+    """
     asker, supervisor = call.caller.asker, call.supervisor
     if not names:
         await autocheckpoints.before(supervisor, session)

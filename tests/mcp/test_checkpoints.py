@@ -278,3 +278,34 @@ async def test_a_daemons_death_while_variables_come_back_changes_nothing_of_what
         assert list(back[0].facts["missing"]) == ["gen"]
         assert back[0].facts["rest"] == [made.facts["execution_id"]]
         assert "7" in (await session.run("slow.value")).text
+
+
+async def test_a_daemons_death_while_variables_are_carried_costs_none(desk: Home, tmp_path: Path) -> None:
+    begun, gate = tmp_path / "begun", tmp_path / "gate"
+    gate.touch()
+    async with desk.client() as session:
+        await session.run(_SLOW.format(begun=str(begun), gate=str(gate)))
+        await session.run("gen = (each for each in 'abc')")
+        (old,) = desk.kernels()
+        moved: list[Any] = []
+
+        async def carry() -> None:
+            moved.append(await session.call("kernel_use_env", env_name=sys.executable, fresh=True, carry="*"))
+
+        async def reaches_the_new_kernel() -> None:
+            await until(lambda: len(desk.kernels()) == 2, "the new kernel")
+            gate.unlink()
+            begun.unlink(missing_ok=True)
+            await until(begun.exists, "they come to it")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(carry)
+            await reaches_the_new_kernel()
+            desk.kill_daemon()
+            await until(lambda: desk.daemon() is not None, "the next daemon")
+            gate.touch()
+        assert old.is_running()
+        assert not moved[0].is_error, moved[0].text
+        assert "slow" in moved[0].facts["back"], moved[0].text
+        assert list(moved[0].facts["missing"]) == ["gen"]
+        assert "7" in (await session.run("slow.value")).text
