@@ -60,6 +60,9 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> Secrets:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SOME_FOLDER", "/a/folder:/another/one")
+    monkeypatch.setenv("PWD", "/a/project")
+    monkeypatch.setenv("CLOUD_CREDENTIALS", __file__)
+    monkeypatch.setenv("CLOUD_SECRET_KEY", "/kZ8v+3f/begins/with/a/slash")
     monkeypatch.setenv("SESSION_ID", "x9f8e7d6c5b4a3f2e1d0")
     monkeypatch.setenv("PWD", "/where/it/was/started")
     monkeypatch.setenv("DB_PWD", "/also-secret")
@@ -82,6 +85,8 @@ def test_within_larger_values_only_what_looks_like_a_secret_is_one(secrets: Secr
     assert "DB_PASSWORD" in secrets.found_in(b"a=s3cret-enough;")
     assert "DB_PASSWORD" in secrets.found_in("in an array of texts: s3cret-enough".encode("utf-32-le"))
     assert secrets.found_in(b"production") == ""
+    assert secrets.found_in(b"/a/project/module.py, " + __file__.encode()) == "", "where code stands is in streams"
+    assert "CLOUD_SECRET_KEY" in secrets.refuse("/kZ8v+3f/begins/with/a/slash")
     assert (secrets.is_named("Hidden_thing"), secrets.is_named("thing_hidden")) == (True, False)
 
 

@@ -14,8 +14,10 @@ _HARMLESS = re.compile(
     r"PAGER|TZ|LANG|LANGUAGE|LC_\w+|LS_COLORS|DISPLAY|VIRTUAL_ENV\w*|CONDA_\w+|PYTHON\w+|MANPATH|LD_LIBRARY_PATH|"
     r"XDG_\w+|TMPDIR|JUPYTER_\w*(DIR|PATH)|IPYTHONDIR|MPLBACKEND|MPLCONFIGDIR|PKG_CONFIG_PATH|DEBIAN_FRONTEND|_)"
 )
-_PLAIN = re.compile(r"[\d\s.,:;/+*=_-]*|true|false|yes|no|none|(?:/[^/:\s]*)+(?::(?:/[^/:\s]*)+)*", re.IGNORECASE)
-"""Values that are no secrets, whatever holds them: numbers, switches, paths."""
+_PATHS = re.compile(r"(?:/[^/:\s]*)+(?::(?:/[^/:\s]*)+)*")
+"""Values that are no secrets, whatever holds them: where a key is, is not the key."""
+_PLAIN = re.compile(r"[\d\s.,:;/+*=_-]*|true|false|yes|no|none", re.IGNORECASE)
+"""Values that are none where the name does not say so: numbers, switches."""
 _RANDOM = re.compile(r"^(?=.*\d)(?=.*[A-Za-z])[\w+/=.~-]{16,}$|://[^/\s]*:[^/\s]*@")
 """Values that look as if they were keys, or addresses with a password."""
 _SHORT, _SHORT_SECRET = 8, 4
@@ -35,12 +37,14 @@ class Secrets:
         named = re.compile(_NAMES)
         for name, value in sorted({**_environment(), **os.environ}.items()):
             is_named = bool(named.search(name)) or self.is_named(name)
+            if _HARMLESS.fullmatch(name) or (_PATHS.fullmatch(value) and not (is_named and not os.path.exists(value))):
+                continue  # a key may begin with a slash, too
             if is_named and len(value) >= _SHORT_SECRET and value.lower() not in ("true", "false", "none"):
                 self.held[value] = self.grave[value] = name
                 if len(value) >= _SHORT:
                     self.within[name] = [value.encode(code, "surrogateescape") for code in ("utf-8",)]
                     self.within[name].append(value.encode("utf-32-le", "surrogatepass"))
-            elif not (len(value) < _SHORT or _HARMLESS.fullmatch(name) or _PLAIN.fullmatch(value)):
+            elif not (len(value) < _SHORT or _PLAIN.fullmatch(value)):
                 self.held.setdefault(value, name)
                 if _RANDOM.search(value):
                     self.grave.setdefault(value, name)
