@@ -14,8 +14,9 @@ class Readme(MetadataHookInterface):
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Put it there."""
-        files = f"{metadata['urls']['Source']}/blob/main/"
+        files, pictures = (f"{metadata['urls']['Source']}/{kind}/main/" for kind in ("blob", "raw"))
         text = Path(self.root, "README.md").read_text(encoding="utf-8")
+        text = re.sub(r'(!\[[^\]]*\]\(|<img src=")([^):"]+)', rf"\1{pictures}\2", text)
         text = re.sub(r"\]\((#[^)]+)\)", rf"]({files}README.md\1)", text)
         text = re.sub(r"\]\(([^):]+)\)", rf"]({files}\1)", text)
         metadata["readme"] = {"content-type": "text/markdown", "text": text}

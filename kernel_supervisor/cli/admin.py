@@ -185,4 +185,5 @@ def demo(command: Command) -> int:
     """The main job, on real data."""
     from kernel_supervisor.demo.run import run  # the MCP client that it uses takes most of a second to import
 
-    return run(os.path.abspath(command.options.directory))
+    directory = command.options.directory
+    return run(os.path.abspath(directory) if directory else "")

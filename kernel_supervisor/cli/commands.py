@@ -304,7 +304,7 @@ def _add_set_up(commands: Commands) -> None:
     look = commands.add("doctor", "doctor:doctor", "look at all that has to be right, and say what mends it", json=True)
     look.add_argument("--fix", action="store_true", help="mend what can be mended without losing anything")
     demo = commands.add("demo", "admin:demo", "show the whole thing on a real data set")
-    demo.add_argument("--directory", default="kernel-supervisor-demo", help="where the notebook goes")
+    demo.add_argument("--directory", default="", help="where the notebook goes; default: a folder in ~/.cache")
     more = "Saved notebooks stay."
     _add_yes(commands.add("uninstall", "uninstall:uninstall", "list everything of ours here, and remove it", more=more))
     text = 'In ~/.bashrc or ~/.zshrc (behind `compinit`): eval "$(kernel-supervisor completion bash)"'

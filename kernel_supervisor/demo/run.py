@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 import psutil
+from rich.console import Console
 
 from kernel_supervisor.client import autostart
 from kernel_supervisor.client.connection import START_DEADLINE_S, NoDaemonError, ask
@@ -23,7 +24,10 @@ from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import find
 
 _PATIENCE_S = 120.0
-_title, _say, _ok = (partial(print, mark, flush=True) for mark in ("\n──", "  ", " ✓"))
+_screen = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+_title = partial(_screen.print, "\n──", style="bold cyan")
+_say = partial(_screen.print, "  ")
+_ok = partial(_screen.print, " ✓", style="green")
 _NOTE = """\
 # Penguins near Palmer Station
 
@@ -54,7 +58,12 @@ f"{len(penguins)} penguins; the heaviest on average: {summary['mass_g'].idxmax()
 
 
 def run(directory: str) -> int:
-    """Show the main job, in a session of its own whose notebook goes to `directory`; 0 if every check held."""
+    """Show the main job, in a session of its own whose notebook goes to `directory`; 0 if every check held.
+
+    Where none is named that is a folder among what can be made again, not the one that somebody is in.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    directory = directory or os.path.join(cache or os.path.expanduser("~/.cache"), "kernel-supervisor-demo")
     session = f"demo-{secrets.token_hex(2)}"
     try:
         os.makedirs(directory, exist_ok=True)
@@ -172,7 +181,7 @@ def _files(stem: str) -> list[str]:
 
 def _part(session: str) -> None:
     command = _command()
-    print(
+    _screen.print(
         f"\nEvery check held. The kernel still runs, with its variables:\n"
         f'    {command} exec --session {session} "summary"\n'
         f"End it, or everything:\n"
@@ -185,7 +194,7 @@ def _part(session: str) -> None:
 
 async def _run(agent: Agent, code: str) -> Reply:
     """Run a cell, showing it and what the agent sees of it."""
-    print(textwrap.indent(code, "   > ", lambda line: True), flush=True)
+    _screen.print(textwrap.indent(code, "   > ", lambda line: True), style="bold")
     reply = await agent.call("kernel_exec", code=code, timeout=_PATIENCE_S)
     _output(reply.text)
     if reply.facts["status"] == "ok":
@@ -225,4 +234,4 @@ def _output(text: str) -> None:
     """What the agent sees, clipped to the terminal."""
     width = max(80, shutil.get_terminal_size().columns) - 5
     for line in text.splitlines():
-        print("   │ " + (line if len(line) <= width else line[: width - 1] + "…"), flush=True)
+        _screen.print("   │ " + (line if len(line) <= width else line[: width - 1] + "…"), style="dim")

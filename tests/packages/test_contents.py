@@ -87,6 +87,8 @@ def test_links_of_the_description_lead_somewhere_from_a_package_index(built: Bui
     text = body.decode()
     ours = re.findall(r"\]\(https://github.com/[\w-]+/[\w-]+/blob/main/([^)#]+)", text)
     assert {"SECURITY.md", "README.md", "benchmarks/README.md"} <= set(ours)
+    ours += re.findall(r"(?:\]\(|src=\")https://github.com/[\w-]+/[\w-]+/raw/main/([^)\"]+)", text)
+    assert {"docs/terminal.svg", "docs/plot.png"} <= set(ours)
     assert [file for file in ours if not (ROOT / file).is_file()] == []
     assert re.findall(r"\]\((?!https://)[^)]*\)", text) == []
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,24 @@ def test_demo_goes_from_nothing_to_a_saved_notebook_and_a_living_kernel(home: Ho
     assert "image/png" in json.dumps(document), "the plot is in the notebook"
     assert home.daemon() is not None
     assert len(home.kernels()) == 1, "the newcomer can go on in it"
+
+
+def test_demo_is_in_colour_on_a_terminal_and_leaves_the_directory_alone(home: Home, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    env = {**home.env, "XDG_CACHE_HOME": str(tmp_path), "TERM": "xterm-256color"}
+    env.pop("NO_COLOR", None)
+    with subprocess.Popen(home.cli_command("demo"), stdout=theirs, stderr=theirs, cwd=home.project, env=env) as shown:
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # the other end is closed
+            while chunk := os.read(ours, 1 << 16):
+                said += chunk
+        assert shown.wait(60) == 0, said.decode()
+    os.close(ours)
+    assert b"\x1b[" in said
+    assert b"Every check held" in said
+    assert list(home.project.iterdir()) == []
+    assert len(list((tmp_path / "kernel-supervisor-demo").iterdir())) == 2
 
 
 @pytest.mark.anyio
