@@ -195,6 +195,8 @@ class Shim:
     def __init__(self, command: list[str], **more: Any) -> None:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **more)
         self._requests = 0
+        self.said: dict[str, Any] = {}
+        """What each request says of its client, in the newer era."""
         self._answers: dict[Any, dict[str, Any]] = {}
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, name=f"shim {self.process.pid}")
@@ -243,14 +245,19 @@ class Shim:
     def request(self, method: str, params: dict[str, Any] | None = None) -> Any:
         """A request's result."""
         self._requests += 1
-        self.send(method, params, id=self._requests)
+        self.send(method, {**(params or {}), **self.said}, id=self._requests)
         answer = self.answer(self._requests)
         assert "result" in answer, answer
         return answer["result"]
 
-    def open(self) -> dict[str, Any]:
-        """The handshake of 2025-11-25; what the server says of itself."""
+    def open(self, era: str = "legacy") -> dict[str, Any]:
+        """The handshake of 2025-11-25, or of the newer era, where each request says who asks; what the server says of
+        itself."""
         info = {"name": "bare", "version": "1"}
+        if era != "legacy":
+            said = {"protocolVersion": era, "clientInfo": info, "clientCapabilities": {}}
+            self.said = {"_meta": {f"io.modelcontextprotocol/{name}": value for name, value in said.items()}}
+            return dict(self.request("server/discover"))
         opening = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info}
         result = self.request("initialize", opening)
         self.send("notifications/initialized")

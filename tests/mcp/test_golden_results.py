@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.mcp.golden.cells import CELLS, Cell
-from tests.support import RESULT, Home, Shim, fresh_home
+from tests.support import ERAS, RESULT, Home, Shim, fresh_home
 
 GOLDEN = Path(__file__).with_name("golden")
 _CHANCE = (
@@ -75,11 +75,11 @@ def run(home: Home, shim: Shim, cell: Cell) -> str:
     return re.sub(r"\d+×\d+", "W×H", text) if any(each in cell.code for each in _DRAWING) else text
 
 
-@pytest.fixture(scope="module")
-def played() -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="module", params=ERAS)
+def played(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """What each cell showed, all in one session, in order."""
     with fresh_home() as home, home.shim() as shim:
-        shim.open()
+        shim.open(request.param)
         shim.run("0")  # which tells of the kernel that it starts
         shim.call("kernel_restart")
         yield {cell.name: run(home, shim, cell) for cell in CELLS}

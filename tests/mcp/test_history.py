@@ -11,8 +11,8 @@ LONG = "total = " + " + ".join(map(str, range(100)))
 LINES = "def double(x):\n\n    return 2 * x\n\ndouble(21)"
 
 
-async def test_all_code_of_one_execution_is_read_as_it_was_run(home: Home) -> None:
-    async with home.client() as session:
+async def test_all_code_of_one_execution_is_read_as_it_was_run(home: Home, era: str) -> None:
+    async with home.client(era) as session:
         first = await session.run(LINES)
         await session.run(LONG)
         listed = await session.call("kernel_history")
@@ -28,8 +28,8 @@ async def test_all_code_of_one_execution_is_read_as_it_was_run(home: Home) -> No
         assert "there is no execution" in nobody.text
 
 
-async def test_all_code_of_each_is_read_as_far_as_a_result_goes_the_latest_at_any_rate(home: Home) -> None:
-    async with home.client() as session:
+async def test_all_code_of_each_is_read_as_far_as_a_result_goes_the_latest_at_any_rate(home: Home, era: str) -> None:
+    async with home.client(era) as session:
         for code in (LINES, LONG, f"'{'x' * 9000}';", "'last'"):
             await session.run(code)
         two = await session.call("kernel_history", full=True, filter="l")
@@ -44,8 +44,8 @@ async def test_all_code_of_each_is_read_as_far_as_a_result_goes_the_latest_at_an
         assert "left out" in cut.text
 
 
-async def test_a_history_says_that_there_are_earlier_entries_and_how_they_are_had(home: Home) -> None:
-    async with home.client() as session:
+async def test_a_history_says_that_there_are_earlier_entries_and_how_they_are_had(home: Home, era: str) -> None:
+    async with home.client(era) as session:
         for number in range(3):
             await session.run(f"n = {number}")
         short = await session.call("kernel_history", last=2)

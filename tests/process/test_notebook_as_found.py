@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,29 @@ import pytest
 
 from tests.notebooks_corpus.nbf import nbformat, v4
 from tests.process.test_other_languages import kernelspec
-from tests.support import RESULT, Home, fresh_home
+from tests.support import ERAS, RESULT, Home, fresh_home
 
 pytestmark = pytest.mark.timeout(180)
 
 
+@dataclass(frozen=True)
+class Desk(Home):
+    """A supervisor whose clients speak like that."""
+
+    era: str = ""
+
+
+@pytest.fixture(scope="module", params=ERAS)
+def era(request: pytest.FixtureRequest) -> str:
+    """Both eras of the protocol, one after the other."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def desk() -> Iterator[Home]:
-    """One daemon for all: nothing here ends it."""
+def desk(era: str) -> Iterator[Desk]:
+    """One daemon for all of an era: nothing here ends it."""
     with fresh_home() as home:
-        yield home
+        yield Desk(home.path, home.project, era=era)
 
 
 def _notebook(path: Path, *codes: str, **metadata: Any) -> Path:
@@ -30,11 +44,11 @@ def _notebook(path: Path, *codes: str, **metadata: Any) -> Path:
     return path
 
 
-def _load(home: Home, path: Path, session: str, *first: str, **more: Any) -> tuple[str, dict[str, Any], str]:
+def _load(home: Desk, path: Path, session: str, *first: str, **more: Any) -> tuple[str, dict[str, Any], str]:
     """Load and run it, in a session in which other code may have run first: what is said, what is known of its
     last entry, and whether it was refused."""
     with home.shim(env={**home.env, **more}) as shim:
-        shim.open()
+        shim.open(home.era)
         for code in first:
             shim.run(code, session=session)
         said = shim.call("kernel_load_notebook", path=str(path), run=True, session=session)
@@ -44,7 +58,7 @@ def _load(home: Home, path: Path, session: str, *first: str, **more: Any) -> tup
         return said["content"][0]["text"], {"shown": shown, "entries": len(entries)}, "refused" * said["isError"]
 
 
-def test_a_notebook_runs_in_its_own_folder_where_that_starts_the_kernel(desk: Home) -> None:
+def test_a_notebook_runs_in_its_own_folder_where_that_starts_the_kernel(desk: Desk) -> None:
     folder = desk.project / "deep"
     path = _notebook(folder / "n.ipynb", "print(open('beside.csv').read())")
     (folder / "beside.csv").write_text("found\n")
@@ -53,12 +67,12 @@ def test_a_notebook_runs_in_its_own_folder_where_that_starts_the_kernel(desk: Ho
     assert "found" in known["shown"]
     assert str(folder) in said, "it says where, since that is not the session's directory"
     with desk.shim() as shim:
-        shim.open()
+        shim.open(desk.era)
         shim.call("kernel_restart", session="lies")
         assert str(folder) in shim.run("import os; os.getcwd()", session="lies")["text"]
 
 
-def test_a_kernel_that_is_there_stays_where_it_is_and_that_is_said(desk: Home) -> None:
+def test_a_kernel_that_is_there_stays_where_it_is_and_that_is_said(desk: Desk) -> None:
     path = _notebook(desk.project / "other" / "n.ipynb", "import os; print(os.getcwd())")
     said, known, refused = _load(desk, path, "stays", "x = 1")
     assert not refused, said
@@ -66,7 +80,7 @@ def test_a_kernel_that_is_there_stays_where_it_is_and_that_is_said(desk: Home) -
     assert known["shown"].splitlines()[-1] == str(desk.project)
 
 
-def test_nothing_is_said_of_the_place_where_it_is_the_sessions_own(desk: Home) -> None:
+def test_nothing_is_said_of_the_place_where_it_is_the_sessions_own(desk: Desk) -> None:
     said, _, _ = _load(desk, _notebook(desk.project / "n.ipynb", "1"), "own")
     assert "works in" not in said
 
@@ -80,7 +94,7 @@ BASH = {"kernelspec": {"name": "shellish", "display_name": "A shell", "language"
     ids=["kernelspec", "language", "name"],
 )
 def test_a_notebook_of_another_language_runs_in_its_kernel_and_keeps_its_kernelspec(
-    desk: Home, metadata: dict[str, Any], request: pytest.FixtureRequest
+    desk: Desk, metadata: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     jupyter, word = desk.project / "jupyter", f"bash-{request.node.callspec.id}"
     env = kernelspec(jupyter, "shellish", "bash_kernel", "bash") if not jupyter.exists() else None
@@ -89,7 +103,7 @@ def test_a_notebook_of_another_language_runs_in_its_kernel_and_keeps_its_kernels
     assert not refused, said
     assert known["shown"].splitlines()[-1] == f"42 in {path.parent}"
     with desk.shim() as shim:
-        shim.open()
+        shim.open(desk.era)
         shim.call("kernel_save_notebook", path=f"{word}-saved", session=word)
     saved = json.loads((desk.project / f"{word}-saved.ipynb").read_text())["metadata"]
     assert saved["language_info"]["name"] == "bash"
@@ -101,7 +115,7 @@ def test_a_notebook_of_another_language_runs_in_its_kernel_and_keeps_its_kernels
 IR = {"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}, "language_info": {"name": "R"}}
 
 
-def test_a_notebook_whose_language_has_no_kernel_here_is_not_run_and_leaves_no_trace(desk: Home) -> None:
+def test_a_notebook_whose_language_has_no_kernel_here_is_not_run_and_leaves_no_trace(desk: Desk) -> None:
     path = _notebook(desk.project / "r.ipynb", "x <- c(1, 2)", **IR)
     said, known, refused = _load(desk, path, "no-r", JUPYTER_PATH="/nowhere")
     assert refused
@@ -109,7 +123,7 @@ def test_a_notebook_whose_language_has_no_kernel_here_is_not_run_and_leaves_no_t
     assert "kernel_list_envs" in said
     assert known["entries"] == 0
     with desk.shim() as shim:
-        shim.open()
+        shim.open(desk.era)
         loaded = shim.call("kernel_load_notebook", path=str(path), session="only-read")
         assert not loaded["isError"], loaded
         shim.run("x = 1", session="other-one")
@@ -117,7 +131,7 @@ def test_a_notebook_whose_language_has_no_kernel_here_is_not_run_and_leaves_no_t
     assert json.loads((desk.project / "r-again.ipynb").read_text())["metadata"]["kernelspec"] == IR["kernelspec"]
 
 
-def test_a_notebook_of_another_language_is_not_run_in_the_kernel_that_there_is(desk: Home) -> None:
+def test_a_notebook_of_another_language_is_not_run_in_the_kernel_that_there_is(desk: Desk) -> None:
     path = _notebook(desk.project / "r2.ipynb", "x <- c(1, 2)", **IR)
     said, known, refused = _load(desk, path, "python-here", "x = 1")
     assert refused
@@ -125,14 +139,14 @@ def test_a_notebook_of_another_language_is_not_run_in_the_kernel_that_there_is(d
     assert known["entries"] == 1
 
 
-def test_a_python_notebook_runs_whatever_its_kernelspec_is_called_and_keeps_it(desk: Home) -> None:
+def test_a_python_notebook_runs_whatever_its_kernelspec_is_called_and_keeps_it(desk: Desk) -> None:
     theirs = {"name": "conda-env-x-py", "display_name": "Python [x]", "language": "python"}
     path = _notebook(desk.project / "p.ipynb", "6*7", kernelspec=theirs, language_info={"name": "python"})
     _, known, refused = _load(desk, path, "py")
     assert not refused
     assert "42" in known["shown"]
     with desk.shim() as shim:
-        shim.open()
+        shim.open(desk.era)
         shim.call("kernel_save_notebook", path="p-saved", session="py")
     saved = json.loads((desk.project / "p-saved.ipynb").read_text())["metadata"]
     assert saved["kernelspec"] == theirs
@@ -154,7 +168,7 @@ ENCODINGS = ["utf-8-sig", "utf-16", "utf-32"]
 
 
 @pytest.mark.parametrize("how", [*_MADE_OUT, *ENCODINGS])
-def test_an_odd_file_is_read_for_what_is_obviously_meant(desk: Home, how: str) -> None:
+def test_an_odd_file_is_read_for_what_is_obviously_meant(desk: Desk, how: str) -> None:
     path = desk.project / "odd.ipynb"
     path.write_text(_MADE_OUT.get(how, _MADE_OUT["no metadata"]), encoding=how if how in ENCODINGS else "utf-8")
     said, known, refused = _load(desk, path, f"odd {how}")
@@ -186,7 +200,7 @@ def test_an_odd_file_is_read_for_what_is_obviously_meant(desk: Home, how: str) -
         ('{"cells": [{"cell_type": "code", "source": "", "outputs": {"a": 1}}]}', "outputs that are no list"),
     ],
 )
-def test_what_is_no_notebook_is_refused_in_words(desk: Home, text: str, words: str) -> None:
+def test_what_is_no_notebook_is_refused_in_words(desk: Desk, text: str, words: str) -> None:
     path = desk.project / "none.ipynb"
     path.write_text(text)
     said, known, refused = _load(desk, path, "none")

@@ -7,15 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Home, Shim, fresh_home
+from tests.support import ERAS, Home, Shim, fresh_home
 
 pytestmark = pytest.mark.timeout(180)
 BEGIN_THERE = "relative paths begin there"
 
 
+@pytest.fixture(scope="module", params=ERAS)
+def era(request: pytest.FixtureRequest) -> str:
+    """Both eras of the protocol, one after the other."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def desk() -> Iterator[Home]:
-    """One daemon for all: nothing here ends it."""
+def desk(era: str) -> Iterator[Home]:
+    """One daemon for all of an era: nothing here ends it."""
     with fresh_home() as home:
         (home.project / "data.csv").write_text("a,b\n1,2\n")
         (home.project / "tools_of_ours.py").write_text("x = 1\n")
@@ -24,10 +30,10 @@ def desk() -> Iterator[Home]:
 
 
 @pytest.fixture
-def shim(desk: Home) -> Iterator[Shim]:
+def shim(desk: Home, era: str) -> Iterator[Shim]:
     """A client that nothing was said to yet."""
     with desk.shim() as shim:
-        shim.open()
+        shim.open(era)
         yield shim
 
 

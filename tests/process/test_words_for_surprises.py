@@ -12,22 +12,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import RESULT, Home, Shim, fresh_home
+from tests.support import ERAS, RESULT, Home, Shim, fresh_home
 
 pytestmark = pytest.mark.timeout(180)
 
 
+@pytest.fixture(scope="module", params=ERAS)
+def era(request: pytest.FixtureRequest) -> str:
+    """Both eras of the protocol, one after the other."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def desk() -> Iterator[Home]:
-    """One daemon for all: nothing here ends it."""
+def desk(era: str) -> Iterator[Home]:
+    """One daemon for all of an era: nothing here ends it."""
     with fresh_home() as home:
         yield home
 
 
 @pytest.fixture(scope="module")
-def shim(desk: Home) -> Iterator[Shim]:
+def shim(desk: Home, era: str) -> Iterator[Shim]:
     with desk.shim() as shim:
-        shim.open()
+        shim.open(era)
         yield shim
 
 
@@ -278,7 +284,7 @@ def test_a_breakpoint_is_not_passed_over_in_silence(shim: Shim) -> None:
 
 
 def test_a_number_that_is_too_long_is_named_with_its_place(shim: Shim) -> None:
-    call = json.dumps({"name": "kernel_exec", "arguments": {"code": "41 + 1", "timeout": "N"}})
+    call = json.dumps({"name": "kernel_exec", "arguments": {"code": "41 + 1", "timeout": "N"}, **shim.said})
     line = f'{{"jsonrpc": "2.0", "id": 17, "method": "tools/call", "params": {call}}}'
     shim.write(line.replace('"N"', "9" * 5000).encode())
     error = shim.answer(17)["error"]["message"]
