@@ -200,6 +200,13 @@ def fill_array(made: Any, state: Any) -> None:
         made.flags.writeable = False
 
 
+def set_array(made: Any, state: Any) -> None:
+    """Fill an array of a class that is derived from numpy's, and give it its attributes."""
+    of_array, attributes = state
+    made.__setstate__(of_array)
+    vars(made).update(attributes)
+
+
 def arrow(table: bytes, kind: str) -> Any:
     """What pyarrow wrote as a stream of batches: a table, a batch, or the one column of it."""
     pa = module("pyarrow")

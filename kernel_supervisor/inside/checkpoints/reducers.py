@@ -95,6 +95,19 @@ def _object_array(array: Any, pickler: Any) -> Any:
     return pickler.make.object_array, made, state, None, None, pickler.make.fill_array
 
 
+def _derived_array(array: Any, pickler: Any) -> Any:
+    """Of an array of a class that is derived from its own, numpy saves no attributes, such as a unit."""
+    plain, kind = sys.modules["numpy"].ndarray, type(array)
+    if array.size and not array.dtype.hasobject:
+        pickler.memory.append(bounds(array))
+    ways = ("__reduce__", "__reduce_ex__", "__setstate__")
+    own_way = any(getattr(kind, way) is not getattr(plain, way) for way in ways)
+    if own_way or isinstance(array, sys.modules["numpy"].memmap) or not getattr(array, "__dict__", None):
+        return NotImplemented
+    made, args, state = array.__reduce__()
+    return made, args, (state, dict(vars(array))), None, None, pickler.make.set_array
+
+
 def _memmap(array: Any, pickler: Any) -> Any:
     """What is mapped from a file comes back as an array in memory, with what the file has now."""
     pickler.copied = True
@@ -212,6 +225,7 @@ _EXACT: Dict[str, Reducer] = {
     "typing.ParamSpec": _new_type,
 }
 DERIVED: Dict[str, Reducer] = {
+    "numpy.ndarray": _derived_array,
     "weakref.WeakKeyDictionary": _weak_dictionary,
     "weakref.WeakValueDictionary": _weak_dictionary,
     "pyarrow.lib.Array": _arrow,

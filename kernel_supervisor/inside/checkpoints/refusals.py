@@ -72,7 +72,7 @@ _DATABASES = (
     "sqlalchemy|adbc_driver_manager|databricks|impala|pyhive|ibis|elasticsearch|databases|peewee|kuzu|lancedb"
 )
 _CONNECTION = re.compile(
-    rf"(?:{_DATABASES})\..*(?:Connection|connection|Cursor|cursor|Engine|Session|Client|Redis)\w*$"
+    rf"(?:{_DATABASES})\..*(?:Connection|connection|Cursor|cursor|(?<!Type)Engine|Session|Client|Redis)\w*$"
 )
 _ITERATORS = re.compile(r"(?:csv|_csv)\.(?:reader|writer|Reader|Writer)$|(?:posix|nt)\.(?:ScandirIterator|DirEntry)$")
 
