@@ -124,8 +124,9 @@ def test_objects_are_written_once_and_stand_aside_until_all_are(tmp_path: Any) -
 
 def test_names_are_the_users_own() -> None:
     given_ = {"In": [], "_": 1, "__": 1, "_i12": "", "_12": 0, "_ih": [], "__doc__": "", "_mine": 1, "x": 2, 3: 4}
+    given_ |= {"__builtins__": 1, "__annotations__": {}, "__version__": "3.1"}
     shell = types.SimpleNamespace(user_ns={**given_, "Out": "mine"}, user_ns_hidden={"In": given_["In"], "Out": {}})
-    assert listing.user_variables(shell) == {"_mine": 1, "x": 2, "Out": "mine"}
+    assert listing.user_variables(shell) == {"_mine": 1, "x": 2, "Out": "mine", "__version__": "3.1"}
 
 
 def test_sizes_and_ends_read_well() -> None:

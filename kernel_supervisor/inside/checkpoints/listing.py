@@ -7,7 +7,10 @@ import sys
 import types
 from typing import Any
 
-_IPYTHONS = re.compile(r"_+|_i+|_i?\d+|_[iod]h|__\w+__|_exit_code")
+_IPYTHONS = re.compile(
+    r"_+|_i+|_i?\d+|_[iod]h|_exit_code|"
+    r"__(name|doc|package|loader|spec|file|cached|path|dict|weakref|builtins?|\w*annotat\w+|session|debug)__"
+)
 """The names that IPython, and Python, give for themselves."""
 _IMPORT = re.compile(r"^\s*import\s+([\w., ]+)", re.MULTILINE)
 _LONGEST = 80
