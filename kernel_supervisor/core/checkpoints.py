@@ -26,7 +26,6 @@ _FAR_FEWER = 0.8
 """A checkpoint with a smaller share of the names of the one before does not replace it."""
 _AT_MOST = 5
 """Checkpoints of a session that were made by themselves and are kept."""
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f:]")
 _LONGEST = 100
 
 
@@ -82,7 +81,10 @@ def why_no_name(name: str) -> str:
         return f'"{LAST}" stands for the newest one'
     if len(name) > _LONGEST:
         return f"a name has at most {_LONGEST} characters"
-    return "a name has no colon and no control characters" if _FORBIDDEN.search(name) else ""
+    if name.startswith("-"):
+        return "a name does not begin with a hyphen, as options of commands do"
+    is_plain = name.isprintable() and ":" not in name
+    return "" if is_plain else "a name has no colon, and no characters that cannot be seen"
 
 
 def parted(wanted: str) -> tuple[str, str]:

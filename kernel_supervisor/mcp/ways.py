@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -100,9 +101,12 @@ def said(words: Words, ways: Mapping[str, str] | None = None) -> str:
 
 
 def _filled(text: str, about: Sequence[str | int]) -> str:
-    """With what it is about. Not by `format`: a client's own text may say anything."""
+    """With what it is about, which stays one word of a command, and one text of a call, where that is quoted. Not by
+    `format`: a client's own text may say anything."""
     for number, each in enumerate(about):
-        text = text.replace(f"{{{number}}}", str(each))
+        place, said_so = f"{{{number}}}", str(each)
+        text = text.replace(f"'{place}'", "'" + said_so.replace("'", "'\"'\"'") + "'")
+        text = text.replace(f'"{place}"', json.dumps(said_so, ensure_ascii=False)).replace(place, said_so)
     return text
 
 

@@ -66,7 +66,7 @@ def test_a_session_may_stand_before_a_name(wanted: str, parted: tuple[str, str])
     assert core.parted(wanted) == parted
 
 
-@pytest.mark.parametrize("name", ["last", "a:b", "a\nb", "x" * 101])
+@pytest.mark.parametrize("name", ["last", "a:b", "a\nb", "x" * 101, "-rf", "\u202eabc"])
 def test_a_name_that_could_not_be_asked_for_is_none(name: str) -> None:
     assert core.why_no_name(name)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
+import shlex
 import string
 from pathlib import Path
 from typing import get_args
@@ -93,3 +95,10 @@ def test_an_error_has_its_prose_for_the_log_and_its_words_for_who_asked() -> Non
 def test_a_way_on_that_a_command_line_does_not_know_yet_is_left_out() -> None:
     older = {name: words for name, words in COMMANDS.items() if name != "kill"}
     assert said(("it is gone", WayOn("kill", (7,)), "."), older) == "it is gone."
+
+
+def test_a_name_of_any_kind_stays_one_word_and_one_text() -> None:
+    name = """it's "q" \\ $HOME `id`; exit"""
+    command, call = (said((WayOn("bring back", (name,)),), ways) for ways in (in_session(COMMANDS, "p/"), None))
+    assert shlex.split(command[1:].rpartition("` brings")[0])[1:] == ["restart", "p/", "--restore", name]
+    assert ast.literal_eval(call.partition("restore=")[2].rpartition(")")[0]) == name
