@@ -173,9 +173,10 @@ class Supervisor:
         """The variables of a checkpoint in a kernel of this session: a fresh one where it has none, or `restarts`.
 
         Where that is not so its kernel is one that a predecessor of ours has restarted for this. Raises RefusedError,
-        UnavailableError.
+        UnavailableError; where the checkpoint cannot be used, before anything is changed.
         """
         async with self.sessions.locks[session.name]:
+            await restoring.checked(self.checkpoints, checkpoint)
             session = await self.sessions.keep(session)
             record = await self.sessions.kernel_record(session)
             runner = self.sessions.runner_of(session)

@@ -198,6 +198,23 @@ async def test_a_spoiled_object_is_never_loaded(desk: Home, era: str) -> None:
         assert not Path(desk.project / "run").exists()
 
 
+async def test_one_that_cannot_be_used_costs_no_kernel(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("x = 1")
+        await session.call("kernel_checkpoint", name="spoiled")
+        (manifest,) = (desk.path / "checkpoints/kept").glob(f"{await _newest(session)}/manifest.json")
+        manifest.write_bytes(manifest.read_bytes() + b" ")
+        await session.run("x = 2")
+        refused = await session.call("kernel_restart", restore="spoiled")
+        assert refused.is_error
+        assert "is not as it was written" in refused.text
+        assert (await session.run("x")).text.splitlines()[-1] == "2", "its kernel lives on"
+
+
+async def _newest(session: Session) -> str:
+    return str((await session.call("kernel_status")).facts["checkpoints"][0]["id"])
+
+
 async def test_a_failed_restore_and_what_is_saved_after_it_cost_no_good_one(desk: Home, era: str) -> None:
     async with desk.client(era) as session:
         await session.call("kernel_checkpoint", mode="auto")
