@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kernel_supervisor.amounts import size
 from kernel_supervisor.core import checkpoints as core
 from kernel_supervisor.core.checkpoints import Checkpoint, CheckpointId, Kind
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
@@ -164,8 +165,13 @@ class Checkpoints:
         raise UnavailableError("the kernel is never idle: its variables were not saved")
 
     def content(self, wanted: Wanted, number: CheckpointId) -> dict[str, Any]:
-        """What a kernel is asked, as `inside/door` takes it. Blocks on the disk."""
-        room = max(0, shutil.disk_usage(self.disk.objects).free - _SPARED)
+        """What a kernel is asked, as `inside/door` takes it. Blocks on the disk. Raises UnavailableError where that is
+        full."""
+        free = shutil.disk_usage(self.disk.objects).free
+        if free <= _SPARED:
+            there = f"the disk of {self.disk.objects} has {size(free)} free"
+            raise UnavailableError(f"nothing can be saved: {there}, and {size(_SPARED)} is always left")
+        room = free - _SPARED
         return {
             "into": self.disk.folder(number),
             "objects": self.disk.objects,

@@ -8,14 +8,17 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kernel_supervisor.core import checkpoints as core
 from kernel_supervisor.core.checkpoints import Checkpoint, CheckpointId
+from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, KernelId, SessionName
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.checkpoints import Checkpoints, SpoiledError
+from kernel_supervisor.sessions import checkpoints as sessions
 
 _SESSION, _KERNEL = SessionName("project/"), KernelId("0123456789ab")
 
@@ -211,3 +214,17 @@ def test_a_spoiled_one_hides_no_other(disk: Checkpoints, spoiled: str) -> None:
     assert disk.all() == [good]
     disk.sweep()
     assert Path(disk.objects, "a").exists()
+
+
+def test_on_a_disk_that_is_full_nothing_is_saved_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody: Any = None
+    wanted = sessions.Wanted(session=nobody, runner=nobody, kind="asked")
+    there = sessions.Checkpoints(Paths(str(tmp_path / "state"), str(tmp_path / "run")), nobody)
+    number = there.disk.begin()
+    monkeypatch.setattr(sessions, "_SPARED", 0)
+    assert there.content(wanted, number)["total_bytes"] > 0
+    monkeypatch.setattr(sessions, "_SPARED", 1 << 62)
+    with pytest.raises(UnavailableError, match=r"the disk of .* has .* free"):
+        there.content(wanted, number)
