@@ -26,7 +26,7 @@ nearest directory upwards that has a session; FOLDER/ is its own session,
 FOLDER/NAME another.
 
 Variables live in kernels; kernels outlive this command, Claude Code and the
-daemon. Only kill, restart and stop --kernels end them.
+daemon. Only kill, restart, stop --kernels and uninstall end them.
 
 exit codes: 0 done, 1 it could not be done (or the code that was run raised),
 2 wrong usage, 3 no daemon is running, 130 interrupted
@@ -73,8 +73,8 @@ class Commands:
         self.parser = Parser(
             prog="kernel-supervisor",
             usage=_USAGE,
-            description="Persistent Python for AI agents: runs code in kernels that outlive their clients,\n"
-            "and lists, watches and ends them.",
+            description="Persistent Python for AI agents: runs code in kernels that outlive their\n"
+            "clients, and lists, watches and ends them.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self.parser.add_argument("--version", action="version", version=f"kernel-supervisor {__version__}")
@@ -196,7 +196,8 @@ def _add_kernels(commands: Commands) -> None:
     top = commands.add("top", "watching:top", "show what kernels do, again and again", more=more, json=True)
     top.add_argument("--once", action="store_true", help="once, as where standard output is no terminal")
     interrupt = commands.add("interrupt", "kernels:interrupt", "interrupt what runs on a kernel; variables stay")
-    restart = commands.add("restart", "kernels:restart", "give a session a fresh process; variables go")
+    more = "With --restore those of a checkpoint come back."
+    restart = commands.add("restart", "kernels:restart", "give a session a fresh process; variables go", more=more)
     text = 'with the variables of a checkpoint: "last", NAME or SESSION:NAME'
     restart.add_argument("--restore", default="", metavar="CHECKPOINT", help=text)
     text = "then run again what had succeeded; with --restore the rest alone"
@@ -240,7 +241,9 @@ def _add_kept(commands: Commands) -> None:
     more = "They outlive their kernel: `restart --restore` brings them back."
     text = "save a session's variables"
     save = commands.add("checkpoint", "checkpoints:checkpoint", text, more=more, json=True)
-    save.add_argument("name", nargs="?", default="", metavar="NAME", help="to ask for it by")
+    save.add_argument(
+        "name", nargs="?", default="", metavar="NAME", help="what to call it, for `restart --restore NAME`"
+    )
     text = "from now on in this session: saved when asked, also by itself, or never"
     save.add_argument("--mode", choices=["asked", "auto", "off"], default="", help=text)
     _add_session(save)
@@ -271,13 +274,13 @@ def _add_daemon(commands: Commands) -> None:
     status = commands.add("status", "admin:status", "say how the daemon is, and who is connected", more=more, json=True)
     text = "a session; default: this directory's, and the daemon"
     status.add_argument("kernel", nargs="?", default="", metavar="SESSION", help=text)
-    commands.add("start", "admin:start", "start it, if it does not run")
-    stop = commands.add("stop", "admin:stop", "stop it; kernels run on")
+    commands.add("start", "admin:start", "start the daemon, if it does not run")
+    stop = commands.add("stop", "admin:stop", "stop the daemon; kernels run on")
     stop.add_argument("--kernels", action="store_true", help="end all kernels too: nothing is left running")
     more = "No kernel, call or line of output is lost."
-    text = "have the installed version take its place"
+    text = "have the installed version take the daemon's place"
     commands.add("restart-daemon", "admin:restart_daemon", text, more=more)
-    serve = commands.add("service", "", "run it under systemd or launchd")
+    serve = commands.add("service", "", "run the daemon under systemd or launchd")
     verbs = serve.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
     added = _verb(verbs, "install", "service:install", "Install and start the user service.")
     added.add_argument("--no-linger", action="store_true", help="leave it to logging out to end the daemon and kernels")
@@ -309,7 +312,9 @@ def _add_set_up(commands: Commands) -> None:
     _add_yes(commands.add("uninstall", "uninstall:uninstall", "list everything of ours here, and remove it", more=more))
     text = 'In ~/.bashrc or ~/.zshrc (behind `compinit`): eval "$(kernel-supervisor completion bash)"'
     more = f"{text}\nIn ~/.config/fish/config.fish: kernel-supervisor completion fish | source"
-    shell = commands.add("completion", "completion:completion", "have your shell complete all this", more=more)
+    shell = commands.add(
+        "completion", "completion:completion", "have your shell complete commands, options and names", more=more
+    )
     shell.add_argument("shell", choices=["bash", "zsh", "fish"], metavar="SHELL", help="bash, zsh or fish")
     asked = commands.add("help", "main:show_help", "say more about a command")
     asked.add_argument("words", nargs="*", metavar="COMMAND")
