@@ -93,11 +93,15 @@ def parted(wanted: str) -> tuple[str, str]:
     return (session.strip(), name.strip()) if colon else ("", name.strip())
 
 
-def find(there: Sequence[Checkpoint], wanted: str) -> Checkpoint | None:
-    """The newest that is meant by a name, an id, or `last`; None where there is none."""
+def find(there: Sequence[Checkpoint], wanted: str, kernel_id: KernelId | None = None) -> Checkpoint | None:
+    """The newest that is meant by a name, an id, or `last`; None where there is none.
+
+    The `last` of a session is that of its present kernel, if there is one.
+    """
     newest_first = sorted(there, key=lambda each: each.at, reverse=True)
     if wanted in ("", LAST):
-        return next(iter(newest_first), None)
+        of_kernel = [each for each in newest_first if each.kernel_id == kernel_id]
+        return next(iter(of_kernel or newest_first), None)
     return next((each for each in newest_first if wanted in (each.name, each.id)), None)
 
 

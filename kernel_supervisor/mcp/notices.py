@@ -196,7 +196,7 @@ async def _restarted_by(caller: Caller, name: SessionName) -> str:
 async def _back(caller: Caller, session: SessionRecord, kernel_id: KernelId) -> tuple[str | WayOn, ...]:
     """How what is gone can be had again: from a checkpoint, or by running what succeeded last, where that was in a
     kernel of before."""
-    if offer := await caller.supervisor.checkpoints.offer(session.name, kernel_id):
+    if offer := await caller.supervisor.checkpoints.offer(session, kernel_id):
         return ("; ", *offer)
     good = await caller.supervisor.records.last_good(session.name)
     record = await caller.supervisor.sessions.kernel_record(session)

@@ -49,15 +49,28 @@ def back(restored: Restored, *, again: bool) -> Words:
         lines.append(f"not back: {named(restored.missing, checkpoint.makers)}")
     lines += _remarks(restored)
     if restored.rest and not again:
-        which = f"{'execution' if len(restored.rest) == 1 else 'executions'} {_list(map(str, restored.rest))}"
-        lines.append((f"the rest was made by {which}", WayOn("replay rest", (asked_for(checkpoint),))))
+        lines.append((_rest(restored), WayOn("replay rest", (asked_for(checkpoint),))))
     return under_each_other(lines)
+
+
+def _rest(restored: Restored) -> str:
+    """Which executions made what is not back, and which came after the checkpoint."""
+    makers = restored.checkpoint.makers
+    made = sorted({makers[name] for name in restored.missing if name in makers} & set(restored.rest))
+    later = [each for each in restored.rest if each not in made]
+    told = [f"made by {_executions(made)}"] if made else []
+    return "the rest was " + " and ".join([*told, *([f"done by {_executions(later)} since"] if later else [])])
+
+
+def _executions(numbers: Sequence[ExecutionId]) -> str:
+    return f"{'execution' if len(numbers) == 1 else 'executions'} {_list(map(str, numbers))}"
 
 
 def moved(restored: Restored) -> Words:
     """What is in another kernel now of the variables of the one before."""
     checkpoint, total = restored.checkpoint, len(restored.back) + len(restored.missing)
-    lines: list[Words] = [f"{counted(len(restored.back), total)} carried: {_list(restored.back)}"]
+    named_ones = f": {_list(restored.back)}" if restored.back else ""
+    lines: list[Words] = [f"{counted(len(restored.back), total)} carried{named_ones}"]
     if restored.missing:
         lines.append(f"not carried: {named(restored.missing, checkpoint.makers)}")
     return under_each_other([*lines, *_remarks(restored)])

@@ -73,6 +73,8 @@ async def kernel_checkpoint(
             lambda tell: call.supervisor.checkpoints.save(session, runner, "asked", name=name, tell=tell),
         )
     text = words.saved(made)
+    if mode:
+        text = (f"session {session.name}: {_MODES[mode]} from now on\n", *parts(text))
     if not session.checkpoints and len(await call.supervisor.checkpoints.of(session.name)) == 1:  # once
         text = (*parts(text), "\n", WayOn("offer auto"))
     return Answer(text=text, facts={"checkpoint": words.facts(made), "mode": session.checkpoints or "asked"})
@@ -118,23 +120,28 @@ async def kernel_restart(
     )
     forgotten = record is not None and record.ended and record.id not in call.supervisor.kernels.had
     if record is None or record.ended or record.generation == intent["generation"]:
-        saved = await autocheckpoints.before(call.supervisor, session)
+        saved, is_all = await autocheckpoints.before(call.supervisor, session)
         runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=force)
         record = runner.kernel.record
     else:
-        saved = None
+        saved, is_all = None, True
     text: Words = (
         f"kernel {record.called} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
         "The session's history and notebook go on.",
     )
     if saved is not None:
-        text = (*text, " ", *parts(sentence(offered(saved, LAST))), ".")
+        since = "" if is_all else "; what ran since then was not saved"
+        text = (*text, " ", *parts(sentence(offered(saved, LAST))), f"{since}.")
+    elif not is_all:
+        text = (*text, " Nothing of it was saved: a cell ran, or the kernel did not answer.")
     if forgotten and kind_of(record).inherits:
         text = (*text, " Its environment variables are this client's: what it had before is not known any more.")
     if nowhere := await asyncio.to_thread(displaced, record):
         text = (*text, " ", *sentence(nowhere), ".")
     facts = {"kernel_id": record.id, "generation": record.generation, "kernel_directory": record.directory}
-    return await _replay(call, session, intent["replay"], text, facts) if replay else Answer(text=text, facts=facts)
+    if not replay:
+        return Answer(text=text, facts=facts)
+    return await _replay(call, session, intent["replay"], (*parts(text), " "), facts)
 
 
 async def _restart_with(call: Call, session: SessionRecord, wanted: str, *, replay: bool, force: bool) -> Answer:
@@ -146,7 +153,7 @@ async def _restart_with(call: Call, session: SessionRecord, wanted: str, *, repl
     checkpoint = await found(call, session, f"{checkpoint.session}:{intent['restore']}")
     restarts = record is None or record.ended or record.generation == intent["generation"]
     restored, rest = await _brought_back(call, session, checkpoint, intent, restarts=restarts, force=force)
-    record = await call.supervisor.sessions.kernel_record(session)
+    record = await call.supervisor.sessions.kernel_record(call.supervisor.sessions.known[session.name])
     assert record is not None
     text: Words = (
         f"kernel {record.called} ({record.id}) is fresh; the session's history and notebook go on.\n",
@@ -162,7 +169,7 @@ async def _restart_with(call: Call, session: SessionRecord, wanted: str, *, repl
     }
     if not replay:
         return Answer(text=text, facts=facts)
-    return await _replay(call, session, rest, text, facts)
+    return await _replay(call, session, rest, (*parts(text), "\n"), facts)
 
 
 async def _brought_back(
@@ -201,12 +208,12 @@ async def _replay(
     cells: list[Execution] = [(await call.supervisor.executions.find(number))[0] for number in numbers]
     done, stopped = await rerunning.run(cells, lambda index, cell: call.run_again(session, cell, "replay", index))
     if stopped is None:
-        ran = f" {several(len(cells), 'cell')} {'was' if len(cells) == 1 else 'were'} run again."
+        ran = f"{several(len(cells), 'cell')} {'was' if len(cells) == 1 else 'were'} run again."
         return Answer(text=(*parts(text), ran), facts={**facts, "replayed": len(cells)})
     again: ExecutionId = stopped.execution.id
     stands = "waits for input" if stopped.question else f"ended with status {stopped.execution.status}"
     why = (
-        f" Replay stopped: execution {cells[done].id}, run again as {again}, {stands} "
+        f"Replay stopped: execution {cells[done].id}, run again as {again}, {stands} "
         f"(kernel_output(execution_id={again})); {done} of {several(len(cells), 'cell')} ran."
     )
     return Answer(text=(*parts(text), why), facts={**facts, "replayed": done, "failed": again})

@@ -91,7 +91,7 @@ async def _status_without_kernel(
         facts |= {"state": "dead", "end_reason": record.end_reason}
         why = record.end_reason.rstrip(".") or "how it ended is not on record"
         dead = f"session {session.name}: its kernel is dead: {why}. "
-        offer = await call.supervisor.checkpoints.offer(session.name, record.id)
+        offer = await call.supervisor.checkpoints.offer(session, record.id)
         return Answer(text=(dead, *((*offer, "; ") if offer else ()), record.way_on, "."), facts=facts)
     interpreter = await apart("environments", call.supervisor.sessions.default_interpreter, session, call.caller.asker)
     facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}

@@ -21,18 +21,24 @@ _BEFORE_S = 60.0
 """How long a restart waits for what is saved before it."""
 
 
-async def before(supervisor: Supervisor, session: SessionRecord, unless: Checkpoint | None = None) -> Checkpoint | None:
+async def before(
+    supervisor: Supervisor, session: SessionRecord, unless: Checkpoint | None = None
+) -> tuple[Checkpoint | None, bool]:
     """Save a session's variables before its kernel is given up, where that is wanted and nothing runs there.
 
-    Not where the newest checkpoint has all that ran, or is the one that is brought back. It keeps nobody from going on.
+    The newest checkpoint of the kernel, and whether all that ran is in it. None is made where that is so already, or
+    where it is the one that is brought back. It keeps nobody from going on.
     """
     runner = supervisor.sessions.runner_of(session)
-    if session.checkpoints != AUTO or runner is None or not runner.kernel.alive or runner.running is not None:
-        return None
+    if session.checkpoints != AUTO or runner is None or not runner.kernel.alive:
+        return None, True
     newest = await supervisor.checkpoints.newest(session.name, runner.kernel.record.id)
+    if runner.running is not None:
+        return newest, False
     if newest is not None and (newest == unless or not await _ran_since(supervisor, runner, newest)):
-        return newest
-    return await _save(supervisor, session, runner, _BEFORE_S)
+        return newest, True
+    made = await _save(supervisor, session, runner, _BEFORE_S)
+    return (made, True) if made is not None else (newest, False)
 
 
 async def _ran_since(supervisor: Supervisor, runner: Runner, checkpoint: Checkpoint) -> bool:
@@ -48,7 +54,10 @@ async def _save(supervisor: Supervisor, session: SessionRecord, runner: Runner, 
     """The checkpoint; None where there could be none, which only the log tells."""
     try:
         saving = supervisor.checkpoints.save(session, runner, "auto", deadline_s=deadline_s)
-        return await asyncio.wait_for(saving, deadline_s + 1.0)
+        made = await asyncio.wait_for(saving, deadline_s + 1.0)
+        if made.names:
+            return made
+        await supervisor.checkpoints.drop([made.id])  # it would be the newest
     except (SupervisorError, asyncio.TimeoutError) as error:
         log.warning("session %s: no checkpoint by itself: %s", session.name, error or "it took too long")
     except Exception:

@@ -91,7 +91,7 @@ class Checkpoints:
     async def find(self, session: SessionRecord, wanted: str) -> Checkpoint:
         """The one of a session that is meant by `last`, a name, or an id. Raises RefusedError."""
         there = await self.of(session.name)
-        found = core.find(there, wanted)
+        found = core.find(there, wanted, session.kernel_id)
         if found is not None:
             return found
         if not there:
@@ -234,10 +234,10 @@ class Checkpoints:
         there = [each for each in await self.of(session) if each.kernel_id == kernel_id]
         return core.find(there, core.LAST)
 
-    async def offer(self, session: SessionName, kernel_id: KernelId) -> tuple[str | WayOn, ...]:
+    async def offer(self, session: SessionRecord, kernel_id: KernelId) -> tuple[str | WayOn, ...]:
         """What of a kernel that is gone can be brought back, in words; empty for nothing."""
-        newest = await self.newest(session, kernel_id)
+        newest = await self.newest(session.name, kernel_id)
         if newest is None:
             return ()
-        is_last = core.find(await self.of(session), core.LAST) == newest
+        is_last = core.find(await self.of(session.name), core.LAST, session.kernel_id) == newest
         return offered(newest, core.LAST if is_last else newest.called)

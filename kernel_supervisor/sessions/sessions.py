@@ -42,7 +42,7 @@ class Sessions:
         self.projects = naming.Projects()
         self.locks: defaultdict[SessionName, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a session gets another kernel."""
-        self.offer: Callable[[SessionName, KernelId], Awaitable[tuple[str | WayOn, ...]]]
+        self.offer: Callable[[SessionRecord, KernelId], Awaitable[tuple[str | WayOn, ...]]]
         """What of a kernel that is gone can be brought back, in words; empty for nothing."""
         self._at_work: defaultdict[SessionName, set[str]] = defaultdict(set)
         self._seen: defaultdict[str, set[str]] = defaultdict(set)
@@ -167,7 +167,7 @@ class Sessions:
         """The session's current kernel; None where it has none yet. Raises RefusedError where it is dead."""
         runner = await self.present_runner(session)
         if runner is None and session.kernel_id is not None:
-            await self._refuse_dead(session.name, session.kernel_id)
+            await self._refuse_dead(session, session.kernel_id)
         return runner
 
     async def present_runner(self, session: SessionRecord) -> Runner | None:
@@ -227,7 +227,7 @@ class Sessions:
                 return runner
         return None
 
-    async def _refuse_dead(self, name: SessionName, kernel_id: KernelId) -> None:
+    async def _refuse_dead(self, session: SessionRecord, kernel_id: KernelId) -> None:
         """Raises RefusedError with what is known of a session's kernel that cannot be used."""
         record = await self._records.kernel(kernel_id)
         if record is not None and (why := self._kernels.adoption.why(record)):
@@ -237,6 +237,6 @@ class Sessions:
             raise RefusedError(f"{silent} Try again in a moment; ", record.way_around, ".")
         if record is not None and record.ended:
             why = record.end_reason.splitlines()[0].rstrip(".")
-            offer = await self.offer(name, kernel_id)
+            offer = await self.offer(session, kernel_id)
             back = (*offer, "; ") if offer else ()
             raise RefusedError(f"{why}. Its variables are gone. ", *back, record.way_on, WayOn("see what ran"))

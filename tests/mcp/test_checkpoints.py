@@ -181,6 +181,31 @@ async def test_auto_saves_before_a_restart_and_says_what_can_be_brought_back(des
         assert (await session.run("x")).text.splitlines()[-1] == "2"
 
 
+async def test_auto_saves_nothing_while_a_cell_runs_and_says_what_can_be_brought_back_instead(
+    desk: Home, era: str
+) -> None:
+    async with desk.client(era) as session:
+        await session.run("x = 1")
+        assert "saved by themselves, too from now on" in (await session.call("kernel_checkpoint", mode="auto")).text
+        await session.run("x = 2\nimport time\nwhile True: time.sleep(0.1)", wait=False)
+        restarted = await session.call("kernel_restart")
+        assert "1 variable of" in restarted.text, restarted.text
+        assert "what ran since then was not saved" in restarted.text
+        await session.call("kernel_restart", restore="last")
+        assert (await session.run("x")).text.splitlines()[-1] == "1"
+
+
+async def test_an_empty_kernel_is_not_saved_by_itself(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        await session.run("x = 1")
+        await session.call("kernel_checkpoint", mode="auto")
+        await session.call("kernel_use_env", env_name=sys.executable, fresh=True)
+        await session.run("1")
+        await session.call("kernel_restart")
+        saved = (await session.call("kernel_status")).facts["checkpoints"]
+        assert [each["variables"] for each in saved] == [1]
+
+
 async def test_a_spoiled_object_is_never_loaded(desk: Home, era: str) -> None:
     async with desk.client(era) as session:
         await session.run("x, y = [1] * 100, {'a': 1}")

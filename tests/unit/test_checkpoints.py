@@ -61,6 +61,12 @@ def test_last_is_the_newest_and_a_name_is_the_newest_of_that_name() -> None:
     assert core.find([], "last") is None
 
 
+def test_last_is_that_of_the_kernel_that_a_session_is_in() -> None:
+    there = [_checkpoint(1), _checkpoint(2, kernel_id="another")]
+    assert core.find(there, "last", _KERNEL) is there[0]
+    assert core.find(there, "last", KernelId("a third")) is there[1]
+
+
 @pytest.mark.parametrize(
     ("wanted", "parted"),
     [("last", ("", "last")), ("main:clean data", ("main", "clean data")), (" a/b : c ", ("a/b", "c")), ("", ("", ""))],
