@@ -277,7 +277,9 @@ def _way(kind: Any) -> Any:
     if way is not None:
         return way
     words = refusals.refusal(kind)
-    return _refuse(words) if words else NotImplemented
+    if words:
+        return _refuse(words)
+    return NotImplemented if kind in _Ways.dispatch_table else reducers.find_last(kind) or NotImplemented
 
 
 def _refuse(words: str) -> Any:

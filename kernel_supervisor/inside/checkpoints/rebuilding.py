@@ -200,6 +200,11 @@ def fill_array(made: Any, state: Any) -> None:
         made.flags.writeable = False
 
 
+def set_all(made: Any, attributes: dict[str, Any]) -> None:
+    """Give a value its attributes without asking it for anything."""
+    object.__getattribute__(made, "__dict__").update(attributes)
+
+
 def set_array(made: Any, state: Any) -> None:
     """Fill an array of a class that is derived from numpy's, and give it its attributes."""
     of_array, attributes = state

@@ -8,6 +8,7 @@ have (`memory`), and whether something comes back as a copy (`copied`).
 
 from __future__ import annotations
 
+import copyreg
 import ctypes
 import pickle
 import sys
@@ -21,6 +22,9 @@ _LOOSE = 1 << 16
 _NATIVE = frozenset("cbB?hHiIlLqQnNfd")
 _WITH_FIELDS = (AttributeError, ImportError, NameError, OSError, StopIteration, SyntaxError, SystemExit, UnicodeError)
 """Exceptions that keep more than `args`, in places that only their `__init__` fills."""
+_SAYS = {"__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__"}
+_SAYS |= {"__new__", "__slots__", "__getattribute__"}
+"""What a class has that is to be pickled in a way of its own."""
 Reducer = Callable[[Any, Any], Any]
 
 
@@ -29,6 +33,22 @@ def find(kind: Any) -> Optional[Reducer]:
     bases = type.__dict__["__mro__"].__get__(kind)
     reducer = _EXACT.get(full_name(kind)) or next(filter(None, (DERIVED.get(full_name(base)) for base in bases)), None)
     return reducer or (_raised if BaseException in bases else None)
+
+
+def find_last(kind: Any) -> Optional[Reducer]:
+    """The way of values that ask `__getattr__` for what they lack, where their class has no other.
+
+    Pickle asks them for ways of its own: where they have nothing yet, or pass it on to what they hold.
+    """
+    bases = [base for base in type.__dict__["__mro__"].__get__(kind) if base is not object]
+    spaces = [type.__dict__["__dict__"].__get__(base) for base in bases]
+    has = all(any(name in space for space in spaces) for name in ("__getattr__", "__dict__"))
+    return _passing_on if has and not any(_SAYS & set(space) for space in spaces) else None
+
+
+def _passing_on(value: Any, pickler: Any) -> Any:
+    attributes = object.__getattribute__(value, "__dict__")
+    return vars(copyreg)["__newobj__"], (type(value),), attributes, None, None, pickler.make.set_all
 
 
 def full_name(kind: Any) -> str:
