@@ -147,6 +147,7 @@ def test_packages_that_are_not_installed_are_named(tmp_path: Path) -> None:
         "thing = fancy.Thing()\nact = fancy.act\nmine = 5",
     ]
     checkpoint = written(sys.executable, tmp_path, cells)
+    (tmp_path / "fancy.py").unlink()
     told = read(sys.executable, checkpoint)["told"]
     assert told["missing"] == dict.fromkeys(("fancy", "thing", "act"), "needs fancy, which is not installed here")
     assert "mine" in told["back"]

@@ -54,6 +54,17 @@ def test_variables_are_saved_listed_and_brought_back(home: Home) -> None:
     assert _done(home, "exec", "print(x)").strip() == "[1, 2]"
 
 
+@pytest.mark.parametrize("add", ["insert(0, ", "append("])
+def test_modules_are_found_in_folders_that_a_cell_has_added(home: Home, tmp_path: Path, add: str) -> None:
+    (tmp_path / "fancy.py").write_text("class Thing:\n    pass\n")
+    folder = os.path.relpath(tmp_path, home.project)
+    _done(home, "exec", f"import sys\nsys.path.{add}{folder!r})\nfrom fancy import Thing\nthing = Thing()")
+    _done(home, "checkpoint")
+    assert "not back" not in _done(home, "restart", "--restore", "last")
+    place = "0" if "insert" in add else "-1"
+    assert _done(home, "exec", f"print(sys.path[{place}], type(thing) is Thing)").split() == [str(tmp_path), "True"]
+
+
 def test_the_rest_is_run_again_and_a_branch_begins_a_session(home: Home) -> None:
     _done(home, "exec", "x, gen = [1, 2], (each for each in 'ab')")
     _done(home, "checkpoint")

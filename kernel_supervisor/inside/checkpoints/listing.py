@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import types
@@ -56,6 +57,16 @@ def code_run(shell: Any) -> list[str]:
     """The cells, as IPython has them."""
     cells = getattr(getattr(shell, "history_manager", None), "input_hist_parsed", ())
     return [cell for cell in cells if type(cell) is str]
+
+
+def folders() -> list[str]:
+    """Where modules are looked for; cells add to it."""
+    try:
+        here = os.getcwd()
+    except OSError:  # it is gone
+        here = ""
+    found = [os.path.normpath(os.path.join(here, each)) for each in list(sys.path) if type(each) is str and each]
+    return [each for each in found if os.path.isabs(each)]
 
 
 def loaded_beneath(imports: dict[str, str], code: list[str]) -> list[str]:

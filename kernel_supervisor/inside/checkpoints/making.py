@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import os
 import re
 import signal
 import sys
 import threading
 import types
 import warnings
-from typing import Any, Callable, Iterator, List, Optional, Set
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Set
 
 STACK = 512 << 20
 _DEEPEST = 200_000
@@ -120,6 +121,15 @@ def is_other(version: str, package: str) -> bool:
     """Whether a package that is loaded is of another major version."""
     here = str(getattr(sys.modules.get(package), "__version__", ""))
     return bool(version and here) and version.split(".")[0] != here.split(".")[0]
+
+
+def look_in(folders: Sequence[str]) -> None:
+    """Have modules looked for in these, too: first where they came first, and last else."""
+    known = [number for number, each in enumerate(folders) if each in sys.path]
+    first = known[0] if known else 0
+    new = [each for each in folders if each not in sys.path and os.path.isdir(each)]
+    sys.path[:0] = [each for each in new if each in folders[:first]]
+    sys.path += [each for each in new if each not in folders[:first]]
 
 
 def is_there(top: str) -> bool:

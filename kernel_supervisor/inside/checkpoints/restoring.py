@@ -94,6 +94,8 @@ class _Restoring:
 
     def run(self) -> None:
         """Bring back all that is wanted: imports, definitions by need, and then everything else."""
+        if self.manifest.get("prefix") == sys.prefix:  # another environment has others
+            making.look_in(self.manifest.get("path", ()))
         for dotted in self.manifest.get("loaded", ()):
             with contextlib.suppress(Exception):
                 importlib.import_module(dotted)

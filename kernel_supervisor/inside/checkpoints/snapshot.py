@@ -29,13 +29,14 @@ def save(kernel: Any, content: Any, threads: list[str], begun: Any) -> None:
     """Write the checkpoint that `content` asks for; `begun` is called once nothing but that is left to do."""
     began = time.monotonic()
     beside("calm").calm_down(content["deadline_s"])
+    folders = beside("listing").folders()
     os.chdir("/")
     objects = beside("objects")
     try:
         snapshot = Snapshot(kernel, content, began)
         begun()
         snapshot.take()
-        manifest = {**snapshot.manifest(), "threads": threads, "held_ms": begun.held_ms}
+        manifest = {**snapshot.manifest(), "path": folders, "threads": threads, "held_ms": begun.held_ms}
         manifest["took_s"] = round(time.monotonic() - began, 3)
         objects.write_whole(os.path.join(content["into"], "manifest.json"), json.dumps(manifest).encode())
     except objects.StoreError as error:
