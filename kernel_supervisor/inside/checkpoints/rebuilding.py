@@ -205,6 +205,12 @@ def set_all(made: Any, attributes: dict[str, Any]) -> None:
     object.__getattribute__(made, "__dict__").update(attributes)
 
 
+def set_logger(made: Any, level: int) -> None:
+    """Give a logger its level, unless it has one here."""
+    if not made.level:
+        made.setLevel(level)
+
+
 def set_array(made: Any, state: Any) -> None:
     """Fill an array of a class that is derived from numpy's, and give it its attributes."""
     of_array, attributes = state

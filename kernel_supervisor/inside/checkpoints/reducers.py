@@ -224,6 +224,11 @@ def _new_type(value: Any, pickler: Any) -> Any:
     return type(value), (value.__name__, value.__supertype__) if hasattr(value, "__supertype__") else (value.__name__,)
 
 
+def _logger(value: Any, pickler: Any) -> Any:
+    """By its name, and with the level that was set; its handlers write to what goes with this kernel."""
+    return (*value.__reduce__()[:2], value.level, None, None, pickler.make.set_logger)
+
+
 def _shell(value: Any, pickler: Any) -> Any:
     return pickler.make.shell, ()
 
@@ -253,6 +258,7 @@ DERIVED: Dict[str, Reducer] = {
     "pyarrow.lib.Table": _arrow,
     "pyarrow.lib.RecordBatch": _arrow,
     "matplotlib.figure.FigureBase": _figure,
+    "logging.Logger": _logger,
     "PIL.ImageFile.ImageFile": _picture,
     "IPython.core.interactiveshell.InteractiveShell": _shell,
     "ipykernel.iostream.OutStream": _stream,
