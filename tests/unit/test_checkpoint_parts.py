@@ -90,6 +90,20 @@ def test_within_larger_values_only_what_looks_like_a_secret_is_one(secrets: Secr
     assert (secrets.is_named("Hidden_thing"), secrets.is_named("thing_hidden")) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("value", "is_secret"),
+    [
+        *((value, True) for value in ("text", b"bytes", {"user": "me", "word": "x"}, ["a"], object())),
+        *((value, False) for value in (512, True, None, ["a"] * 100, dict.fromkeys(range(100)))),
+    ],
+)
+def test_by_its_name_alone_a_number_or_much_of_anything_is_no_secret(
+    secrets: Secrets, value: object, is_secret: bool
+) -> None:
+    assert secrets.is_one("hidden_tokens", value) is is_secret
+    assert not secrets.is_one("tokens_of_a_text", value)
+
+
 def test_the_folder_in_which_a_kernel_was_started_is_no_secret(secrets: Secrets) -> None:
     assert secrets.refuse_whole("/where/it/was/started") == ""
     assert secrets.found_in(b"open('/where/it/was/started/table.csv')") == ""

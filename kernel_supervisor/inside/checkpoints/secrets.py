@@ -20,6 +20,8 @@ _PLAIN = re.compile(r"[\d\s.,:;/+*=_-]*|true|false|yes|no|none", re.IGNORECASE)
 """Values that are none where the name does not say so: numbers, switches."""
 _RANDOM = re.compile(r"^(?=.*\d)(?=.*[A-Za-z])[\w+/=.~-]{16,}$|://[^/\s]*:[^/\s]*@")
 """Values that look as if they were keys, or addresses with a password."""
+_NO_TEXT = (bool, int, float, complex, type(None), range)
+_FEW = 20
 _SHORT, _SHORT_SECRET = 8, 4
 _TYPED = "getpass() returned it"
 
@@ -53,6 +55,13 @@ class Secrets:
         """Whether a variable's name says that it is one."""
         return any(pattern.search(name) for pattern in self.patterns)
 
+    def is_one(self, name: str, value: Any) -> bool:
+        """Whether a variable is one by its name. Numbers are none, whatever they are called, nor is much of anything:
+        `max_tokens` and the tokens of a text are data."""
+        kind = type(value)
+        much = kind in (list, tuple, set, frozenset, dict) and len(value) > _FEW
+        return self.is_named(name) and not (much or kind in _NO_TEXT or _is_array(kind))
+
     def refuse_whole(self, text: Any) -> str:
         """Why a variable that is a text or bytes must not be saved, in words; empty where it may be."""
         return self._refuse(text, self.held)
@@ -84,6 +93,12 @@ class Secrets:
             if any(form in data for form in forms):
                 return "holds the value of %s, a variable of the environment" % name
         return ""
+
+
+def _is_array(kind: Any) -> bool:
+    """Whether it is numbers, or a table: of a library's own class, whose name is read where nobody else answers."""
+    name = type.__dict__["__module__"].__get__(kind)
+    return type(name) is str and name.partition(".")[0] in ("numpy", "pandas", "polars", "pyarrow", "scipy", "torch")
 
 
 def digest(salt: bytes, text: str) -> bytes:

@@ -92,7 +92,7 @@ class Snapshot:
         listing, rest = beside("listing"), []
         for name in sorted(self.wanted & set(self.values)):
             module = listing.module_name(self.values[name])
-            if self.secrets.is_named(name) and not module and name not in definitions:
+            if not module and name not in definitions and self.secrets.is_one(name, self.values[name]):
                 self.missing[name] = "its name says that it is secret"
             elif module:
                 self.imports[name] = module
