@@ -234,8 +234,9 @@ def _damage_other_rows(records: sqlite3.Connection, good: Record) -> None:
     add_session(records, "sessions row", "", directory=good["directory"], notebooks="{", created_at="yesterday")
     add_session(records, "another", "k-none", notebooks='{"a": 5}', notice=5, previous_kernel_id=b"\x00\xff")
     records.execute("UPDATE sessions SET loaded = CAST(x'ff' AS TEXT) WHERE name = 'another'")
-    nameless = "INSERT INTO sessions SELECT NULL, directory, kernel_id, previous_kernel_id, created_at, notebooks, "
-    records.execute(nameless + "autosave, notice, loaded FROM sessions WHERE name = 'another'")
+    columns = "directory, kernel_id, previous_kernel_id, created_at, notebooks, autosave, notice, loaded"
+    nameless = f"INSERT INTO sessions (name, {columns}) SELECT NULL, {columns} "
+    records.execute(nameless + "FROM sessions WHERE name = 'another'")
     add_session(records, "of no time", "k-none", created_at=float("inf"))
     entries: list[dict[str, Any]] = [
         {"status": "ok", "queued_at": 1e308, "started_at": -1e308, "finished_at": float("inf")},

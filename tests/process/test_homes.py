@@ -119,7 +119,11 @@ REUSED = {
 BEGOTTEN = {
     "a shell's, which has ended": "os.system(later);",
     "a library's": "ctypes.CDLL(None).system(later.encode());",
-    "a library's fork": ("if not ctypes.PyDLL(None).fork(): os.execl('/bin/sh', 'sh', '-c', later.replace('&', ''))\n"),
+    "a library's fork": (  # nobody may have asked for the interpreter's lock: a copy would wait for its answer
+        "import sys, time; sys.setswitchinterval(10); time.sleep(0)\n"
+        "if not ctypes.PyDLL(None).fork(): os.execl('/bin/sh', 'sh', '-c', later.replace('&', ''))\n"
+        "sys.setswitchinterval(0.005)\n"
+    ),
     "spawned": "os.posix_spawn('/bin/sh', ['sh', '-c', later], os.environ);",
     "spawned and waited for": "os.waitpid(os.posix_spawn('/bin/sh', ['sh', '-c', later], os.environ), 0);",
     "opened": "os.popen(later, 'w').close();",
