@@ -98,12 +98,13 @@ async def forget_ready(kernel: Kernel) -> None:
         await kernel.channels.send("control", KEEP, {"code": CHECKPOINTS, "into": None})
 
 
-async def ended(pid: int, within_s: float) -> None:
-    """Wait for the end of a snapshot that a kernel had begun before it ended itself."""
+async def ended(pid: int, within_s: float) -> bool:
+    """Whether a snapshot that a kernel had begun before it ended itself has ended, or does in that time."""
     process = _pinned(pid)
-    if process is not None:
-        with contextlib.closing(process):
-            await process.wait(within_s)
+    if process is None:
+        return True
+    with contextlib.closing(process):
+        return await process.wait(within_s)
 
 
 def _pinned(pid: Any) -> Process | None:

@@ -52,9 +52,8 @@ async def settle(checkpoints: Checkpoints, lives: Callable[[KernelId, int], bool
     for each in await apart("documents", checkpoints.disk.expected):
         if each.kernel_id == kernel_id and not lives(kernel_id, each.generation):
             pid = await apart("documents", checkpoints.disk.begun, each.id)
-            if pid:
-                await kernels.ended(pid, _WRITES_S)
-            await _take_up(checkpoints, each)
+            if not pid or await kernels.ended(pid, _WRITES_S):  # else it is taken up the next time
+                await _take_up(checkpoints, each)
 
 
 async def _take_up(checkpoints: Checkpoints, expected: Checkpoint) -> None:
