@@ -89,12 +89,13 @@ def test_a_program_that_joins_a_session_leaves_its_kernel(home: Home, env: dict[
 
 
 def test_a_notebook_saved_with_its_sessions_kernel_opens_in_it(home: Home, env: dict[str, str]) -> None:
-    assert home.cli("exec", "--session", "model", "x = 41").returncode == 0
-    assert home.cli("kernelspec", "install", "--session", "model", env=env).returncode == 0
-    plain = home.cli("save", "--session", "model", "run.ipynb")
+    assert home.cli("exec", "--session", "opened", "x = 41").returncode == 0
+    assert home.cli("kernelspec", "install", "--session", "opened", env=env).returncode == 0
+    (home.project / "run.ipynb").unlink(missing_ok=True)  # another test's
+    plain = home.cli("save", "--session", "opened", "run.ipynb")
     assert plain.returncode == 0, plain.stderr
     assert json.loads((home.project / "run.ipynb").read_text())["metadata"]["kernelspec"]["name"] == "python3"
-    saved = home.cli("save", "--session", "model", "run.ipynb", "--session-kernel")
+    saved = home.cli("save", "--session", "opened", "run.ipynb", "--session-kernel")
     assert "kernel-supervisor jupyterlab" in saved.stdout, saved.stderr
     path = home.project / "run.ipynb"
     content = json.loads(path.read_text())
@@ -102,7 +103,7 @@ def test_a_notebook_saved_with_its_sessions_kernel_opens_in_it(home: Home, env: 
     path.write_text(json.dumps(content))
     run(home, "nbclient", content["metadata"]["kernelspec"]["name"], env)
     assert outputs(path) == ["42"]
-    assert home.cli("exec", "--session", "model", "x").stdout.strip() == "42", "it was the session's kernel"
+    assert home.cli("exec", "--session", "opened", "x").stdout.strip() == "42", "it was the session's kernel"
 
 
 def test_a_program_that_knows_no_provisioners_is_told_what_to_do(home: Home, env: dict[str, str]) -> None:
