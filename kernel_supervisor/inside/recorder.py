@@ -505,6 +505,7 @@ def main() -> None:
     for name in ("interrupts", "questions", "place", "near", "door"):
         attempt(install, name, app.kernel)
     streams = sys.stdout, sys.stderr
+    attempt(install, "flushes", app.kernel, streams)
     attempt(install, "homes", app.kernel, streams, later.after)
     pipes = attempt(install, "pipes", app.kernel, streams, later.after)
     attempt(install, "forks", app.kernel, streams, later.after)
