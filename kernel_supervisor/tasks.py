@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,6 +23,8 @@ _AGAIN_S = 1.0
 """After how long what failed is begun again."""
 _END_S = 10.0
 """How long a task that was cancelled may take to end."""
+_LONG_S, _APART_S = 0.02, 30.0
+"""What takes longer than the first holds up the loop, and is done apart for so long."""
 
 
 class Tasks:
@@ -71,6 +74,31 @@ async def _kept(work: Callable[[], Coroutine[Any, Any, _T]], name: str) -> _T:
 async def apart(trade: Trade, work: Callable[..., _T], *arguments: Any, **named: Any) -> _T:
     """Do what blocks in one of the few threads of its trade: however long it takes, no other trade waits for that."""
     return await asyncio.get_running_loop().run_in_executor(_pools[trade], partial(work, *arguments, **named))
+
+
+class Swift:
+    """Whether what takes microseconds, which a thread would make several times as long, may be done on the loop.
+
+    Not for a while where it last took long: its disk is busy, or far away.
+    """
+
+    def __init__(self) -> None:
+        """It may."""
+        self._apart_until = 0.0
+
+    @property
+    def is_swift(self) -> bool:
+        """Whether it did not take long lately."""
+        return time.monotonic() >= self._apart_until
+
+    def do(self, work: Callable[[], _T]) -> _T:
+        """Do it here and now."""
+        began = time.monotonic()
+        try:
+            return work()
+        finally:
+            if time.monotonic() - began > _LONG_S:
+                self._apart_until = time.monotonic() + _APART_S
 
 
 async def in_passing(work: Coroutine[Any, Any, _T], what: str, otherwise: _T, within_s: float) -> _T:

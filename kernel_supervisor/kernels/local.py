@@ -44,6 +44,8 @@ _LADDER_S = (3.0, 3.0, 3.0)
 _STARTING_S = 60.0
 _LOOK_S, _LOOK_AGAIN_S = 5.0, 0.2
 """How often is looked how much it wrote to its standard error."""
+_FRESH_S = 1.0
+"""How long what is noted of a process's memory is as good as what is there."""
 _RECORD_LIMIT_VARIABLE = "KERNEL_SUPERVISOR_RECORD_LIMIT"
 """Bytes that the recorder keeps of one execution's outputs, where the client's environment sets nothing else."""
 _NEVER_PASSED_ON = ("JPY_PARENT_PID", "PYTHONDONTWRITEBYTECODE")
@@ -65,6 +67,7 @@ class Local(Keeper):
         self.record = replace(record, process=process.identity, connection=connection)
         self._process, self._folders, self._adopted = process, folders, adopted
         self._memory: postmortem.MemoryWatch | None = None
+        self._sampled = -_FRESH_S
         self._beside = Tasks()
 
     @classmethod
@@ -147,7 +150,11 @@ class Local(Keeper):
             was_long = await asyncio.to_thread(_shortened, self.record.standard_error)
 
     def sample(self) -> None:
-        """Note the counters of out-of-memory kills, and by what its forks are known."""
+        """Note the counters of out-of-memory kills, and by what its forks are known; a moment ago is as good as now."""
+        now = time.monotonic()
+        if now - self._sampled < _FRESH_S:
+            return
+        self._sampled = now
         self._process.look()
         self._memory = postmortem.watch_memory(self._process.identity.pid, self._memory)
 

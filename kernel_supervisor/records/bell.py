@@ -41,16 +41,16 @@ class Bell:
         except OSError:
             self._socket.close()
             raise
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._number = asyncio.get_running_loop(), self._socket.fileno()
         self._rest: asyncio.TimerHandle | None = None
         self._listen()
 
     def _listen(self) -> None:
-        self._loop.add_reader(self._socket, self._heard)
+        self._loop.add_reader(self._number, self._heard)  # an error of the selector's spells a socket out, each time
 
     def _heard(self) -> None:
         """Empty the queue *before* anybody reads: what is written behind that reading rings again."""
-        self._loop.remove_reader(self._socket)
+        self._loop.remove_reader(self._number)
         self._rest = self._loop.call_later(_REST_S, self._listen)
         with contextlib.suppress(OSError):
             for _ in range(_AT_ONCE):
@@ -63,7 +63,7 @@ class Bell:
             return
         if self._rest is not None:
             self._rest.cancel()
-        self._loop.remove_reader(self._socket)
+        self._loop.remove_reader(self._number)
         self._socket.close()
         with contextlib.suppress(OSError):
             if os.stat(self._path).st_ino == self._inode:

@@ -9,11 +9,14 @@ from collections.abc import Awaitable, Callable
 from kernel_supervisor.core.model import Message
 from kernel_supervisor.records.messagelog import Entry
 from kernel_supervisor.records.stream import Stream
-from kernel_supervisor.tasks import Tasks, happens
+from kernel_supervisor.running.reading import log_size
+from kernel_supervisor.tasks import Swift, Tasks, happens
 
 log = logging.getLogger(__name__)
 _LOOK_S, _LOOK_IDLE_S = 1.0, 10.0
 """How often the log is looked at, should a ring be lost: while the kernel is busy, and while it is not."""
+_SMALL = 1 << 16
+"""Bytes that are read at once."""
 
 
 class Reader:
@@ -39,7 +42,7 @@ class Reader:
         self._heard: list[Message] = []
         self._waiting: list[asyncio.Event] = []
         self._closed = False
-        self._tasks = Tasks()
+        self._tasks, self._reading = Tasks(), Swift()
         self.caught_up = asyncio.Event()
         """Set once everything was read that stood there at the beginning."""
 
@@ -70,12 +73,13 @@ class Reader:
             finally:
                 for taken in (self.caught_up, *waiting):
                     taken.set()
-            await happens(rung, _LOOK_S if self._busy() else _LOOK_IDLE_S)
+            if not rung.is_set():
+                await happens(rung, _LOOK_S if self._busy() else _LOOK_IDLE_S)
 
     async def _read(self) -> None:
         heard, self._heard = self._heard, []
-        while True:
-            entries, self.position = await asyncio.to_thread(self._stream.take, self.position)
+        while (behind := log_size(self._stream.log) - self.position) != 0:
+            entries, self.position = await self._next(behind)
             if not entries:
                 break
             for entry in entries:
@@ -85,6 +89,12 @@ class Reader:
             await self._guarded(self._take(Entry(self.position, self.position, item)))
         for message in heard:
             await self._guarded(self._take_heard(message))
+
+    async def _next(self, behind: int) -> tuple[list[Entry], int]:
+        """What stands next in a log that has so many bytes more, fewer than none where it was cut off."""
+        if 0 < behind <= _SMALL and self._reading.is_swift:
+            return self._reading.do(lambda: self._stream.take(self.position))
+        return await asyncio.to_thread(self._stream.take, self.position)
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         try:

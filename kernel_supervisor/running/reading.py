@@ -16,14 +16,16 @@ from kernel_supervisor.records.ends import Spot
 from kernel_supervisor.records.stream import Place, Stream
 from kernel_supervisor.running.earlier import Earlier
 from kernel_supervisor.running.ticket import Ticket
-from kernel_supervisor.tasks import apart, happens
+from kernel_supervisor.tasks import Swift, apart, happens
 
 _CONTROL = ("execute_input", "execute_reply", "status", "input_request", OVER)
 _ASKED_S = 5.0
 _SHORT = 1 << 20
 """Bytes of a record that is read for the one line that those see who wait."""
+_LITTLE = 1 << 14
 _LATEST = 3
 """Texts at the end of what it printed in which the last line is."""
+_folding = Swift()
 Unrecorded = Sequence[Message | Mark]
 """What a kernel's log could not take, in order, of all its executions."""
 
@@ -101,7 +103,16 @@ async def folded(execution: Execution, unrecorded: Unrecorded, earlier: Earlier,
     if without_outputs:
         kinds = (*_CONTROL, "error", messagelog.MARK)
         return await apart("results", lambda: fold(messages_of(execution, unrecorded=unrecorded, kinds=kinds)))
+    if _is_little(execution) and _folding.is_swift:
+        return _folding.do(lambda: shown_by(execution, unrecorded, earlier))
     return await apart("results", shown_by, execution, unrecorded, earlier)
+
+
+def _is_little(execution: Execution) -> bool:
+    """Whether so little is recorded of an execution that a thread would take longer to begin."""
+    region = execution.region
+    end = region.end if region is not None and execution.settled else 0
+    return region is not None and 0 < end - region.start <= _LITTLE
 
 
 def shown_by(execution: Execution, unrecorded: Unrecorded, earlier: Earlier) -> Folded:

@@ -305,6 +305,8 @@ class Executions:
 
     async def cells_of(self, execution: Execution, errors: Sequence[Mapping[str, Any]]) -> dict[int, int]:
         """The execution counts that an execution's `error` outputs name, with the executions that had them."""
+        if not errors:
+            return {}
         counts = await apart("results", lambda: frozenset[int]().union(*map(cell_counts, errors)))
         if not counts or execution.kernel_id is None:
             return {}
