@@ -6,7 +6,6 @@ Goals: recording costs at most 5 %; 50 idle kernels are adopted within 2 s of th
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import statistics
@@ -16,10 +15,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import count
 from pathlib import Path
-from typing import Any
 
+from caller import SHIM, line_client
 from figures import about, interleaved, seconds, show, supervisor, verdict
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
@@ -32,14 +30,14 @@ from kernel_supervisor.client.connection import Connection
 from kernel_supervisor.keeping import RECORDED_BYTES
 from kernel_supervisor.paths import HOME_VARIABLE, Paths
 
-_RECORDER = Path(kernel_supervisor.__file__).parent / "inside" / "recorder.py"
-_SHIM = ["-m", "mcp_shim"]
-_WORK = {
+HERE = Path(__file__).parent
+RECORDER = Path(kernel_supervisor.__file__).parent / "inside" / "recorder.py"
+WORK = {
     "1+1": "1+1",
     "1,000 lines": "for i in range(1000): print(i, flush=i % 100 == 99)",
     "200 kB image": "display(Image)",
 }
-_SETUP = "import os, IPython\nImage = IPython.display.Image(data=os.urandom(200_000), format='png')"
+SETUP = "import os, IPython\nImage = IPython.display.Image(data=os.urandom(200_000), format='png')"
 _GOAL_RECORDING, _GOAL_ADOPTION_S = 1.05, 2.0
 _DEADLINE_S = 60.0
 
@@ -59,11 +57,11 @@ def main() -> int:
 
 async def _warm_call(rounds: int) -> None:
     figures: dict[str, list[float]] = {"bare jupyter_client": [], "a line to the shim": [], "the SDK's client": []}
-    with supervisor(), kernel("-m", "ipykernel_launcher") as bare, _line_client() as ask:
-        shim = StdioServerParameters(command=sys.executable, args=_SHIM, env=dict(os.environ))
+    with supervisor(), kernel("-m", "ipykernel_launcher") as bare, line_client() as call:
+        shim = StdioServerParameters(command=sys.executable, args=SHIM[1:], env=dict(os.environ))
         async with Client(stdio_client(shim)) as client:
             for number in range(rounds + 1):
-                times = [seconds(lambda: execute(bare, "1+1")), seconds(lambda: ask("1+1"))]
+                times = [seconds(lambda: execute(bare, "1+1")), seconds(lambda: call("kernel_exec", code="1+1"))]
                 began = time.perf_counter()
                 await client.call_tool("kernel_exec", {"code": "1+1"})
                 times.append(time.perf_counter() - began)
@@ -72,50 +70,22 @@ async def _warm_call(rounds: int) -> None:
     show("warm 1+1", figures, floor="bare jupyter_client", unit="ms", scale=1e3)
 
 
-@contextmanager
-def _line_client() -> Iterator[Callable[[str], None]]:
-    """What runs code by a JSON-RPC line to a shim: what is ours of the way, without a client's own work."""
-    opening = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "line", "version": "1"}}
-    numbers = count(1)
-    with subprocess.Popen([sys.executable, *_SHIM], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        to, back = process.stdin, process.stdout
-
-        def request(method: str, params: dict[str, Any]) -> dict[str, Any]:
-            body = {"jsonrpc": "2.0", "id": next(numbers), "method": method, "params": params}
-            to.write(json.dumps(body).encode() + b"\n")
-            to.flush()
-            while "method" in (message := json.loads(back.readline())):  # news of resources, which nobody asked for
-                pass
-            return dict(message)
-
-        def run(code: str) -> None:
-            result = request("tools/call", {"name": "kernel_exec", "arguments": {"code": code}})["result"]
-            if result["_meta"]["kernel-supervisor/result"]["status"] != "ok":
-                raise RuntimeError(result["content"])
-
-        request("initialize", opening)
-        to.write(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}\n')
-        yield run
-
-
 # The recorder
 
 
 def _recording(rounds: int) -> bool:
     """A second plain kernel shows how far two equal kernels are apart: no difference below that says anything."""
-    with tempfile.TemporaryDirectory(prefix="ksb-", dir="/tmp") as folder, ExitStack() as stack:
+    with folder() as place, ExitStack() as stack:
         kernels = {
             "plain ipykernel": stack.enter_context(kernel("-m", "ipykernel_launcher")),
             "another plain one": stack.enter_context(kernel("-m", "ipykernel_launcher")),
             "with the recorder": stack.enter_context(
-                kernel(str(_RECORDER), "--log", f"{folder}/log", "--limit", str(RECORDED_BYTES))
+                kernel(str(RECORDER), "--log", f"{place}/log", "--limit", str(RECORDED_BYTES))
             ),
         }
         for client in kernels.values():
-            execute(client, _SETUP)
-        kept = [_compare(kernels, name, code, rounds) for name, code in _WORK.items()]
+            execute(client, SETUP)
+        kept = [_compare(kernels, name, code, rounds) for name, code in WORK.items()]
     return all(kept)
 
 
@@ -137,14 +107,20 @@ def _paired(figures: list[float], floor: list[float]) -> float:
     return statistics.median(mine / theirs for mine, theirs in zip(figures, floor, strict=True))
 
 
+def folder() -> tempfile.TemporaryDirectory[str]:
+    """One on a path that is short enough for sockets."""
+    return tempfile.TemporaryDirectory(prefix="ksb-", dir="/tmp")
+
+
 @contextmanager
 def kernel(*arguments: str) -> Iterator[BlockingKernelClient]:
     """A kernel that this process starts and drives with jupyter_client alone."""
-    with tempfile.TemporaryDirectory(prefix="ksb-", dir="/tmp") as folder, open(f"{folder}/log", "wb") as log:
-        file = f"{folder}/kernel.json"
-        write_connection_file(file, transport="ipc", ip=f"{folder}/ipc")
+    with folder() as place, open(f"{place}/log", "wb") as log:
+        file = f"{place}/kernel.json"
+        write_connection_file(file, transport="ipc", ip=f"{place}/ipc")
         command = [sys.executable, *arguments, "-f", file]
-        with subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) as process:
+        env = {**os.environ, "IPYTHONDIR": f"{place}/ipython"}  # kernels that share a profile wait for its history
+        with subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=env) as process:
             client = BlockingKernelClient(connection_file=file)
             client.load_connection_file()
             client.start_channels(hb=False)  # which takes a kernel that starts slowly for a dead one
@@ -176,11 +152,11 @@ def execute(client: BlockingKernelClient, code: str) -> None:
 
 def _adoption(rounds: int, kernels: int) -> bool:
     with supervisor() as empty, supervisor() as full:
-        _start_kernels(full, kernels)
+        start_kernels(full, kernels)
         name = f"{kernels} idle kernels"
         parts = {
-            "no kernels": lambda: _come_back(empty, 0),
-            name: lambda: _come_back(full, kernels),
+            "no kernels": lambda: come_back(empty, 0),
+            name: lambda: come_back(full, kernels),
         }
         figures = interleaved(parts, rounds)
         _check_variables(full, kernels)
@@ -191,7 +167,7 @@ def _adoption(rounds: int, kernels: int) -> bool:
     )
 
 
-def _start_kernels(paths: Paths, kernels: int) -> None:
+def start_kernels(paths: Paths, kernels: int) -> None:
     connection = _connect(paths)
     for number in range(kernels):
         connection.call_tool("kernel_exec", {"code": f"x = {number}", "session": f"s{number}"}, deadline_s=_DEADLINE_S)
@@ -209,7 +185,7 @@ def _check_variables(paths: Paths, kernels: int) -> None:
     connection.close()
 
 
-def _come_back(paths: Paths, kernels: int) -> float:
+def come_back(paths: Paths, kernels: int) -> float:
     """From the start of a daemon until it serves calls and holds all kernels; the one before it is killed first."""
     connection = _connect(paths)
     pid = connection.request("supervisor/status", {}, deadline_s=_DEADLINE_S)["pid"]

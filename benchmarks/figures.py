@@ -19,7 +19,7 @@ from kernel_supervisor.isolation import VARIABLES
 from kernel_supervisor.paths import HOME_VARIABLE, Paths, find
 
 COMMAND = [sys.executable, "-m", "kernel_supervisor.cli.main"]
-_PACKAGES = ("mcp", "pyzmq", "jupyter_client", "ipykernel")
+PACKAGES = ("mcp", "pyzmq", "jupyter_client", "ipykernel")
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def about(rounds: int) -> None:
     """What was measured on."""
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     load = " ".join(f"{part:.2f}" for part in os.getloadavg())
     print(f"Python {platform.python_version()}, {packages}")
     print(f"{os.cpu_count()} cores, load {load}, {rounds} rounds\n")

@@ -11,12 +11,14 @@ import os
 import statistics
 import subprocess
 import sys
+import time
+from typing import Any
 
 import psutil
 from figures import COMMAND, about, interleaved, seconds, show, supervisor, verdict
 
 _SCRIPT = [os.path.join(os.path.dirname(sys.executable), "kernel-supervisor-mcp")]
-_IDLE = [sys.executable, "-c", "import sys, zmq; sys.stdout.write('up\\n'); sys.stdout.flush(); sys.stdin.read()"]
+IDLE = [sys.executable, "-c", "import sys, zmq; sys.stdout.write('up\\n'); sys.stdout.flush(); sys.stdin.read()"]
 _INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -34,22 +36,22 @@ def main() -> int:
     rounds = 3 if "--quick" in sys.argv else 25
     about(rounds)
     with supervisor():
-        registered = _registered()
+        command = registered()
         times = interleaved(
             {
-                "python -c pass": lambda: seconds(lambda: _run("-c", "pass")),
-                "import zmq": lambda: seconds(lambda: _run("-c", "import zmq")),
-                "registered command: spawn to initialize": lambda: seconds(lambda: _talk(registered)),
-                "installed script: spawn to initialize": lambda: seconds(lambda: _talk(_SCRIPT)),
-                "kernel-supervisor list": lambda: seconds(lambda: _run(*COMMAND[1:], "list")),
-                "kernel-supervisor status": lambda: seconds(lambda: _run(*COMMAND[1:], "status")),
+                "python -c pass": lambda: seconds(lambda: run("-c", "pass")),
+                "import zmq": lambda: seconds(lambda: run("-c", "import zmq")),
+                "registered command: spawn to initialize": lambda: seconds(lambda: talk(command)),
+                "installed script: spawn to initialize": lambda: seconds(lambda: talk(_SCRIPT)),
+                "kernel-supervisor list": lambda: seconds(lambda: run(*COMMAND[1:], "list")),
+                "kernel-supervisor status": lambda: seconds(lambda: run(*COMMAND[1:], "status")),
             },
             rounds,
         )
-        memory = interleaved({"import zmq": lambda: _memory(_IDLE), "idle shim": lambda: _memory(registered)}, rounds)
+        resident = interleaved({"import zmq": lambda: memory(IDLE), "idle shim": lambda: memory(command)}, rounds)
     show("time", times, floor="import zmq", unit="ms", scale=1e3)
-    show("resident memory", memory, floor="import zmq", unit="MB", scale=1e-6)
-    return 0 if _judge(times, memory) else 1
+    show("resident memory", resident, floor="import zmq", unit="MB", scale=1e-6)
+    return 0 if _judge(times, resident) else 1
 
 
 def _judge(times: dict[str, list[float]], memory: dict[str, list[float]]) -> bool:
@@ -69,7 +71,7 @@ def _judge(times: dict[str, list[float]], memory: dict[str, list[float]]) -> boo
     return all(kept)
 
 
-def _registered() -> list[str]:
+def registered() -> list[str]:
     """The command that an MCP client is told; asking for it starts the daemon."""
     told = subprocess.run([*COMMAND, "register", "--print"], check=True, capture_output=True, text=True).stdout
     document, _ = json.JSONDecoder().raw_decode(told[told.index("{") :])
@@ -77,24 +79,37 @@ def _registered() -> list[str]:
     return [server["command"], *server["args"]]
 
 
-def _run(*arguments: str) -> None:
+def run(*arguments: str) -> None:
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def _talk(command: list[str]) -> None:
+def talk(command: list[str]) -> None:
     """From the spawn to the answer; ending it is measured, too, and is nothing beside it."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         _opening(process)
         process.kill()
 
 
-def _memory(command: list[str]) -> float:
+def cold(command: list[str]) -> tuple[float, float]:
+    """From the spawn to `initialize` and `tools/list` answered, and to the answer of the first tool call."""
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        _opening(process)
+        _ask(process, 2, "tools/list", {})
+        opened = time.perf_counter() - began
+        _ask(process, 3, "tools/call", {"name": "kernel_status", "arguments": {}})
+        answered = time.perf_counter() - began
+        process.kill()
+    return opened, answered
+
+
+def memory(command: list[str]) -> float:
     """Of a process that has said its first line, once nothing more comes."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         _opening(process)
-        resident = psutil.Process(process.pid).memory_info().rss
+        found = psutil.Process(process.pid).memory_info().rss
         process.kill()
-    return float(resident)
+    return float(found)
 
 
 def _opening(process: subprocess.Popen[bytes]) -> None:
@@ -104,6 +119,16 @@ def _opening(process: subprocess.Popen[bytes]) -> None:
     process.stdin.flush()
     if not process.stdout.readline():
         raise RuntimeError(f"{process.args!r} answered nothing")
+
+
+def _ask(process: subprocess.Popen[bytes], number: int, method: str, params: dict[str, Any]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+    process.stdin.write(json.dumps(request).encode() + b"\n")
+    process.stdin.flush()
+    while json.loads(process.stdout.readline()).get("id") != number:  # news, which nobody asked for
+        pass
 
 
 if __name__ == "__main__":
