@@ -145,17 +145,18 @@ def _print_elsewhere(header: Any) -> None:
 def variables(shell: Any, content: dict[str, Any]) -> dict[str, Any]:
     """The user's variables: `{"status": "ok", "variables": [{name, type, shape, bytes, value}, …], "left_out": n}`.
 
-    Where `content` has a `filter` or a `type`, those whose name or type has it in it. At most ROWS of them, and as
-    many as there is time for; `left_out` counts the others.
+    Where `content` has a `filter` or a `type`, those whose name or type has it in it. At most ROWS of them, or `most`,
+    and as many as there is time for; `left_out` counts the others.
     """
     in_name, in_type = str(content.get("filter", "")).lower(), str(content.get("type", "")).lower()
     wanted = [
         (name, value)
         for name, value in _user_variables(shell)
-        if in_name in name.lower() and in_type in _type_name(type(value)).lower()
+        if in_name in name.lower() and (not in_type or in_type in _type_name(type(value)).lower())
     ]
     end = time.monotonic() + min(LISTING_S, content.get("deadline_s", DEADLINE_S) / 2)
-    in_time = itertools.takewhile(lambda _: time.monotonic() <= end, wanted[:ROWS])
+    most = min(ROWS, int(content.get("most", ROWS)))
+    in_time = itertools.takewhile(lambda _: time.monotonic() <= end, wanted[:most])
     rows = [_row(name, value) for name, value in in_time]
     return {"status": "ok", "variables": rows, "left_out": len(wanted) - len(rows)}
 

@@ -19,7 +19,7 @@ from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import BESIDE, KernelRecord, Message
 from kernel_supervisor.inside import CHECKPOINTS
 from kernel_supervisor.inside.door import KEEP
-from kernel_supervisor.inside.lookup import INSPECT, VARIABLES
+from kernel_supervisor.inside.lookup import INSPECT, ROWS, VARIABLES
 from kernel_supervisor.inside.near import NEAR
 from kernel_supervisor.inside.place import PLACE
 from kernel_supervisor.inside.recorder import UNRECORDED_TOPIC
@@ -231,12 +231,14 @@ class Kernel:
                 return
             deadline_s *= 2
 
-    async def variables(self, name: str, type_name: str, deadline_s: float, sign_s: float | None) -> dict[str, Any]:
-        """The content of `lookup.variables`: those whose names and types have these parts.
+    async def variables(
+        self, name: str, type_name: str, deadline_s: float, sign_s: float | None, most: int = ROWS
+    ) -> dict[str, Any]:
+        """The content of `lookup.variables`: those whose names and types have these parts, so many at most.
 
         Raises TimeoutError, and NoSignError where it did not begin within `sign_s`.
         """
-        content = {"filter": name, "type": type_name, "deadline_s": deadline_s * _THEIR_SHARE}
+        content = {"filter": name, "type": type_name, "deadline_s": deadline_s * _THEIR_SHARE, "most": most}
         found = await self.channels.ask("control", VARIABLES, content, deadline_s, sign_s=sign_s)
         if found.get("status") == "ok" and not (name or type_name):
             self.last_variables = (time.time(), found)

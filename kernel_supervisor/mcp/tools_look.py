@@ -11,6 +11,7 @@ from kernel_supervisor.amounts import size, span
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
+from kernel_supervisor.inside.lookup import ROWS
 from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.kernels.process import is_computing, is_stopped
 from kernel_supervisor.mcp.arguments import about
@@ -25,7 +26,8 @@ LOOKUP_S, BUSY_LOOKUP_S = 3.0, 5.0
 """How long a kernel may take to look at itself. One in a Python loop takes its time, on a loaded machine seconds."""
 SIGN_S = 0.9
 """How soon one that runs a cell has to begin with it: it needs a turn or two for that. Else C code holds it."""
-_ROWS = 200
+_ROWS, _SOME = 200, 500
+"""Of a list that agents read, and of those that are looked at for one."""
 _NUMBER, _SIZE = re.compile(r"\d+"), re.compile(r"\d (?:B|bytes|[kMGT]B)\b")
 _PYTHON = ("python", "")
 """Languages of kernels that can be looked into; empty where one has not said yet what it runs."""
@@ -119,7 +121,8 @@ async def kernel_list_vars(
         return filter.lower() in row["name"].lower() and type.lower() in row["type"].lower()
 
     try:
-        found = await runner.kernel.variables(filter, type, *_patience(runner))
+        most = ROWS if call.caller.asker.kind == "cli" else _SOME
+        found = await runner.kernel.variables(filter, type, *_patience(runner), most)
     except TimeoutError as error:
         return await _cannot_look(call, session, runner, error, wanted)
     if found["status"] != "ok":
@@ -168,7 +171,8 @@ async def _cannot_look(
     at, found = runner.kernel.last_variables
     rows = [row for row in found["variables"] if wanted(row)]
     age_s = max(0.0, time.time() - at)
-    there = _listed(rows, found) if rows else "nothing of that name"
+    some = f" among the first {len(found['variables'])}" if found.get("left_out") else ""
+    there = _listed(rows, found) if rows else f"nothing of that name{some}"
     text = f"\nWhat was there {span(age_s)} ago:\n{there}"
     return Answer(text=(*parts(doing), text), facts={"busy": True, "age_s": round(age_s, 1), "variables": rows})
 
