@@ -103,16 +103,17 @@ def _cut_within(lines: Sequence[str], max_chars: int, first_line: int, read_on: 
     """Few lines, each in its share of `max_chars`: long ones without their middle. The first says how to read on."""
     shown, next_line, number = list[str](), None, first_line
     for line, room in zip(lines, share(list(map(len, lines)), max_chars - len(lines) + 1), strict=True):
+        parts = max(1, -(-len(line) // PIECE))
         if len(line) > room:
             how = read_on if next_line is None else None
-            room -= len(_mark(1, len(line), number + line_count(line), how)) + 2
+            room -= len(_mark(1, len(line), number + parts, how)) + 2
             head, tail = max(0, room - room // 3), max(0, room // 3)
             next_line = next_line or number + head // PIECE
             mark = _mark(1, len(line) - head - tail, next_line, how)
             shown.append(f"{line[:head]} {mark} {line[len(line) - tail :]}")
         else:
             shown.append(line)
-        number += max(1, line_count(line))
+        number += parts
     return Cut(text="\n".join(shown)[:max_chars], next_line=next_line, within_lines=True)
 
 
