@@ -112,6 +112,12 @@ async def in_passing(work: Coroutine[Any, Any, _T], what: str, otherwise: _T, wi
     return otherwise
 
 
+def until_tick(period_s: float) -> float:
+    """How long until the next whole multiple of a period: those who look once in each look at the same time, which
+    wakes this process once for a hundred of them."""
+    return period_s - time.monotonic() % period_s
+
+
 class News:
     """What happens again and again: take hold of the `next` time *before* looking whether to wait for it."""
 

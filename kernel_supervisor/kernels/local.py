@@ -37,12 +37,12 @@ from kernel_supervisor.kernels.standarderror import shorten
 from kernel_supervisor.paths import hold
 from kernel_supervisor.records.messagelog import begins
 from kernel_supervisor.servers.known import Servers
-from kernel_supervisor.tasks import Tasks
+from kernel_supervisor.tasks import Tasks, until_tick
 
 _LADDER_S = (3.0, 3.0, 3.0)
 """How long a request, SIGTERM and SIGKILL are each given."""
 _STARTING_S = 60.0
-_LOOK_S, _LOOK_AGAIN_S = 5.0, 0.2
+_LOOK_S, _LOOK_AGAIN_S = 15.0, 0.2
 """How often is looked how much it wrote to its standard error."""
 _FRESH_S = 1.0
 """How long what is noted of a process's memory is as good as what is there."""
@@ -146,8 +146,10 @@ class Local(Keeper):
         """Keep its standard error from filling the disk: where it was shortened more may soon come."""
         was_long = False
         while True:
-            await asyncio.sleep(_LOOK_AGAIN_S if was_long else _LOOK_S)
-            was_long = await asyncio.to_thread(_shortened, self.record.standard_error)
+            await asyncio.sleep(_LOOK_AGAIN_S if was_long else until_tick(_LOOK_S))
+            was_long = _is_long(self.record.standard_error)
+            if was_long:
+                was_long = await asyncio.to_thread(_shortened, self.record.standard_error)
 
     def sample(self) -> None:
         """Note the counters of out-of-memory kills, and by what its forks are known; a moment ago is as good as now."""
@@ -199,6 +201,12 @@ class Local(Keeper):
         await self._beside.close()
         await super().close()
         self._process.close()
+
+
+def _is_long(path: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return os.path.getsize(path) > 2 * STDERR_BYTES
+    return False
 
 
 def _shortened(path: str) -> bool:

@@ -10,10 +10,10 @@ from kernel_supervisor.core.model import Message
 from kernel_supervisor.records.messagelog import Entry
 from kernel_supervisor.records.stream import Stream
 from kernel_supervisor.running.reading import log_size
-from kernel_supervisor.tasks import Swift, Tasks, happens
+from kernel_supervisor.tasks import Swift, Tasks, happens, until_tick
 
 log = logging.getLogger(__name__)
-_LOOK_S, _LOOK_IDLE_S = 1.0, 10.0
+_LOOK_S, _LOOK_IDLE_S = 1.0, 30.0
 """How often the log is looked at, should a ring be lost: while the kernel is busy, and while it is not."""
 _SMALL = 1 << 16
 """Bytes that are read at once."""
@@ -74,7 +74,7 @@ class Reader:
                 for taken in (self.caught_up, *waiting):
                     taken.set()
             if not rung.is_set():
-                await happens(rung, _LOOK_S if self._busy() else _LOOK_IDLE_S)
+                await happens(rung, _LOOK_S if self._busy() else until_tick(_LOOK_IDLE_S))
 
     async def _read(self) -> None:
         heard, self._heard = self._heard, []
