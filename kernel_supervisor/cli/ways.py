@@ -43,7 +43,7 @@ COMMANDS = {
     "restart there": " (`kernel-supervisor restart {session}` takes the kernel there)",
     "restart too": ", `kernel-supervisor restart {session}` too",
     "restart for own": "",
-    "replay": "",
+    "replay": "; `kernel-supervisor restart {session} --replay` runs again {0} that succeeded",
     "attach by id": "; `kernel-supervisor attach` takes the whole id of one",
     "see environments": " `kernel-supervisor envs` lists what there is.",
     "name environment": ": `kernel-supervisor envs` lists environments",

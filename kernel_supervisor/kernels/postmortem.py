@@ -43,8 +43,8 @@ class MemoryWatch:
     """The folder of the process's memory cgroup, None where there is none that counts."""
     killed: int
     """How many processes that cgroup has lost to its limit."""
-    system_killed: int
-    """How many the whole system has."""
+    system_killed: int | None
+    """How many the whole system has; None where it does not tell."""
 
 
 def watch_memory(pid: int, before: MemoryWatch | None) -> MemoryWatch:
@@ -64,7 +64,7 @@ def explain(record: KernelRecord, ended: Exit, before: MemoryWatch | None) -> st
     if evidence:
         sentences.append(f"it ran out of memory: {evidence}")
     elif ended.code == -signal.SIGKILL:
-        sentences.append("somebody sent it; there is no sign that memory ran out")
+        sentences.append(f"who sent it is not known; {_no_sign(before)}")
     elif ended.code in _CRASHES:
         sentences.append("a crash in compiled code, not a Python exception")
     elif ended.code == 0:
@@ -157,9 +157,16 @@ def _memory_evidence(before: MemoryWatch) -> str:
     folder = before.cgroup
     if folder is not None and _killed_in(folder) > before.killed:
         return f"its control group ({folder.name}{_limit(folder)}) counted an out-of-memory kill"
-    if before.system_killed and _killed_by_system() > before.system_killed:
+    now = _killed_by_system()
+    if before.system_killed is not None and now is not None and now > before.system_killed:
         return "the system killed a process for lack of memory at that time"
     return ""
+
+
+def _no_sign(before: MemoryWatch | None) -> str:
+    """What the counters that were looked at say of a kill that none of them has."""
+    looked = before is not None and (before.cgroup is not None or before.system_killed is not None)
+    return "there is no sign that memory ran out" if looked else "nothing here tells whether memory ran out"
 
 
 def _memory_cgroup(pid: int) -> Path | None:
@@ -181,8 +188,9 @@ def _killed_in(folder: Path) -> int:
     return int(field(folder / "memory.events", "oom_kill") or field(folder / "memory.oom_control", "oom_kill") or 0)
 
 
-def _killed_by_system() -> int:
-    return int(field(Path("/proc/vmstat"), "oom_kill") or 0)
+def _killed_by_system() -> int | None:
+    found = field(Path("/proc/vmstat"), "oom_kill")
+    return int(found) if found else None
 
 
 def field(path: Path, name: str) -> str:

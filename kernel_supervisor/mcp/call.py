@@ -341,7 +341,10 @@ class Call:
         runner = self.supervisor.kernels.runners.get(kernel_id)
         lives = runner is not None and runner.kernel.alive  # as another process, unless its death is about to be seen
         same = execution.status == "dead" and record.owned and record.generation == execution.generation
-        return () if lives and not same else ((record.way_on, "."),)
+        if session is None or (lives and not same):
+            return ()
+        back = await self.supervisor.sessions.back(session, kernel_id, execution.generation)
+        return (("Its variables are gone. ", record.way_on, *back, "."),)
 
     def _shell_words(self, execution: Execution) -> str:
         """What its code does otherwise here than at a prompt."""

@@ -7,8 +7,9 @@ agents that share a connection work in sessions of their own.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from kernel_supervisor.amounts import several, span
+from kernel_supervisor.amounts import span
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.caller import OF_ALL, Caller, Generation
@@ -16,6 +17,7 @@ from kernel_supervisor.mcp.tables import first_line
 from kernel_supervisor.outputs.tracebacks import line_reached
 from kernel_supervisor.sessions import sweeping
 from kernel_supervisor.sessions.directories import elsewhere, works_in
+from kernel_supervisor.sessions.offering import short_reason
 from kernel_supervisor.sessions.placing import differences
 from kernel_supervisor.sessions.supervisor import BROUGHT_BACK
 from kernel_supervisor.tasks import apart, happens
@@ -163,14 +165,17 @@ async def _lost(caller: Caller, session: SessionRecord, lost: tuple[Generation, 
         restarted = f"kernel {kernel_id} was restarted since {since}{by}"
         if back := await _brought_back(caller, record.session):
             return f"{restarted}, the history is kept. {back}"
-        return (f"{restarted}: {gone}", *await _back(caller, session, kernel_id))
+        return (f"{restarted}: {gone}", *await _back(caller, session, kernel_id, generation))
     if record is None or record.ended:
         why, at = ("", None) if record is None else (record.end_reason, record.ended_at)
         why = why.partition("\n")[0].rstrip(".")
-        if why and why in text:
+        if record is not None and why and short_reason(record).partition(" ")[2] in text:
             return ""
         told = f" ({', '.join(filter(None, (why, when(at))))})" if why or at else ""
-        return (f"kernel {kernel_id} is gone since {since}{told}: {gone}", *await _back(caller, session, kernel_id))
+        return (
+            f"kernel {kernel_id} is gone since {since}{told}: {gone}",
+            *await _back(caller, session, kernel_id, generation),
+        )
     now = f"works in kernel {session.kernel_id}" if session.kernel_id else "has no kernel"
     return f"session {session.name} {now} now; kernel {kernel_id}, which it had at {since}, lives on with its variables"
 
@@ -193,17 +198,9 @@ async def _restarted_by(caller: Caller, name: SessionName) -> str:
     return f", by {restarts[-1].client} at {when(restarts[-1].queued_at)}" if restarts and restarts[-1].client else ""
 
 
-async def _back(caller: Caller, session: SessionRecord, kernel_id: KernelId) -> tuple[str | WayOn, ...]:
-    """How what is gone can be had again: from a checkpoint, or by running what succeeded last, where that was in a
-    kernel of before."""
-    if offer := await caller.supervisor.checkpoints.offer(session, kernel_id):
-        return ("; ", *offer)
-    good = await caller.supervisor.records.last_good(session.name)
-    record = await caller.supervisor.sessions.kernel_record(session)
-    now = (record.id, record.generation) if record is not None and not record.ended else None
-    if record is not None and good and (good[-1].kernel_id, good[-1].generation) != now:
-        return (WayOn("replay", (f"the {several(len(good), 'cell')}",)),)
-    return (WayOn("see what ran"),)
+async def _back(caller: Caller, session: SessionRecord, kernel_id: KernelId, generation: int) -> Sequence[str | WayOn]:
+    """How what is gone can be had again, or at least what was run."""
+    return await caller.supervisor.sessions.back(session, kernel_id, generation) or (WayOn("see what ran"),)
 
 
 def _running(caller: Caller, session: SessionRecord, shown: Execution | None, text: str) -> list[Words]:

@@ -21,6 +21,7 @@ from kernel_supervisor.mcp.wording import how_to_answer
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import naming
 from kernel_supervisor.sessions.directories import elsewhere, works_in
+from kernel_supervisor.sessions.offering import had_ended
 from kernel_supervisor.sessions.placing import displaced
 from kernel_supervisor.tasks import apart
 from kernel_supervisor.wording import when
@@ -89,10 +90,11 @@ async def _status_without_kernel(
         return Answer(text=(lives, record.way_around, "."), facts=facts)
     if record is not None:
         facts |= {"state": "dead", "end_reason": record.end_reason}
-        why = record.end_reason.rstrip(".") or "how it ended is not on record"
-        dead = f"session {session.name}: its kernel is dead: {why}. "
-        offer = await call.supervisor.checkpoints.offer(session, record.id)
-        return Answer(text=(dead, *((*offer, "; ") if offer else ()), record.way_on, "."), facts=facts)
+        words = record.end_reason.partition("\n")[2]
+        dead = f"session {session.name}: {had_ended(record)}. Its variables are gone. "
+        back = await call.supervisor.sessions.back(session, record.id, record.generation)
+        last = f"\n{words}" if words else ""
+        return Answer(text=(dead, record.way_on, *back, WayOn("see what ran"), last), facts=facts)
     interpreter = await apart("environments", call.supervisor.sessions.default_interpreter, session, call.caller.asker)
     facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}
     text = (

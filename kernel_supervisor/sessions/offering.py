@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from kernel_supervisor.amounts import several
 from kernel_supervisor.core.checkpoints import Checkpoint
-from kernel_supervisor.core.model import ExecutionId
+from kernel_supervisor.core.model import ExecutionId, KernelRecord
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.wording import printable, when
 
+_KERNEL, _DIED = "the kernel ", "died"
+"""How an explanation of an end begins, and one of a death goes on."""
 _SHOWN = 12
 """Variables that are named one by one."""
 _SHORT = 160
@@ -20,6 +22,20 @@ def offered(checkpoint: Checkpoint, wanted: str) -> tuple[str | WayOn, ...]:
     not_so = f" (not: {named(checkpoint.missing, checkpoint.makers)})" if checkpoint.missing else ""
     count = counted(len(checkpoint.names), checkpoint.total)
     return f"{count} of {when(checkpoint.at)} can be brought back{not_so}", WayOn("restore", (wanted,))
+
+
+def had_ended(record: KernelRecord) -> str:
+    """Of a session's kernel that is gone, why on one line; when, where it was seen to die."""
+    why = short_reason(record)
+    if why.startswith(_DIED):
+        return f"this session's kernel had died at {when(record.ended_at)}{why.removeprefix(_DIED)}"
+    told = f"it {why}" if why else "how it ended is not on record"
+    return f"this session's kernel is gone: {told.removeprefix('it is gone: ')}"
+
+
+def short_reason(record: KernelRecord) -> str:
+    """Why a kernel ended, on one line, without its subject."""
+    return record.end_reason.partition("\n")[0].rstrip(".").removeprefix(_KERNEL)
 
 
 def counted(count: int, total: int) -> str:

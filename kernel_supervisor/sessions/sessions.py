@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kernel_supervisor.amounts import several
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
 from kernel_supervisor.core.retention import Due
@@ -21,6 +22,7 @@ from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import moving, naming
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
+from kernel_supervisor.sessions.offering import had_ended
 from kernel_supervisor.tasks import apart, happens
 
 _BURIAL_S = 5.0
@@ -163,11 +165,12 @@ class Sessions:
         """The session's current kernel, if it lives."""
         return self._kernels.runners.get(session.kernel_id) if session.kernel_id is not None else None
 
-    async def living_runner(self, session: SessionRecord) -> Runner | None:
-        """The session's current kernel; None where it has none yet. Raises RefusedError where it is dead."""
+    async def living_runner(self, session: SessionRecord, so_far: str = "") -> Runner | None:
+        """The session's current kernel; None where it has none yet. Raises RefusedError where it is dead, which says
+        `so_far` first."""
         runner = await self.present_runner(session)
         if runner is None and session.kernel_id is not None:
-            await self._refuse_dead(session, session.kernel_id)
+            await self._refuse_dead(session, session.kernel_id, so_far)
         return runner
 
     async def present_runner(self, session: SessionRecord) -> Runner | None:
@@ -208,7 +211,7 @@ class Sessions:
         """
         async with self.locks[session.name]:
             session = self.known[session.name]
-            runner = await self.living_runner(session)
+            runner = await self.living_runner(session, "Not run: ")
             if runner is not None:
                 return runner
             if interpreter is None:
@@ -227,7 +230,19 @@ class Sessions:
                 return runner
         return None
 
-    async def _refuse_dead(self, session: SessionRecord, kernel_id: KernelId) -> None:
+    async def back(self, session: SessionRecord, kernel_id: KernelId, generation: int) -> tuple[str | WayOn, ...]:
+        """How what went with a kernel can be had again: by running what succeeded last, where that was in a kernel of
+        before, and from a checkpoint. Each begins with what joins it to the words before; empty for neither."""
+        good, record = await self._records.last_good(session.name), await self.kernel_record(session)
+        now = (record.id, record.generation) if record is not None and not record.ended else None
+        restarts = record is not None and (record.owned or not record.ended)
+        last = (good[-1].kernel_id, good[-1].generation) if good else now
+        again = restarts and good and (last != now or last == (kernel_id, generation))
+        replay = (WayOn("replay", (f"the {several(len(good), 'cell')}",)),) if again else ()
+        offer = await self.offer(session, kernel_id)
+        return (*replay, *(("; ", *offer) if offer else ()))
+
+    async def _refuse_dead(self, session: SessionRecord, kernel_id: KernelId, so_far: str) -> None:
         """Raises RefusedError with what is known of a session's kernel that cannot be used."""
         record = await self._records.kernel(kernel_id)
         if record is not None and (why := self._kernels.adoption.why(record)):
@@ -236,7 +251,6 @@ class Sessions:
             silent = f"kernel {kernel_id} lives but does not answer: {why}"
             raise RefusedError(f"{silent} Try again in a moment; ", record.way_around, ".")
         if record is not None and record.ended:
-            why = record.end_reason.splitlines()[0].rstrip(".")
-            offer = await self.offer(session, kernel_id)
-            back = (*offer, "; ") if offer else ()
-            raise RefusedError(f"{why}. Its variables are gone. ", *back, record.way_on, WayOn("see what ran"))
+            back = await self.back(session, kernel_id, record.generation)
+            gone = f"{so_far}{had_ended(record)}. Its variables are gone. "
+            raise RefusedError(gone, record.way_on, *back, WayOn("see what ran"))

@@ -149,7 +149,11 @@ async def test_advice_on_another_session_names_it_and_leaves_the_clients_own_alo
 
 
 async def test_a_death_says_how_to_go_on_until_somebody_has(desk: Home, era: str) -> None:
-    gate, way_on = desk.project / "gate", "kernel_restart gives this session a fresh kernel."
+    gate = desk.project / "gate"
+    way_on = (
+        "Its variables are gone. kernel_restart gives this session a fresh kernel; "
+        "kernel_restart(replay=true) runs again the 1 cell that succeeded."
+    )
     async with desk.client(era) as session:
         await session.run("x = 41")
         wait = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
@@ -161,8 +165,33 @@ async def test_a_death_says_how_to_go_on_until_somebody_has(desk: Home, era: str
         await session.call("kernel_restart")
         later = [await session.call("kernel_output", execution_id=each) for each in numbers]
     assert [each.facts["status"] for each in (*dead, *later)] == ["dead", "aborted"] * 2
-    assert all(each.text.endswith(way_on) for each in dead), dead
+    assert [each.text[-len(way_on) :] for each in dead] == [way_on, way_on]
     assert not any("kernel_restart" in each.text for each in later), later
+
+
+async def test_a_call_that_meets_a_dead_kernel_says_that_it_was_not_run_and_every_way_back(
+    desk: Home, era: str
+) -> None:
+    async with desk.client(era) as session:
+        await session.run("x = 41")
+        await session.call("kernel_checkpoint", name="good")
+        await session.run("import os; os._exit(3)")
+        asked = [await session.call("kernel_exec", code="x")]
+        asked += [await session.call(each) for each in ("kernel_list_vars", "kernel_status")]
+        back = await session.call("kernel_restart", restore="last")
+    run, listed, status = (each.text for each in asked)
+    assert re.match(r"Not run: this session's kernel had died at \d\d:\d\d:\d\d \(exit code 3\)", run), run
+    assert listed.startswith("this session's kernel had died at "), listed
+    assert f"session {desk.project.name}/: this session's kernel had died at " in status
+    assert [each.is_error for each in asked] == [True, True, False]
+    for text in (run, listed, status):
+        ways = text.partition("Its variables are gone. ")[2]
+        assert ways.startswith("kernel_restart gives this session a fresh kernel; kernel_restart(replay=true) runs"), (
+            text
+        )
+        assert 'can be brought back: kernel_restart(restore="last")' in ways
+        assert "kernel_history shows what was run." in ways
+    assert not back.is_error
 
 
 async def test_a_kernel_that_died_is_told_of_once_and_not_beside_a_result_that_says_so(desk: Home) -> None:

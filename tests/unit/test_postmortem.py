@@ -6,7 +6,10 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from kernel_supervisor.kernels.postmortem import last_words
+import pytest
+
+from kernel_supervisor.kernels import postmortem
+from kernel_supervisor.kernels.postmortem import MemoryWatch, explain, last_words
 from kernel_supervisor.kernels.process import Exit
 from tests.fake_kernel import record
 
@@ -58,3 +61,24 @@ def test_the_last_words_begin_with_a_whole_line(tmp_path: Path) -> None:
     assert len(told) > 50
     assert _told(tmp_path, "one\ntwo", Exit(code=3)).endswith(":\none\ntwo")
     assert len(_told(tmp_path, "x" * 5000, Exit(code=3))) > 1900, "a line without an end is told all the same"
+
+
+def test_a_kill_is_said_to_be_without_a_sign_of_lacking_memory_only_where_that_was_looked_at(tmp_path: Path) -> None:
+    dead, killed = record(tmp_path / "log"), Exit(code=-signal.SIGKILL)
+    looked = MemoryWatch(cgroup=tmp_path, killed=0, system_killed=None)
+    unknown = MemoryWatch(cgroup=None, killed=0, system_killed=None)
+    no_sign = "who sent it is not known; there is no sign that memory ran out"
+    assert no_sign in explain(dead, killed, looked)
+    for before in (unknown, None):
+        said = explain(dead, killed, before)
+        assert "who sent it is not known; nothing here tells whether memory ran out" in said
+        assert "no sign" not in said
+
+
+def test_the_first_kill_for_lack_of_memory_that_a_system_counts_is_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postmortem, "field", lambda path, name: "1")
+    before = MemoryWatch(cgroup=None, killed=0, system_killed=0)
+    said = explain(record(tmp_path / "log"), Exit(code=-signal.SIGKILL), before)
+    assert "it ran out of memory: the system killed a process for lack of memory at that time" in said
