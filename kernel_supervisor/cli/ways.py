@@ -23,6 +23,7 @@ COMMANDS = {
     "see what ran": "; `kernel-supervisor history {option}` shows what was run.",
     "see sessions": "; `kernel-supervisor sessions` shows how those of others are spelled",
     "write notebook": ": `kernel-supervisor save {option}` writes it to a file",
+    "write whole": ": `kernel-supervisor save {option}` writes a notebook with all of it",
     "overwrite": ", or pass --overwrite",
     "run it": "; `kernel-supervisor exec` runs any other expression",
     "see kernels": "; `kernel-supervisor list` lists them",
@@ -53,7 +54,8 @@ COMMANDS = {
     "checkpoint": ": `kernel-supervisor checkpoint {option}` makes one",
     "bring back": "`kernel-supervisor restart {session} --restore '{0}'` brings them back",
     "restore": ": `kernel-supervisor restart {session} --restore '{0}'`",
-    "replay rest": ": `kernel-supervisor restart {session} --restore '{0}' --replay` runs just those, too",
+    "replay rest": ": `kernel-supervisor restart {session} --restore '{0}' --replay` restarts once more, and "
+    "then runs those, too",
     "offer auto": "`kernel-supervisor checkpoint {option} --mode auto` has it saved by itself, too: when it is idle, "
     "and before it ends",
     "see variables": "; `kernel-supervisor vars {option}` lists them",

@@ -20,8 +20,8 @@ _OfExecutions = Literal[
     "stop",
     "read",
 ]
-_OfResults = Literal["take longer", "see images", "unfold", "write notebook", "overwrite", "run it", "see what ran"]
-_OfHistories = Literal["see executions", "see history", "ask history", "see sessions"]
+_OfResults = Literal["take longer", "see images", "unfold", "write notebook", "write whole", "overwrite", "run it"]
+_OfHistories = Literal["see executions", "see history", "ask history", "see what ran", "see sessions"]
 _OfKernels = Literal[
     "see kernels", "name kernel", "fresh kernel", "default kernel", "end kernel", "leave kernel", "kill"
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
+import json
 from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any
@@ -41,6 +43,14 @@ _SessionOfCode = Annotated[
 ExecutionNumber = Annotated[ExecutionId, about(ge=1, le=(1 << 53) - 1)]
 """No more than JSON carries exactly, and the database takes."""
 MaxChars = Annotated[int, about(ge=500, le=LARGEST_CHARS)]
+
+
+def as_list(given: Any) -> Any:
+    """A list that was sent as its JSON; anything else as it is."""
+    if isinstance(given, str) and given.lstrip().startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(given)
+    return given
 
 
 @cache

@@ -21,6 +21,7 @@ from kernel_supervisor.outputs.cellnames import cells_named
 from kernel_supervisor.outputs.figures import Drawable, is_of_a_script
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.limits import cut, fill, share
+from kernel_supervisor.outputs.pages import BRIEF
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.outputs.transcript import Picture, Section, transcribe
 from kernel_supervisor.outputs.widgets import views_of
@@ -80,7 +81,8 @@ def render(view: ResultView, reading: Reading) -> Rendered:
     images = {at: image for at, image in prepared.items() if isinstance(image, Image)}
     sections = [_captioned(section, prepared) if section.picture else section for section in sections]
     top = header(view, reading, output=bool(sections))
-    bottom = "\n".join(said(line, reading.ways) for line in footer(view, reading, left))
+    brief = any(BRIEF in section.text for section in sections)
+    bottom = "\n".join(said(line, reading.ways) for line in footer(view, reading, left, brief=brief))
 
     def laid_out(max_chars: int) -> tuple[list[Content], arrangement.Arranged]:
         room = max_chars - len(top) - len(bottom) - 2

@@ -16,6 +16,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from kernel_supervisor.amounts import size
+from kernel_supervisor.installer import command_for
 from kernel_supervisor.outputs.transcript import Picture
 
 LONG_EDGE = 1568
@@ -167,9 +168,11 @@ def _rasterised(data: bytes, byte_budget: int) -> Image | str:
     told = f"SVG, {width:.0f}×{height:.0f}, {size(len(data))}"
     try:
         cairosvg = importlib.import_module("cairosvg")
-    except (ImportError, OSError):
-        # OSError: cairosvg is there, the cairo library is not.
-        return f"{told}: not shown, cairosvg is not installed beside the daemon"
+    except ImportError:
+        command = command_for("kernel-supervisor[svg]")
+        return f"{told}: not shown for want of cairosvg, which `{command}` installs; a notebook shows it"
+    except OSError:  # cairosvg is there, the cairo library is not
+        return f"{told}: not shown for want of the cairo library, which cairosvg draws with; a notebook shows it"
     factor = min(LONG_EDGE, max(width, height, 800)) / max(width, height)
     try:
         png = cairosvg.svg2png(

@@ -44,7 +44,8 @@ def back(restored: Restored, *, again: bool) -> Words:
     """What is back of a checkpoint; whether the rest is to be run `again` by this call."""
     checkpoint = restored.checkpoint
     from_where = f"checkpoint {title(checkpoint)} of {when(checkpoint.at)}"
-    lines: list[Words] = [f"back from {from_where}: {counted(len(restored.back), checkpoint.total)}"]
+    names = f": {_list(restored.back)}" if restored.back else ""
+    lines: list[Words] = [f"back from {from_where}: {counted(len(restored.back), checkpoint.total)}{names}"]
     if restored.missing:
         lines.append(f"not back: {named(restored.missing, checkpoint.makers)}")
     lines += _remarks(restored)
@@ -58,8 +59,8 @@ def _rest(restored: Restored) -> str:
     makers = restored.checkpoint.makers
     made = sorted({makers[name] for name in restored.missing if name in makers} & set(restored.rest))
     later = [each for each in restored.rest if each not in made]
-    told = [f"made by {_executions(made)}"] if made else []
-    return "the rest was " + " and ".join([*told, *([f"done by {_executions(later)} since"] if later else [])])
+    told = [f"what is not back was made by {_executions(made)}"] if made else []
+    return "; ".join([*told, *([f"{_executions(later)} succeeded after it was saved"] if later else [])])
 
 
 def _executions(numbers: Sequence[ExecutionId]) -> str:

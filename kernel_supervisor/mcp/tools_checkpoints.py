@@ -18,7 +18,7 @@ from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.mcp import restored as words
-from kernel_supervisor.mcp.arguments import about
+from kernel_supervisor.mcp.arguments import about, as_list
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.ways import sentence
@@ -36,8 +36,11 @@ log = logging.getLogger(__name__)
 
 
 def _meant(given: Any) -> Any:
-    """What clients send who take it for a switch."""
-    return {True: LAST, False: ""}.get(given, given) if isinstance(given, bool) else given
+    """What clients send who take it for a switch, or for a list."""
+    if isinstance(given, bool):
+        return LAST if given else ""
+    given = as_list(given)
+    return given[0] if isinstance(given, list) and len(given) == 1 else given
 
 
 Restore = Annotated[str, BeforeValidator(_meant), about("variables of a checkpoint: last, NAME, SESSION:NAME")]

@@ -17,7 +17,7 @@ from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.commands import Progress
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.environments.installing import install
-from kernel_supervisor.mcp.arguments import about
+from kernel_supervisor.mcp.arguments import about, as_list
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.restored import moved, restored_facts
@@ -38,7 +38,9 @@ def _meant(given: Any) -> Any:
     """What clients send who take it for a switch, or for one name."""
     if isinstance(given, bool):
         return [ALL] if given else []
-    return [each for each in re.split(r"[,\s]+", given) if each] if isinstance(given, str) else given
+    given = as_list(given)
+    given = re.split(r"[,\s]+", given) if isinstance(given, str) else given
+    return [each for each in given if each != ""] if isinstance(given, list) else given
 
 
 Carry = Annotated[Sequence[str], BeforeValidator(_meant), about('variables to take along; ["*"]: all')]
@@ -97,7 +99,7 @@ async def kernel_use_env(
     left = replace(session, kernel_id=intent.get("left", session.kernel_id))
     runner, returned, carried = await with_progress(
         call,
-        f"starting a kernel in {interpreter.name}",
+        f"changing to {interpreter.name}",
         lambda tell: _used(call, left, interpreter, fresh, carry, intent["at"], tell),
     )
     record = runner.kernel.record

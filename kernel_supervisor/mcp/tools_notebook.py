@@ -163,7 +163,8 @@ async def kernel_load_notebook(
     if run:
         where = await _ready(call, session, notebook, loaded)
     entries = await _in_turn(call, loading.load(call.supervisor, session, loaded, call.client, call.key))
-    span = f" as entries {entries[0].id} to {entries[-1].id}" if entries else ""
+    first, last = (entries[0].id, entries[-1].id) if entries else (0, 0)
+    span = f" as {f'entries {first} to {last}' if first != last else f'entry {first}'}" if entries else ""
     text = f"loaded {notebook}: {several(len(entries), 'cell')}{span} of session {session.name}"
     facts: dict[str, Any] = {"path": str(notebook), "entries": [entry.id for entry in entries]}
     if not run:

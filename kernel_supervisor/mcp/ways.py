@@ -36,6 +36,7 @@ TOOLS = {
     "see what ran": "; kernel_history shows what was run.",
     "see sessions": "; kernel_list_running and `kernel-supervisor sessions` show how those of others are spelled",
     "write notebook": ": kernel_save_notebook writes it to a file",
+    "write whole": ": kernel_save_notebook writes a notebook with all of it",
     "overwrite": ", or pass overwrite=true",
     "run it": "; kernel_exec runs any other expression",
     "see kernels": "; kernel_list_running lists them",
@@ -66,13 +67,14 @@ TOOLS = {
     "checkpoint": ": kernel_checkpoint makes one",
     "bring back": 'kernel_restart(restore="{0}") brings them back',
     "restore": ': kernel_restart(restore="{0}")',
-    "replay rest": ': kernel_restart(restore="{0}", replay=true) runs just those, too',
+    "replay rest": ': kernel_restart(restore="{0}", replay=true) restarts once more, and then runs those, too',
     "offer auto": 'kernel_checkpoint(mode="auto") has it saved by itself, too: when idle, and before it ends',
     "see variables": "; kernel_list_vars lists them",
     "turn on": ': kernel_checkpoint(mode="asked") turns them on',
 }
 
-_OF_ONE = re.compile(r"\b(kernel_(?:restart|detach|history|checkpoint))\b(?:\(([^)]*)\))?")
+_NAMED = "restart|detach|history|checkpoint|list_vars|list_envs|exec|save_notebook|use_env"
+_OF_ONE = re.compile(rf"\b(kernel_(?:{_NAMED}))\b(?:\(([^)]*)\))?")
 """Calls that a session has to be named in, where it is another one; an execution's number says which it is of."""
 
 

@@ -67,9 +67,12 @@ def header(view: ResultView, reading: Reading, *, output: bool) -> str:
     return "\n".join(lines)
 
 
-def footer(view: ResultView, reading: Reading, left: Sequence[Picture]) -> Iterator[Words]:
-    """What is missing, as are the pictures that are `left` out, and what can be done next."""
+def footer(view: ResultView, reading: Reading, left: Sequence[Picture], *, brief: bool = False) -> Iterator[Words]:
+    """What is missing, as are the pictures that are `left` out and what a page in `brief` has, and what can be done
+    next."""
     yield from _missing(view, reading, [picture.number for picture in left])
+    if brief:
+        yield "A page is shown in brief", WayOn("write whole")
     yield from _next_steps(view)
     yield from (clipped(said(each, reading.ways)) for each in view.advice[:_NOTICES])
 

@@ -12,6 +12,9 @@ from kernel_supervisor.amounts import several, size
 READ_AT_MOST = 100_000
 """Characters of a document that are read; the rest is counted only."""
 
+_MEASURED = 2
+"""Rows of a table by which its columns are counted: the first may be a head that is not marked as one."""
+
 _UNSEEN = frozenset({"script", "style", "head", "template", "svg", "math"})
 _BLOCKS = frozenset(
     {"p", "div", "table", "tr", "ul", "ol", "pre", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "dt", "dd", "hr"}
@@ -36,10 +39,18 @@ _BLANK_LINES = re.compile(r" *\n\s*\n\s*| +\n")
 
 @dataclass(slots=True)
 class Table:
-    """How large a table is, without the rows of its head."""
+    """How large a table is, without the rows of its head, and the columns that name its rows."""
 
     rows: int = 0
-    columns: int = 0
+    cells: int = 0
+    """Of its longest row."""
+    names: int = 0
+    """Cells before a row's first value that are written as heads."""
+
+    @property
+    def columns(self) -> int:
+        """Those that have values."""
+        return self.cells - self.names
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,7 @@ class _Reader:
         self._is_in_head = False
         self._first_cell = True
         self._cells = 0
+        self._heads = 0
         self._pre = 0
         self._never_closed: set[str] = set()
 
@@ -206,10 +218,14 @@ class _Reader:
             self._is_in_head = tag == "thead"
         elif tag == "tr" and not self._is_in_head:
             self.tables[-1].rows += 1
-        elif tag in ("td", "th") and self.tables[-1].rows <= 1:
+        elif tag in ("td", "th") and self.tables[-1].rows <= _MEASURED:
             table = self.tables[-1]
             self._cells = 1 if self._first_cell else self._cells + 1
-            table.columns = max(table.columns, self._cells)
+            self._heads = 0 if self._first_cell else self._heads
+            table.cells = max(table.cells, self._cells)
+            if tag == "td" and self._heads == self._cells - 1:
+                table.names = max(table.names, self._heads)
+            self._heads += tag == "th"
 
     def _read_frame(self, attributes: str) -> bool:
         """Read the page that a frame holds itself; whether there is one."""

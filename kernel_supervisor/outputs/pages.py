@@ -17,7 +17,7 @@ _WHOLE = 8000
 """Characters of text that are shown as they are; of more, the tables are cut first."""
 _ROWS = 10
 """Rows of a table that is cut."""
-_BRIEF = "[in brief: the notebook has the whole page]"
+BRIEF = "[in brief: this is not the whole page]"
 _TABLES = 5
 _TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
 _TITLE_REACH = 20_000
@@ -53,7 +53,7 @@ def page(html: str) -> str:
     text, tables = found.text, found.tables
     if len(text) > _WHOLE or not found.is_whole:
         brief = read(html, rows=_ROWS)
-        text, tables = f"{_shortened(brief.text)}\n{_BRIEF}", brief.tables
+        text, tables = f"{_shortened(brief.text)}\n{BRIEF}", brief.tables
     about += [*map(_told, tables[:_TABLES]), *([f"{len(tables) - _TABLES} more tables"] if tables[_TABLES:] else [])]
     outline = ", ".join(about or ["text"])
     return f"HTML, {size(len(html))}: {outline}" + (f":\n{text}" if text else ", no text")

@@ -30,6 +30,13 @@ _PICTURES = tuple(f"image/{kind}" for kind in ("png", "jpeg", "webp", "gif", "bm
 """In the order of preference where an output has several."""
 _PDF = "application/pdf"
 _AS_PNG = "not shown as a picture; %config InlineBackend.figure_format = 'png' makes one"
+_SHOWN_BELOW = re.compile(r"\n?\[image: data:image/[\w.+-]+(?: \([^)\n]*\))?\]")
+"""What stands in a page's text for a picture that has no name."""
+_SCRIPT = "application/javascript"
+_OF_A_SCRIPT = "a script, which runs in a notebook's page and not here; print() what it is to show"
+_WITHOUT_TEXT = "no text comes with it; print() in a cell what it is to say"
+_SHORT_SCRIPT = 400
+"""Characters of one that is shown itself."""
 _STUB = re.compile(r"<[\w.]+[^\n]*>\s*\Z")
 """A text such as `<Figure size 640x480 with 1 Axes>`, which says nothing beside the thing itself."""
 
@@ -88,7 +95,8 @@ def transcribe(
             _add_text(sections, "error", told)
         else:
             text, mime = shown(output["data"])
-            mime, picture_data = pictured(output["data"], mime)
+            own, (mime, picture_data) = mime, pictured(output["data"], mime)
+            text = _SHOWN_BELOW.sub("", text) if mime and not own else text
             figure, place = figure_in(output["data"], place) if drawn and not mime else None, place_in(output["data"])
             if text:
                 _add_text(sections, "result" if kind == "execute_result" else "display", text, output)
@@ -245,4 +253,7 @@ def _converted(data: Mapping[str, Any]) -> str:
 
 def _named(data: Mapping[str, Any]) -> str:
     kinds = [f"{kind}, {size(len(_text(value)))}" for kind, value in data.items() if kind != "text/plain"]
-    return plain(f"[{'; '.join(kinds)}: nothing that can be read as text]") if kinds else ""
+    script = _text(data[_SCRIPT]).strip() if _SCRIPT in data else ""
+    what = _OF_A_SCRIPT if script else _WITHOUT_TEXT
+    short = f"\n{script}" if 0 < len(script) <= _SHORT_SCRIPT else ""
+    return plain(f"[{'; '.join(kinds)}: {what}]{short}") if kinds else ""

@@ -295,6 +295,7 @@ class Supervisor:
                 runner = None
             returned = runner is not None and runner.kernel.record.started_at < since
             if runner is None:
+                tell(f"starting a kernel in {interpreter.name}")
                 runner = await self.kernels.start(session.name, interpreter, asker, session.directory, tell)
             note = f"From here on in the environment {interpreter.name}."
             await self.switch(self.sessions.known[session.name], runner, client, note)

@@ -133,5 +133,5 @@ def test_what_is_too_much_is_named_and_the_rest_is_saved(kernel: Recorded, tmp_p
     manifest = Checkpoint(kernel, tmp_path, name_bytes=20 << 20, total_bytes=1 << 20).manifest()
     assert set(manifest["names"]) == {"medium", "small"}
     assert manifest["missing"]["large"] == "the checkpoint has no room left for it"
-    assert manifest["missing"]["huge"] == "it is larger than 20 MB"
+    assert manifest["missing"]["huge"] == "it is larger than 20 MB, and the disk has no room for more"
     assert manifest["written"] <= 1 << 20

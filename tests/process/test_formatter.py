@@ -44,11 +44,11 @@ CASES = {
         "import pandas; pandas.DataFrame({'a': [None, 1, pandas.NA, pandas.NaT, float('nan')] * 20})",
         ["  0   None\n", "  2   <NA>\n", "  3   NaT\n", "  4   NaN\n"],
     ),
-    "wide frame": ("import numpy, pandas; pandas.DataFrame(numpy.eye(40, 3000))", ["3,000 columns", "2970 more"]),
+    "wide frame": ("import numpy, pandas; pandas.DataFrame(numpy.eye(40, 3000))", ["3,000 columns", "2,970 more"]),
     "series": ("import pandas; pandas.Series(range(100), name='height')", ["Series height: 100 values", "0 … 99"]),
     "polars": ("import polars; polars.DataFrame({'a': [1, None] * 50})", ["100 rows × 1", "Int64", "50 (50%)"]),
     "polars series": ("import polars; polars.Series('w', range(100))", ["Series w: 100 values", "0 … 99"]),
-    "arrow": ("import pyarrow; pyarrow.table({'a': [1, None] * 50})", ["100 rows × 1 columns", "int64", "50 (50%)"]),
+    "arrow": ("import pyarrow; pyarrow.table({'a': [1, None] * 50})", ["100 rows × 1 column", "int64", "50 (50%)"]),
     "xarray": (
         "import numpy, xarray; xarray.Dataset({'t': (('x', 'y'), numpy.ones((50, 60)))}, {'x': range(50)})",
         ["x 50", "float64", "1 … 1", "0 … 49"],
@@ -99,7 +99,7 @@ CASES = {
         "import folium; m = folium.Map([48, 11], zoom_start=6); g = folium.FeatureGroup('towns').add_to(m)\n"
         "folium.Marker([48.1, 11.5], popup='Munich').add_to(g); folium.Marker([50, 8.7], tooltip='F').add_to(g); m",
         [
-            "folium map around 48, 11, zoom 6: tiles openstreetmap; Marker × 2; FeatureGroup 'towns' of Marker × 2",
+            "folium map around 48, 11, zoom 6: tiles openstreetmap; FeatureGroup 'towns' of Marker × 2",
             "lat 48.1 … 50, lon 8.7 … 11.5; popups 'Munich'; tooltips 'F'",
         ],
     ),

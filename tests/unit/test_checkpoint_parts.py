@@ -144,6 +144,6 @@ def test_names_are_the_users_own() -> None:
 
 
 def test_sizes_and_ends_read_well() -> None:
-    assert reasons.of_size(16 << 30) == "it is larger than 16 GB"
-    assert reasons.of_size(1536 << 10) == "it is larger than 1.5 MB"
+    assert reasons.of_size(16 << 30) == "it is larger than 16 GB, and the disk has no room for more"
+    assert reasons.of_size(1536 << 10) == "it is larger than 1.5 MB, and the disk has no room for more"
     assert reasons.of_end(-11) == "saving it ended the process (SIGSEGV)"

@@ -313,7 +313,8 @@ def test_a_pattern_that_is_wrong_is_the_callers_to_mend() -> None:
         ({"text/markdown": f"![x](data:image/png;base64,{'A' * 4000})"}, "![x](data:image/png (3 kB))"),
         (
             {"application/vnd.plotly.v1+json": {}, "text/html": "<script>x</script>"},
-            "[application/vnd.plotly.v1+json, 2 bytes; text/html, 18 bytes: nothing that can be read as text]",
+            "[application/vnd.plotly.v1+json, 2 bytes; text/html, 18 bytes: no text comes with it; "
+            "print() in a cell what it is to say]",
         ),
         ({"text/plain": "IntSlider(value=3)", "application/vnd.jupyter.widget-view+json": {}}, "IntSlider(value=3)"),
         (

@@ -27,8 +27,8 @@ def of_end(status: int) -> str:
 
 
 def of_size(most: int) -> str:
-    """It is larger than may be."""
+    """It is larger than what the disk has room for."""
     for unit, size in (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10)):
         if most >= size:
-            return "it is larger than %g %s" % (round(most / size, 1), unit)
-    return "it is larger than %d bytes" % most
+            return "it is larger than %g %s, and the disk has no room for more" % (round(most / size, 1), unit)
+    return "it is larger than %d bytes, and the disk has no room for more" % most

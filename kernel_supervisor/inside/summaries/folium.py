@@ -25,7 +25,8 @@ def folium_map(shown: Any, plain: str) -> str | None:
     where = held.get("location")
     middle = f" around {_pair(where)}" if _is_pair(where) else ""
     zoom = (held.get("options") or {}).get("zoom")
-    said = [*_tiles(found), *_counted(parts), *_layers(found), *_bounds(parts), *_texts(parts)]
+    outside = list(itertools.islice(_outside(found), _BEFORE))
+    said = [*_tiles(found), *_counted(outside), *_data(parts), *_layers(found), *_bounds(parts), *_texts(parts)]
     title = held.get("_parent")
     name = quoted(vars(title).get("title")) if title is not None and _kind(title) == "Figure" else ""
     level = f", zoom {short(zoom)}" if zoom is not None else ""
@@ -51,15 +52,29 @@ def _all_parts(part: Any, deep: int = 8) -> Iterator[Any]:
         yield from _all_parts(child, deep - 1)
 
 
+def _outside(part: Any) -> Iterator[Any]:
+    """What is on a map beside its groups, which are counted by themselves."""
+    for child in _children(part):
+        if _kind(child) not in _GROUPS:
+            yield child
+            yield from _all_parts(child)
+
+
 def _tiles(shown: Any) -> list[str]:
     names = [clipped(str(vars(part).get("tile_name"))) for part in _children(shown) if _kind(part) == "TileLayer"]
     return ["tiles " + ", ".join(names[:FEW])] if names else []
 
 
 def _counted(parts: list[Any]) -> list[str]:
+    """How many there are of each kind."""
     kinds = Counter(_kind(part) for part in parts)
     hidden = (*_PARTS_OF_PARTS, *_GROUPS, "TileLayer", "Html", "", "GeoJson", "HeatMap", "Element")
-    said = [f"{name} × {many:,}" for name, many in kinds.most_common() if name not in hidden]
+    return [f"{name} × {many:,}" for name, many in kinds.most_common() if name not in hidden]
+
+
+def _data(parts: list[Any]) -> list[str]:
+    """Of layers that have many places or shapes, how many."""
+    said = []
     for part in [part for part in parts if _kind(part) in ("GeoJson", "HeatMap")][:FEW]:
         data = vars(part).get("data")
         features = data.get("features") if type(data) is dict else data

@@ -30,8 +30,15 @@ def matplotlib_animation(animation: Any, plain: str) -> str | None:
     said += [f"{short(held['_interval'])} ms apart"] if held.get("_interval") else []
     said += [] if held.get("_repeat") else ["shown once"]
     figure = held.get("_fig")
-    shown = matplotlib_figure(figure, "") if type(figure) is loaded("matplotlib.figure", "Figure") else None
+    is_figure = type(figure) is loaded("matplotlib.figure", "Figure")
+    shown = matplotlib_figure(figure, "") if is_figure and not _is_open(figure) else None
     return "matplotlib animation: " + ", ".join(said) + (f"; its {shown}" if shown else "")
+
+
+def _is_open(figure: Any) -> bool:
+    """Whether pyplot has it: then it is shown for itself, as the cell ends."""
+    kept = loaded("matplotlib._pylab_helpers", "Gcf")
+    return kept is not None and any(each.canvas.figure is figure for each in list(kept.figs.values()))
 
 
 def _axes(axes: Any) -> str:

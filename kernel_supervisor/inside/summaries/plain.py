@@ -121,6 +121,11 @@ def size(count: int) -> str:
     return f"{amount:.4g} TB"
 
 
+def several(count: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as lines, their columns under each other."""
     widths = [max(len(row[index]) for row in rows if index < len(row)) for index in range(max(map(len, rows)))]
@@ -162,8 +167,8 @@ def large_mapping(value: Any, plain: str) -> str | None:
     sample = list(itertools.islice(dict.items(value), _SAMPLE))
     first = sample[:8]
     lines = [f"{type_name(type(value))} of {len(value):,} entries, {size(sys.getsizeof(value))} without their contents"]
-    lines.append("keys: " + _types((key for key, _ in sample), len(value), "first"))
-    lines.append("values: " + _types((each for _, each in sample), len(value), "first"))
+    lines.append("keys: " + _types((key for key, _ in sample), len(value), "the first"))
+    lines.append("values: " + _types((each for _, each in sample), len(value), "the first"))
     if _say_something(each for _, each in first):
         lines += ["first:", *aligned([(short(key, 40), short(each, 80)) for key, each in first])]
     else:
@@ -180,15 +185,16 @@ def large_sequence(value: Any, plain: str) -> str | None:
     first = list(itertools.islice(value, 8))
     weight = size(sys.getsizeof(value))
     lines = [f"{type_name(type(value))} of {len(value):,} elements, {weight} without their contents"]
-    lines.append("types: " + _types(sample, len(value), "sampled" if ordered else "first"))
+    where = "" if len(sample) == len(value) else " in that sample" if ordered else " among these"
+    lines.append("types: " + _types(sample, len(value), "a sample of" if ordered else "the first"))
     if all(map(is_plain, sample)):
-        lines.append(("values: " if len(sample) == len(value) else "~ values: ") + told(sample))
+        lines.append(f"values{where}: {told(sample)}")
     if _say_something(first):
         lines.append("first: " + ", ".join(short(each, 80) for each in first))
         if ordered:
             lines.append("last: " + ", ".join(short(each, 80) for each in value[-4:]))
     elif lengths := _lengths(sample):
-        lines.append(f"{'' if len(sample) == len(value) else '~ '}lengths: {lengths}")
+        lines.append(f"lengths{where}: {lengths}")
     return "\n".join([*lines, *_as_shown(plain, first)])
 
 
@@ -250,7 +256,7 @@ def spread(count: int, wanted: int) -> list[int]:
 def _types(values: Iterable[Any], count: int, how: str) -> str:
     kinds = Counter(type_name(type(value)) for value in values)
     seen = sum(kinds.values())
-    remark = "" if seen == count else f" (of the {how} {seen:,})"
+    remark = "" if seen == count else f" (of {how} {seen:,})"
     return ", ".join(f"{name} × {n:,}" for name, n in kinds.most_common(5)) + remark
 
 

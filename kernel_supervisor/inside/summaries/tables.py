@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .arrays import EXACT, lacking, numbers
-from .plain import LIMIT, TIME_S, aligned, cell, clipped, loaded, missing, short, size, spread, told, type_name
+from .plain import LIMIT, TIME_S, aligned, cell, clipped, loaded, missing, several, short, size, spread, told, type_name
 
 _VERBATIM_ROWS, _VERBATIM_COLUMNS = 30, 12
 _DESCRIBED, _SHOWN = 30, 8
@@ -34,7 +34,7 @@ def pandas_frame(frame: Any, plain: str) -> str | None:
     rows, columns = frame.shape
     if columns <= _max_columns() and rows <= _verbatim_rows():
         return _unwrapped(frame, plain)
-    head = f"pandas DataFrame: {rows:,} rows × {columns:,} columns"
+    head = f"pandas DataFrame: {_shape(frame.shape)}"
     if columns <= 1000:
         head += f", {size(int(frame.memory_usage(deep=False).sum()))} without what objects hold"
     names = frame.columns[:_DESCRIBED].tolist()
@@ -82,7 +82,7 @@ def pandas_series(series: Any, plain: str) -> str | None:
     if rows <= _verbatim_rows():
         return None
     dtype, gone, values = _pandas_column(series, time.monotonic() + TIME_S)
-    lines = [f"pandas Series {_name(series.name)}: {rows:,} values, {dtype}", *_index(series.index)]
+    lines = [f"pandas Series {_name(series.name)}: {several(rows, 'value')}, {dtype}", *_index(series.index)]
     lines += [f"missing: {gone}", f"values: {values}", *_legend([values], rows)]
     if _pandas_is_set():
         return _as_set(plain, lines)
@@ -146,7 +146,7 @@ def polars_frame(frame: Any, plain: str) -> str | None:
     rows, columns = frame.shape
     if rows <= 10 and columns <= 8:
         return None
-    head = f"polars DataFrame: {rows:,} rows × {columns:,} columns, {size(frame.estimated_size())}"
+    head = f"polars DataFrame: {_shape(frame.shape)}, {size(frame.estimated_size())}"
     series = [frame.to_series(at) for at in range(min(columns, _DESCRIBED))]
     lines = _table([head], frame.shape, frame.columns, series, _polars_column, frame.dtypes[_OTHERS])
     if _polars_is_set():
@@ -160,7 +160,7 @@ def polars_series(series: Any, plain: str) -> str | None:
     if rows <= 10:
         return None
     dtype, gone, values = _polars_column(series, time.monotonic() + TIME_S)
-    lines = [f"polars Series {_name(series.name)}: {rows:,} values, {dtype}", f"missing: {gone}"]
+    lines = [f"polars Series {_name(series.name)}: {several(rows, 'value')}, {dtype}", f"missing: {gone}"]
     lines += [f"values: {values}", *_legend([values], rows)] if values else []
     if _polars_is_set():
         return _as_set(plain, lines)
@@ -207,7 +207,7 @@ def _polars_cell(series: Any, at: int) -> str:
 def arrow_table(table: Any, plain: str) -> str | None:
     """pyarrow's Table and RecordBatch: a schema, missing values, the first and last rows."""
     rows, columns, kind = table.num_rows, table.num_columns, type_name(type(table)).rpartition(".")[2]
-    head = f"pyarrow {kind}: {rows:,} rows × {columns:,} columns, {size(table.nbytes)}"
+    head = f"pyarrow {kind}: {_shape((rows, columns))}, {size(table.nbytes)}"
     names, arrays = table.schema.names, [table.column(at) for at in range(min(columns, _DESCRIBED))]
     lines = _table([head], (rows, columns), names, arrays, _arrow_column, ())
     return "\n".join([*lines, *_ends(names, arrays, (rows, columns), _arrow_cell)])
@@ -233,6 +233,10 @@ def _arrow_cell(column: Any, at: int) -> str:
     return cell(column[at].as_py()) if _arrow_known(column.type) else "?"
 
 
+def _shape(shape: tuple[int, int]) -> str:
+    return f"{several(shape[0], 'row')} × {several(shape[1], 'column')}"
+
+
 def _share(count: int, whole: int) -> str:
     return "0" if not count else f"{count:,} ({100.0 * count / whole:.3g}%)"
 
@@ -249,7 +253,7 @@ def _table(
     if columns > _DESCRIBED:
         kinds = Counter(map(str, others)).most_common(6)
         told = ": " + ", ".join(f"{clipped(kind)} × {count}" for kind, count in kinds) if kinds else ""
-        lines.append(f"  … {columns - _DESCRIBED} more columns{told}")
+        lines.append(f"  … {several(columns - _DESCRIBED, 'more column')}{told}")
     return lines
 
 

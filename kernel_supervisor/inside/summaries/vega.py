@@ -116,7 +116,13 @@ def _view(head: str, spec: dict[str, Any], rows: Rows, sets: Any) -> str:
     for key in _PARTS:
         parts = spec.get(key)
         if type(parts) is list:
-            inner = [_view(_titled(part).strip(), part, rows, sets) for part in parts[:FEW]]
+            titles = [_titled(part) for part in parts[:FEW]]
+            shared = titles[0] if key == "layer" and len(set(titles)) == 1 else ""  # as it stands above all of them
+            head += "" if head.endswith(shared) else shared
+            inner = [
+                _view("" if shared else title.strip(), part, rows, sets)
+                for title, part in zip(titles, parts)  # noqa: B905 - Python 3.8
+            ]
             more = [f"and {len(parts) - FEW} more"] if len(parts) > FEW else []
             return listed(_joined(head, f"{key} of {len(parts)}"), [*inner, *more])
     if type(spec.get("spec")) is dict:
@@ -192,7 +198,11 @@ def _goes(x: dict[str, Any], y: dict[str, Any], rows: Rows, places: list[int] | 
     """The course of what is drawn along one axis, of some of the rows."""
     along, value, names = (y, x, ("y", "x")) if "aggregate" in x and "aggregate" not in y else (x, y, ("x", "y"))
     there, drawn = _taken(along, rows, places), _taken(value, rows, places)
-    if any(name in along for name in _ALTERED):
+    if "aggregate" in along:  # so is the other one: all rows are one place
+        there, drawn = (_all_in_one(each, how, rows) for each, how in ((there, along), (drawn, value)))
+    elif "timeUnit" in along:
+        there, drawn = [], []
+    elif any(name in along for name in _ALTERED):
         drawn = []
     elif "aggregate" in value and (rows.places is None or value["aggregate"] not in ("sum", "count")):
         there, drawn = _aggregated(there, drawn, str(value["aggregate"]))
@@ -205,6 +215,17 @@ def _goes(x: dict[str, Any], y: dict[str, Any], rows: Rows, places: list[int] | 
 def _taken(how: dict[str, Any], rows: Rows, places: list[int] | None) -> list[Any]:
     column = rows.column(how.get("field"))
     return column if places is None or not column else [column[place] for place in places]
+
+
+def _all_in_one(values: list[Any], how: dict[str, Any], rows: Rows) -> list[Any]:
+    """What Vega-Lite computes of all values; nothing where a sample does not tell, or nobody knows how."""
+    call = str(how.get("aggregate"))
+    apply = _AGGREGATES.get(call)
+    there = [value for value in values if value is not None and value == value]
+    try:
+        return [apply(there)] if apply and there and rows.places is None else []
+    except TypeError:
+        return []
 
 
 def _aggregated(there: list[Any], values: list[Any], call: str) -> tuple[list[Any], list[Any]]:
