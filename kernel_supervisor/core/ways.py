@@ -18,9 +18,20 @@ _OfExecutions = Literal[
     "answer unseen",
     "leave console",
     "stop",
+    "may stop",
     "read",
 ]
-_OfResults = Literal["take longer", "see images", "unfold", "write notebook", "write whole", "overwrite", "run it"]
+_OfResults = Literal[
+    "take longer",
+    "see images",
+    "unfold",
+    "write notebook",
+    "write whole",
+    "overwrite",
+    "run it",
+    "show it",
+    "see output",
+]
 _OfHistories = Literal["see executions", "see history", "ask history", "see what ran", "see sessions"]
 _OfKernels = Literal[
     "see kernels", "name kernel", "fresh kernel", "default kernel", "end kernel", "leave kernel", "kill"
@@ -29,8 +40,17 @@ _OfStarts = Literal["first exec", "kill", "next exec", "restart there", "restart
 _OfTheirs = Literal["attach by id", "detach", "detach first", "detach or restart", "detach or end", "return", "let go"]
 _OfEnvironments = Literal["see environments", "name environment", "mend environment", "all environments", "use other"]
 _OfCheckpoints = Literal["checkpoint", "bring back", "restore", "replay rest", "turn on", "see variables", "offer auto"]
+_OfVariables = Literal["all variables", "ask in its language"]
 Name: TypeAlias = (
-    _OfExecutions | _OfResults | _OfHistories | _OfKernels | _OfStarts | _OfTheirs | _OfEnvironments | _OfCheckpoints
+    _OfExecutions
+    | _OfResults
+    | _OfHistories
+    | _OfKernels
+    | _OfStarts
+    | _OfTheirs
+    | _OfEnvironments
+    | _OfCheckpoints
+    | _OfVariables
 )
 
 

@@ -9,7 +9,7 @@ from kernel_supervisor.environments.prefixes import contents
 from kernel_supervisor.paths import children
 
 _LACKS = {
-    5: "it answers nothing while a cell runs: kernel_list_vars and kernel_inspect wait for it",
+    5: "it answers nothing while a cell runs: looking at variables waits for its end",
     6: "it has no subshells: a second client's completion and inspection wait for the running cell",
 }
 _WEDGES = (

@@ -14,7 +14,7 @@ from kernel_supervisor.tasks import Tasks, apart
 
 _PATIENCE_S = 8.0
 """How long a result waits for its figures; what is drawn later is there when it is looked at again."""
-_LATER = "still being drawn: kernel_output with from_image={} shows it"
+_LATER = "still being drawn: read this once more (from_image={}) to see it"
 _drawings = Drawings()
 
 

@@ -215,8 +215,7 @@ async def _replay(
         return Answer(text=(*parts(text), ran), facts={**facts, "replayed": len(cells)})
     again: ExecutionId = stopped.execution.id
     stands = "waits for input" if stopped.question else f"ended with status {stopped.execution.status}"
-    why = (
-        f"Replay stopped: execution {cells[done].id}, run again as {again}, {stands} "
-        f"(kernel_output(execution_id={again})); {done} of {several(len(cells), 'cell')} ran."
-    )
-    return Answer(text=(*parts(text), why), facts={**facts, "replayed": done, "failed": again})
+    ran = f"{done} of {several(len(cells), 'cell')} ran"
+    why = f"Replay stopped: {ran}; execution {cells[done].id}, run again as {again}, {stands}"
+    text = (*parts(text), why, WayOn("read", (again,)))
+    return Answer(text=text, facts={**facts, "replayed": done, "failed": again})

@@ -94,7 +94,7 @@ async def kernel_use_env(
             env = asker.surroundings.env
             installing = f"installing ipykernel in {environment.name}"
             await with_progress(call, installing, lambda tell: apart("environments", install, environment, tell, env))
-        interpreter = as_interpreter(environment, "chosen by kernel_use_env")
+        interpreter = as_interpreter(environment, "chosen on request")
     intent = await call.once.begin_durably("kernel_use_env", at=time.time(), left=session.kernel_id)
     left = replace(session, kernel_id=intent.get("left", session.kernel_id))
     runner, returned, carried = await with_progress(

@@ -97,10 +97,8 @@ async def _status_without_kernel(
         return Answer(text=(dead, record.way_on, *back, WayOn("see what ran"), last), facts=facts)
     interpreter = await apart("environments", call.supervisor.sessions.default_interpreter, session, call.caller.asker)
     facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}
-    text = (
-        f"session {session.name} in {session.directory} has no kernel yet: the first kernel_exec starts one\n"
-        f"interpreter {interpreter.argv[0]} ({interpreter.why})"
-    )
+    none = f"session {session.name} in {session.directory} has no kernel yet"
+    text = (none, WayOn("first exec"), f"\ninterpreter {interpreter.argv[0]} ({interpreter.why})")
     return Answer(text=text, facts=facts)
 
 

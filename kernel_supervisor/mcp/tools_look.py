@@ -53,8 +53,8 @@ async def kernel_inspect(
         root = re.match(r"\w*", expression)
         return await _cannot_look(call, session, runner, error, lambda row: row["name"] == (root and root[0]))
     if found["status"] == "missing":
-        near = ", ".join(found["near"]) or "kernel_list_vars lists what there is"
-        raise RefusedError(f"there is no variable {found['name']!r}. Near names: {near}")
+        near = f". Near names: {', '.join(found['near'])}" if found["near"] else WayOn("see variables")
+        raise RefusedError(f"there is no variable {found['name']!r}", near)
     if found["status"] != "ok":
         if found.get("to_be_run"):
             raise RefusedError(found["evalue"], WayOn("run it"))
@@ -71,11 +71,9 @@ async def _inspect_as_jupyter(call: Call, session: SessionRecord, runner: Runner
         text = plain(await runner.kernel.inspect_as_jupyter(expression, LOOKUP_S)).strip()
     except TimeoutError:
         await call.supervisor.sessions.living_runner(session)  # which says of one that died why
-        raise RefusedError(f"this kernel runs {language} and does not answer: kernel_exec can show it") from None
+        raise RefusedError(f"this kernel runs {language} and does not answer", WayOn("show it")) from None
     if not text:
-        raise RefusedError(
-            f"this kernel runs {language} and knows nothing of {expression!r} to tell: kernel_exec can show it"
-        )
+        raise RefusedError(f"this kernel runs {language} and knows nothing of {expression!r} to tell", WayOn("show it"))
     return Answer(text=text, facts={"expression": expression, "language": language, "text": text})
 
 
@@ -112,10 +110,8 @@ async def kernel_list_vars(
     if runner is None:
         return _no_kernel(variables=[])
     if (language := runner.kernel.language) not in _PYTHON:
-        raise RefusedError(
-            f"this kernel runs {language}: variables can be listed in Python only. kernel_inspect asks it about one "
-            f"name, and kernel_exec can list them in {language} itself"
-        )
+        only = f"this kernel runs {language}: variables can be listed in Python only"
+        raise RefusedError(only, WayOn("ask in its language", (language,)))
 
     def wanted(row: dict[str, Any]) -> bool:
         return filter.lower() in row["name"].lower() and type.lower() in row["type"].lower()
@@ -128,7 +124,7 @@ async def kernel_list_vars(
     if found["status"] != "ok":
         raise RefusedError(f"{found['ename']}: {found['evalue']}")
     rows = [row for row in found["variables"] if wanted(row)]
-    nothing = "no variable matches; kernel_list_vars() lists all" if filter or type else "no variables yet"
+    nothing: Words = ("no variable matches", WayOn("all variables")) if filter or type else "no variables yet"
     return Answer(text=_listed(rows, found) if rows else nothing, facts={"variables": rows})
 
 
@@ -146,8 +142,8 @@ def _patience(runner: Runner) -> tuple[float, float | None]:
 
 
 def _no_kernel(**facts: Any) -> Answer:
-    text = "There is no kernel yet, so there are no variables: the first kernel_exec starts one."
-    return Answer(text=text, facts={"kernel_id": None, **facts})
+    text = "There is no kernel yet, so there are no variables"
+    return Answer(text=(text, WayOn("first exec"), "."), facts={"kernel_id": None, **facts})
 
 
 async def _cannot_look(
@@ -164,7 +160,7 @@ async def _cannot_look(
     if not runner.kernel.alive:
         await call.supervisor.sessions.living_runner(session)
     if not runner.kernel.language:
-        raise RefusedError("this kernel is not Python: use kernel_exec to look at its variables") from None
+        raise RefusedError("this kernel is not Python, and cannot be looked into", WayOn("show it")) from None
     doing = await _what_it_does(runner, error)
     if runner.kernel.last_variables is None:
         raise RefusedError(*parts(doing)) from None
@@ -185,13 +181,12 @@ async def _what_it_does(runner: Runner, error: TimeoutError) -> Words:
         return (
             "The kernel runs no cell and does not answer: it is held up by a request of another client's, or a cell "
             "replaced or removed what it answers with, such as a builtin. ",
-            WayOn("fresh kernel"),
-            ".",
+            WayOn("end kernel"),
+            ": its variables go with it.",
         )
     execution, held = runner.running.execution, ""
     what = f"execution {execution.id} runs since {when(execution.started_at)}: {first_line(execution.source)}"
     if isinstance(error, NoSignError):
         computing = process is not None and await is_computing(process)
         held = f" None of its Python threads gets a turn: C code holds them all{'' if computing else OR_BROKEN}."
-    stops = f"kernel_interrupt(execution_id={execution.id}) stops it, if it can."
-    return f"The kernel is busy and cannot look now; {what}.{held} {stops}"
+    return f"The kernel is busy and cannot look now; {what}.{held}", WayOn("may stop", (execution.id,))

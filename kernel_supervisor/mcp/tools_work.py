@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, SessionRecord
+from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.mcp import asking, tasks
 from kernel_supervisor.mcp.arguments import ExecutionNumber, MaxChars, about
 from kernel_supervisor.mcp.call import Answer, Call, needed
@@ -167,13 +168,14 @@ async def kernel_history(
     rows = [list(map(str, _row(call, entry))) for entry in entries]
     shown = rows[len(rows) - _fitting(rows[::-1], (call.reader.max_bytes(MAX_CHARS) or MOST_CHARS) - _AROUND) :]
     text = plain(table(["execution", "status", "cell", "when", "client", "code"], shown))
-    shows = f"Session {session.name}. kernel_output(execution_id=…) shows what one printed."
+    more = ""
     if earlier := len(rows) - len(shown):
-        shows += f"\n… {earlier} before these are left out: filter= finds them by their code"
+        more = f"\n… {earlier} before these are left out: filter= finds them by their code"
     elif len(found) > last:
         larger = "a larger last= or " if last < _MOST else ""
-        shows += f"\n… earlier ones are left out: {larger}filter= finds them"
-    return Answer(text=f"{shows}\n{text}", facts={**facts, "entries": facts["entries"][earlier:]})
+        more = f"\n… earlier ones are left out: {larger}filter= finds them"
+    shows = f"Session {session.name}", WayOn("see output"), f"{more}\n{text}"
+    return Answer(text=shows, facts={**facts, "entries": facts["entries"][earlier:]})
 
 
 def _fitting(rows: Sequence[Sequence[str]], room: int) -> int:
@@ -194,7 +196,7 @@ def _whole(call: Call, entries: Sequence[Execution]) -> Answer:
         head = " · ".join(filter(None, (f"execution {number}", *parts)))
         room = _WHOLE_CHARS - chars - len(head)
         if texts and room < len(entry.source):
-            texts.append(f"… {len(entries) - len(texts)} before that: kernel_history(execution_id=…) shows one")
+            texts.append(f"… {len(entries) - len(texts)} before that: execution_id= shows one")
             break
         texts.append(f"{head}\n{cut(plain(entry.source), max(room, _WHOLE_CHARS // 2)).text}")
         chars += len(texts[-1])

@@ -26,6 +26,7 @@ TOOLS = {
     "leave console": " · Interrupts do not end code.interact(), kernel_reply(execution_id={0}, "
     "text='raise SystemExit') does.",
     "stop": " · kernel_interrupt(execution_id={0}) stops it.",
+    "may stop": " kernel_interrupt(execution_id={0}) stops it, if it can.",
     "read": ": kernel_output(execution_id={0})",
     "take longer": ": kernel_output(execution_id={0}, wait=60) takes longer",
     "unfold": ": kernel_output(execution_id={0}, full_traceback=true)",
@@ -38,6 +39,8 @@ TOOLS = {
     "write notebook": ": kernel_save_notebook writes it to a file",
     "write whole": ": kernel_save_notebook writes a notebook with all of it",
     "overwrite": ", or pass overwrite=true",
+    "show it": ": kernel_exec can show it",
+    "see output": ". kernel_output(execution_id=…) shows what one printed.",
     "run it": "; kernel_exec runs any other expression",
     "see kernels": "; kernel_list_running lists them",
     "name kernel": ": give an id from kernel_list_running, or its beginning",
@@ -70,10 +73,12 @@ TOOLS = {
     "replay rest": ': kernel_restart(restore="{0}", replay=true) restarts once more, and then runs those, too',
     "offer auto": 'kernel_checkpoint(mode="auto") has it saved by itself, too: when idle, and before it ends',
     "see variables": "; kernel_list_vars lists them",
+    "all variables": "; kernel_list_vars() lists all",
+    "ask in its language": ". kernel_inspect asks it about one name, and kernel_exec can list them in {0} itself",
     "turn on": ': kernel_checkpoint(mode="asked") turns them on',
 }
 
-_NAMED = "restart|detach|history|checkpoint|list_vars|list_envs|exec|save_notebook|use_env"
+_NAMED = "restart|detach|history|checkpoint|inspect|list_vars|list_envs|exec|save_notebook|use_env|attach"
 _OF_ONE = re.compile(rf"\b(kernel_(?:{_NAMED}))\b(?:\(([^)]*)\))?")
 """Calls that a session has to be named in, where it is another one; an execution's number says which it is of."""
 

@@ -56,6 +56,8 @@ async def test_variables_outlive_a_kernel_that_died(desk: Home, era: str) -> Non
         assert not back.is_error, back.text
         assert {"con", "gen"} == set(back.facts["missing"])
         assert made.facts["execution_id"] in back.facts["rest"]
+        assert "what is not back was made by executions " in back.text
+        assert "replay=true) restarts once more, and then runs those, too" in back.text
         looked = await session.run(_LOOKED)
         assert f"{_AS_BEFORE} False" in looked.text
         await session.run("factor = 3")
@@ -112,15 +114,17 @@ async def test_variables_are_carried_to_another_environment(desk: Home, era: str
         assert (await session.run("double(5)")).text.splitlines()[-1] == "10", "nothing was changed"
 
 
-@pytest.mark.parametrize("carry", [True, "*", "numbers,factor"])
+@pytest.mark.parametrize("carry", [True, "*", "numbers,factor", ["numbers", "", "factor"], '["numbers", "factor"]'])
 async def test_what_clients_send_in_place_of_a_list_is_understood(desk: Home, carry: object) -> None:
     async with desk.client() as session:
         await session.run("numbers, factor = [1], 2")
         moved = await session.call("kernel_use_env", env_name=sys.executable, fresh=True, carry=carry)
         assert set(moved.facts["back"]) == {"numbers", "factor"}, moved.text
         await session.call("kernel_checkpoint")
-        back = await session.call("kernel_restart", restore=True)
-        assert set(back.facts["back"]) == {"numbers", "factor"}, back.text
+        for restore in (True, ["last"], '["last"]'):
+            back = await session.call("kernel_restart", restore=restore)
+            assert set(back.facts["back"]) == {"numbers", "factor"}, back.text
+            assert "2 variables: numbers, factor" in back.text
 
 
 async def test_a_checkpoint_waits_for_the_cell_that_runs(desk: Home, era: str) -> None:

@@ -15,10 +15,11 @@ import pytest
 from kernel_supervisor.cli.commands import all_commands
 from kernel_supervisor.cli.ways import COMMANDS
 from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.model import SessionName
 from kernel_supervisor.core.ways import Name, WayOn, Words
 from kernel_supervisor.mcp.registry import TOOLS
 from kernel_supervisor.mcp.ways import TOOLS as SAID
-from kernel_supervisor.mcp.ways import in_session, said, sent
+from kernel_supervisor.mcp.ways import in_session, of_session, said, sent
 
 PACKAGE = Path(__file__).parents[2] / "kernel_supervisor"
 NAMES = {name for names in get_args(Name) for name in (get_args(names) or (names,))}
@@ -49,6 +50,42 @@ def test_no_tool_is_named_below_the_room_that_has_them() -> None:
     rooms = [path for path in PACKAGE.iterdir() if path.name not in ("mcp", "cli", "demo")]
     files = [file for room in rooms for file in ([room] if room.suffix == ".py" else room.rglob("*.py"))]
     assert [f"{file}: {found[0]}" for file in files if (found := tool.search(file.read_text("utf-8")))] == []
+
+
+_FOR_AGENTS = ("ways.py", "registry.py", "prompts.py", "resources.py", "abridging.py", "arrangement.py", "asking.py")
+"""What people never read: tools' own words, what clients ask for beside them, lines that results of theirs lack."""
+
+
+def test_what_a_tool_says_to_people_too_names_no_tool() -> None:
+    """But for what it is called, as its calls have it on record, and how an agent reads its arguments."""
+    tool = re.compile(rf"\b(?:{'|'.join(TOOLS)})\b")
+    found = []
+    for file in sorted((PACKAGE / "mcp").glob("*.py")):
+        nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+        exempt = {
+            id(part)
+            for node in nodes
+            if isinstance(node, ast.Expr) or (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "about")
+            for part in ast.walk(node)
+        }
+        texts = [node for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        said_so = [node.value for node in texts if id(node) not in exempt and node.value not in TOOLS]
+        found += [f"{file.name}: {text}" for text in said_so if file.name not in _FOR_AGENTS and tool.search(text)]
+    assert found == []
+
+
+def test_a_call_that_is_about_another_session_names_it() -> None:
+    told = of_session(SessionName("p/sub"))
+    assert told["first exec"] == ': the first kernel_exec(session="p/sub") starts one'
+    assert told["see variables"] == '; kernel_list_vars(session="p/sub") lists them'
+    assert told["write notebook"] == ': kernel_save_notebook(session="p/sub") writes it to a file'
+    assert told["use other"] == ', which kernel_use_env(session="p/sub") changes to'
+    assert told["replay"].startswith('; kernel_restart(replay=true, session="p/sub") runs again')
+    for name, text in told.items():
+        for call in re.findall(r"\b(kernel_\w+)\b(?:\(([^)]*)\))?", text):
+            takes = TOOLS[call[0]].model.model_fields
+            is_of_one = "session" in takes and "execution_id" not in takes and call[0] != "kernel_list_running"
+            assert not is_of_one or 'session="p/sub"' in call[1], f"{name}: {text}"
 
 
 @pytest.mark.parametrize(
