@@ -106,7 +106,8 @@ def missing(wanted: str, sessions: Mapping[SessionName, SessionRecord]) -> str:
     spelled = {each.word: name for name, each in sessions.items() if each.word} | {name: name for name in sessions}
     found = difflib.get_close_matches(wanted, spelled, 3)
     near = dict.fromkeys(spelled[each] if each == wanted else each for each in found)  # another project's, by its word
-    return f"there is no session {wanted!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+    meant_by_it = " or ".join(f"`{each}`" for each in near)
+    return f"there is no session {wanted!r}" + (f"; did you mean {meant_by_it}?" if near else "")
 
 
 def _is_called(session: SessionRecord, wanted: str) -> bool:

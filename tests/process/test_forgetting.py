@@ -87,7 +87,7 @@ def test_a_name_that_is_not_there_gets_near_ones(home: Home) -> None:
     home.cli("exec", "--session", "analysis", "1")
     missed = home.cli("forget", "-y", "analisys")
     assert missed.returncode == 1
-    assert "there is no session 'analisys'; did you mean analysis?" in missed.stderr
+    assert "there is no session 'analisys'; did you mean `analysis`?" in missed.stderr
     assert home.cli("forget").returncode == 2
 
 

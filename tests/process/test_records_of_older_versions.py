@@ -102,7 +102,7 @@ def test_old_sessions_are_found_in_the_projects_that_they_are_recorded_for(home:
     assert _notes(home, billing, "--session", "x.ipynb") == ["of x.ipynb"]
     assert _notes(home, billing, "--session", "analysis/explore") == ["of explore"]
     unknown = home.cli("history", "--session", "explore", cwd=two)
-    assert (unknown.returncode, "did you mean analysis/explore?" in unknown.stderr) == (1, True), unknown
+    assert (unknown.returncode, "did you mean `analysis/explore`?" in unknown.stderr) == (1, True), unknown
     names = [each["name"] for each in _said(home, "sessions", cwd=root)["sessions"]]
     assert [re.sub(r"-[0-9a-f]{8}", "-CRC", each) for each in names] == [
         "moved/", "billing/x.ipynb", "analysis/explore", "analysis-CRC/", "analysis/",

@@ -68,8 +68,8 @@ def test_what_a_tool_says_to_people_too_names_no_tool() -> None:
             if isinstance(node, ast.Expr) or (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "about")
             for part in ast.walk(node)
         }
-        texts = [node for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-        said_so = [node.value for node in texts if id(node) not in exempt and node.value not in TOOLS]
+        texts = [(id(node), node.value) for node in nodes if isinstance(node, ast.Constant)]
+        said_so = [text for at, text in texts if isinstance(text, str) and at not in exempt and text not in TOOLS]
         found += [f"{file.name}: {text}" for text in said_so if file.name not in _FOR_AGENTS and tool.search(text)]
     assert found == []
 
