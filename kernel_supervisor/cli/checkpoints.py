@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Any
 
@@ -10,6 +11,7 @@ from kernel_supervisor.cli.codes import DONE, FAILED
 from kernel_supervisor.cli.forgetting import ago
 from kernel_supervisor.cli.screen import print_table
 from kernel_supervisor.cli.session import Command, agreed, print_json
+from kernel_supervisor.wording import printable
 
 _HEADS = ("session", "name", "made", "variables", "size", "by", "python")
 
@@ -27,6 +29,8 @@ def checkpoints(command: Command) -> int:
     options = command.options
     if options.remove:
         return _remove(command)
+    if options.checkpoint:
+        return _held(command)
     there = command.ask("supervisor/checkpoints", session=options.session)["checkpoints"]
     if options.json:
         print_json({"checkpoints": there})
@@ -37,14 +41,44 @@ def checkpoints(command: Command) -> int:
     return DONE
 
 
+def _held(command: Command) -> int:
+    """What is in one."""
+    options = command.options
+    command.known_place()
+    asked = {"session": options.session, "checkpoint": options.checkpoint}
+    found = command.connection().request("supervisor/held", asked)
+    if options.json:
+        print_json(found)
+        return DONE
+    about, rows = found["checkpoint"], [_held_row(each) for each in found["held"]]
+    name = about["name"] or about["id"]
+    made = f"made {ago(about['at'])}, by Python {about['python']}"
+    print(f"checkpoint {name} of session {about['session']}: {_count(about)} variables, {size(about['bytes'])}; {made}")
+    if rows:
+        print_table(("name", "type", "size", "execution"), rows, ("size", "execution"))
+    for missing, why in about["missing"].items():
+        maker = f", made by execution {why['execution_id']}" if why["execution_id"] else ""
+        print(f"not in it: {printable(missing)} ({printable(why['reason'])}{maker})")
+    again = shlex.join(["kernel-supervisor", "restart", about["session"], "--restore", name])
+    print(f"`{again}` brings them back to a fresh kernel")
+    return DONE
+
+
+def _held_row(each: dict[str, Any]) -> list[Any]:
+    return [printable(each["name"]), each["type"], size(each["bytes"]), each["execution_id"] or ""]
+
+
+def _count(each: dict[str, Any]) -> str:
+    return f"{each['variables']}" if each["variables"] == each["total"] else f"{each['variables']} of {each['total']}"
+
+
 def _row(each: dict[str, Any]) -> list[Any]:
-    count = f"{each['variables']}" if each["variables"] == each["total"] else f"{each['variables']} of {each['total']}"
     by = "itself" if each["kind"] == "auto" else "request"
     return [
         each["session"],
         each["name"] or each["id"],
         ago(each["at"]),
-        count,
+        _count(each),
         size(each["bytes"]),
         by,
         each["python"],

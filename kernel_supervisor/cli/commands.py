@@ -20,10 +20,10 @@ _EPILOG = """\
 `kernel-supervisor completion bash` (zsh, fish) has a shell complete them.
 
 A KERNEL is named by its session (this project's of that name, else the only
-one), by its id, or by at least four characters at the beginning of its id;
-without one, the kernel of this directory's session is meant. The project is the
-nearest directory upwards that has a session; FOLDER/ is its own session,
-FOLDER/NAME another.
+one), by its id, or by at least four characters at the beginning of its id. But
+for kill, which wants names, the kernel of this directory's session is meant
+where none is named. The project is the nearest directory upwards that has a
+session; FOLDER/ is its own session, FOLDER/NAME another.
 
 Variables live in kernels; kernels outlive this command, Claude Code and the
 daemon. Only kill, restart, stop --kernels and uninstall end them.
@@ -60,10 +60,13 @@ def _meant(word: str, there: list[str]) -> str:
 
 
 class _Wrapped(argparse.HelpFormatter):
-    """Wraps paragraph by paragraph, as they stand."""
+    """Wraps paragraph by paragraph, as they stand; a line that is indented is to be pasted, and stays whole."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n".join(super(_Wrapped, self)._fill_text(line, width, indent) for line in text.split("\n"))
+        lines = text.split("\n")
+        return "\n".join(
+            line if line.startswith("  ") else super(_Wrapped, self)._fill_text(line, width, indent) for line in lines
+        )
 
 
 class Commands:
@@ -129,7 +132,7 @@ def _add_work(commands: Commands) -> None:
     run.add_argument("code", nargs="?", help="Python code; `-` or nothing reads it from standard input")
     run.add_argument("-f", "--file", help="run the code in this file")
     run.add_argument("--no-wait", action="store_true", help="queue it and return its execution id")
-    _add_session(run)
+    _add_session(run, starts=True)
     reply = commands.add("reply", "execute:reply", "answer a cell that waits for input, then follow it", json=True)
     _add_execution(reply)
     reply.add_argument("text", nargs="?", help="default: asked for here, a password without showing it")
@@ -163,22 +166,34 @@ def _add_looks(commands: Commands) -> None:
 
 
 def _add_notebooks(commands: Commands) -> None:
-    save = commands.add("save", "execute:save", "write a session as a notebook, HTML, PDF, Markdown, script")
-    save.add_argument("path", nargs="?", default="", help="default: the session's name in its directory")
-    save.add_argument("--html", dest="save_html", action="store_true", help="and as HTML")
-    save.add_argument("--theme", choices=["auto", "light", "dark"], default="auto", help="of the HTML")
-    save.add_argument("--pdf", dest="save_pdf", action="store_true", help="and as PDF")
-    text = "and in this format, which a path's suffix names, too; can be repeated"
+    more = (
+        "The notebook (.ipynb) is always written; the other formats stand beside it. `save report.pdf` writes both, as "
+        "`save report --pdf` does."
+    )
+    text = "write a session as a notebook, HTML, PDF, Markdown, script"
+    save = commands.add("save", "execute:save", text, more=more)
+    text = "where to; its suffix names a format. Default: the session's name, in its directory"
+    save.add_argument("path", nargs="?", default="", help=text)
+    save.add_argument("--html", dest="save_html", action="store_true", help="write HTML, too")
+    text = "colours of the HTML; auto: as the reader's system has them"
+    save.add_argument("--theme", choices=["auto", "light", "dark"], default="auto", help=text)
+    save.add_argument("--pdf", dest="save_pdf", action="store_true", help="write a PDF, too")
+    text = "write this format, too; can be repeated"
     save.add_argument("--to", action="append", choices=["ipynb", "html", "pdf", "md", "py"], help=text)
-    save.add_argument("--pdf-engine", choices=["typst", "browser", "xelatex"], help="default: what loses least")
-    save.add_argument("--no-code", action="store_true", help="HTML and PDF show results and text alone")
-    save.add_argument("--page", choices=["a4", "letter"], help="default: what is usual where your locale is")
-    save.add_argument("--template", default="", help="of nbconvert for the HTML: a name, or a folder")
-    save.add_argument("--fetch-images", action="store_true", help="have Markdown's pictures from the network, too")
-    save.add_argument("--session-kernel", action="store_true", help="have Jupyter open the notebook in its session")
-    save.add_argument("--only", choices=["all", "ok"], default="all", help="ok leaves out failed cells")
-    save.add_argument("--first", type=int, metavar="EXECUTION", help="from this entry on")
-    save.add_argument("--last", type=int, metavar="EXECUTION", help="up to this entry")
+    save.add_argument(
+        "--pdf-engine", choices=["typst", "browser", "xelatex"], help="what makes the PDF; default: what loses least"
+    )
+    save.add_argument("--no-code", action="store_true", help="HTML and PDF have results and text alone, no code")
+    text = "the PDF's paper; default: what is usual where your locale is"
+    save.add_argument("--page", choices=["a4", "letter"], help=text)
+    save.add_argument("--template", default="", help="nbconvert's template for the HTML: its name, or a folder")
+    text = "fetch the pictures that Markdown has from the network"
+    save.add_argument("--fetch-images", action="store_true", help=text)
+    text = "a notebook that Jupyter opens in this session's kernel"
+    save.add_argument("--session-kernel", action="store_true", help=text)
+    save.add_argument("--only", choices=["all", "ok"], default="all", help="ok: without the cells that failed")
+    save.add_argument("--first", type=int, metavar="EXECUTION", help="begin with this entry of `history`")
+    save.add_argument("--last", type=int, metavar="EXECUTION", help="end with this entry")
     text = "keep the notebook up to date from now on, or no longer"
     save.add_argument("--autosave", action=argparse.BooleanOptionalAction, help=text)
     save.add_argument("--overwrite", action="store_true", help="replace a file that the session did not write")
@@ -186,7 +201,7 @@ def _add_notebooks(commands: Commands) -> None:
     load = commands.add("load", "execute:load", "take a notebook's cells into a session, to go on from there")
     load.add_argument("path", metavar="NOTEBOOK")
     load.add_argument("--run", dest="run_cells", action="store_true", help="run its code cells, up to the first error")
-    _add_session(load)
+    _add_session(load, starts=True)
 
 
 def _add_kernels(commands: Commands) -> None:
@@ -196,6 +211,8 @@ def _add_kernels(commands: Commands) -> None:
     top = commands.add("top", "watching:top", "show what kernels do, again and again", more=more, json=True)
     top.add_argument("--once", action="store_true", help="once, as where standard output is no terminal")
     interrupt = commands.add("interrupt", "kernels:interrupt", "interrupt what runs on a kernel; variables stay")
+    text = "many interrupts, 50 ms apart, for a cell that swallows them"
+    interrupt.add_argument("--force", action="store_true", help=text)
     more = "With --restore those of a checkpoint come back."
     restart = commands.add("restart", "kernels:restart", "give a session a fresh process; variables go", more=more)
     text = 'with the variables of a checkpoint: "last", NAME or SESSION:NAME'
@@ -232,7 +249,7 @@ def _add_environments(commands: Commands) -> None:
     more = "The kernel that is left runs on."
     detach = commands.add("detach", "kernels:detach", "return to the session's default kernel", more=more)
     for parser in (envs, use, attach, detach):
-        _add_session(parser)
+        _add_session(parser, starts=parser is use)
 
 
 def _add_kept(commands: Commands) -> None:
@@ -247,9 +264,13 @@ def _add_kept(commands: Commands) -> None:
     text = "from now on in this session: saved when asked, also by itself, or never"
     save.add_argument("--mode", choices=["asked", "auto", "off"], default="", help=text)
     _add_session(save)
-    there = commands.add("checkpoints", "checkpoints:checkpoints", "list what was saved of variables", json=True)
+    more = "With NAME, what is in that one: names, types, sizes, the executions that made them, and what is not in it."
+    text = "list what was saved of variables, or show one"
+    there = commands.add("checkpoints", "checkpoints:checkpoints", text, more=more, json=True)
+    text = 'a checkpoint: "last", NAME or SESSION:NAME'
+    there.add_argument("checkpoint", nargs="?", default="", metavar="NAME", help=text)
     there.add_argument("--remove", action="append", default=[], metavar="NAME", help="delete one; can be repeated")
-    there.add_argument("-s", "--session", default="", help="of one session; default: of all")
+    there.add_argument("-s", "--session", default="", help="of one session; default: of all, or this project's own")
     _add_yes(there)
     more = "That is their history and what their kernels wrote down. Saved notebooks stay."
     forget = commands.add("forget", "forgetting:forget", "delete sessions", more=more, aliases=("rm",))
@@ -310,8 +331,13 @@ def _add_set_up(commands: Commands) -> None:
     demo.add_argument("--directory", default="", help="where the notebook goes; default: a folder in ~/.cache")
     more = "Saved notebooks stay."
     _add_yes(commands.add("uninstall", "uninstall:uninstall", "list everything of ours here, and remove it", more=more))
-    text = 'In ~/.bashrc or ~/.zshrc (behind `compinit`): eval "$(kernel-supervisor completion bash)"'
-    more = f"{text}\nIn ~/.config/fish/config.fish: kernel-supervisor completion fish | source"
+    more = """\
+In ~/.bashrc:
+  eval "$(kernel-supervisor completion bash)"
+In ~/.zshrc, behind `compinit`:
+  eval "$(kernel-supervisor completion zsh)"
+In ~/.config/fish/config.fish:
+  kernel-supervisor completion fish | source"""
     shell = commands.add(
         "completion", "completion:completion", "have your shell complete commands, options and names", more=more
     )
@@ -336,11 +362,13 @@ def _verb(verbs: Any, name: str, run: str, text: str) -> argparse.ArgumentParser
     return _described(verbs.add_parser(name, help=text, description=text), run)
 
 
-def _add_session(parser: argparse.ArgumentParser) -> None:
+def _add_session(parser: argparse.ArgumentParser, *, starts: bool = False) -> None:
+    """The option that names a session, and where a kernel may be started for it, what that runs."""
     text = "a session of this project, or FOLDER/NAME; default: the project's own"
     parser.add_argument("-s", "--session", default="", help=text)
     parser.set_defaults(works_in_session=True)
-    parser.add_argument("--python", default="", help="interpreter of the default kernel, if it is started now")
+    if starts:
+        parser.add_argument("--python", default="", help="interpreter of the default kernel, if it is started now")
 
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:

@@ -113,7 +113,7 @@ def _session_to_fill(command: Command) -> str:
 
 def interrupt(command: Command) -> int:
     """Stop what runs."""
-    text, facts = command.tool("kernel_interrupt", session=_session_of(command))
+    text, facts = command.tool("kernel_interrupt", session=_session_of(command), force=command.options.force)
     print(text)
     return DONE if facts["stopped"] or "execution_id" not in facts else FAILED
 

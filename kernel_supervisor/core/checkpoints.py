@@ -7,7 +7,7 @@ import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NewType, get_args
+from typing import Any, Literal, NewType, get_args
 
 from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, KernelId, SessionName
 from kernel_supervisor.core.parsing import parsed
@@ -75,6 +75,19 @@ class Checkpoint:
         return self.name or self.id
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One variable in a checkpoint."""
+
+    name: str
+    type: str
+    """Of a value; `module`, `function` or `class` for what is made again."""
+    size: int | None
+    """Bytes that its value has in the kernel; None for what is made again."""
+    maker: ExecutionId | None
+    """The execution that bound it last before it was saved, as far as the history tells."""
+
+
 def why_no_name(name: str) -> str:
     """Why a checkpoint cannot be called so; empty where it can."""
     if name == LAST:
@@ -119,6 +132,17 @@ def superseded(new: Checkpoint, there: Iterable[Checkpoint], incomplete: frozens
 def _is_older(each: Checkpoint, new: Checkpoint) -> bool:
     same = each.kind == "auto" and not each.name and each.session == new.session
     return same and each.id != new.id and each.at <= new.at
+
+
+def held(manifest: Mapping[str, Any], made_by: Mapping[str, ExecutionId]) -> list[Held]:
+    """What a manifest says is in its checkpoint, by name. Raises KeyError, TypeError, AttributeError for an odd one."""
+    values = {name: (str(each["type"]), int(each["bytes"])) for name, each in manifest["names"].items()}
+    again = dict.fromkeys(manifest["imports"], "module")
+    again |= {name: str(each["kind"]) for name, each in manifest["definitions"].items() if name not in values}
+    known: dict[str, tuple[str, int | None]] = {**{name: (kind, None) for name, kind in again.items()}, **values}
+    return [
+        Held(name=name, type=kind, size=size, maker=made_by.get(name)) for name, (kind, size) in sorted(known.items())
+    ]
 
 
 def makers(names: Iterable[str], newest_first: Iterable[Execution]) -> dict[str, ExecutionId]:

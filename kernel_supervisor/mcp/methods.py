@@ -12,7 +12,7 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionRecord
 from kernel_supervisor.core.retention import Policy
 from kernel_supervisor.keeping import DAY_S
-from kernel_supervisor.mcp import following, overview, restored
+from kernel_supervisor.mcp import following, overview, restored, tools_checkpoints
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.carried import Context, method
@@ -32,6 +32,14 @@ class SessionParams(types.RequestParams):
     """supervisor/forget, supervisor/which, supervisor/place, supervisor/checkpoints."""
 
     session: str = ""
+
+
+class HeldParams(types.RequestParams):
+    """supervisor/held."""
+
+    session: str = ""
+    checkpoint: str
+    """Its name, its id or `last`; `SESSION:NAME` for one of another session."""
 
 
 class PruneParams(types.RequestParams):
@@ -57,6 +65,7 @@ def add_methods(server: Server[Caller]) -> None:
     server.add_request_handler("supervisor/prune", PruneParams, method(_prune))
     server.add_request_handler("supervisor/forget", SessionParams, method(_forget))
     server.add_request_handler("supervisor/checkpoints", SessionParams, method(_checkpoints))
+    server.add_request_handler("supervisor/held", HeldParams, method(_held))
     server.add_request_handler("supervisor/drop", PruneParams, method(_drop))
     server.add_request_handler("supervisor/which", SessionParams, method(_which))
     server.add_request_handler("supervisor/place", SessionParams, method(_place))
@@ -127,6 +136,14 @@ async def _checkpoints(call: Call, params: SessionParams) -> dict[str, Any]:
         session = await call.supervisor.sessions.of(call.caller.asker, params.session)
         there = [each for each in there if each.session == session.name]
     return {"checkpoints": restored.listed(there)}
+
+
+async def _held(call: Call, params: HeldParams) -> dict[str, Any]:
+    """What is in a checkpoint, by name, and what is not."""
+    session = await call.supervisor.sessions.of(call.caller.asker, params.session)
+    checkpoint = await tools_checkpoints.found(call, session, params.checkpoint)
+    held = await call.supervisor.checkpoints.held(checkpoint)
+    return {"checkpoint": restored.facts(checkpoint), "held": restored.held_facts(held)}
 
 
 async def _drop(call: Call, params: PruneParams) -> dict[str, Any]:

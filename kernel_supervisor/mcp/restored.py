@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kernel_supervisor.amounts import size, span
-from kernel_supervisor.core.checkpoints import Checkpoint
+from kernel_supervisor.core.checkpoints import Checkpoint, Held
 from kernel_supervisor.core.model import ExecutionId
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.ways import under_each_other
 from kernel_supervisor.sessions.offering import counted, named
+from kernel_supervisor.sessions.offering import listed as listed_names
 from kernel_supervisor.sessions.restoring import Restored
 from kernel_supervisor.wording import printable, when
 
-_SHOWN = 12
-"""Variables that are named one by one."""
 
-
-def saved(checkpoint: Checkpoint) -> Words:
-    """A checkpoint that was made a moment ago."""
+def saved(checkpoint: Checkpoint, held: Sequence[Held]) -> Words:
+    """A checkpoint that was made a moment ago, and what is in it."""
     new = f" ({size(checkpoint.written)} of it new)" if checkpoint.written < checkpoint.size else ""
     count = counted(len(checkpoint.names), checkpoint.total)
     first = (
@@ -28,11 +26,21 @@ def saved(checkpoint: Checkpoint) -> Words:
         f"{size(checkpoint.size)}{new}; the kernel was held up for {span(checkpoint.held_ms / 1000)}, all was written "
         f"after {span(checkpoint.took_s)}"
     )
-    lines: list[Words] = [first]
+    lines: list[Words] = [first, *([f"saved: {listed_names(map(_told, held))}"] if held else [])]
     if checkpoint.missing:
         lines.append(f"not saved: {named(checkpoint.missing, checkpoint.makers)}")
     lines.append((WayOn("bring back", (checkpoint.called,)),))
     return under_each_other(lines)
+
+
+def _told(held: Held) -> str:
+    return f"{held.name} ({', '.join(filter(None, (held.type, size(held.size))))})"
+
+
+def contents(checkpoint: Checkpoint) -> str:
+    """Its name, its age, and the names of what is in it."""
+    names = f" ({listed_names(checkpoint.names)})" if checkpoint.names else ""
+    return f"{title(checkpoint)} {age(checkpoint)}{names}"
 
 
 def title(checkpoint: Checkpoint) -> str:
@@ -44,7 +52,7 @@ def back(restored: Restored, *, again: bool) -> Words:
     """What is back of a checkpoint; whether the rest is to be run `again` by this call."""
     checkpoint = restored.checkpoint
     from_where = f"checkpoint {title(checkpoint)} of {when(checkpoint.at)}"
-    names = f": {_list(restored.back)}" if restored.back else ""
+    names = f": {listed_names(restored.back)}" if restored.back else ""
     lines: list[Words] = [f"back from {from_where}: {counted(len(restored.back), checkpoint.total)}{names}"]
     if restored.missing:
         lines.append(f"not back: {named(restored.missing, checkpoint.makers)}")
@@ -64,13 +72,13 @@ def _rest(restored: Restored) -> str:
 
 
 def _executions(numbers: Sequence[ExecutionId]) -> str:
-    return f"{'execution' if len(numbers) == 1 else 'executions'} {_list(map(str, numbers))}"
+    return f"{'execution' if len(numbers) == 1 else 'executions'} {listed_names(map(str, numbers))}"
 
 
 def moved(restored: Restored) -> Words:
     """What is in another kernel now of the variables of the one before."""
     checkpoint, total = restored.checkpoint, len(restored.back) + len(restored.missing)
-    named_ones = f": {_list(restored.back)}" if restored.back else ""
+    named_ones = f": {listed_names(restored.back)}" if restored.back else ""
     lines: list[Words] = [f"{counted(len(restored.back), total)} carried{named_ones}"]
     if restored.missing:
         lines.append(f"not carried: {named(restored.missing, checkpoint.makers)}")
@@ -80,21 +88,15 @@ def moved(restored: Restored) -> Words:
 def _remarks(restored: Restored) -> list[Words]:
     found: list[Words] = []
     if restored.by_source:
-        found.append(f"made again from their source: {_list(restored.by_source)}")
+        found.append(f"made again from their source: {listed_names(restored.by_source)}")
     if restored.copies:
-        found.append(f"these shared memory with others, and are copies now: {_list(restored.copies)}")
+        found.append(f"these shared memory with others, and are copies now: {listed_names(restored.copies)}")
     return found
 
 
 def asked_for(checkpoint: Checkpoint) -> str:
     """How it is asked for, from any session."""
     return f"{checkpoint.session}:{checkpoint.called}"
-
-
-def _list(names: Iterable[str]) -> str:
-    found = list(map(printable, names))
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(found[:_SHOWN]) + more
 
 
 def age(checkpoint: Checkpoint) -> str:
@@ -111,6 +113,7 @@ def facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "kind": checkpoint.kind,
         "at": checkpoint.at,
         "variables": len(checkpoint.names),
+        "names": list(checkpoint.names),
         "total": checkpoint.total,
         "missing": _missing(checkpoint.missing, checkpoint.makers),
         "bytes": checkpoint.size,
@@ -120,6 +123,11 @@ def facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "python": checkpoint.python,
         "interpreter": checkpoint.interpreter.name,
     }
+
+
+def held_facts(held: Sequence[Held]) -> list[dict[str, Any]]:
+    """Likewise, of what is in one."""
+    return [{"name": each.name, "type": each.type, "bytes": each.size, "execution_id": each.maker} for each in held]
 
 
 def restored_facts(restored: Restored) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from pydantic import BeforeValidator
 
 from kernel_supervisor.amounts import several
 from kernel_supervisor.core import checkpoints as core
-from kernel_supervisor.core.checkpoints import LAST, Checkpoint
-from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.checkpoints import LAST, Checkpoint, Held
+from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.kernels.kinds import kind_of
@@ -75,12 +75,23 @@ async def kernel_checkpoint(
             "saving the variables",
             lambda tell: call.supervisor.checkpoints.save(session, runner, "asked", name=name, tell=tell),
         )
-    text = words.saved(made)
+    held = await _held(call, made)
+    text = words.saved(made, held)
     if mode:
         text = (f"session {session.name}: {_MODES[mode]} from now on\n", *parts(text))
     if not session.checkpoints and len(await call.supervisor.checkpoints.of(session.name)) == 1:  # once
         text = (*parts(text), "\n", WayOn("offer auto"))
-    return Answer(text=text, facts={"checkpoint": words.facts(made), "mode": session.checkpoints or "asked"})
+    facts = {"checkpoint": words.facts(made), "held": words.held_facts(held), "mode": session.checkpoints or "asked"}
+    return Answer(text=text, facts=facts)
+
+
+async def _held(call: Call, made: Checkpoint) -> Sequence[Held]:
+    """What is in one; nothing where that cannot be read: it was saved all the same."""
+    try:
+        return await call.supervisor.checkpoints.held(made)
+    except UnavailableError as error:
+        log.warning("session %s: %s", made.session, error)
+        return ()
 
 
 async def _with_mode(call: Call, session: SessionRecord, mode: str) -> SessionRecord:

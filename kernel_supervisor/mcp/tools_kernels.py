@@ -15,7 +15,7 @@ from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.advice import advice_on, ipykernel_of
 from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.restored import age, listed, title
+from kernel_supervisor.mcp.restored import contents, listed
 from kernel_supervisor.mcp.ways import under_each_other
 from kernel_supervisor.mcp.wording import how_to_answer
 from kernel_supervisor.running.runner import Runner
@@ -71,7 +71,7 @@ async def kernel_status(call: Call, session: SessionRecord) -> Answer:
         number, question = runner.current.execution.id, runner.current.question
         lines.append((f"execution {number} asks", *how_to_answer(number, question)))
     if saved := await call.supervisor.checkpoints.of(session.name):
-        lines.append(f"saved: {', '.join(f'{title(each)} {age(each)}' for each in saved[:-_SAVED_SHOWN:-1])}")
+        lines.append(f"saved: {'; '.join(map(contents, saved[: -_SAVED_SHOWN - 1 : -1]))}")
         facts["checkpoints"] = listed(saved)
     return Answer(text=under_each_other(lines), facts=facts)
 

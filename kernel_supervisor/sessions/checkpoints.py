@@ -14,7 +14,7 @@ from typing import Any
 
 from kernel_supervisor.amounts import size
 from kernel_supervisor.core import checkpoints as core
-from kernel_supervisor.core.checkpoints import Checkpoint, CheckpointId, Kind
+from kernel_supervisor.core.checkpoints import Checkpoint, CheckpointId, Held, Kind
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.core.model import KernelId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn
@@ -99,6 +99,17 @@ class Checkpoints:
         named = ", ".join(dict.fromkeys(f'"{each.called}"' for each in there[::-1]))
         there_are = f'it has {named}, and "last" is the first of them'
         raise RefusedError(f'session {session.name} has no checkpoint "{wanted}"; {there_are}')
+
+    async def held(self, checkpoint: Checkpoint) -> list[Held]:
+        """What is in one, by name. Raises UnavailableError."""
+        try:
+            manifest, _ = await apart("documents", self.disk.manifest, checkpoint.id)
+            history = await self.records.history(checkpoint.session, last=LOOKED_AT)
+            before = [each for each in history[::-1] if each.id <= checkpoint.latest]
+            makers = await apart("documents", core.makers, checkpoint.names, before)
+            return core.held(manifest, makers)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnavailableError(f"what checkpoint {checkpoint.called} holds cannot be read: {error}") from None
 
     # Saving
 

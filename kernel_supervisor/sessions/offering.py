@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from kernel_supervisor.amounts import several
 from kernel_supervisor.core.checkpoints import Checkpoint
@@ -21,7 +21,15 @@ def offered(checkpoint: Checkpoint, wanted: str) -> tuple[str | WayOn, ...]:
     """What can be brought back where a kernel is gone, by what it is asked for."""
     not_so = f" (not: {named(checkpoint.missing, checkpoint.makers)})" if checkpoint.missing else ""
     count = counted(len(checkpoint.names), checkpoint.total)
-    return f"{count} of {when(checkpoint.at)} can be brought back{not_so}", WayOn("restore", (wanted,))
+    names = f" ({listed(checkpoint.names)})" if checkpoint.names else ""
+    return f"{count} of {when(checkpoint.at)}{names} can be brought back{not_so}", WayOn("restore", (wanted,))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names, one by one, of many the first."""
+    found = list(map(printable, names))
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return ", ".join(found[:_SHOWN]) + more
 
 
 def had_ended(record: KernelRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -63,6 +64,30 @@ def test_modules_are_found_in_folders_that_a_cell_has_added(home: Home, tmp_path
     assert "not back" not in _done(home, "restart", "--restore", "last")
     place = "0" if "insert" in add else "-1"
     assert _done(home, "exec", f"print(sys.path[{place}], type(thing) is Thing)").split() == [str(tmp_path), "True"]
+
+
+def test_what_a_checkpoint_holds_is_shown_by_name(home: Home) -> None:
+    _done(home, "exec", "import json\nx, gen = [1, 2], (each for each in 'ab')")
+    _done(home, "exec", "x.append(3)\ndef double(value): return 2 * value")
+    said = _done(home, "checkpoint", "good")
+    assert re.search(r"^saved: double \(function\), json \(module\), x \(list, \d+ bytes\)$", said, re.MULTILINE), said
+    assert '"good" ' in (status := _done(home, "status", "project/"))
+    assert "(double, json, x)" in status
+    for wanted in ("good", "last", "project/:good"):
+        shown = _done(home, "checkpoints", wanted)
+        rows = [line.split() for line in shown.splitlines()]
+        assert next(row for row in rows if row[:2] == ["x", "list"])[-1] == "1", shown
+        assert ["double", "function", "2"] in rows, shown
+        assert "3 of 4 variables" in shown
+        assert re.search(r"^not in it: gen \(.*generator.*, made by execution 1\)$", shown, re.MULTILINE), shown
+        assert "`kernel-supervisor restart project/ --restore good` brings them back" in shown
+    held = json.loads(_done(home, "checkpoints", "good", "--json"))
+    assert [(each["name"], each["type"]) for each in held["held"]] == [
+        ("double", "function"), ("json", "module"), ("x", "list")
+    ]  # fmt: skip
+    missed = home.cli("checkpoints", "bad")
+    assert missed.returncode == 1
+    assert '"good"' in missed.stderr
 
 
 def test_the_rest_is_run_again_and_a_branch_begins_a_session(home: Home) -> None:
