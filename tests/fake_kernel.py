@@ -206,7 +206,7 @@ class FakeLedger:
     async def known(self, msg_id: str) -> Execution | None:
         return next((each for each in self.executions.values() if each.msg_id == msg_id), None)
 
-    def went_on(self, execution: Execution) -> None:
+    def went_on(self, execution: Execution, start: int) -> None:
         self.late.append(execution.id)
 
     async def entered(self, kernel: KernelRecord) -> list[Execution]:

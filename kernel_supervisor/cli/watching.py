@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +18,8 @@ from kernel_supervisor.cli.showing import Shown
 _HEADS = ("session", "kernel", "state", "cpu", "memory", "for", "line", "last words")
 _REFRESH_S = 1.0
 _ASKED_S = 20.0
+_PRINTED = 10_000
+"""Messages that are known to be printed."""
 _HOME, _TO_END_OF_LINE, _TO_END = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
@@ -97,13 +99,18 @@ class Watch:
         self._place: list[int] = []
         """Where to go on in what the first of them shows."""
         self._shown: Shown | None = None
-        self._above = 0
-        """The execution that what is printed last belongs to."""
+        self._above = ""
+        """What stands above what is printed last."""
+        self._late_place: list[int] = []
+        self._late: list[tuple[int, dict[str, Any]]] = []
+        """What entries have shown since they were over, whose end is not printed yet."""
+        self._printed: OrderedDict[str, None] = OrderedDict()
+        """Messages: what is shown at an end can come as late, too."""
 
     def step(self) -> None:
         """Wait for what comes next, and print it."""
         first = self._waiting[0] if self._waiting else None
-        asked = {"session": self._command.options.session, "after": self._after}
+        asked = {"session": self._command.options.session, "after": self._after, "late": self._late_place}
         if first is not None:
             asked |= {"executionId": first, "place": self._place}
         found = self._command.connection().request("supervisor/watch", asked)
@@ -111,37 +118,55 @@ class Watch:
         if first is not None and found["shown"] is not None:
             self._follow(first, found["shown"])
         for each in found["entries"]:
-            self._above = each["execution_id"]
+            self._above = f"execution {each['execution_id']}"
             print_entry(each)
             if each["kind"] == "code":
                 self._waiting.append(each["execution_id"])
+        self._late_place = found.get("late_place", [])  # which a daemon of a version before this one does not say
+        for late in found.get("late", ()):
+            self._late += [(late["execution_id"], message) for message in late["messages"]]
+        self._show_late()
+
+    def _show_late(self) -> None:
+        """What entries show that are over: a thread, a task or a process that they left goes on."""
+        late, self._late = self._late, []
+        for number, message in late:
+            if number in self._waiting:
+                self._late.append((number, message))
+            elif not message["msg_id"] or message["msg_id"] not in self._printed:
+                shown = Shown(self._command.paths.cache, number)
+                self._show(f"execution {number}, after its end", shown, message)
+                shown.finish()
 
     def _follow(self, number: int, outcome: dict[str, Any]) -> None:
         self._shown = self._shown or Shown(self._command.paths.cache, number)
         for message in outcome["messages"]:
-            self._show(number, self._shown, message)
+            self._show(f"execution {number}", self._shown, message)
         self._place = outcome["place"] or []
         if outcome["place"] is None:
             self._shown.finish()
-            self._head(number)
+            self._head(f"execution {number}")
             reason = f": {outcome['reason']}" if outcome["reason"] else ""
             print(f"{styled(f'execution {number}', 'dim')} · {of_state(outcome['status'])}{reason}\n", flush=True)
             self._waiting.popleft()
             self._shown = None
 
-    def _show(self, number: int, shown: Shown, message: dict[str, Any]) -> None:
+    def _show(self, head: str, shown: Shown, message: dict[str, Any]) -> None:
         if message["msg_type"] in ("status", "execute_input"):
             return
         if message["msg_type"] == "execute_reply" and not message.get("shown"):
             return
-        self._head(number)
+        self._head(head)
+        self._printed[message["msg_id"]] = None
+        while len(self._printed) > _PRINTED:
+            self._printed.popitem(last=False)
         if message["msg_type"] == "input_request":
             print(f"(asks) {message['content'].get('prompt', '')}", flush=True)
         else:
             shown.take(message)
 
-    def _head(self, number: int) -> None:
+    def _head(self, head: str) -> None:
         """Say whose output follows, where something else stands above."""
-        if self._above != number:
-            self._above = number
-            print(styled(f"execution {number}:", "dim"), flush=True)
+        if self._above != head:
+            self._above = head
+            print(styled(f"{head}:", "dim"), flush=True)

@@ -37,14 +37,15 @@ async def follow(call: Call, params: FollowParams) -> dict[str, Any]:
         messages, place = await asyncio.wait_for(reading, _PATIENCE_S)
     except asyncio.TimeoutError:
         return {"messages": [], "place": params.place}
-    told: dict[str, Any] = {"messages": await apart("results", _all_told, messages), "place": place}
+    told: dict[str, Any] = {"messages": await apart("results", all_told, messages), "place": place}
     if place is not None:
         return told
     execution = ticket.execution if ticket is not None else execution
     return {**told, "status": execution.status, "reason": execution.reason}
 
 
-def _all_told(items: list[Message | Mark]) -> list[dict[str, Any]]:
+def all_told(items: list[Message | Mark]) -> list[dict[str, Any]]:
+    """What was shown, as a terminal is told of it."""
     return [_told(each) for each in items]
 
 

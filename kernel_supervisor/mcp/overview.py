@@ -14,13 +14,13 @@ import psutil
 
 from kernel_supervisor.core.model import Execution, ProcessIdentity, SessionName
 from kernel_supervisor.mcp.call import Call
-from kernel_supervisor.mcp.following import FollowParams, follow
+from kernel_supervisor.mcp.following import FollowParams, all_told, follow
 from kernel_supervisor.mcp.tables import first_line
 from kernel_supervisor.mcp.tools_kernels import living_facts
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.runner import Runner
-from kernel_supervisor.tasks import happens
+from kernel_supervisor.tasks import apart, happens
 
 _PLACED_S = 0.3
 """How long a kernel may take to say where it is."""
@@ -38,6 +38,8 @@ class WatchParams(types.RequestParams):
     execution_id: int | None = None
     """The execution that is followed meanwhile, from `place` on. On the wire in camel case."""
     place: tuple[int, ...] = ()
+    late: tuple[int, ...] = ()
+    """How much was told of what entries have shown since they were over, as the result before this one said."""
 
 
 async def overview(call: Call, params: types.RequestParams) -> dict[str, Any]:
@@ -89,15 +91,17 @@ def _cpu_s(process: ProcessIdentity | None) -> dict[str, float]:
 
 
 async def watch(call: Call, params: WatchParams) -> dict[str, Any]:
-    """The next `entries` of a session with where to go on behind them, or what an execution shows next (`shown`, as
-    `follow` has it): whatever comes first.
+    """The next `entries` of a session with where to go on behind them, what an execution shows next (`shown`, as
+    `follow` has it), or what entries show that are over (`late`): whatever comes first.
     """
     session = await call.supervisor.sessions.of(call.caller.asker, params.session)
     if params.after is None:
         running = [each for each in await call.supervisor.records.unsettled() if each.session == session.name]
-        return {"entries": list(map(_entry, running)), "after": await call.supervisor.records.latest(session.name)}
+        after, late = await call.supervisor.records.latest(session.name), _late_place(call, session.name)
+        return {"entries": list(map(_entry, running)), "after": after, "late_place": late}
     tasks = call.caller.tasks
-    waits = {tasks.begin(_behind(call, session.name, params.after), "entries that are watched for", awaited=True)}
+    news = _news(call, session.name, params.after, params.late)
+    waits = {tasks.begin(news, "entries that are watched for", awaited=True)}
     following = None
     if params.execution_id is not None:
         asked = FollowParams(execution_id=params.execution_id, place=[*params.place])
@@ -105,24 +109,41 @@ async def watch(call: Call, params: WatchParams) -> dict[str, Any]:
     try:
         await asyncio.wait({*waits, following} if following is not None else waits, return_when=asyncio.FIRST_COMPLETED)
         (entries,) = waits
-        found = entries.result() if entries.done() else []
+        found, shown_late, place = entries.result() if entries.done() else ([], [], [*params.late])
         after = max((each.id for each in found), default=params.after)
         shown = following.result() if following is not None and following.done() else None
-        return {"entries": list(map(_entry, found)), "after": after, "shown": shown}
+        beside = {"late": shown_late, "late_place": place}
+        return {"entries": list(map(_entry, found)), "after": after, "shown": shown, **beside}
     finally:
         for each in (*waits, *filter(None, (following,))):
             each.cancel()
 
 
-async def _behind(call: Call, session: SessionName, number: int) -> list[Execution]:
-    """The next entries of a session; none where there are none for a while."""
+async def _news(
+    call: Call, session: SessionName, number: int, told: tuple[int, ...]
+) -> tuple[list[Execution], list[dict[str, Any]], list[int]]:
+    """The next entries of a session, and what those that are over show, with how much of that is told then; nothing
+    where there is nothing for a while."""
     end = time.monotonic() + _PATIENCE_S
     while True:
         committed = call.supervisor.executions.news.next
         found = await call.supervisor.records.entries_behind(session, number, _MOST)
-        if found or time.monotonic() > end:
-            return found
+        place = _late_place(call, session)
+        pieces = call.supervisor.executions.late[session].pieces(told[1] if [*told[:1]] == place[:1] else 0)
+        late = [await _late(call, execution, start) for execution, start in pieces]
+        if found or late or time.monotonic() > end:
+            return found, late, place
         await happens(committed, end - time.monotonic())
+
+
+def _late_place(call: Call, session: SessionName) -> list[int]:
+    """Whose count that is, by when it began, and how far it is: the next daemon has a count of its own."""
+    return [int(call.supervisor.began * 1000), call.supervisor.executions.late[session].times]
+
+
+async def _late(call: Call, execution: Execution, start: int) -> dict[str, Any]:
+    messages = await call.supervisor.executions.read_late(execution, start)
+    return {"execution_id": execution.id, "messages": await apart("results", all_told, messages)}
 
 
 def _entry(entry: Execution) -> dict[str, Any]:

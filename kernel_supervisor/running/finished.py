@@ -103,10 +103,10 @@ class Finished:
         execution = self._executions.get(msg_id)
         if execution is None or execution.region is None:
             return
-        end = max(execution.region.end, self._read_to())
+        start, end = execution.region.end, max(execution.region.end, self._read_to())
         self._executions[msg_id] = replace(execution, region=replace(execution.region, end=end))
         self._save(self._executions[msg_id])
-        self._ledger.went_on(execution)
+        self._ledger.went_on(self._executions[msg_id], start)
 
     def flush(self) -> None:
         """Commit at once what was printed last: its kernel is gone, or somebody is to be told now."""

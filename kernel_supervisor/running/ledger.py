@@ -27,7 +27,7 @@ class Ledger(Protocol):
     async def known(self, msg_id: str) -> Execution | None:
         """The entry that a request was sent for."""
 
-    def went_on(self, execution: Execution) -> None:
+    def went_on(self, execution: Execution, start: int) -> None:
         """Remember to tell that an entry has shown more since it was over, or shows what no cell does."""
 
     def expect(self, execution: Execution) -> Ticket:

@@ -220,9 +220,23 @@ class Executions:
         """The entry that a request was sent for."""
         return await self._records.entry_of_message(msg_id)
 
-    def went_on(self, execution: Execution) -> None:
-        """Remember to tell that an entry has shown more since it was over, or shows what no cell does."""
-        self.late[execution.session].add(execution)
+    def went_on(self, execution: Execution, start: int) -> None:
+        """Remember to tell that an entry has shown more since it was over, or shows what no cell does: what its log has
+        of it behind `start`."""
+        self.late[execution.session].add(execution, start)
+        self.news.tell()
+
+    async def read_late(self, execution: Execution, start: int) -> list[Message | Mark]:
+        """What an entry that is over has shown behind that place of its log."""
+        region, found = execution.region, list[Message | Mark]()
+        stream = self._stream_of(execution) or (Stream(region.log) if region is not None else None)
+        place, kept = Place(start), stream.unrecorded()[1] if stream is not None else 0
+        while stream is not None and region is not None:
+            more, place = await stream.more(execution.msg_id or "", place._replace(kept=kept), region.end)
+            if not more:
+                break
+            found += more
+        return found
 
     async def restore(self, forgotten: Forgotten) -> Execution | None:
         """Commit an execution of ours that the records have forgotten, in its session; None where they have not."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 from kernel_supervisor.core.model import Execution
 from kernel_supervisor.keeping import FINISHED
+
+_PIECES = 1_000
 
 
 class Late:
@@ -18,11 +20,13 @@ class Late:
         self._told = 0
         """How much of that somebody was told of."""
         self._went_on: OrderedDict[int, tuple[int, Execution]] = OrderedDict()
+        self._pieces: deque[tuple[int, Execution, int]] = deque(maxlen=_PIECES)
 
-    def add(self, execution: Execution) -> None:
-        """One has shown more."""
+    def add(self, execution: Execution, start: int) -> None:
+        """One has shown more: what its log has of it behind `start`."""
         self.times += 1
         self._went_on[execution.id] = self.times, execution
+        self._pieces.append((self.times, execution, start))
         while len(self._went_on) > FINISHED:
             self._went_on.popitem(last=False)
 
@@ -31,3 +35,7 @@ class Late:
         after = self._told if times is None else times
         self._told = self.times
         return [execution for at, execution in self._went_on.values() if at > after]
+
+    def pieces(self, times: int) -> list[tuple[Execution, int]]:
+        """What was shown since `times` was so small: each entry with where in its log that begins. Bounded."""
+        return [(execution, start) for at, execution, start in self._pieces if at > times]

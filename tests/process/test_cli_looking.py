@@ -165,6 +165,40 @@ def test_what_anybody_runs_is_watched_as_it_is_submitted_and_as_it_shows_somethi
         assert watching.wait(DEADLINE_S) == 0
 
 
+_LEFT = """\
+import os, threading, time
+def go_on():
+    for word in ("one", "two"):
+        while not os.path.exists(word):
+            time.sleep(0.01)
+        print("late", word, flush=True)
+threading.Thread(target=go_on).start()
+print("at once")"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_a_thread_prints_after_its_cells_end_is_watched_with_its_execution(home: Home, killed: bool) -> None:
+    home.cli("exec", "1")
+    with _reading(home, "watch") as watching:
+        assert watching.stderr is not None
+        watching.stderr.readline()
+        number = _number(home, _LEFT)
+        seen = _line(watching, until=f"execution {number} · ok")
+        (home.project / "one").touch()
+        seen += _line(watching, until="late one\n")
+        assert seen[-2:] == [f"execution {number}, after its end:\n", "late one\n"]
+        if killed:
+            home.kill_daemon()
+        other = _number(home, "print('another')")
+        seen += _line(watching, until=f"execution {other} · ok")
+        (home.project / "two").touch()
+        seen += _line(watching, until="late two\n")
+        assert seen[-2:] == [f"execution {number}, after its end:\n", "late two\n"]
+        assert [seen.count(f"{words}\n") for words in ("at once", "late one", "another", "late two")] == [1] * 4
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(DEADLINE_S) == 0
+
+
 def test_watching_outlives_the_daemon_and_shows_everything_once(home: Home) -> None:
     home.cli("exec", "1")
     with home.shim() as shim, _reading(home, "watch") as watching:
