@@ -27,6 +27,10 @@ def sessions(command: Command) -> int:
         _print_sessions(kept)
     else:
         print("there are no sessions")
+    if kept and more:
+        own = sum(each["size_bytes"] for each in kept)
+        beside = size(max(0, more["room"]["total"] - own))
+        print(f"{size(own)} of what they showed, {beside} beside: the records, checkpoints, the daemon's log")
     for line in said_of(more):
         print(line)
     return DONE

@@ -56,7 +56,7 @@ _CHANCE = (
     (r"(-\w) ([A-Z]+), (--[\w-]+) \2\b", r"\1, \3 \2"),
     (r"\d+(\.\d+)? (bytes|[kMG]B)", "SIZE"),
     (r"\d+(\.\d+)? (ms|s|min|h|days)\b( \d+ (s|min|h)\b)?", "T"),
-    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\d\d-\d\d \d\d:\d\d", "WHEN"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\d\d-\d\d \d\d:\d\d|\b\d\d:\d\d:\d\d\b", "WHEN"),
     (r"\bpid \d+", "pid N"),
     (r"/\S*/ks-\w+", "/tmp/…"),
     (r"\d+%", "N%"),
