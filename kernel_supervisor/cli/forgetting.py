@@ -30,7 +30,7 @@ def sessions(command: Command) -> int:
     if kept and more:
         own = sum(each["size_bytes"] for each in kept)
         beside = size(max(0, more["room"]["total"] - own))
-        print(f"{size(own)} of what they showed, {beside} beside: the records, checkpoints, the daemon's log")
+        print(f"{size(own)} of what they showed, {beside} of records, checkpoints and the daemon's log")
     for line in said_of(more):
         print(line)
     return DONE

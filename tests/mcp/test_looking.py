@@ -173,7 +173,7 @@ async def test_type_and_shape_of_a_table_are_said_once(desk: Home, era: str) -> 
         await session.run("zeros = numpy.zeros((300, 7)); column = df['a']; numbers = list(range(500))")
         looks = {each: await _inspected(session, each) for each in ("df", "few", "zeros", "column", "numbers")}
     first = {name: looked.text.splitlines()[0] for name, looked in looks.items()}
-    assert first["df"].startswith("df: pandas DataFrame: 1,234 rows × 1 columns, ")
+    assert first["df"].startswith("df: pandas DataFrame: 1,234 rows × 1 column, ")
     assert first["few"].startswith("few: pandas.DataFrame, 2 × 1, ")
     assert first["zeros"].startswith("zeros: numpy array: 300 × 7, float64, ")
     assert first["column"].startswith("column: pandas Series a: 1,234 values, int64, ")

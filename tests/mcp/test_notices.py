@@ -52,10 +52,12 @@ async def test_the_next_result_says_how_far_a_cancelled_call_had_come(desk: Home
     assert after.text.splitlines()[-1] == "41"
 
 
-async def test_a_cancelled_call_whose_cell_took_the_interrupt_is_not_said_to_be_interrupted(desk: Home) -> None:
+async def test_a_cancelled_call_whose_cell_took_the_interrupt_is_not_said_to_be_interrupted(
+    desk: Home, era: str
+) -> None:
     begun = desk.project / "begun"
     code = f"import time\ntry:\n    open({str(begun)!r}, 'w').close(); time.sleep(1000)\nexcept BaseException: x = 41"
-    async with desk.client() as session:
+    async with desk.client(era) as session:
         await session.run("1")
         await _cancelled(session, code, begun)
         (note,) = _notes(await session.run("x"))
@@ -194,11 +196,11 @@ async def test_a_call_that_meets_a_dead_kernel_says_that_it_was_not_run_and_ever
     assert not back.is_error
 
 
-async def test_a_kernel_that_died_is_told_of_once_and_not_beside_a_result_that_says_so(desk: Home) -> None:
-    async with desk.client() as session:
+async def test_a_kernel_that_died_is_told_of_once_and_not_beside_a_result_that_says_so(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
         await session.run("x = 41")
         await session.run("import os; os._exit(3)")
-    async with desk.client() as one, desk.client() as two:
+    async with desk.client(era) as one, desk.client(era) as two:
         seen = await one.call("kernel_history")
         refused = await one.call("kernel_exec", code="x")
         status = await two.call("kernel_status")
@@ -233,15 +235,15 @@ async def test_a_new_conversation_is_told_what_runs_and_a_result_that_says_so_sa
         assert not any("runs here" in note for note in _notes(result)), result.text
 
 
-def test_calls_that_come_together_after_a_restart_stay_in_their_order(home: Home) -> None:
+def test_calls_that_come_together_after_a_restart_stay_in_their_order(home: Home, era: str) -> None:
     with home.shim() as shim:
-        shim.open()
+        shim.open(era)
         shim.run("order = []")
         for first in (0, 8, 16):
             home.kill_daemon()
             numbers = range(first, first + 8)
             for number in numbers:
-                call = {"name": "kernel_exec", "arguments": {"code": f"order.append({number})"}}
+                call = {"name": "kernel_exec", "arguments": {"code": f"order.append({number})"}, **shim.said}
                 shim.send("tools/call", call, id=f"call-{number}")
             assert not [number for number in numbers if shim.answer(f"call-{number}")["result"]["isError"]]
         assert shim.run("order == list(range(24))")["text"].splitlines()[1] == "True"

@@ -44,8 +44,8 @@ def share_of_red(image: Any) -> float:
     return reds / (len(pixels) // 3)
 
 
-async def test_a_figure_that_is_left_open_is_seen_once(home: Home) -> None:
-    async with home.client() as session:
+async def test_a_figure_that_is_left_open_is_seen_once(home: Home, era: str) -> None:
+    async with home.client(era) as session:
 
         async def seen(name: str) -> list[str]:
             """What is wrong with it."""
@@ -59,8 +59,8 @@ async def test_a_figure_that_is_left_open_is_seen_once(home: Home) -> None:
         assert not [each for name in BACKENDS for each in await seen(name)]
 
 
-async def test_a_clients_environment_takes_no_plot_away(home: Home) -> None:
-    async with home.client(env={"MPLBACKEND": "Agg"}) as session:
+async def test_a_clients_environment_takes_no_plot_away(home: Home, era: str) -> None:
+    async with home.client(era, env={"MPLBACKEND": "Agg"}) as session:
         first = await session.run(PLOT + "\nplt.show()")
         assert len(first.images) == 1, first.text
         assert "non-interactive" not in first.text
@@ -77,8 +77,8 @@ async def test_a_clients_environment_takes_no_plot_away(home: Home) -> None:
         assert len(history.images) == 1
 
 
-async def test_two_shows_in_a_cell_are_two_pictures_in_their_places(home: Home) -> None:
-    async with home.client(env={"MPLBACKEND": "agg"}) as session:
+async def test_two_shows_in_a_cell_are_two_pictures_in_their_places(home: Home, era: str) -> None:
+    async with home.client(era, env={"MPLBACKEND": "agg"}) as session:
         code = f"{PLOT}\nprint('before'); plt.show(); print('between'); plt.figure(); plt.plot([1]); plt.show()"
         result = await session.run(code + "\nprint('after')")
         await session.call("kernel_save_notebook", path="two.ipynb")
@@ -88,8 +88,8 @@ async def test_two_shows_in_a_cell_are_two_pictures_in_their_places(home: Home) 
     assert shown == ["before", "picture", "between", "picture", "after"]
 
 
-async def test_more_figures_than_anybody_looks_at_are_counted(home: Home) -> None:
-    async with home.client(env={"MPLBACKEND": "Agg"}) as session:
+async def test_more_figures_than_anybody_looks_at_are_counted(home: Home, era: str) -> None:
+    async with home.client(era, env={"MPLBACKEND": "Agg"}) as session:
         result = await session.run(
             "import matplotlib.pyplot as plt\nplt.rcParams['figure.max_open_warning'] = 0\n"
             "for _ in range(25): plt.figure(figsize=(1, 1)); plt.plot([1])"
@@ -97,8 +97,8 @@ async def test_more_figures_than_anybody_looks_at_are_counted(home: Home) -> Non
     assert "5 more figures are open and not shown (21, 22, 23, 24, 25)" in result.text, result.text
 
 
-async def test_what_is_shown_on_purpose_is_seen_however_much_it_is(home: Home) -> None:
-    async with home.client(env={"MPLBACKEND": "Agg"}) as session:
+async def test_what_is_shown_on_purpose_is_seen_however_much_it_is(home: Home, era: str) -> None:
+    async with home.client(era, env={"MPLBACKEND": "Agg"}) as session:
         result = await session.run(
             "import matplotlib.pyplot as plt\n"
             "for n in range(25): plt.figure(figsize=(1, 1)); plt.plot([1]); plt.show(); plt.close()"
@@ -110,14 +110,14 @@ async def test_what_is_shown_on_purpose_is_seen_however_much_it_is(home: Home) -
         assert len((await session.run("display(plt.figure(22))")).images) == 1
 
 
-async def test_a_figure_that_cannot_be_drawn_is_told_of_and_takes_no_other_along(home: Home) -> None:
+async def test_a_figure_that_cannot_be_drawn_is_told_of_and_takes_no_other_along(home: Home, era: str) -> None:
     bad = (
         "from matplotlib.lines import Line2D\n"
         "class Bad(Line2D):\n    def draw(self, renderer): raise RuntimeError('no such ink')\n"
         f"{PLOT}\nax.add_line(Bad([0, 1], [0, 1]))\n"
     )
     told = "Figure 1 cannot be drawn: RuntimeError: no such ink"
-    async with home.client(env={"MPLBACKEND": "Agg"}) as session:
+    async with home.client(era, env={"MPLBACKEND": "Agg"}) as session:
         left = await session.run(f"{bad}{PLOT}\nNone")
         assert told in left.text, left.text
         assert len(left.images) == 1
@@ -130,8 +130,8 @@ async def test_a_figure_that_cannot_be_drawn_is_told_of_and_takes_no_other_along
     assert asked.facts["status"] == "ok"
 
 
-async def test_a_figure_is_seen_without_axes_and_in_any_size(home: Home) -> None:
-    async with home.client(env={"MPLBACKEND": "Agg"}) as session:
+async def test_a_figure_is_seen_without_axes_and_in_any_size(home: Home, era: str) -> None:
+    async with home.client(era, env={"MPLBACKEND": "Agg"}) as session:
         for code in (
             "plt.figure().text(0.5, 0.5, 'hello');",
             "plt.figure().subfigures(1, 2)[0].suptitle('half');",
@@ -142,14 +142,14 @@ async def test_a_figure_is_seen_without_axes_and_in_any_size(home: Home) -> None
         assert not (await session.run("plt.close('all'); plt.figure();")).images, "nothing is in it"
 
 
-async def test_who_interrupts_a_drawing_does_not_meet_it_in_the_next_cell(home: Home) -> None:
+async def test_who_interrupts_a_drawing_does_not_meet_it_in_the_next_cell(home: Home, era: str) -> None:
     slow = (
         "import pathlib, time\nfrom matplotlib.lines import Line2D\nclass Slow(Line2D):\n"
         "    def draw(self, renderer):\n        pathlib.Path('drawing').touch()\n"
         "        while True: time.sleep(0.01)\n"
         f"{PLOT}\nax.add_line(Slow([0, 1], [0, 1]));"
     )
-    async with home.client(env={"MPLBACKEND": "Agg"}) as session:
+    async with home.client(era, env={"MPLBACKEND": "Agg"}) as session:
         for code in (slow, slow + "\nplt.show()"):
             number = (await session.run(code, wait=False)).facts["execution_id"]
             await until((home.project / "drawing").exists, "it is being drawn")

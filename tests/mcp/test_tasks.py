@@ -171,6 +171,21 @@ async def test_a_timeout_of_its_own_and_short_cells_get_ordinary_results(desk: H
     assert not tasks.handles
 
 
+@pytest.mark.timeout(240)
+async def test_a_client_of_the_older_era_which_has_no_tasks_gets_what_there_is_and_how_to_wait(home: Home) -> None:
+    tasks = Tasks()
+    async with home.client("legacy", extensions=[tasks]) as session:
+        running = await session.run("print('begun', flush=True)\n" + _waits_for(home))
+        (home.project / "gate").touch()
+        number = running.facts["execution_id"]
+        done = await session.call("kernel_output", execution_id=number, wait=60)
+    assert not tasks.handles
+    assert running.facts["status"] == "running"
+    assert "begun" in running.text
+    assert f"kernel_output(execution_id={number}, wait=60) waits on" in running.text
+    assert done.facts["status"] == "ok"
+
+
 async def test_tasks_are_for_those_who_declare_them(desk: Home) -> None:
     async with desk.client(ERA) as session:
         done = await session.run("1")
