@@ -13,6 +13,7 @@ from typing import Any
 
 from kernel_supervisor.core.answers import answer
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
+from kernel_supervisor.notebooks.admonitions import without_myst
 from kernel_supervisor.notebooks.html import write_html
 from kernel_supervisor.notebooks.loading import read_notebook
 from kernel_supervisor.notebooks.markdown import write_markdown
@@ -41,7 +42,7 @@ def main() -> int:
     try:
         notebook = with_widgets_shown(read_notebook(Path(ipynb)), controls=form != "html")
         wanted = from_words(wishes)
-        beside = _pictured(notebook, Path(ipynb), wanted) if form in ("html", "pdf") else []
+        beside = _prepared(notebook, Path(ipynb), wanted) if form in ("html", "pdf") else []
         made = WRITERS[form](notebook, Path(ipynb), Path(result), wanted, lambda words: _say(progress=words))
         _say(engine=made.engine, missing=made.missing, remarks="\n".join([*beside, *made.remarks]))
     except SupervisorError as error:
@@ -51,7 +52,11 @@ def main() -> int:
     return 0
 
 
-def _pictured(notebook: Any, ipynb: Path, wishes: Wishes) -> list[str]:
+def _prepared(notebook: Any, ipynb: Path, wishes: Wishes) -> list[str]:
+    """Have the Markdown as all that set it read it, its pictures attached; what of those is not shown."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell["source"] = without_myst(cell.source)
     return with_pictures_attached(notebook, ipynb.parent, name_of, fetch=wishes.fetch_images)
 
 

@@ -1,0 +1,33 @@
+"""Promise: what MyST adds to Markdown reads as words, and code stays as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernel_supervisor.notebooks.admonitions import without_myst
+
+
+@pytest.mark.parametrize("fence", [":::", "```", "::::"])
+def test_an_admonition_is_a_quotation_with_its_title(fence: str) -> None:
+    source = f"before\n\n{fence}{{note}}\nSome *words*\n\nand more.\n{fence}\n\nafter"
+    assert without_myst(source) == "before\n\n> **Note**\n>\n> Some *words*\n>\n> and more.\n\nafter"
+
+
+def test_a_title_is_kept_and_options_are_not() -> None:
+    assert without_myst(":::{warning} Mind it\n:class: dropdown\nwords\n:::") == "> **Warning: Mind it**\n>\n> words"
+    assert without_myst(":::{admonition} My own\nwords\n:::") == "> **My own**\n>\n> words"
+
+
+def test_roles_are_their_text_and_targets_go() -> None:
+    source = "(moves)=\n\n# Moves\n\nSee {ref}`moves-user`, {ref}`the moves <moves-user>`, {class}`~emcee.Move`."
+    assert without_myst(source) == "\n# Moves\n\nSee moves-user, the moves, `emcee.Move`."
+    assert without_myst("the :class:`Sampler` of :ref:`that`") == "the `Sampler` of that"
+    assert without_myst("with {math}`a^2`") == "with $a^2$"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["```\n:::{note}\nwords\n:::\n```", "```python\nf = {ref}\n```", "a `{x}` b `{y}`", "{{ jinja }}", "(a)=1"],
+)
+def test_what_is_none_of_it_is_left(source: str) -> None:
+    assert without_myst(source) == source
