@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.notebooks.shown.heads import Head
+from kernel_supervisor.notebooks.shown.legible import DARK, LIGHT, legible
+from kernel_supervisor.notebooks.shown.printed import COLOURS
 from kernel_supervisor.notebooks.wishes import PageSize
 
 _DARK = re.compile(r":root\s*\{")
@@ -20,30 +23,45 @@ _PAPER = (
 """The variables of the light theme."""
 SCREEN = """
 body.jp-Notebook { max-width: 60rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; box-sizing: border-box;
-  --jp-cell-prompt-width: 4.2rem; }
+  --jp-cell-prompt-width: 5.6rem; --jp-rendermime-error-background: #fdf0ef; --jp-cell-prompt-not-active-opacity: 1;
+  --jp-mirror-editor-comment-color: #356a6a; --jp-mirror-editor-number-color: #007400;
+  --jp-mirror-editor-operator-color: #8713d6; --jp-content-font-color2: rgba(0, 0, 0, 0.62); }
 body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue",
   "Noto Sans", "DejaVu Sans", sans-serif; }
 .jp-RenderedHTMLCommon { line-height: 1.6; overflow-wrap: break-word; }
 .jp-RenderedHTMLCommon :is(h1, h2, h3) { line-height: 1.25; letter-spacing: -0.01em; }
 .jp-RenderedHTMLCommon h2 { border-bottom: 1px solid var(--jp-border-color2); padding-bottom: 0.25em; }
 .jp-RenderedHTMLCommon img, .jp-RenderedImage img { max-width: 100%; height: auto; }
-.jp-InputArea, .jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output { min-width: 0; }
+.jp-RenderedHTMLCommon blockquote { margin: 1em 0; padding: 0.1em 1em; border-left: 4px solid var(--jp-border-color1);
+  color: inherit; background: none; }
+.jp-RenderedHTMLCommon blockquote > :last-child { margin-bottom: 0.4em; }
+.jp-InputArea, .jp-OutputArea-child { display: flex; width: auto; }
+:is(.jp-InputPrompt, .jp-OutputPrompt) { display: block; flex: 0 0 var(--jp-cell-prompt-width);
+  box-sizing: border-box; }
+:is(.jp-InputArea-editor, .jp-OutputArea-output, .jp-InputArea > .jp-RenderedMarkdown) { flex: 1 1 0; display: block; }
+.jp-InputArea, .jp-InputArea-editor, .jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output, .jp-RenderedMarkdown {
+  min-width: 0; }
 .jp-OutputArea-output, .jp-Notebook .highlight pre, .jp-RenderedMarkdown { overflow-x: auto; }
 .jp-RenderedMarkdown pre { overflow-x: auto; }
+.jp-OutputArea-output pre { font-family: var(--jp-code-font-family); font-size: var(--jp-code-font-size);
+  line-height: var(--jp-code-line-height); word-break: normal; overflow-wrap: anywhere; }
+.jp-OutputArea-output pre [class*="-bg"]:not([class*="-fg"]) { color: black; }
 .jp-InputArea-editor { border-radius: 4px; }
 .jp-RenderedHTMLCommon .footnotes { border-top: 1px solid var(--jp-border-color2); font-size: 0.9em; }
-.ks-head { margin: 0 0 1.2rem var(--jp-cell-prompt-width); padding: 0 0.7rem; }
+.ks-head { margin: 0 0 1.2rem var(--jp-cell-prompt-width); padding: 0 10px; }
 .ks-head h1 { margin: 0 0 0.3rem; font-size: 2rem; line-height: 1.2; font-weight: 600;
   color: var(--jp-content-font-color1); }
 .ks-head p { margin: 0; color: var(--jp-content-font-color2); font-size: 0.9rem; }
 .ks-paper { width: fit-content; max-width: 100%; box-sizing: border-box; overflow-x: auto; }
-.ks-paper:has(.ks-figure, .plotly-graph-div) { width: auto; }
-.ks-more summary { cursor: pointer; opacity: 0.7; font-size: 0.9em; }
+.ks-paper:has(.ks-wide, .plotly-graph-div) { width: auto; }
+.ks-more summary { cursor: pointer; opacity: 0.8; font-size: 0.9em; }
+.sk-top-container { overflow: visible !important; }
+[id^=sk-container-id] { --sklearn-color-fitted-level-3: #2f62c4 !important; }
 @media (max-width: 640px) {
   body.jp-Notebook { padding: 1rem 0.6rem 3rem; --jp-cell-prompt-width: 0px; --jp-notebook-padding: 0px; }
   .jp-InputPrompt, .jp-OutputPrompt, .jp-Collapser { display: none !important; }
   .jp-Cell { padding-left: 0 !important; padding-right: 0 !important; }
-  .ks-head { padding: 0 0.3rem; }
+  .ks-head { padding: 0 5px; }
   .ks-head h1, .jp-RenderedHTMLCommon h1 { font-size: 1.6rem; }
   .jp-RenderedHTMLCommon { padding-right: 0 !important; }
 }
@@ -58,13 +76,31 @@ body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system
   .ks-more:not([open]) > summary::after { content: " (folded)"; }
 }
 """
+_NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+_BRIGHT = ("#9aa0a6", "#ff7b72", "#56d364", "#e3b341", "#79c0ff", "#d2a8ff", "#56d4dd", "#c9d1d9")
+"""Of a terminal's first eight, light enough to be read in the dark."""
+
+
+def _inks(colours: Sequence[str], ground: str) -> str:
+    """Rules for a terminal's sixteen colours, read on that ground."""
+    names = (*_NAMES, *(f"{name}-intense" for name in _NAMES))
+    return "".join(
+        f".jp-OutputArea-output pre .ansi-{name}-fg {{ color: {legible(colour, ground)}; }}\n"
+        for name, colour in zip(names, colours, strict=True)
+    )
+
+
+_ON_LIGHT = _inks(COLOURS, LIGHT)
 _ON_DARK = f"""
+body.jp-Notebook {{ color-scheme: dark; --jp-rendermime-error-background: {DARK};
+  --jp-mirror-editor-comment-color: #7fb0b0; --jp-mirror-editor-operator-color: #c792f5;
+  --jp-mirror-editor-number-color: #66bb6a; --jp-content-font-color2: rgba(255, 255, 255, 0.7);
+  --jp-cell-inprompt-font-color: #6db3f2;
+  --jp-cell-outprompt-font-color: #e08f75; }}
 .jp-RenderedImage img, .jp-RenderedSVG img, .jp-RenderedSVG svg, .jp-RenderedMarkdown img {{ background: white; }}
 .ks-paper {{ background: white; color: black; color-scheme: light; border-radius: 3px; padding: 6px 8px; {_PAPER}; }}
-.ansi-red-fg {{ color: #ff7b72; }} .ansi-green-fg {{ color: #56d364; }} .ansi-blue-fg {{ color: #79c0ff; }}
-.ansi-yellow-fg {{ color: #e3b341; }} .ansi-cyan-fg {{ color: #56d4dd; }} .ansi-magenta-fg {{ color: #d2a8ff; }}
-.ks-missing {{ color: #a8a8a8; }}
-"""
+.ks-more summary, .jp-OutputArea-output .ks-missing {{ color: #b4b4b4; }}
+{_inks((*_BRIGHT, *_BRIGHT), DARK)}"""
 
 
 def head_as_html(head: Head) -> str:
@@ -80,7 +116,7 @@ def dressed(page: str, theme: str, dark: str, head: Head) -> str:
         style = f'<meta name="color-scheme" content="light dark">{style}'
     else:
         style = f"<style>{_ON_DARK}</style>" if theme == "dark" else ""
-    page = page.replace("</head>", f"<style>{SCREEN}</style>{style}</head>", 1)
+    page = page.replace("</head>", f"<style>{SCREEN}{_ON_LIGHT}</style>{style}</head>", 1)
     return page.replace("<main>", f"<main>{head_as_html(head)}", 1)
 
 

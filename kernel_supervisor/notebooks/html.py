@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
+from nbconvert.filters import ansi2html
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.notebooks.contents import with_readable_json
 from kernel_supervisor.notebooks.dress import dark_theme, dressed, paper
 from kernel_supervisor.notebooks.pages import PageExporter, with_latex_set
+from kernel_supervisor.notebooks.shown import mathfont, stills
 from kernel_supervisor.notebooks.shown.choosing import on_screen
 from kernel_supervisor.notebooks.shown.heads import head_of
+from kernel_supervisor.notebooks.shown.legible import with_legible_inks
 from kernel_supervisor.notebooks.shown.markup import MISSING_STYLE
 from kernel_supervisor.notebooks.shown.telling import Made
 from kernel_supervisor.notebooks.wishes import Wishes
@@ -37,7 +40,7 @@ def write_html(notebook: Any, ipynb: Path, html: Path, wishes: Wishes, progress:
     progress("writing HTML")
     shown = on_screen(notebook, wishes.environment)
     theme = wishes.made_with
-    rules = MISSING_STYLE + paper(wishes.page, head_of(notebook, ipynb))
+    rules = MISSING_STYLE + stills.STYLE + paper(wishes.page, head_of(notebook, ipynb))
     page = page_of(shown.notebook, ipynb, theme, style=rules, scripts=shown.scripts, wishes=wishes)
     html.write_text(page, encoding="utf-8", errors="replace")
     return Made(engine="nbconvert", remarks=shown.remarks)
@@ -64,6 +67,7 @@ def page_of(
     page = page.replace(_NO_MATHJAX, address if exporter.left else _NO_SCRIPT)
     page = _NO_PICTURE.sub(r"\1\2", page)
     page = page if wishes.template else dressed(page, theme, dark_theme(exporter.template_paths), head)
+    style += mathfont.style() if "<math" in page else ""
     before, end, body = page.partition("</head>")
     return before + f"<style>{style}</style>" + "".join(f"<script>{each}</script>" for each in scripts) + end + body
 
@@ -81,9 +85,15 @@ def _exporter(theme: str, wishes: Wishes) -> PageExporter:
             embed_images=True,
             exclude_input=not wishes.with_code,
         )
+        exporter.register_filter("ansi2html", _coloured)  # type: ignore[no-untyped-call]  # nbconvert has no types
         exporter.template  # noqa: B018  # looks for it
     except (ValueError, TemplateError) as error:
         raise RefusedError(
             f"options: there is no template {wishes.template!r} that nbconvert can use ({error})"
         ) from error
     return exporter
+
+
+def _coloured(text: str) -> str:
+    """Printed text with its colours, by nbconvert, where they can be read."""
+    return with_legible_inks(ansi2html(text))  # type: ignore[no-untyped-call]  # nbconvert has no types

@@ -12,9 +12,19 @@ from nbconvert.filters import ansi2html
 from nbformat import from_dict
 
 from kernel_supervisor.notebooks.contents import IMAGES
+from kernel_supervisor.notebooks.document import WIDGET_STATE
 from kernel_supervisor.notebooks.guarded import is_ours
-from kernel_supervisor.notebooks.shown import libraries
-from kernel_supervisor.notebooks.shown.figures import Draughtsman, Figure, as_output, figure_of, inline, joined, offline
+from kernel_supervisor.notebooks.shown import libraries, stills
+from kernel_supervisor.notebooks.shown.figures import (
+    BOKEH_FITS,
+    Draughtsman,
+    Figure,
+    as_output,
+    figure_of,
+    inline,
+    joined,
+    offline,
+)
 from kernel_supervisor.notebooks.shown.markup import folded
 from kernel_supervisor.notebooks.shown.placeholders import (
     is_loading,
@@ -35,7 +45,9 @@ _LIVE = re.compile(r"<(script|canvas|svg|input|details|math)\b", re.IGNORECASE)
 _NOT_ON_PAPER = re.compile(r"<(audio|video|iframe|embed|object)\b", re.IGNORECASE)
 _FOLDED, _UNFOLDED = 400, 40
 """Texts of more lines are folded, all but so many of them."""
-_COLOURED = re.compile(r"background|(?<![\w-])color\s*[:=]", re.IGNORECASE)
+_DRAWN = re.compile(r"background|(?<![\w-])color\s*[:=]|<(script|canvas|svg|iframe|form)\b", re.IGNORECASE)
+_THEMED = re.compile(r"var\(\s*--jp-(content-font-color|layout-color)")
+"""What has its colours from the page."""
 _NO_NETWORK = "it needs {}, and a document asks no network"
 
 
@@ -80,22 +92,40 @@ def on_screen(notebook: Any, environment: str) -> Shown:
                 scripts = libraries.scripts_of(figure.library, environment)
                 libraries_in[figure.library] = bool(scripts)
                 shown.scripts.extend(map(inline, scripts))
+                shown.scripts.extend([BOKEH_FITS] if figure.library == "bokeh" and scripts else [])
             if libraries_in[figure.library]:
                 output["data"] = from_dict({"text/html": offline(figure, number)})  # type: ignore[no-untyped-call]  # nbformat has none
                 continue
         _check_on_screen(shown, where, output, figure)
     for cell in shown.notebook.cells:
+        if "outputs" in cell:
+            cell["outputs"] = [each for output in cell.outputs for each in (*_still(shown.notebook, output), output)]
         for output in cell.get("outputs", ()):
             _lay_on_paper(output)
             _fold(output)
     return shown
 
 
+def _still(notebook: Any, output: Any) -> list[Any]:
+    """What is seen of a widget until it is drawn."""
+    data = output.get("data", {})
+    if not _is_drawn(notebook, data) or not says_something(data.get("text/plain", "")):
+        return []
+    made = {"output_type": "display_data", "data": {"text/html": stills.of_widget(data["text/plain"])}, "metadata": {}}
+    return [from_dict(made)]  # type: ignore[no-untyped-call]  # see above
+
+
+def _is_drawn(notebook: Any, data: Mapping[str, Any]) -> bool:
+    """Whether `data` is a widget whose state is in the notebook: nbconvert shows the text of any other."""
+    states = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    return _WIDGET_VIEW in data and data[_WIDGET_VIEW].get("model_id") in states
+
+
 def _lay_on_paper(output: Any) -> None:
     """Have what brings colours of its own on white in a dark page, too, which a plain table or text does not need."""
     data = output.get("data", {})
     markup = data.get("text/html", "")
-    if markup and not is_placeholder(output) and (_COLOURED.search(markup) or not is_table(markup)):
+    if markup and not is_placeholder(output) and not _THEMED.search(markup) and _DRAWN.search(markup):
         data["text/html"] = f'<div class="ks-paper">{markup}</div>'
 
 
@@ -114,10 +144,11 @@ def _check_on_screen(shown: Shown, where: str, output: Any, figure: Figure | Non
     data = output.data
     host = where_from(data.get("text/html", ""))
     if host:
+        data["text/html"] = stills.with_map_said(data["text/html"], host)
         shown.remarks.append(
             f"{where}: {figure.kind if figure else kind_of(data)} is drawn where {host} can be reached"
         )
-    elif _WIDGET_VIEW in data:
+    elif _is_drawn(shown.notebook, data):
         shown.remarks.append(f"{where}: a widget is drawn where cdn.jsdelivr.net can be reached")
     elif "text/html" not in data and _JAVASCRIPT not in data and not is_shown(data):
         _replace(shown, where, output, figure.kind if figure else kind_of(data))

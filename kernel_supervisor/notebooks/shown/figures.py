@@ -32,6 +32,14 @@ _STYLE = """<style>
 body { margin: 0; background: white; font-family: sans-serif }
 #ks-figure { display: inline-block; padding: 4px }
 </style>"""
+BOKEH_FITS = """new MutationObserver(() => {
+  for (const root of (window.Bokeh ? Bokeh.documents : []).flatMap(each => each.roots())) {
+    if (root.width && !root.sizing_mode && !root.max_width) {
+      root.setv({max_width: root.width, aspect_ratio: root.width / root.height, sizing_mode: "scale_width"});
+    }
+  }
+}).observe(document, {childList: true, subtree: true});"""
+"""Has figures of a fixed width be no wider than the page."""
 _ALONGSIDE = {
     "plotly": "window.require = window.require || ((names, done) => done && done(window.Plotly));"
     "window.require.config = () => {};",
@@ -165,10 +173,11 @@ class Draughtsman:
 def offline(figure: Figure, number: int) -> str:
     """HTML that draws the figure where its library's scripts are in the page already."""
     if figure.spec is None:
-        return figure.markup
+        return f'<div class="ks-wide">{figure.markup}</div>' if figure.library == "bokeh" else figure.markup
     place = f"ks-figure-{number}"
     drawing = _call(figure, place, "{responsive: true}")
-    return f'<div id="{place}" class="ks-figure"></div><script>{drawing}</script>'
+    wide = " ks-wide" if figure.library == "plotly" or figure.spec.get("width") == "container" else ""
+    return f'<div id="{place}" class="ks-figure{wide}"></div><script>{drawing}</script>'
 
 
 def inline(script: str) -> str:

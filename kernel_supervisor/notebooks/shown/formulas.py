@@ -38,7 +38,9 @@ def mathml(tex: str, *, is_block: bool) -> str | None:
     for each in made.iter():
         each.text = html.unescape(each.text) if each.text else each.text  # a text of the notebook's is escaped below
     said = ElementTree.tostring(made, encoding="unicode")
-    return None if ">\\" in said else said  # a command that it does not know stands there by its name
+    if ">\\" in said:
+        return None  # a command that it does not know stands there by its name
+    return f'<span class="ks-formula">{said}</span>' if is_block else said
 
 
 def latex_as_html(latex: str) -> str | None:

@@ -23,7 +23,7 @@ STYLE = f"""
   overflow-wrap: anywhere; }}
 .ks-line::before {{ content: ""; position: absolute; left: 0; top: 1lh; bottom: 0; width: 1em;
   background: url("{_MARK}") repeat-y; background-size: 1em 1lh; print-color-adjust: exact; }}
-.ks-error {{ background: #fdf0ef; print-color-adjust: exact; }}
+.jp-RenderedHTMLCommon pre.ks-error {{ background: #fdf0ef; print-color-adjust: exact; }}
 .ks-part {{ break-inside: auto; margin: 0.4em 0; }}
 .ks-short {{ break-inside: avoid; }}
 .ks-across {{ page: ks-across; }}

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from kernel_supervisor.notebooks.contents import IMAGES
+from kernel_supervisor.notebooks.shown.stills import map_said
 
 CAPTION = "text/llm+plain"
 _NAME_ONLY = re.compile(r"<(?:[\w.]+\.)?(\w+)(?: object)?(?: at 0x[0-9a-f]+)?>\Z|(?:[a-z]\w*\.)*[A-Z]\w*\(\.\.\.\)\Z")
@@ -64,9 +65,9 @@ def placeholder(data: Any, kind: str, why: str = "") -> dict[str, str]:
 
 
 def caption_of(data: Any) -> str:
-    """What `data` says of itself: its text for models, or its plain text."""
+    """What `data` says of itself: its text for models, its plain text, or what its map shows."""
     said = data.get(CAPTION, "") or data.get("text/plain", "")
-    said = said.strip() if isinstance(said, str) and says_something(said) else ""
+    said = said.strip() if isinstance(said, str) and says_something(said) else map_said(data.get("text/html", ""))
     return said if len(said) <= _CAPTION_LENGTH else said[:_CAPTION_LENGTH] + " …"
 
 
