@@ -15,12 +15,14 @@ from urllib.parse import unquote
 
 from nbconvert.exporters import PDFExporter
 from nbconvert.exporters.pdf import LatexFailed
+from nbconvert.filters import escape_latex
 from nbconvert.utils.pandoc import pandoc
 
 from kernel_supervisor.notebooks.contents import as_markdown, with_readable_json
 from kernel_supervisor.notebooks.guarded import is_ours
 from kernel_supervisor.notebooks.shown.choosing import on_paper
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
+from kernel_supervisor.notebooks.shown.heads import Head, head_of
 from kernel_supervisor.notebooks.shown.pictures import tags_as_markdown
 from kernel_supervisor.notebooks.wishes import Wishes
 
@@ -64,6 +66,22 @@ r"""Formulas as pandoc has understood them, written anew; all other TeX as text,
 What pandoc does not know, `\input` in a formula for one, could read any file. Verbatim text would end where it says so,
 and in a footnote it is none.
 """
+_PAPERS = {"a4": "a4paper", "letter": "letterpaper"}
+_TEMPLATE = r"""
+((* extends 'latex/index.tex.j2' *))
+((* block docclass *))\documentclass[11pt,PAPER]{article}((* endblock docclass *))
+((* block margins *))
+\geometry{PAPER,hmargin=2cm,vmargin=2.1cm,headheight=14pt,headsep=0.5cm,footskip=1cm}
+\makeatletter
+\def\ps@kshead{\def\@oddfoot{\hfil\footnotesize\thepage{} / \pageref{ks-last}\hfil}\let\@evenfoot\@oddfoot
+  \def\@oddhead{\footnotesize\ifnum\value{page}>1 TITLE\hfill ABOUT\fi}\let\@evenhead\@oddhead}
+\makeatother
+\pagestyle{kshead}
+\AtEndDocument{\label{ks-last}}
+((* endblock margins *))
+((* block maketitle *))OPENING((* endblock maketitle *))
+"""
+"""nbconvert's, on the paper and under the head that the other engines have."""
 _SAID = ("kernelspec", "language_info", "title")
 _ATTACHED = {"image/png": ".png", "image/jpeg": ".jpg"}
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".pdf"})
@@ -88,7 +106,10 @@ def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishe
     shown = on_paper(notebook, draughtsman, inline_html=False)
     resources = {"metadata": {"name": ipynb.stem, "path": str(ipynb.parent)}}
     os.environ.update(_GUARDS, TEXINPUTS=f"{pdf.parent}:{ipynb.parent}:")
-    exporter: Any = PDFExporter(latex_command=_COMMAND, exclude_input=not wishes.with_code)  # type: ignore[no-untyped-call]  # nbconvert has no types
+    (template := pdf.parent / "ours.tex.j2").write_text(_template(head_of(notebook, ipynb), wishes), encoding="utf-8")
+    exporter: Any = PDFExporter(  # type: ignore[no-untyped-call]  # nbconvert has no types
+        latex_command=_COMMAND, latex_count=3, exclude_input=not wishes.with_code, template_file=str(template)
+    )
     exporter.register_filter("convert_pandoc", _guarded(ipynb.parent, pdf.parent))
     for name in ("resolve_references", "convert_explicitly_relative_paths"):
         exporter.register_filter(name, _left)  # the first writes links' texts as TeX; the second is about pictures
@@ -98,6 +119,15 @@ def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishe
         raise RuntimeError(str(error)) from error
     pdf.write_bytes(document)
     return shown.remarks
+
+
+def _template(head: Head, wishes: Wishes) -> str:
+    """The document's frame; what it is called comes into it with its characters spelled out."""
+    title, about = (escape_latex(_CONTROL.sub("", words).replace("((", "( (")) for words in (head.title, head.about))  # type: ignore[no-untyped-call]  # see above
+    opening = "" if head.is_in_text else rf"{{\LARGE\bfseries {title}\par}}\smallskip"
+    opening += rf"\noindent{{\small {about}\par}}\bigskip"
+    said = {"PAPER": _PAPERS[wishes.page], "TITLE": title, "ABOUT": about, "OPENING": opening}
+    return re.sub("|".join(said), lambda found: said[found[0]], _TEMPLATE)
 
 
 def _left(source: str) -> str:
