@@ -34,8 +34,14 @@ _STYLE = """
 .jp-InputPrompt, .jp-OutputPrompt, .jp-Collapser, .jp-InputCollapser, .jp-OutputCollapser { display: none !important; }
 .ks-head { margin: 0 0 0.8cm !important; padding: 0 !important; }
 .jp-CodeCell .jp-InputArea, .ks-missing { break-inside: avoid; }
+.jp-CodeCell:not(.jp-mod-noOutputs) .jp-Cell-inputWrapper,
+.ks-line:first-child:not(:last-child), .ks-line:nth-last-child(-n + 3):not(:last-child) { break-after: avoid; }
+.jp-RenderedImage, .jp-RenderedSVG { break-inside: avoid; }
 .jp-RenderedHTMLCommon :is(h1, h2, h3, h4) { break-after: avoid; }
 .jp-OutputArea-output pre { font-size: 8.5pt; }
+.jp-RenderedHTMLCommon { padding-right: 0 !important; }
+.jp-RenderedHTMLCommon pre.ks-printed { padding: 2pt 5px; }
+* { scrollbar-width: none; }
 .jp-InputArea-editor pre { font-size: 8.5pt; }
 body.jp-Notebook { margin: 0 !important; padding: 0 !important; max-width: none; }
 """

@@ -36,6 +36,7 @@ from kernel_supervisor.notebooks.shown.placeholders import (
 )
 from kernel_supervisor.notebooks.shown.shortening import ON_PAPER, ON_SCREEN, Room, shorten
 from kernel_supervisor.notebooks.shown.tables import is_table
+from kernel_supervisor.notebooks.terminal import INVISIBLE
 
 PLACEHOLDER = "placeholder"
 """What the metadata of such an output has, under `kernel_supervisor`."""
@@ -160,12 +161,18 @@ def _outputs(shown: Shown, room: Room) -> Iterator[tuple[str, Any, Any]]:
         if "outputs" not in cell:
             continue
         where = name_of(cell, number)
-        cell["outputs"] = joined([each for each in cell.outputs if not is_loading(each.get("data", {}))])
+        cell["outputs"] = joined([each for each in cell.outputs if not _is_blank(each)])
         for output in cell.outputs:
             left_out = shorten(output, room)
             shown.remarks.extend(f"{where}: {words} left out" for words in left_out)
             if output.get("data"):
                 yield where, cell, output
+
+
+def _is_blank(output: Any) -> bool:
+    """Whether nothing is seen of it: it brings a library, or printed no more than the ends of lines."""
+    printed = output.get("text")
+    return is_loading(output.get("data", {})) or (printed is not None and not INVISIBLE.sub("", printed).strip())
 
 
 def name_of(cell: Any, number: int) -> str:

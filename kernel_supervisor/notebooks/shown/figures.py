@@ -31,6 +31,7 @@ _ALTAIR = "})({"
 _STYLE = """<style>
 body { margin: 0; background: white; font-family: sans-serif }
 #ks-figure { display: inline-block; padding: 4px }
+#ks-figure * { scrollbar-width: none }
 </style>"""
 BOKEH_FITS = """new MutationObserver(() => {
   for (const root of (window.Bokeh ? Bokeh.documents : []).flatMap(each => each.roots())) {

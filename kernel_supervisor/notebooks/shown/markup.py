@@ -34,7 +34,8 @@ table.ks-table thead {{ border-bottom: 0.6pt solid black; display: table-header-
 .jp-RenderedHTMLCommon table.ks-table :is(td, th) {{ padding: 2pt 3.5pt; vertical-align: top; max-width: none;
   white-space: pre-line; overflow-wrap: anywhere; word-break: normal; }}
 .ks-table tr {{ break-inside: avoid; }}
-.ks-title {{ font-weight: bold; break-after: avoid; }}
+.ks-title {{ font: bold 9pt Arial, 'Liberation Sans', Helvetica, sans-serif; margin-bottom: 3pt; break-after: avoid; }}
+.ks-of {{ font-weight: normal; color: #666; }}
 """
 """Of all of them; a line that is broken has a mark at the beginning of each that it becomes."""
 
@@ -89,7 +90,8 @@ def _piece(piece: tuple[str, Style]) -> str:
 
 def _part(part: Part) -> str:
     whole = part.table
-    title = html.escape(" – ".join(filter(None, (whole.caption, part.of))))
+    of = f'<span class="ks-of">{html.escape(part.of)}</span>' if part.of else ""
+    title = "&emsp;".join(filter(None, (html.escape(whole.caption), of)))
     title = f'<div class="ks-title">{title}</div>' if title else ""
     widths = "".join(f'<col style="width:{width}pt">' for width in part.widths)
     head = f"<thead>{_rows(whole, whole.head)}</thead>" if whole.head else ""

@@ -17,8 +17,8 @@ PREAMBLE = r"""
   let number = int(calc.round((measure(block(width: size.width, body)).height + leading) / step))
   block(width: 100%, {
     body
-    for line in range(calc.max(number - 1, 0)) {
-      place(top + right, dx: 9pt, dy: line * step, text(size: 7pt, fill: luma(140), raw("↩")))
+    for line in range(1, calc.max(number, 1)) {
+      place(top + left, dx: -9pt, dy: line * step - 1.5pt, text(size: 10pt, fill: luma(120), raw("↳")))
     }
   })
 })
@@ -26,21 +26,44 @@ PREAMBLE = r"""
   show regex("[,.;:()\\[\\]{}=+/_-]"): it => it + "\u{200b}"
   line.body
 }
-#let ks-lines(..lines) = { set block(spacing: 0.55em); for line in lines.pos() { line } }
+#let ks-lines(..lines) = {
+  set block(spacing: 0.55em)
+  let last = lines.pos().len() - 1
+  for (number, line) in lines.pos().enumerate() {
+    if number < last and (number == 0 or number > last - 3) { block(sticky: true, line) } else { line }
+  }
+}
 #let ks-line(body) = block(width: 100%, body)
-#let ks-printed(ground: none, ..lines) = block(width: 100%, inset: (x: 6pt, y: 4pt), fill: ground, ks-lines(..lines))
+#let ks-printed(ground: none, ..lines) = block(width: 100%, inset: (left: 11pt, right: 6pt, y: 4pt), fill: ground,
+  ks-lines(..lines))
 #let ks-missing(body) = block(width: 100%, stroke: (dash: "dashed", paint: luma(150), thickness: 0.6pt),
   inset: 7pt, radius: 2pt, text(size: 9pt, fill: luma(90), body))
+#let ks-title(caption, part) = block(sticky: true, below: 0.7em, {
+  strong(caption)
+  if caption != "" and part != "" { h(0.8em) }
+  text(fill: luma(100), part)
+})
 #show raw.where(block: true): it => {
   let lines = it.lines.map(line => {
     if line.text.trim() == "" { ks-line(raw(" ")) }
     else if line.text.clusters().len() > 70 { ks-marked(ks-parted(line)) }
     else { ks-line(line.body) }
   })
-  block(fill: luma(245), inset: 6pt, radius: 2pt, width: 100%, ks-lines(..lines))
+  let part(lines, ..how) = block(fill: luma(245), width: 100%, radius: 2pt, ..how, ks-lines(..lines))
+  let kept = if lines.len() > 24 { 8 } else { lines.len() }
+  let first = lines.slice(0, lines.len() - kept)
+  if first.len() > 0 {
+    part(first, inset: (left: 11pt, right: 6pt, top: 6pt, bottom: 0.275em), below: 0pt)
+  }
+  part(lines.slice(first.len()), sticky: true, breakable: false,
+    inset: (left: 11pt, right: 6pt, top: if first.len() > 0 { 0.275em } else { 6pt }, bottom: 6pt))
 }
+#show link: it => if type(it.dest) == str { text(fill: rgb("#1a55a8"), it) } else { it }
 """
-"""What the markup here is made of; a line that is broken has a mark at each break."""
+"""What the markup here is made of; a line that is broken has a mark before each that it becomes.
+
+The end of code stays with the beginning of what it showed.
+"""
 _HEAD = """
 #show heading: set block(above: 1.5em, below: 0.9em)
 #set page(
@@ -112,19 +135,22 @@ def _piece(piece: tuple[str, Style]) -> str:
 
 
 def _part(part: Part) -> str:
-    title = " – ".join(filter(None, (part.table.caption, part.of)))
-    caption = f"#block(sticky: true, strong({literal(title)}))\n" if title else ""
+    titles = (part.table.caption, part.of)
+    caption = f"#ks-title({', '.join(map(literal, titles))})\n" if any(titles) else ""
     after = f"#block({literal(part.table.after)})\n" if part.table.after else ""
     widths = ", ".join(f"{width}pt" for width in part.widths)
     columns = f"({widths},)"
-    head = f"table.header({_rows(part.table, part.table.head)} table.hline(stroke: 0.6pt),)," if part.table.head else ""
+    rows = len(part.table.head)
+    under = f"table.hline(y: {rows - 1}, position: bottom, stroke: 0.6pt)"
+    head = f"table.header({_rows(part.table, part.table.head)} {under},)," if rows else ""
+    last = f"table.hline(y: {rows + len(part.table.body)}, stroke: 0.8pt)"
     body = _rows(part.table, part.table.body)
     return (
         f"#block(width: 100%, breakable: {str(not part.is_short).lower()})[\n"
         f"#set text(size: {part.size}pt)\n#set par(justify: false, leading: 0.45em)\n{caption}"
         f"#table(columns: {columns}, inset: (x: 3.5pt, y: 2.8pt), stroke: none, "
-        f"fill: (x, y) => if calc.even(y) {{ luma(248) }}, table.hline(stroke: 0.8pt), {head}{body}"
-        f"table.hline(stroke: 0.8pt))\n{after}]\n"
+        f"fill: (x, y) => if calc.even(y) {{ luma(248) }}, table.hline(y: 0, stroke: 0.8pt), {head}{body}"
+        f"{last})\n{after}]\n"
     )
 
 
