@@ -206,7 +206,7 @@ def test_a_kernel_that_others_end_politely_saves_itself_where_that_is_wanted(hom
     kernel.terminate()
     kernel.wait(DEADLINE_S)
     _done(home, "start")
-    until_now(lambda: "dead" in home.cli("status").stdout, "the kernel's death is known")
+    until_now(lambda: "Its variables are gone" in home.cli("status").stdout, "the kernel's death is known")
     _done(home, "restart", "--restore", "last")
     assert _done(home, "exec", "print(x)").strip() == "2"
 
