@@ -37,7 +37,7 @@ def test_a_long_table_is_its_first_rows_and_what_stands_behind_it_is_seen(row: s
 def test_a_long_text_is_shortened_and_says_by_how_much() -> None:
     text = page(f"<html><head><title>My\n report</title></head><body><p>{'word ' * 4000}</p></body></html>")
     assert text.startswith("HTML, 20 kB: 'My report':\nword word")
-    assert text.endswith("\n[… 11,999 more characters of text …]\n[in brief: the notebook has the whole page]")
+    assert text.endswith("\n[… 11,999 more characters of text …]\n[in brief: this is not the whole page]")
 
 
 def test_a_page_in_a_frame_is_read() -> None:
@@ -79,3 +79,12 @@ DAMAGED = {
 def test_a_damaged_page_is_read_once(html: str) -> None:
     assert len(page(html)) < 10_000
     assert len(embedded({"text/html": html})) == 2
+
+
+def test_columns_that_name_the_rows_are_not_counted_as_columns_of_a_table() -> None:
+    row = "<tr><th>0</th><td>fig</td><td>1</td></tr>"
+    head = "<thead><tr><th></th><th>fruit</th><th>n</th></tr></thead>"
+    marked = page(f"<table>{head}<tbody>{row * 30}</tbody></table>")
+    unmarked = page(f"<table><tr><th>fruit</th><th>n</th></tr>{'<tr><td>fig</td><td>1</td></tr>' * 30}</table>")
+    assert "table of 30 rows × 2 columns" in marked
+    assert "table of 31 rows × 2 columns" in unmarked
