@@ -427,7 +427,6 @@ _INSTALLED: tuple[str, ...] = (
     "place",
     "near",
     "door",
-    "flushes",
     "homes",
     "pipes",
 )
