@@ -45,7 +45,7 @@ _STARTING_S = 60.0
 _LOOK_S, _LOOK_AGAIN_S = 15.0, 0.2
 """How often is looked how much it wrote to its standard error."""
 _FRESH_S = 1.0
-"""How long what is noted of a process's memory is as good as what is there."""
+"""How long counters that were read are as good as those that are there."""
 _RECORD_LIMIT_VARIABLE = "KERNEL_SUPERVISOR_RECORD_LIMIT"
 """Bytes that the recorder keeps of one execution's outputs, where the client's environment sets nothing else."""
 _NEVER_PASSED_ON = ("JPY_PARENT_PID", "PYTHONDONTWRITEBYTECODE")
@@ -152,12 +152,12 @@ class Local(Keeper):
                 was_long = await asyncio.to_thread(_shortened, self.record.standard_error)
 
     def sample(self) -> None:
-        """Note the counters of out-of-memory kills, and by what its forks are known; a moment ago is as good as now."""
+        """Note by what its forks are known, and the counters of out-of-memory kills; of these a moment ago will do."""
+        self._process.look()
         now = time.monotonic()
         if now - self._sampled < _FRESH_S:
             return
         self._sampled = now
-        self._process.look()
         self._memory = postmortem.watch_memory(self._process.identity.pid, self._memory)
 
     async def interrupt(self, since: float | None) -> None:
