@@ -1,4 +1,4 @@
-"""What can be typed: commands in groups, their arguments, and what was perhaps meant by what is none of them.
+"""What can be typed: commands in groups, and their arguments.
 
 What a command runs is named by text and imported once it is wanted, so that help comes at once.
 """
@@ -6,13 +6,13 @@ What a command runs is named by text and imported once it is wanted, so that hel
 from __future__ import annotations
 
 import argparse
-import difflib
 import math
 import re
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
 from kernel_supervisor import __version__
+from kernel_supervisor.cli.parsing import Parser, Wrapped, meant
 
 _USAGE = "kernel-supervisor COMMAND ..."
 _EPILOG = """\
@@ -32,41 +32,6 @@ exit codes: 0 done, 1 it could not be done (or the code that was run raised),
 2 wrong usage, 3 no daemon is running, 130 interrupted
 """
 _SCOPE = "user; project: a file for everybody who has the project; local: this project, for you (Claude Code)"
-_CHOICES = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
-
-
-_NEAR = 0.65
-"""How like each other what was typed and what was meant are."""
-
-
-class Parser(argparse.ArgumentParser):
-    """One that says what was perhaps meant, and where help is."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the usage and what is wrong with the arguments; exit code 2."""
-        if found := _CHOICES.search(message):
-            there = re.findall(r"[\w-]+", found[2])
-            message = f"there is no {found[1]!r} here{_meant(found[1], there)}"
-        elif unknown := re.match(r"unrecognized arguments: (--[\w-]+)", message):
-            message += _meant(unknown[1], re.findall(r"--[\w-]+", self.format_help()))
-        words = self.prog.split(" ")
-        more = " ".join([words[0], "help", *words[1:]])
-        self.exit(2, f"{self.format_usage()}{self.prog}: {message}\n`{more}` says more\n")
-
-
-def _meant(word: str, there: list[str]) -> str:
-    near = list(dict.fromkeys(difflib.get_close_matches(word, there, 3, _NEAR)))
-    return f"; did you mean {' or '.join(f'`{each}`' for each in near)}?" if near else ""
-
-
-class _Wrapped(argparse.HelpFormatter):
-    """Wraps paragraph by paragraph, as they stand; a line that is indented is to be pasted, and stays whole."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        lines = text.split("\n")
-        return "\n".join(
-            line if line.startswith("  ") else super(_Wrapped, self)._fill_text(line, width, indent) for line in lines
-        )
 
 
 class Commands:
@@ -98,7 +63,7 @@ class Commands:
         self._lines.append(f"    {name:<15} {text}{also}")
         about = "\n\n".join(filter(None, (f"{text[0].upper()}{text[1:]}.", more)))
         return _described(
-            self._parsers.add_parser(name, aliases=aliases, description=about, formatter_class=_Wrapped), run, json=json
+            self._parsers.add_parser(name, aliases=aliases, description=about, formatter_class=Wrapped), run, json=json
         )
 
     def finished(self) -> argparse.ArgumentParser:
@@ -414,5 +379,5 @@ def _clients() -> str:
 
 def _client(text: str) -> str:
     if text not in CLIENTS:
-        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(CLIENTS)}{_meant(text, list(CLIENTS))}")
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(CLIENTS)}{meant(text, list(CLIENTS))}")
     return text
