@@ -110,6 +110,23 @@ async def test_a_lock_of_another_process_holds_up_no_one_else(tmp_path: Path) ->
     await records.close()
 
 
+async def test_a_commit_that_fails_at_its_end_is_made_once(tmp_path: Path) -> None:
+    """Where SQLite keeps no log, as on some disks, those who read are waited for as a commit ends."""
+    records = await opened(tmp_path)
+    await records.run(lambda: records._db.execute("PRAGMA journal_mode = DELETE").fetchall())
+    with closing(sqlite3.connect(tmp_path / "records.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM executions").fetchone()
+        adding = asyncio.create_task(records.add_execution(entry(1), "client:1"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        other.execute("ROLLBACK")
+    added, fresh = await adding
+    assert (added.id, fresh) == (1, True)
+    assert len(await records.history(SESSION)) == 1
+    await records.close()
+
+
 async def test_the_log_of_the_records_does_not_grow_for_ever(tmp_path: Path) -> None:
     records, log = await opened(tmp_path), tmp_path / "records.sqlite-wal"
     sizes = []
