@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from typing import Any, Callable
 
 _INSTALLED = "_supervisor_flushes"
 _SLEEP_S = 0.0005
@@ -35,8 +35,8 @@ def _is_known(stream: Any) -> bool:
 class Flush:
     """Flushes one stream.
 
-    What another thread has taken out of the buffer is on its way as long as that thread holds the lock: who finds the
-    buffer empty with it knows that everything is in the log, and in line to be sent.
+    What another thread has taken out of the buffer is on its way as long as that thread holds the lock: who has it, and
+    finds the buffer empty, knows that everything is in the log, and in line to be sent.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -45,19 +45,26 @@ class Flush:
             threading.RLock()
         )  # a handler of a signal, or what garbage prints as it goes, flushes within a flush
         self.wait, self.send = stream.flush, stream._flush
+        self.gather: Callable[[], bool] = lambda: False
+        """Takes into the buffers what was written past them, to descriptors; whether somebody does so just now."""
         stream.flush, stream._flush = self.flush, self.flush_now
 
     def flush(self) -> None:
         """Send what is in the buffer, and return when that is done."""
-        if not self.is_empty():
+        if (os.getpid() == self.pid and self.gather()) or not self.is_empty():
             self.wait()
 
     def is_empty(self) -> bool:
-        """Whether nothing is left to send; a fork has the lock as it was, and asks nobody."""
-        if os.getpid() != self.pid:
+        """Whether nothing is left to send, and nobody is sending; a fork has the lock as it was, and asks nobody.
+
+        The lock is not waited for: who holds it may wait for the buffer, in which a signal has interrupted this thread.
+        """
+        if os.getpid() != self.pid or not self.lock.acquire(blocking=False):
             return False
-        with self.lock:
+        try:
             return not self.stream._buffers
+        finally:
+            self.lock.release()
 
     def flush_now(self) -> None:
         """Send what is in the buffer, in this thread."""

@@ -56,6 +56,8 @@ def install(kernel: Any, streams: Any, after: Callable[..., None]) -> Pipes | No
         pipes = Pipes(streams)
         setattr(kernel, _INSTALLED, pipes)
         pipes.follow_cells(kernel)
+        for flush in getattr(kernel, "_supervisor_flushes", ()):
+            flush.gather = pipes.read_printed
         after("multiprocessing.process", pipes.follow_workers)
         after("multiprocessing.forkserver", lambda module: pipes.follow_server(module.ForkServer))
         after("multiprocessing.resource_tracker", lambda module: pipes.follow_server(module.ResourceTracker))
@@ -266,6 +268,18 @@ class Pipes:
                 waiting = int.from_bytes(fcntl.ioctl(number, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
                 self.read(pipe, waiting)
                 self.are_whole = self.are_whole and not pipe.decoder.getstate()[0]
+
+    def read_printed(self) -> bool:
+        """Read what is in the latest cell's pipes, for whoever flushes and may be about to end this process; whether
+        somebody reads one of them now, who is not waited for: it may be what a signal has interrupted."""
+        is_read = False
+        for number, event in self.ends.ready():
+            pipe = self.live.get(number)
+            if pipe is not None and event & select.POLLIN:
+                is_read = is_read or pipe.lock.locked()
+                if not is_read:
+                    attempt(functools.partial(self.read, pipe, _PIECE))
+        return is_read
 
     def leave(self) -> None:
         """The kernel ends: what is printed from now on is no cell's."""

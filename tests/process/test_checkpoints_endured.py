@@ -207,8 +207,15 @@ def _killed(kernel: Recorded, home: Path, whom: str, number: int) -> Checkpoint:
     for process in {"snapshot": [snapshot], "kernel": [psutil.Process(kernel.pid)]}.get(whom, family):
         with suppress(psutil.Error):
             process.kill()
-    until_now(lambda: not (watcher and watcher.is_running() and watcher.status() != "zombie"), "all end")
+    until_now(lambda: watcher is None or _is_over(watcher), "all end")
     return asked
+
+
+def _is_over(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # just then
+        return True
 
 
 @pytest.mark.parametrize("whom", ["snapshot", "all of it", "kernel"])

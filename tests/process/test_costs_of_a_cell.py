@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kernel_supervisor.core.model import Message
 from tests.ipykernels import built
 from tests.process.test_recorder import Recorded, each_kernel, recorded, short
+from tests.support import until_now
 
 pytestmark = pytest.mark.timeout(300)
 __all__ = ["short"]
@@ -80,6 +82,8 @@ def _word(message: Message) -> str:
         "import os; print('last words', flush=True); os._exit(0)",
         "import os, threading; print('last '); print('words', end='', flush=True); os._exit(0)",
         "import os, time; print('last words'); time.sleep(1); print(flush=True); os._exit(0)",
+        "import os, sys; os.write(1, b'last words'); sys.stdout.flush(); os._exit(0)",
+        "import os, sys; print('last words', file=sys.__stdout__, flush=True); sys.stdout.flush(); os._exit(0)",
     ],
 )
 def test_what_was_flushed_is_on_record_when_the_process_ends(short: Callable[[str], Path], code: str) -> None:
@@ -91,18 +95,31 @@ def test_what_was_flushed_is_on_record_when_the_process_ends(short: Callable[[st
         assert "".join(kernel.text(msg_id).split()) == "lastwords"
 
 
+def test_what_was_written_to_a_descriptor_before_a_flush_is_in_the_kernels_own_log(
+    short: Callable[[str], Path],
+) -> None:
+    """Where the explanation of a death finds it."""
+    code = "import os, sys; os.write(2, b'last words'); {}.flush(); os._exit(0)"
+    for number, stream in enumerate(("sys.stderr", "sys.stdout")):
+        with recorded(short(f"own{number}")) as kernel:
+            kernel.client.execute(code.format(stream))
+            until_now(lambda pid=kernel.pid: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "it ends")  # type: ignore[misc]  # a lambda's default
+            assert kernel.log.with_name("stderr").read_bytes().endswith(b"last words"), stream
+
+
 def test_a_handler_that_prints_and_flushes_within_a_flush_ends(short: Callable[[str], Path]) -> None:
     code = """
 import signal, sys
 told = []
 def tell(*_):
     told.append(1)
+    if len(told) > 40:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     print("tick", flush=True)
 signal.signal(signal.SIGALRM, tell)
-signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
 while len(told) < 40:
-    print("x", flush=True)
-signal.setitimer(signal.ITIMER_REAL, 0)
+    print("x" * 10, end="", flush=len(told) % 2 == 0)
 """
     with recorded(short("handler")) as kernel:
         assert kernel.text(kernel.run(code)).count("tick") >= 40
