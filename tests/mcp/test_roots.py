@@ -183,7 +183,7 @@ async def test_the_next_daemon_goes_on_where_the_last_one_was(home: Home, era: s
             calls.start_soon(run)
             await until(lambda: _busy(home), "the cell runs")
             killed = home.kill_daemon(signal.SIGKILL)
-            await until(lambda: home.daemon() is not None and home.daemon().pid != killed, "the next daemon")  # type: ignore[union-attr]
+            await until(lambda: (found := home.daemon()) is not None and found.pid != killed, "the next daemon")
             gate.touch()
         again = await session.run("len(runs)")
     assert outcome["ran"].facts["session"] == again.facts["session"] == "project/"
