@@ -42,7 +42,7 @@ def whole(
     The marks say how the rest of an `execution` is read; None where its reader cannot.
     """
     read_on = None if execution is None else lambda line: _call(execution, f"from_line={line}")
-    if sum(len(section.text) + 1 for section in sections) <= room:
+    if fits(sections, room):
         return Arranged(blocks=list(_blocks(sections, images)), truncated=False, lines=line_count_of(sections))
     if len(sections) > _SECTIONS:
         sections = _together(sections, images)
@@ -56,7 +56,7 @@ def whole(
     first, fitted, left_out, within = 1, [], [], False
     for section, allowed in zip(sections, shares, strict=True):
         piece = cut(section.text, allowed, first_line=first, read_on=read_on)
-        first += line_count(section.text)
+        first += piece.lines
         left_out += [] if piece.next_line is None else [piece.next_line]
         within |= piece.within_lines
         fitted.append(replace(section, text=piece.text))
@@ -67,6 +67,11 @@ def whole(
         next_line=min(left_out, default=None),
         within_lines=within,
     )
+
+
+def fits(sections: Sequence[Section], room: int) -> bool:
+    """Whether all of their text has room."""
+    return sum(len(section.text) + 1 for section in sections) <= room
 
 
 def rest(arranged: Arranged, execution: ExecutionId | None) -> str:

@@ -95,9 +95,9 @@ def render(view: ResultView, reading: Reading) -> Rendered:
             total = arrangement.line_count_of(sections)
             arranged = replace(arrangement.whole(later, images, room, quoted), lines=total)
         else:
+            if quoted is not None and not arrangement.fits(sections, room):
+                room -= _REST
             arranged = arrangement.whole(sections, images, room, quoted)
-            if arranged.next_line is not None and quoted is not None:
-                arranged = arrangement.whole(sections, images, room - _REST, quoted)
         rest = arrangement.rest(arranged, quoted)
         return _content([top, *arranged.blocks, rest, bottom], max_chars), arranged
 

@@ -32,6 +32,8 @@ class Cut:
     """A text within its limit, and what was left out of it."""
 
     text: str
+    lines: int
+    """How many lines the text has, with those that were left out."""
     next_line: int | None = None
     """Where to read on: the first line that was left out, None where nothing was."""
     within_lines: bool = False
@@ -79,7 +81,7 @@ def cut(text: str, max_chars: int, *, first_line: int = 1, read_on: Callable[[in
     counts what was left out and quotes `read_on` of the first line that was.
     """
     if len(text) <= max_chars:
-        return Cut(text=text)
+        return Cut(text=text, lines=line_count(text))
     if 0 < text.count("\n", 0, -1) < max_chars // _LEAST and max(map(len, lines := text.split("\n"))) > _LONG:
         return _cut_within(lines, max_chars, first_line, read_on)
     total = line_count(text)
@@ -96,7 +98,7 @@ def cut(text: str, max_chars: int, *, first_line: int = 1, read_on: Callable[[in
     mark = _mark(lines_of_it, len(omitted), first_line + head, read_on)
     shown = start + ("\n" if start and not start.endswith("\n") else "") + mark + ("\n" if end else "") + end
     within = lines_of_it == 1 and len(omitted) > PIECE
-    return Cut(text=shown[: max(0, max_chars)], next_line=first_line + head, within_lines=within)
+    return Cut(text=shown[: max(0, max_chars)], lines=total, next_line=first_line + head, within_lines=within)
 
 
 def _cut_within(lines: Sequence[str], max_chars: int, first_line: int, read_on: Callable[[int], str] | None) -> Cut:
@@ -114,7 +116,8 @@ def _cut_within(lines: Sequence[str], max_chars: int, first_line: int, read_on: 
         else:
             shown.append(line)
         number += parts
-    return Cut(text="\n".join(shown)[:max_chars], next_line=next_line, within_lines=True)
+    total = number - first_line - (lines[-1] == "")
+    return Cut(text="\n".join(shown)[:max_chars], lines=total, next_line=next_line, within_lines=True)
 
 
 def share(wants: Sequence[int], budget: int) -> list[int]:
