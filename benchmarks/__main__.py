@@ -2,8 +2,9 @@
 
     python -m benchmarks [--quick] [--only SECTION] [--json FILE] [--compare FILE]
 
-`--json` keeps the figures with machine, versions and load; `--compare` prints those of such a file beside them. The
-exit code is 1 where a goal is missed; with `--quick`, which only sees that each section works, where one fails.
+`--json` keeps the figures with machine, versions and load; `--compare` prints those of such a file beside them; the
+table is Markdown, as docs/performance.md has it. The exit code is 1 where a goal is missed; with `--quick`, which only
+sees that each section works, where one fails.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def main() -> int:
     for section in SECTIONS:
         if options.only in (None, section.__name__):
             found += _told(section(quick=options.quick), before)
-    print("\n" + tabulate(map(_row, found), ["", "floor", "measured", "goal", "held", "beside"], disable_numparse=True))
+    heads = ["what", "floor", "measured", "goal", "held", "beside"]
+    print("\n" + tabulate(map(_row, found), heads, tablefmt="github", disable_numparse=True))
     if options.json:
         options.json.write_text(json.dumps(_kept(found), indent=1) + "\n", "utf-8")
     return 0 if options.quick or all(each.held for each in found) else 1
@@ -69,7 +71,7 @@ def _kept(found: list[Figure]) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "figures": [
-            {"what": each.what, "floor": each.floor, "value": each.value, "unit": each.unit, "goal": each.goal}
+            {"what": each.what, "floor": each.floor, "value": round(each.value, 3), "unit": each.unit, "goal": each.goal}
             for each in found
         ],
     }

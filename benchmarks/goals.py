@@ -30,8 +30,8 @@ from kernel_supervisor.keeping import RECORDED_BYTES
 from kernel_supervisor.paths import Paths
 
 _PATIENCE_S = 600.0
-_IDLE_S = 20.0
-"""How long idle kernels are watched."""
+_SETTLED_S, _IDLE_S = 40.0, 60.0
+"""When what starts kernels is over: each is looked at less and less often; how long idle ones are watched then."""
 _FLOODS = {
     "100 MB printed": "for _ in range(100): print('x' * 1_000_000)",
     "200,000 lines": "for number in range(200_000): print(number)",
@@ -128,10 +128,8 @@ def eight_clients(*, quick: bool) -> Iterator[Figure]:
                 for kind in ("bare", "shim") if number % 2 else ("shim", "bare"):
                     rates[kind].append(_together(kind, files if kind == "bare" else sessions, lasts))
     ours, floor = (statistics.median(rates[kind]) / float(lasts) for kind in ("shim", "bare"))
-    name = f"{clients} clients on {clients} kernels, calls a second"
-    yield Figure(
-        what=name, floor="as many bare processes", value=ours / floor, goal=0.9, at_least=True, beside=f"{ours:.0f}"
-    )
+    name, beside = "clients on a kernel each, calls a second", f"{clients} clients: {ours:.0f}"
+    yield Figure(what=name, floor="as many bare processes", value=ours / floor, goal=0.9, at_least=True, beside=beside)
 
 
 def _together(kind: str, wheres: Sequence[str], lasts: str) -> int:
@@ -244,12 +242,12 @@ def looks(*, quick: bool) -> Iterator[Figure]:
 
 def idle_kernels(*, quick: bool) -> Iterator[Figure]:
     """What a hundred idle kernels cost the daemon, and its successor."""
-    many, watched = (3, 2.0) if quick else (100, _IDLE_S)
+    many, settled, watched = (3, 1.0, 2.0) if quick else (100, _SETTLED_S, _IDLE_S)
     with supervisor() as empty, supervisor() as paths:
         before = _resident(paths)
         executions.start_kernels(paths, many)
         after = _resident(paths)
-        time.sleep(watched / 2)  # what starts them is over
+        time.sleep(settled)
         daemon = _daemon(paths)
         cpu, switched = sum(daemon.cpu_times()[:2]), daemon.num_ctx_switches().voluntary
         time.sleep(watched)
@@ -257,12 +255,12 @@ def idle_kernels(*, quick: bool) -> Iterator[Figure]:
         wakes = (daemon.num_ctx_switches().voluntary - switched) / watched
         rounds = range(1 if quick else 5)
         took = [(executions.come_back(paths, many), executions.come_back(empty, 0)) for _ in rounds]
-    name = f"{many} idle kernels"
-    yield Figure(what=f"{name}: memory each", value=(after - before) / many / 1e3, unit="kB", goal=250)
-    yield Figure(what=f"{name}: CPU", value=100 * used, unit="%", goal=0.05)
-    yield Figure(what=f"{name}: wake-ups a second", value=wakes, unit="", goal=0.1)
     more = statistics.median(full - none for full, none in took)
-    yield Figure(what=f"{name} adopted after SIGKILL, more than none", value=more, unit="s", goal=1.5)
+    named = partial(Figure, beside=f"{many} kernels")
+    yield named(what="idle kernels: memory each", value=(after - before) / many / 1e3, unit="kB", goal=250)
+    yield named(what="idle kernels: CPU", value=100 * used, unit="%", goal=0.05)
+    yield named(what="idle kernels: wake-ups a second", value=wakes, unit="", goal=0.1)
+    yield named(what="idle kernels adopted after SIGKILL, more than none", value=more, unit="s", goal=1.5)
 
 
 def _daemon(paths: Paths) -> psutil.Process:
