@@ -83,9 +83,10 @@ class Desk:
         pickled = self.kept.pop(names[0], None) if len(names) == 1 else None
         return self.put(pickled or self.pickle(names), most), b""
 
-    def define(self, names: list[str], most: int) -> tuple[Any, bytes]:
-        """Write a definition as code of this very Python."""
-        return self.put(self.pickling.pickle_definition(names[0]), most), b""
+    def define(self, names: list[str], most: int, saved: dict[str, list[str]]) -> tuple[Any, bytes]:
+        """Write a definition as code of this very Python; variables that are saved are named in it."""
+        pickled = self.pickling.pickle_definition(names[0], saved)
+        return self.put(pickled, most), array.array("Q", pickled.shares).tobytes()
 
     def pickle(self, names: list[str]) -> Any:
         """The pickle of some variables. Raises what it raises."""

@@ -39,6 +39,7 @@ reducers.DERIVED.update(frames.DERIVED)
 OUT_OF_BAND = 1 << 16
 """Bytes from which a buffer is not part of the stream."""
 Taker = Optional[Callable[[Any], None]]
+_Saved = Dict[str, List[str]]
 
 
 class RefusedValue(Exception):  # noqa: N818 - it is an answer, in words for people, not a fault
@@ -47,18 +48,22 @@ class RefusedValue(Exception):  # noqa: N818 - it is an answer, in words for peo
 
 class Pickled:
     """One pickle. `buffers` are views of what is out of band, in order; `needs` are definitions by name, `modules` what
-    the stream imports; `shares` the ids of objects that other names may have, too; `memory` address ranges of arrays.
+    the stream imports; `shares` the ids of objects that other names may have, too; `memory` address ranges of arrays;
+    `held` the variables that definitions have in them and that are not part of the stream.
 
     `code`: it has code objects, which no other Python can load. `doubtful`: it has classes with ways of their own, that
     may fail when loaded. `copied`: something comes back as a copy of what was mapped from a file.
     """
 
-    __slots__ = ("buffers", "code", "copied", "doubtful", "kept", "memory", "modules", "needs", "shares", "stream")
+    __slots__ = (
+        "buffers", "code", "copied", "doubtful", "held", "kept", "memory", "modules", "needs", "shares", "stream",
+    )  # fmt: skip
 
     def __init__(self, stream: bytes, pickler: Any, found: Any) -> None:
         self.stream: bytes = stream
         self.buffers: List[memoryview] = pickler.buffers
         self.needs: Set[str] = pickler.needs
+        self.held: Set[str] = pickler.held
         self.modules: Set[str] = found.modules | pickler.modules
         self.shares: Set[int] = found.shares | pickler.shares
         self.memory: List[Tuple[int, int]] = pickler.memory
@@ -76,6 +81,7 @@ class Pickling:
         self.known = known.Definitions(namespace)
         self.ways: Dict[Any, Any] = {}
         self._direct: Dict[str, Set[str]] = {}
+        self._with_held: Dict[str, Set[str]] = {}
         cloudpickle._get_or_create_tracker_id = _tracker_id
         for module in (cloudpickle, rebuilding):
             sys.modules[module.__name__] = module
@@ -90,13 +96,29 @@ class Pickling:
         piece of the stream and each buffer as it comes."""
         return self._pickled(values, on_bytes, frozenset())
 
-    def pickle_definition(self, name: str, on_bytes: Taker = None) -> Pickled:
-        """A definition itself, with those that cannot be made without it nor it without them: all have one stream."""
+    def pickle_definition(self, name: str, saved: Optional[_Saved] = None) -> Pickled:
+        """A definition itself, with those that cannot be made without it nor it without them: all have one stream.
+
+        `saved` are variables that have units of their own, with the definitions that each unit needs: one that the
+        definition holds (in the body of a class, as a default) is not part of its stream, but named there.
+        """
         group = self._group(name)
-        values = {each: self.namespace[each] for each in sorted(group)}
-        pickled = self._pickled(values, on_bytes, frozenset(group), list(filter(None, map(self.known.place, values))))
+        own_keys = [each for each in self.namespace if each in group]  # so that all have the very same stream
+        values = {each: self.namespace[each] for each in own_keys}
+        held = self._to_be_named(group, saved or {})
+        places = list(filter(None, map(self.known.place, values)))
+        pickled = self._pickled(values, None, frozenset(group), places, held)
         pickled.needs -= group
         return pickled
+
+    def _to_be_named(self, group: Set[str], saved: _Saved) -> Dict[int, str]:
+        """The variables that these definitions can name, by id: whose units need none of them, however far away."""
+        ids = {id(self.namespace[name]): name for name in saved}
+
+        def after(name: str) -> Set[str]:
+            return set(saved[name]) if name in saved else self._needs_of(name, ids)
+
+        return {key: name for key, name in ids.items() if not group & _reached(name, after)}
 
     def memory(self, values: Dict[str, Any]) -> List[Tuple[int, int]]:
         """The address ranges of the arrays in these values."""
@@ -112,13 +134,18 @@ class Pickling:
         return ""
 
     def _pickled(
-        self, values: Dict[str, Any], on_bytes: Taker, defining: FrozenSet[str], places: Optional[List[Any]] = None
+        self,
+        values: Dict[str, Any],
+        on_bytes: Taker,
+        defining: FrozenSet[str],
+        places: Optional[List[Any]] = None,
+        held: Optional[Dict[int, str]] = None,
     ) -> Pickled:
         refuse = self.refused_text if self.refuse is not None else None
         gc.freeze()  # what the collector knows from now on was made by pickling
-        for kind in (_Pickler, _DeepPickler):
+        for kind in (_NamingPickler if held else _Pickler, _DeepPickler):
             sink = _Sink(on_bytes)
-            pickler = kind(sink, self, values, defining)
+            pickler = kind(sink, self, values, defining, held or {})
             try:
                 pickler.dump(_Defined(values, places) if places else values)
                 return Pickled(sink.whole(), pickler, sharing.found(pickler, refuse))
@@ -140,24 +167,29 @@ class Pickling:
 
     def _group(self, name: str) -> Set[str]:
         """The definitions that need `name` and that it needs, itself among them."""
-        after = self._reached(name)
-        return {name} | {each for each in after if name in self._reached(each)}
+        after = _reached(name, self._needs_of)
+        return {name} | {each for each in after if name in _reached(each, self._needs_of)}
 
-    def _reached(self, name: str) -> Set[str]:
-        reached: Set[str] = set()
-        ahead = [name]
-        while ahead:
-            new = self._needs_of(ahead.pop()) - reached
-            reached |= new
-            ahead += new
-        return reached
-
-    def _needs_of(self, name: str) -> Set[str]:
-        if name not in self._direct:
-            self._direct[name] = set()
+    def _needs_of(self, name: str, held: Optional[Dict[int, str]] = None) -> Set[str]:
+        """The definitions that one needs by itself, and which of `held` it has in it."""
+        known = self._direct if held is None else self._with_held
+        if name not in known:
+            known[name] = set()
             with contextlib.suppress(RefusedValue, KeyError):  # it is named where it is itself pickled
-                self._direct[name] = self._pickled({name: self.namespace[name]}, None, frozenset([name])).needs
-        return self._direct[name]
+                pickled = self._pickled({name: self.namespace[name]}, None, frozenset([name]), held=held)
+                known[name] = pickled.needs | pickled.held
+        return known[name]
+
+
+def _reached(name: str, after: Callable[[str], Set[str]]) -> Set[str]:
+    """What comes after a name, and after that."""
+    reached: Set[str] = set()
+    ahead = [name]
+    while ahead:
+        new = after(ahead.pop()) - reached
+        reached |= new
+        ahead += new
+    return reached
 
 
 class _Defined:
@@ -203,13 +235,22 @@ class _Ways:
         {}, cloudpickle.Pickler._dispatch_table, copyreg.dispatch_table
     )
 
-    def __init__(self, sink: _Sink, pickling: Pickling, values: Dict[str, Any], defining: FrozenSet[str]) -> None:
+    def __init__(
+        self,
+        sink: _Sink,
+        pickling: Pickling,
+        values: Dict[str, Any],
+        defining: FrozenSet[str],
+        held: Dict[int, str],
+    ) -> None:
         super().__init__(sink, 5, buffer_callback=self._buffer)  # type: ignore[call-arg]  # the pickler's
         self.pickling, self.defining, self._sink = pickling, defining, sink
         self.roots = {id(value) for value in values.values()}
         self.buffers: List[memoryview] = []
         self.memory: List[Tuple[int, int]] = []
         self.needs: Set[str] = set()
+        self.to_name = held
+        self.held: Set[str] = set()
         self.modules: Set[str] = set()
         self.shares: Set[int] = set()
         self.by_value: Set[int] = set()
@@ -250,9 +291,23 @@ class _Ways:
         self.needs.add(root)
         return rebuilding.named, (path,)
 
+    def named(self, value: Any) -> Optional[str]:
+        """The variable of which a definition has this very value in it."""
+        name = self.to_name.get(id(value))
+        if name is not None:
+            self.held.add(name)
+        return name
+
 
 class _Pickler(_Ways, pickle.Pickler):
     """The pickler of C."""
+
+
+class _NamingPickler(_Pickler):
+    """The same where each value may be a variable's."""
+
+    def persistent_id(self, value: Any) -> Any:
+        return self.named(value)
 
 
 class _DeepPickler(_Ways, pickle._Pickler):
@@ -269,6 +324,9 @@ class _DeepPickler(_Ways, pickle._Pickler):
         # Python 3.12 and later count a call of a method with `*args` as one of C, of which they allow few; not of a
         # function, which this is.
         self.save_reduce = save_reduce
+
+    def persistent_id(self, value: Any) -> Any:
+        return self.named(value)
 
 
 def _way(kind: Any) -> Any:

@@ -125,7 +125,7 @@ class _Restoring:
         """What came back, and what did not."""
         back = [name for name in self.values if name not in self.missing and self._is_bound(name)]
         wanted = {name: reason for name, reason in self.missing.items() if name in self.wanted}
-        copies = [name for name in back if self.names.get(name, {}).get("copies")]
+        copies = [name for name in back if (self.names.get(name) or self.definitions.get(name, {})).get("copies")]
         by_source = [name for name in self.by_source if name in back]
         return {"back": back, "missing": wanted, "copies": copies, "by_source": by_source}
 
@@ -278,6 +278,10 @@ class _Unpickler(pickle.Unpickler):
         self._ours = {each.__name__: each for each in (rebuilding, restoring.cloudpickle)}
         self._value, self._same = restoring.value, restoring.same
         self._other_pandas = making.is_other(restoring.manifest.get("modules", {}).get("pandas", ""), "pandas")
+
+    def persistent_load(self, name: Any) -> Any:
+        """A variable that a definition holds."""
+        return self._value(name)
 
     def find_class(self, module: str, name: str) -> Any:
         """What a module has under a name, or the one above it: versions of Python and of libraries move things."""

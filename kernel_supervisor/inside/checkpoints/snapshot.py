@@ -23,6 +23,7 @@ _SLOWEST = 30e6
 _TRIES = 2
 """What ended a worker may have been another variable's, of before."""
 _NO_TIME = "there was no time left for it"
+_NONE: tuple[None, str, set[int]] = (None, "", set())
 
 
 def save(kernel: Any, content: Any, threads: list[str], begun: Any) -> None:
@@ -123,7 +124,7 @@ class Snapshot:
         copies = {name for group in self.shared for name in group}
         sizes = [(sum(looked[name]["bytes"] for name in unit), unit) for unit in units]
         for size, names in sorted(sizes):
-            number, why = self.put(["write", names, self.left], names, size / _SLOWEST)
+            number, why, _ = self.put(["write", names, self.left], names, size / _SLOWEST)
             for name in names:
                 if why:
                     self.missing[name] = why
@@ -133,6 +134,7 @@ class Snapshot:
 
     def define(self, definitions: dict[str, Any], looked: dict[str, Any]) -> None:
         """Write the definitions that are asked for, and that others need; whoever needs what is not there, is not."""
+        saved, owners = self.held_elsewhere(looked), self.owners(looked)
         todo = [name for name in definitions if name in self.wanted]
         todo += [need for each in looked.values() for need in each["needs"]]
         while todo:
@@ -142,13 +144,16 @@ class Snapshot:
             each = definitions[name]
             if each["kind"] == DECORATED and (name not in self.names or not each["source"]):
                 continue  # it is a variable, whose source is here for other Pythons
-            number, why = (None, "") if each["kind"] == DECORATED else self.put(["define", [name], self.left], [])
+            number, why, shares = (
+                self.put(["define", [name], self.left, saved], []) if each["kind"] != DECORATED else _NONE
+            )
             secret = self.secrets.found_in(each["source"].encode("utf-8", "surrogatepass"))
             if secret or (why and not each["source"]):
                 self.missing[name] = secret or why
             else:
                 needs = {*each["needs"], *(self.units[number]["needs"] if number is not None else ())}
-                self.definitions[name] = {**each, "unit": number, "needs": sorted(needs - {name})}
+                copies = any(owners.setdefault(part, number) != number for part in shares)
+                self.definitions[name] = {**each, "unit": number, "needs": sorted(needs - {name}), "copies": copies}
                 todo += needs
         lost = {name: self.missing[name] for name in definitions if name in self.missing}
         for name in [name for name in self.names if lost.keys() & set(self.units[self.names[name]["unit"]]["needs"])]:
@@ -156,11 +161,23 @@ class Snapshot:
             self.missing[name] = "needs %s, which is not saved: %s" % (need, lost[need])
             del self.names[name]
 
-    def put(self, task: Any, names: list[str], more_s: float = 0.0) -> tuple[int | None, str]:
-        """Have a unit written: its number, or why it is not. Raises StoreError."""
+    def held_elsewhere(self, looked: dict[str, Any]) -> dict[str, list[str]]:
+        """The saved variables that others hold, too, each with the definitions that its unit needs."""
+        held = [name for name in self.names if id(self.values[name]) in looked[name]["shares"]]
+        return {name: self.units[self.names[name]["unit"]]["needs"] for name in held}
+
+    def owners(self, looked: dict[str, Any]) -> dict[int, int | None]:
+        """The unit of each object that more than one name may have."""
+        return {part: each["unit"] for name, each in self.names.items() for part in looked[name]["shares"]}
+
+    def put(self, task: Any, names: list[str], more_s: float = 0.0) -> tuple[int | None, str, set[int]]:
+        """Have a unit written: its number, or why it is not; and what it shares, where a definition is written.
+
+        Raises StoreError.
+        """
         found = self.ask(task, 1 - _SETTLING, more_s)
         if "why" in found:
-            return None, found["why"]
+            return None, found["why"], set()
         stream, *buffers = found["placed"]
         for each in found["placed"]:
             if each["aside"] and each["object"] not in self.asides:
@@ -172,7 +189,7 @@ class Snapshot:
         self.modules.update(found["modules"])
         if unit not in self.units:  # definitions that need each other have one, whole
             self.units.append(unit)
-        return self.units.index(unit), ""
+        return self.units.index(unit), "", found["shares"]
 
     def ask(self, task: Any, share: float, more_s: float = 0.0) -> dict[str, Any]:
         """What a worker says; why there is nothing, in words, where it does not. Raises StoreError."""
@@ -194,7 +211,7 @@ class Snapshot:
             return {"why": why}
         if "fatal" in found:
             raise beside("objects").StoreError(found["fatal"])
-        if task[0] == "look" and "why" not in found:
+        if "why" not in found:
             found["shares"] = set(array.array("Q", blob))
         return dict(found)
 
