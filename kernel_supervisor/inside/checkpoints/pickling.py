@@ -32,8 +32,8 @@ def beside(name: str) -> Any:
     return module
 
 
-cloudpickle, rebuilding, ways, reducers, frames, refusals, known, sharing = map(
-    beside, ("cloudpickle", "rebuilding", "ways", "reducers", "frames", "refusals", "definitions", "sharing")
+cloudpickle, rebuilding, ways, reducers, frames, refusals, known, sharing, anchors = map(
+    beside, ("cloudpickle", "rebuilding", "ways", "reducers", "frames", "refusals", "definitions", "sharing", "anchors")
 )
 reducers.DERIVED.update(frames.DERIVED)
 OUT_OF_BAND = 1 << 16
@@ -79,7 +79,7 @@ class Pickling:
     def __init__(self, namespace: Dict[str, Any], refuse: Optional[Callable[[Any], str]] = None) -> None:
         self.namespace, self.refuse = namespace, refuse
         self.known = known.Definitions(namespace)
-        self.ways: Dict[Any, Any] = {}
+        self.ways: Dict[Any, Any] = anchors.ways()
         self._direct: Dict[str, Set[str]] = {}
         self._with_held: Dict[str, Set[str]] = {}
         cloudpickle._get_or_create_tracker_id = _tracker_id
@@ -147,8 +147,10 @@ class Pickling:
             sink = _Sink(on_bytes)
             pickler = kind(sink, self, values, defining, held or {})
             try:
-                pickler.dump(_Defined(values, places) if places else values)
-                return Pickled(sink.whole(), pickler, sharing.found(pickler, refuse))
+                pickler.dump(anchors.Whole(values, places or []))
+                found = sharing.found(pickler, refuse)
+                found.shares -= set(map(id, anchors.of(self.namespace).values()))
+                return Pickled(sink.whole(), pickler, found)
             except RefusedValue:
                 raise
             except RecursionError:
@@ -190,16 +192,6 @@ def _reached(name: str, after: Callable[[str], Set[str]]) -> Set[str]:
         reached |= new
         ahead += new
     return reached
-
-
-class _Defined:
-    """Definitions with where they stand: loaded, it is a dict as any other."""
-
-    def __init__(self, values: Dict[str, Any], places: List[Any]) -> None:
-        self.parts = (values, places)
-
-    def __reduce__(self) -> Any:
-        return rebuilding.defined, self.parts
 
 
 class _Sink:

@@ -47,6 +47,16 @@ def named(path: str) -> Any:
     return value
 
 
+def whole(*parts: Any) -> Any:
+    """The values of a stream, behind what stands for what is the process's own."""
+    return parts[-1]
+
+
+def own(name: str) -> Any:
+    """What is this process's own: its "namespace", its "modules"."""
+    return namespace if name == "namespace" else sys.modules
+
+
 def defined(values: dict[str, Any], places: list[Any]) -> dict[str, Any]:
     """Definitions, whose sources are known from now on."""
     for place in places:

@@ -6,10 +6,15 @@ later. Each function returns what `__reduce_ex__` would, as those of `reducers.p
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import operator
 import sys
 import types
 from typing import Any, Dict, Tuple
+
+_ARRAYS: Any = type(ctypes.c_int * 1)
+"""The class of ctypes' array types, of which there is one for each length."""
 
 
 def find(kind: Any) -> Any:
@@ -23,6 +28,9 @@ def _class(value: Any, pickler: Any) -> Any:
     reference = pickler.reference(value)
     if reference is not None:
         return reference
+    array: Any = value if type(value) is _ARRAYS else None
+    if array is not None and array._type_ * array._length_ is array:
+        return operator.mul, (array._type_, array._length_)
     reduced = pickler.cloudpickle._class_reduce(value)
     if reduced is NotImplemented or reduced[0] not in (
         pickler.cloudpickle._make_skeleton_class,
