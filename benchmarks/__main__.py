@@ -71,7 +71,13 @@ def _kept(found: list[Figure]) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "figures": [
-            {"what": each.what, "floor": each.floor, "value": round(each.value, 3), "unit": each.unit, "goal": each.goal}
+            {
+                "what": each.what,
+                "floor": each.floor,
+                "value": round(each.value, 3),
+                "unit": each.unit,
+                "goal": each.goal,
+            }
             for each in found
         ],
     }

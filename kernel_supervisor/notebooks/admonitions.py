@@ -15,7 +15,15 @@ _ADMONITION = re.compile(
 _OPTION = re.compile(r"\A(?::[\w-]+:[^\n]*\n)+")
 _TARGET = re.compile(r"^\([\w:.-]+\)=[ \t]*(?:\n|\Z)", re.MULTILINE)
 _OLDER = "attr|class|const|data|doc|exc|func|meth|mod|obj|ref|term"
-_ROLE = re.compile(rf"(?<![`\w])(?:\{{(?P<role>[a-z][a-z:]*)\}}|:(?:py:)?(?P<older>{_OLDER}):)`(?P<text>[^`\n]+)`")
+_ROLES = (
+    f"{_OLDER}|abbr|button|cite|code|command|del|download|eq|file|guilabel|index|kbd|keyword|math|menuselection|numref|"
+)
+_ROLES += "option|pep|program|regexp|rfc|samp|smallcaps|strike|sub|sup|token|underline"
+_ROLE = re.compile(
+    r"(?<!`)(?P<code>``)(?!`)[^\n]*?(?<!`)``(?!`)"
+    rf"|(?<![`\w{{])(?:\{{(?:[a-z]+:)?(?P<role>{_ROLES})(?::[a-z]+)?\}}|:(?:py:)?(?P<older>{_OLDER}):)`(?P<text>[^`\n]+)`"
+)
+"""With code between double backquotes, which is left."""
 _LINKED = re.compile(r"(?P<text>.*?)\s*<[^<>]*>\Z")
 _WORDS = ("abbr", "cite", "doc", "numref", "ref", "term")
 """Roles whose text is words; that of others is a name in code."""
@@ -45,6 +53,8 @@ def _quoted(found: re.Match[str]) -> str:
 
 
 def _said(found: re.Match[str]) -> str:
+    if found["code"]:
+        return found[0]
     if found["role"] == "math":
         return f"${found['text']}$"
     linked = _LINKED.match(found["text"])
