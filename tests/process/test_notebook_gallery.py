@@ -15,6 +15,7 @@ import pytest
 
 from kernel_supervisor.notebooks.export import Exported, export
 from tests.browser_support import chromium
+from tests.notebooks_corpus.contrast import hard_to_read
 from tests.notebooks_corpus.gallery import execution_of, gallery
 from tests.notebooks_corpus.nbf import nbformat, v4
 from tests.notebooks_corpus.pages import Pages, pages_of, pictures_in
@@ -157,6 +158,7 @@ def test_html_fits_screens_and_phones_by_day_and_night(html: Exported) -> None:
                 corner: Any = page.seen(width, scheme).getpixel((2, 2))
                 assert (sum(corner) > 600) is (scheme == "light")
                 assert page.look("document.scrollingElement.scrollWidth") <= width
+                assert hard_to_read(page) == [], (width, scheme)
 
 
 def test_html_tells_what_it_does_not_show_and_folds_long_text(html: Exported) -> None:

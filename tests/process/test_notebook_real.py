@@ -13,6 +13,7 @@ import pytest
 
 from kernel_supervisor.notebooks.export import Exported, export
 from tests.browser_support import chromium
+from tests.notebooks_corpus.contrast import hard_to_read
 from tests.notebooks_corpus.foreign import REAL
 from tests.notebooks_corpus.nbf import nbformat
 from tests.notebooks_corpus.pages import pages_of, pictures_in
@@ -85,6 +86,7 @@ def test_a_page_fits_screens_and_phones_by_day_and_night(real: dict[str, Path]) 
                     assert page.look("document.scrollingElement.scrollWidth") <= width, (name, width)
                     corner: Any = image.getpixel((2, 2))
                     assert (sum(corner) > 600) is (scheme == "light"), (name, width, scheme)
+                    assert hard_to_read(page) == [], (name, width, scheme)
 
 
 def test_there_are_five() -> None:
