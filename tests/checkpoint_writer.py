@@ -81,7 +81,7 @@ class Writer:
         for name, value in list(self.namespace.items()):
             if name.startswith("__"):
                 continue
-            if isinstance(value, types.ModuleType):
+            if isinstance(value, types.ModuleType) and value.__spec__ is not None:
                 self.manifest["imports"][name] = value.__name__
                 continue
             self._refusing(

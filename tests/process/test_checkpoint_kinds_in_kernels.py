@@ -56,6 +56,7 @@ def test_a_fresh_kernel_has_what_another_had(short: Callable[[str], Path], tmp_p
     missing = json.loads(told.read_text())["missing"]
     assert {kind: said for kind, said in json.loads(failed.read_text()).items() if said} == {}
     assert set(KINDS) & set(missing) == set()
+    assert set(REFUSED) - set(saved["missing"]) <= {"a_secret"}, "they are named when they are saved"
     wrong = {kind: missing.get(kind) for kind in REFUSED if not re.search(REFUSED[kind][1], missing.get(kind, ""))}
     assert set(wrong) <= {"a_secret"}, wrong  # that one is the doubles' own
     assert saved["names"]["mapped_array"]["copies"]

@@ -33,6 +33,9 @@ def module_name(value: Any) -> str:
     if not issubclass(type(value), types.ModuleType):
         return ""
     name = namespace_of(value).get("__name__")
+    top = sys.modules.get(name.partition(".")[0]) if type(name) is str else None
+    if name != "__main__" and getattr(top, "__spec__", None) is None:
+        return ""
     return name if type(name) is str and sys.modules.get(name) is value else ""
 
 

@@ -18,6 +18,7 @@ import importlib.util
 import os
 import pickle
 import sys
+import types
 from typing import Any, Callable, ClassVar, Dict, FrozenSet, List, Optional, Set, Tuple
 
 
@@ -80,6 +81,7 @@ class Pickling:
         self.namespace, self.refuse = namespace, refuse
         self.known = known.Definitions(namespace)
         self.ways: Dict[Any, Any] = anchors.ways()
+        self.spaces = _spaces(namespace)
         self._direct: Dict[str, Set[str]] = {}
         self._with_held: Dict[str, Set[str]] = {}
         cloudpickle._get_or_create_tracker_id = _tracker_id
@@ -142,6 +144,9 @@ class Pickling:
         held: Optional[Dict[int, str]] = None,
     ) -> Pickled:
         refuse = self.refused_text if self.refuse is not None else None
+        for value in values.values():
+            if id(value) in self.spaces and not defining:
+                raise RefusedValue(self.spaces[id(value)])
         gc.freeze()  # what the collector knows from now on was made by pickling
         for kind in (_NamingPickler if held else _Pickler, _DeepPickler):
             sink = _Sink(on_bytes)
@@ -248,6 +253,7 @@ class _Ways:
         self.by_value: Set[int] = set()
         self.kept: List[Any] = []
         self.code = self.copied = False
+        self.spaces = pickling.spaces
         self.globals: Dict[int, Any] = {}
         self.keep = self.kept.append
         self._ways, self._current = pickling.ways, None
@@ -265,6 +271,12 @@ class _Ways:
     def refused(self, words: str) -> RefusedValue:
         """What to raise where the value at hand cannot be saved."""
         return RefusedValue(words if id(self._current) in self.roots else "holds " + words)
+
+    def refuse_space(self, value: Any) -> None:
+        """Raise RefusedValue where a dict is not a value but what this process looks names up in."""
+        words = self.spaces.get(id(value))
+        if words:
+            raise RefusedValue(words if id(value) in self.roots else "holds " + words)
 
     def _buffer(self, buffer: Any) -> bool:
         view = buffer.raw()
@@ -330,6 +342,16 @@ def _way(kind: Any) -> Any:
     if words:
         return _refuse(words)
     return NotImplemented if kind in _Ways.dispatch_table else reducers.find_last(kind) or NotImplemented
+
+
+def _spaces(namespace: Dict[str, Any]) -> Dict[int, str]:
+    """What each dict is, by its id, that a process has anyway: a copy of one would be no other process's."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if issubclass(type(module), types.ModuleType):
+            found[id(ways.namespace_of(module))] = "the namespace of a module (%s)" % name
+    found.pop(id(namespace), None)  # that is the next one's own, too
+    return found
 
 
 def _refuse(words: str) -> Any:

@@ -52,6 +52,7 @@ _NAMED: Any = (types.FunctionType, types.BuiltinFunctionType, functools._lru_cac
 _INDEX = {"pandas.Index", "pandas.core.indexes.base.Index"}
 _sorts: Dict[Any, str] = {}
 _vars: Dict[Any, Set[int]] = {}
+_doubtful: Dict[Any, bool] = {}
 
 
 def _references() -> int:
@@ -85,6 +86,8 @@ def found(pickler: Any, refuse_text: Optional[Callable[[Any], None]]) -> Found:
         kind = type(value)
         sort = sorts.get(kind) or _sort(kind)
         if sort == "object":
+            if kind is dict and key in pickler.spaces:
+                pickler.refuse_space(value)
             if count(value) >= _TWICE:
                 shares.add(key)
         elif sort == "text":
@@ -100,8 +103,11 @@ def found(pickler: Any, refuse_text: Optional[Callable[[Any], None]]) -> Found:
         elif sort != "apart":
             if key in pickler.by_value or (sort == "maybe named" and not _is_reachable(value)):
                 shares.add(key)
+                result.doubtful = result.doubtful or issubclass(kind, type)
             else:
                 _note(value, result, kinds)
+    made_by = {type(value) for _, value in memo.values()}  # what they are made of need not name them
+    result.doubtful = result.doubtful or any(map(_is_doubtful, made_by))
     shares |= _held(holders, memo)
     for kind in kinds:
         apart |= _of_class(kind)
@@ -143,8 +149,16 @@ def _note(value: Any, result: Found, kinds: Set[Any]) -> None:
         result.modules.add(top)
     if issubclass(type(value), type):
         kinds.add(value)
-        if top not in _SURE and not _is_standard(top) and _has_own_ways(value):
-            result.doubtful = True
+        result.doubtful = result.doubtful or _is_doubtful(value)
+
+
+def _is_doubtful(kind: Any) -> bool:
+    """Whether a class is nobody's whom we know, and has ways of its own, which may fail when its values are loaded."""
+    if kind not in _doubtful:
+        module = getattr(kind, "__module__", None)
+        top = module.partition(".")[0] if type(module) is str else ""
+        _doubtful[kind] = top not in _SURE and not _is_standard(top) and _has_own_ways(kind)
+    return _doubtful[kind]
 
 
 def _is_standard(top: str) -> bool:

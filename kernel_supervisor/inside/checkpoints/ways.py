@@ -37,6 +37,8 @@ def _class(value: Any, pickler: Any) -> Any:
         pickler.cloudpickle._make_skeleton_enum,
     ):
         return reduced
+    if "_ctypes.CFuncPtr" in map(_full_name, value.__mro__):
+        raise pickler.refused("a type of C functions")
     pickler.by_value.add(id(value))
     if reduced[0] is pickler.cloudpickle._make_skeleton_enum:
         return reduced
@@ -48,6 +50,10 @@ def _class(value: Any, pickler: Any) -> Any:
         own["__slots__"] = slots
         state = {each: part for each, part in state.items() if type(part) is not types.MemberDescriptorType}
     return (pickler.make.skeleton, (meta, name, bases, own, key), (state, {}), *reduced[3:])
+
+
+def _full_name(kind: Any) -> str:
+    return "%s.%s" % (kind.__module__, kind.__qualname__)
 
 
 def _function(value: Any, pickler: Any) -> Any:
@@ -128,10 +134,18 @@ def _module(value: Any, pickler: Any) -> Any:
     if vars(value) is pickler.pickling.namespace or value is sys.modules.get("__main__"):
         return pickler.make.module, ("",)
     name = value.__name__
-    if sys.modules.get(name) is not value:
-        return pickler.cloudpickle._module_reduce(value)
+    top = sys.modules.get(name.partition(".")[0])
+    if sys.modules.get(name) is not value or getattr(top, "__spec__", None) is None:
+        state = {each: part for each, part in namespace_of(value).items() if each != "__builtins__"}
+        return pickler.cloudpickle.dynamic_subimport, (name, state)  # one that was made by hand
     pickler.modules.add(name.partition(".")[0])
     return pickler.make.module, (name,)
+
+
+def namespace_of(module: Any) -> Dict[str, Any]:
+    """What a module has, read past a `__getattribute__` that would load it."""
+    found: Dict[str, Any] = vars(types.ModuleType)["__dict__"].__get__(module)
+    return found
 
 
 def _cached(value: Any, pickler: Any) -> Any:
