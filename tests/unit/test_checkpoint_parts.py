@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kernel_supervisor.inside.checkpoints import listing, reasons, units
 from kernel_supervisor.inside.checkpoints.objects import Objects, TooMuchError
 from kernel_supervisor.inside.checkpoints.secrets import Secrets
+from kernel_supervisor.inside.checkpoints.snapshot import Snapshot
 from kernel_supervisor.inside.questions import _remember
 
 NAMES = st.text("abcdef", min_size=1, max_size=2)
@@ -108,6 +109,74 @@ def test_the_folder_in_which_a_kernel_was_started_is_no_secret(secrets: Secrets)
     assert secrets.refuse_whole("/where/it/was/started") == ""
     assert secrets.found_in(b"open('/where/it/was/started/table.csv')") == ""
     assert "DB_PWD" in secrets.found_in(b"x/also-secret")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_secret"),
+    [
+        ("OPENAI_API_KEY", "sk-abcdefghijklmnop1234", True),
+        ("DATABASE_URL", "postgres://user:word@host/base", True),
+        ("WEB_HOOK", "https://chat.example/T00/B00/abcdefghijklmnop", True),
+        ("SERVICE_TOKEN", "/kZ8v+3f/begins/with/a/slash", True),
+        ("TOKEN_FOR_FILE", "abcdefghijk", True),
+        ("API_KEY_PATH", "no-folder-in-this-1", True),
+        ("TOKEN_FILE", "/home/somebody/token", False),
+        ("DB_PASSWORD_FILE", "/run/secrets/db_password", False),
+        ("TOKEN_PATH", "secrets/token.json", False),
+        ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials", False),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/home/somebody/that-is-gone.json", False),
+        ("DATA_DIR", "/data", False),
+        ("DATA_DIR", "/data of ours/new tables", False),
+        ("DATA_DIR", "tables/of/today", False),
+        ("LAKE", "s3://bucket/tables", False),
+        ("HOME", "/home/somebody", False),
+        ("PWD", "/home/somebody/project", False),
+        ("USER", "somebody", False),
+        ("LANG", "de_DE.UTF-8", False),
+    ],
+)
+def test_where_something_is_is_no_secret_and_a_key_is(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, is_secret: bool
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert bool(Secrets(()).refuse_whole(value)) is is_secret
+
+
+def test_who_one_is_stays_no_secret_where_another_variable_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "somebody")
+    monkeypatch.setenv("AUTHOR", "somebody")
+    assert Secrets(()).refuse_whole("somebody") == ""
+    monkeypatch.setenv("DB_PASSWORD", "somebody")
+    assert "DB_PASSWORD" in Secrets(()).refuse_whole("somebody")
+
+
+class Counted(str):
+    """A name that counts how often it is compared."""
+
+    __slots__ = ()
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return str.__eq__(self, other)
+
+
+def _compared_for(count: int) -> int:
+    snapshot = object.__new__(Snapshot)
+    snapshot.units, snapshot.numbers, snapshot.asides, snapshot.modules, snapshot.left = [], {}, {}, set(), 0
+    answers: dict[str, Any] = {"needs": [], "modules": []}
+    Counted.compared = 0
+    for number in range(2 * count):
+        placed = {"object": f"{number % count}", "bytes": 1, "aside": "", "readonly": True}
+        snapshot.ask = lambda *_, placed=placed: {**answers, "placed": [placed]}  # type: ignore[method-assign]
+        assert snapshot.put(["write"], [Counted(f"v{number % count}")]) == (number % count, "", set())
+    assert len(snapshot.units) == count
+    return Counted.compared
+
+
+def test_many_units_are_told_apart_without_comparing_each_with_all() -> None:
+    assert _compared_for(400) <= 4 * 400
 
 
 def test_what_was_typed_is_known_again_and_is_nowhere() -> None:

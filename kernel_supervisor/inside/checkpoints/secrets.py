@@ -16,6 +16,13 @@ _HARMLESS = re.compile(
 )
 _PATHS = re.compile(r"(?:/[^/:\s]*)+(?::(?:/[^/:\s]*)+)*")
 """Values that are no secrets, whatever holds them: where a key is, is not the key."""
+_PLACES = re.compile(r"(?i)(^|_)(file|path|dir|directory|folder)s?$|[a-z](file|path|dir)$")
+_PLACE = re.compile(r"(~|\.{0,2}/|\w:[/\\]|[\w.-]+/)[^\n]*")
+"""Variables whose names say that they hold a place, and what a place looks like."""
+_KEPT_AT = re.compile(r"(/[^\n]*|(~|\.\.?)/[^\n]*|(s3a?|gs|gcs|abfss?|hdfs|file|dbfs)://[^\s@?]*)")
+"""Places, where the name does not say that they are secret."""
+_WITH_SUFFIX = re.compile(r"(/[^/:\n]+)*/[^/:\n]+\.[a-z]{1,5}")
+"""A file by its path, however the variable is called."""
 _PLAIN = re.compile(r"[\d\s.,:;/+*=_-]*|true|false|yes|no|none", re.IGNORECASE)
 """Values that are none where the name does not say so: numbers, switches."""
 _RANDOM = re.compile(r"^(?=.*\d)(?=.*[A-Za-z])[\w+/=.~-]{16,}$|://[^/\s]*:[^/\s]*@")
@@ -37,10 +44,12 @@ class Secrets:
         self.grave: dict[str, str] = {}
         self.within: dict[str, list[bytes]] = {}
         named = re.compile(_NAMES)
-        for name, value in sorted({**_environment(), **os.environ}.items()):
+        variables = {**_environment(), **os.environ}
+        harmless = {value for name, value in variables.items() if _HARMLESS.fullmatch(name)}
+        for name, value in sorted(variables.items()):
             is_named = bool(named.search(name)) or self.is_named(name)
-            if _HARMLESS.fullmatch(name) or (_PATHS.fullmatch(value) and not (is_named and not os.path.exists(value))):
-                continue  # a key may begin with a slash, too
+            if _HARMLESS.fullmatch(name) or _is_place(name, value, is_named) or (value in harmless and not is_named):
+                continue
             if is_named and len(value) >= _SHORT_SECRET and value.lower() not in ("true", "false", "none"):
                 self.held[value] = self.grave[value] = name
                 if len(value) >= _SHORT:
@@ -93,6 +102,16 @@ class Secrets:
             if any(form in data for form in forms):
                 return "holds the value of %s, a variable of the environment" % name
         return ""
+
+
+def _is_place(name: str, value: str, is_named: bool) -> bool:
+    """Whether a variable says where something is: a file of that name, not what is in it. A key may begin with a slash,
+    too."""
+    if _PLACES.search(name) and _PLACE.fullmatch(value):
+        return True
+    if not is_named:
+        return bool(_PATHS.fullmatch(value) or _KEPT_AT.fullmatch(value))
+    return bool(_PATHS.fullmatch(value)) and (bool(_WITH_SUFFIX.fullmatch(value)) or os.path.exists(value))
 
 
 def _is_array(kind: Any) -> bool:

@@ -71,6 +71,7 @@ class Snapshot:
         self.imports: dict[str, str] = {}
         self.definitions: dict[str, Any] = {}
         self.units: list[Any] = []
+        self.numbers: dict[Any, int] = {}
         self.modules: set[str] = set()
         self.asides: dict[str, str] = {}
         self.shared: list[list[str]] = []
@@ -187,9 +188,11 @@ class Snapshot:
         unit = {"names": names, "stream": stream["object"], "stream_bytes": stream["bytes"], "buffers": kept}
         unit = {**unit, "needs": found["needs"], "modules": found["modules"]}
         self.modules.update(found["modules"])
-        if unit not in self.units:  # definitions that need each other have one, whole
+        same = (*names, None, *(each["object"] for each in found["placed"]))
+        if same not in self.numbers:  # definitions that need each other have one, whole
+            self.numbers[same] = len(self.units)
             self.units.append(unit)
-        return self.units.index(unit), "", found["shares"]
+        return self.numbers[same], "", found.get("shares", set())
 
     def ask(self, task: Any, share: float, more_s: float = 0.0) -> dict[str, Any]:
         """What a worker says; why there is nothing, in words, where it does not. Raises StoreError."""
