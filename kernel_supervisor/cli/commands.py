@@ -350,10 +350,10 @@ def _add_log_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 500:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 500")
-    return number
+    with suppress(ValueError):
+        if 1 <= (number := int(text)) <= 500:
+            return number
+    raise argparse.ArgumentTypeError(f"{text} is no number from 1 to 500")
 
 
 def _days(text: str) -> float:

@@ -10,6 +10,8 @@ from typing import NoReturn
 _CHOICES = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 
 
+_FEW = 8
+"""As many choices as are named where none of them is near."""
 _NEAR = 0.65
 """How like each other what was typed and what was meant are."""
 
@@ -21,7 +23,8 @@ class Parser(argparse.ArgumentParser):
         """Print the usage and what is wrong with the arguments; exit code 2."""
         if found := _CHOICES.search(message):
             there = re.findall(r"[\w-]+", found[2])
-            message = f"there is no {found[1]!r} here{meant(found[1], there)}"
+            few = f"; there is {', '.join(there)}" if len(there) <= _FEW else ""
+            message = f"there is no {found[1]!r} here{meant(found[1], there) or few}"
         elif unknown := re.match(r"unrecognized arguments: (--[\w-]+)", message):
             message += meant(unknown[1], re.findall(r"--[\w-]+", self.format_help()))
         words = self.prog.split(" ")

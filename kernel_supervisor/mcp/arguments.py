@@ -94,12 +94,24 @@ def parse(model: type[Arguments], given: dict[str, Any] | None) -> dict[str, Any
 def _sentence(model: type[Arguments], item: Any) -> str:
     tool, name = model.__name__, ".".join(map(str, item["loc"]))[:_QUOTED]
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, model.model_fields, 1)
+        near = difflib.get_close_matches(name, model.model_fields, 1) or _parts_of(name, model)
         hint = f" Did you mean {near[0]}?" if near else ""
         return f"{tool} has no argument {name!r}.{hint}"
     if item["type"] == "missing":
         return f"{tool} needs the argument {name!r}."
-    return f"{tool}: {name}: {item['msg']}, not {str(item['input'])[:_QUOTED]!r}."
+    wrong = str(item["msg"]).partition(", unable to ")[0].replace("Input should be", "it has to be")
+    return f"{tool}: {name}: {wrong}, not {_quoted(item['input'])}."
+
+
+def _quoted(value: Any) -> str:
+    """A value as it was given, a text told from a number."""
+    return repr(value[:_QUOTED]) if isinstance(value, str) else json.dumps(value, default=str)[:_QUOTED]
+
+
+def _parts_of(name: str, model: type[Arguments]) -> list[str]:
+    """The argument of which a name is one of the words, where that is one alone."""
+    found = [each for each in model.model_fields if name in each.split("_")]
+    return found if len(found) == 1 else []
 
 
 _TOLD = ("type", "description", "enum", "items", "minimum", "maximum", "default")

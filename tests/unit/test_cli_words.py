@@ -107,6 +107,23 @@ def test_what_was_perhaps_meant_is_said(typed: list[str], meant: str, capsys: py
     assert "`kernel-supervisor help" in said
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["completion", "tcsh"], "there is no 'tcsh' here; there is bash, zsh, fish"),
+        (["history", "--last", "x"], "argument -n/--last: x is no number from 1 to 500"),
+        (["history", "--last", "0"], "argument -n/--last: 0 is no number from 1 to 500"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_the_right_ones(
+    typed: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(typed)
+    assert ended.value.code == USAGE
+    assert said in capsys.readouterr().err
+
+
 def test_help_on_a_command_is_that_of_its_option(capsys: pytest.CaptureFixture[str]) -> None:
     shown = []
     for words in (["help", "kill"], ["kill", "--help"], ["help", "service", "logs"], ["service", "logs", "--help"]):

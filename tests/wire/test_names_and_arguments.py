@@ -66,3 +66,22 @@ def test_frames_come_back_and_rubbish_is_refused() -> None:
     for parts in ([], [b"rpc"], [b"rpc", b"[]", b""], [b"rpc", b"{", b""], [b"rpc", b"\xff", b""]):
         with pytest.raises(EnvelopeError):
             unpack(parts)
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "said"),
+    [
+        ("kernel_output", {"execution_id": "seven"}, "execution_id: it has to be a valid integer, not 'seven'."),
+        ("kernel_exec", {"code": 5}, "code: it has to be a valid string, not 5."),
+        ("kernel_exec", {"code": ["Ж"]}, 'code: it has to be a valid string, not ["\\u0416"].'),
+    ],
+)
+def test_what_was_given_is_told_as_it_was_given(tool: str, given: dict[str, object], said: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        a.parse(TOOLS[tool].model, given)
+    assert str(refused.value) == f"{tool}: {said}"
+
+
+def test_a_part_of_an_arguments_name_is_taken_for_it() -> None:
+    with pytest.raises(RefusedError, match=r"no argument 'env'\. Did you mean env_name\?"):
+        a.parse(TOOLS["kernel_use_env"].model, {"env": "nope"})
