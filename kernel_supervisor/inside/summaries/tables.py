@@ -36,13 +36,19 @@ def pandas_frame(frame: Any, plain: str) -> str | None:
         return _unwrapped(frame, plain)
     head = f"pandas DataFrame: {_shape(frame.shape)}"
     if columns <= 1000:
-        head += f", {size(int(frame.memory_usage(deep=False).sum()))} without what objects hold"
+        held = "" if all(map(_is_plain, [*frame.dtypes, frame.index.dtype])) else " without what objects hold"
+        head += f", {size(int(frame.memory_usage(deep=False).sum()))}{held}"
     names = frame.columns[:_DESCRIBED].tolist()
     series = [frame.iloc[:, at] for at in range(len(names))]
     lines = _table([head, *_index(frame.index)], frame.shape, names, series, _pandas_column, frame.dtypes.iloc[_OTHERS])
     if _pandas_is_set():
         return _as_set(plain, lines)
     return "\n".join([*lines, *_ends(names, series, frame.shape, _pandas_cell, lambda at: _name(frame.index[at]))])
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Whether the values of a column are in it, as numpy's numbers and times are, and not objects beside it."""
+    return hasattr(dtype, "kind") and dtype.kind in "biufcmM" and type_name(type(dtype)).startswith("numpy.")
 
 
 def _unwrapped(frame: Any, plain: str) -> str | None:
@@ -101,7 +107,7 @@ def _pandas_column(series: Any, until: float) -> Any:
     kind = clipped(str(dtype)) if pandas_known(dtype) else type_name(type(dtype))
     if time.monotonic() > until or not pandas_known(dtype):
         return kind, "?", "not looked into"
-    if hasattr(dtype, "kind") and dtype.kind in "biufcmM" and type_name(type(dtype)).startswith("numpy."):
+    if _is_plain(dtype):
         mark, values = "", series.to_numpy()
         if rows > EXACT:  # not by iloc: an old pandas writes a RangeIndex out for it
             mark, values = "~ ", values[spread(rows, _SAMPLE)]
