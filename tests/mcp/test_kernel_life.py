@@ -75,6 +75,7 @@ async def test_restart_interrupts_what_runs_and_says_so(desk: Home, era: str) ->
         read = await session.call("kernel_output", execution_id=running.facts["execution_id"], wait=60)
         after = await session.run("'time' in globals()")
     assert not restarted.is_error, restarted.text
+    assert f"Execution {running.facts['execution_id']} was running, and ended with it." in restarted.text
     assert read.facts["status"] not in ("ok", "running", "queued")
     assert "restart" in read.text
     assert after.text.splitlines()[-1] == "False"
