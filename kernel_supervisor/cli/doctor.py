@@ -259,7 +259,9 @@ def shared_places() -> list[Path]:
 
 def _interpreter(patient: Patient) -> Iterator[Finding]:
     chosen = str(patient.kernel.get("interpreter") or "")
-    if not chosen:
+    if not chosen and patient.kernel.get("state") == "dead":
+        yield Finding("note", "this directory's kernel is dead", "kernel-supervisor restart")
+    elif not chosen:
         words = "of the default kernel here: only a daemon knows" if not patient.status else "not known"
         yield Finding("note", words, "kernel-supervisor start")
     elif os.path.isabs(chosen) and not os.access(chosen, os.X_OK):

@@ -62,12 +62,21 @@ def see_through(command: Command, number: int, pressed: list[int]) -> int:
             file=sys.stderr,
         )
     elif outcome["status"] not in ("ok", "error") and not (interrupted and outcome.get("interrupted")):
-        print(f"kernel-supervisor: execution {number}: {outcome['status']}. {outcome['reason']}", file=sys.stderr)
+        _say_end(command, number, outcome)
     if outcome["status"] == "ok":
         return DONE
     if outcome["status"] == "error" and not command.options.json:
         _tell(command.tool("kernel_output", execution_id=number)[1]["advice"])
     return INTERRUPTED if interrupted or outcome.get("interrupted") else FAILED
+
+
+def _say_end(command: Command, number: int, outcome: dict[str, Any]) -> None:
+    """How an execution ended that is neither done nor has raised; and after a kernel's death, what can be done."""
+    why = f": {outcome['reason']}" if outcome["reason"] else ""
+    print(f"kernel-supervisor: execution {number} is {outcome['status']}{why}", file=sys.stderr)
+    if outcome["status"] == "dead":
+        for line in command.tool("kernel_output", execution_id=number, max_chars=_LEAST)[1]["advice"]:
+            print(f"kernel-supervisor: {line}", file=sys.stderr)
 
 
 def _leave(command: Command, number: int) -> int:
@@ -200,12 +209,15 @@ def history(command: Command) -> int:
         print(f"session {facts['session']}; `kernel-supervisor output EXECUTION` shows what one printed")
         heads = ["execution", "status", "cell", "when", "client", "code"]
         print_table(heads, list(map(_row, facts["entries"])), leave_out=("cell", "client"))
+        if more := facts.get("more"):
+            print(more)
     return DONE
 
 
 def _row(entry: dict[str, Any]) -> list[Any]:
     count, lines = entry["execution_count"], [line for line in entry["code"].splitlines() if line.strip()] or [""]
     standing = entry["status"] if entry["kind"] == "code" else entry["kind"]
+    standing = f"loaded ({standing})" if "loaded" in entry else standing
     standing += ", not all recorded" if "unrecorded" in entry else ""
     when = time.strftime("%m-%d %H:%M", time.localtime(entry["queued_at"]))
     client = entry["client"].removeprefix("kernel-supervisor-")

@@ -26,6 +26,8 @@ def variables(command: Command) -> int:
         print(text)
     else:
         print_table(["name", "type", "shape", "size", "value"], list(map(_row, facts["variables"])), ("shape", "size"))
+        if more := facts.get("more"):
+            print(more)
     return DONE
 
 

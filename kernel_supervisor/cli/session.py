@@ -120,11 +120,14 @@ class Command:
 
     def _kernel_here(self) -> dict[str, Any]:
         place = self.say_where()
-        for each in self.tool("kernel_list_running")[1]["kernels"]:
+        there = self.tool("kernel_list_running")[1]
+        for each in there["kernels"]:
             if place["session"] in present_in(each):
                 return dict(each)
         why = f"session {place['session']}, that of this directory, has no living kernel"
-        raise CallError(f"{why}: `kernel-supervisor list` shows those of others, `kernel-supervisor exec` works here")
+        is_dead = any(each["session"] == place["session"] for each in there.get("dead", ()))
+        starts = "`kernel-supervisor restart` starts a fresh one" if is_dead else "`kernel-supervisor exec` works here"
+        raise CallError(f"{why}: `kernel-supervisor list` shows those of others, {starts}")
 
     def close(self) -> None:
         """Say goodbye to the daemon."""

@@ -32,15 +32,19 @@ _OfResults = Literal[
     "show it",
     "see output",
 ]
-_OfHistories = Literal["see executions", "see history", "ask history", "see what ran", "see sessions"]
+_OfHistories = Literal[
+    "see executions", "see history", "ask history", "see what ran", "see earlier", "find by code", "see sessions"
+]
 _OfKernels = Literal[
     "see kernels", "name kernel", "fresh kernel", "default kernel", "end kernel", "leave kernel", "kill"
 ]
-_OfStarts = Literal["first exec", "kill", "next exec", "restart there", "restart too", "restart for own", "replay"]
+_OfStarts = Literal[
+    "first exec", "kill", "next exec", "restart there", "restart too", "restart for own", "replay", "own session"
+]
 _OfTheirs = Literal["attach by id", "detach", "detach first", "detach or restart", "detach or end", "return", "let go"]
 _OfEnvironments = Literal["see environments", "name environment", "mend environment", "all environments", "use other"]
 _OfCheckpoints = Literal["checkpoint", "bring back", "restore", "replay rest", "turn on", "see variables", "offer auto"]
-_OfVariables = Literal["all variables", "ask in its language"]
+_OfVariables = Literal["all variables", "fewer variables", "ask in its language"]
 Name: TypeAlias = (
     _OfExecutions
     | _OfResults

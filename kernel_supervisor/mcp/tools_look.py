@@ -125,15 +125,20 @@ async def kernel_list_vars(
         raise RefusedError(f"{found['ename']}: {found['evalue']}")
     rows = [row for row in found["variables"] if wanted(row)]
     nothing: Words = ("no variable matches", WayOn("all variables")) if filter or type else "no variables yet"
-    return Answer(text=_listed(rows, found) if rows else nothing, facts={"variables": rows})
+    beyond = int(found.get("left_out", 0))
+    facts = {"variables": rows, **({"more": _more(beyond)} if beyond else {})}
+    return Answer(text=_listed(rows, beyond) if rows else nothing, facts=facts)
 
 
-def _listed(rows: list[dict[str, Any]], found: dict[str, Any]) -> str:
+def _listed(rows: list[dict[str, Any]], beyond: int) -> Words:
     shown = [[row["name"], row["type"], row["shape"], size(row["bytes"]), row["value"]] for row in rows[:_ROWS]]
-    text = table(["name", "type", "shape", "size", "value"], shown)
-    if left_out := int(found.get("left_out", 0)) + len(rows) - len(shown):
-        text += f"\n… and {left_out} more: narrow it with filter= or type="
-    return plain(text)
+    text = plain(table(["name", "type", "shape", "size", "value"], shown))
+    left_out = beyond + len(rows) - len(shown)
+    return (f"{text}\n", *_more(left_out)) if left_out else text
+
+
+def _more(count: int) -> tuple[str | WayOn, ...]:
+    return f"… and {count} more", WayOn("fewer variables")
 
 
 def _patience(runner: Runner) -> tuple[float, float | None]:
@@ -168,9 +173,9 @@ async def _cannot_look(
     rows = [row for row in found["variables"] if wanted(row)]
     age_s = max(0.0, time.time() - at)
     some = f" among the first {len(found['variables'])}" if found.get("left_out") else ""
-    there = _listed(rows, found) if rows else f"nothing of that name{some}"
-    text = f"\nWhat was there {span(age_s)} ago:\n{there}"
-    return Answer(text=(*parts(doing), text), facts={"busy": True, "age_s": round(age_s, 1), "variables": rows})
+    there = _listed(rows, int(found.get("left_out", 0))) if rows else f"nothing of that name{some}"
+    text = (*parts(doing), f"\nWhat was there {span(age_s)} ago:\n", *parts(there))
+    return Answer(text=text, facts={"busy": True, "age_s": round(age_s, 1), "variables": rows})
 
 
 async def _what_it_does(runner: Runner, error: TimeoutError) -> Words:

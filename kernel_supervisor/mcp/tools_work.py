@@ -22,6 +22,7 @@ from kernel_supervisor.outputs.limits import cut
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering
+from kernel_supervisor.sessions.loading import is_loaded
 from kernel_supervisor.sessions.placing import displaced
 from kernel_supervisor.wording import when
 
@@ -168,14 +169,14 @@ async def kernel_history(
     rows = [list(map(str, _row(call, entry))) for entry in entries]
     shown = rows[len(rows) - _fitting(rows[::-1], (call.reader.max_bytes(MAX_CHARS) or MOST_CHARS) - _AROUND) :]
     text = plain(table(["execution", "status", "cell", "when", "client", "code"], shown))
-    more = ""
+    more: tuple[str | WayOn, ...] = ()
     if earlier := len(rows) - len(shown):
-        more = f"\n… {earlier} before these are left out: filter= finds them by their code"
+        more = f"… {earlier} before these are left out", WayOn("find by code")
     elif len(found) > last:
-        larger = "a larger last= or " if last < _MOST else ""
-        more = f"\n… earlier ones are left out: {larger}filter= finds them"
-    shows = f"Session {session.name}", WayOn("see output"), f"{more}\n{text}"
-    return Answer(text=shows, facts={**facts, "entries": facts["entries"][earlier:]})
+        more = "… earlier ones are left out", WayOn("see earlier" if last < _MOST else "find by code")
+    told: dict[str, Any] = {**facts, "entries": facts["entries"][earlier:], **({"more": more} if more else {})}
+    above = ("\n", *more) if more else ()
+    return Answer(text=(f"Session {session.name}", WayOn("see output"), *above, f"\n{text}"), facts=told)
 
 
 def _fitting(rows: Sequence[Sequence[str]], room: int) -> int:
@@ -206,6 +207,7 @@ def _whole(call: Call, entries: Sequence[Execution]) -> Answer:
 
 def _row(call: Call, entry: Execution) -> list[Any]:
     standing = _standing(call, entry) if entry.kind == "code" else entry.kind
+    standing = f"loaded ({standing})" if is_loaded(entry) else standing
     standing += ", not all recorded" if entry.unrecorded else ""
     cell = f"In [{entry.execution_count}]" if entry.execution_count is not None else ""
     return [entry.id, standing, cell, when(entry.queued_at), entry.client, first_line(entry.source)]
@@ -226,5 +228,6 @@ def _entry_facts(call: Call, entry: Execution) -> dict[str, Any]:
         "client": entry.client,
         "queued_at": entry.queued_at,
         "code": entry.source,
+        **({"loaded": True} if is_loaded(entry) else {}),
         **({"unrecorded": entry.unrecorded} if entry.unrecorded else {}),
     }

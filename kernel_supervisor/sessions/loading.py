@@ -81,7 +81,9 @@ def _refuse_another(language: str, record: KernelRecord) -> None:
     if language and runs and _plain(language) != _plain(runs):
         raise RefusedError(
             f"path: this notebook is written in {language}, and this session's kernel runs {runs}; nothing was run. "
-            'Load it in a session of its own (session="another-name"), whose kernel is started in its language',
+            "Load it in a session of its own",
+            WayOn("own session"),
+            ", whose kernel is started in its language",
         )
 
 
@@ -167,6 +169,11 @@ def _entry(session: SessionRecord, cell: LoadedCell, writer: MessageLogWriter, l
         queued_at=time.time(),
         region=Region(log=log, start=start, end=os.path.getsize(log)),
     )
+
+
+def is_loaded(entry: Execution) -> bool:
+    """Whether an entry is a notebook's cell whose outputs came with it: no kernel of the session has run it."""
+    return entry.kind == "code" and entry.kernel_id is None and entry.status in ("ok", "error")
 
 
 def metadata_of(log: str) -> dict[str, Any]:

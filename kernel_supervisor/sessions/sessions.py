@@ -95,7 +95,8 @@ class Sessions:
             return ""
         return (
             f"this directory seems to be {moved[0].directory}, which is gone, under another path. Its work is in "
-            f'session {naming.listed(moved)}: session="{moved[0].name}" goes on there, nothing is taken over by itself'
+            f"session {naming.listed(moved)}: name {moved[0].name} as the session to go on there, nothing is taken "
+            "over by itself"
         )
 
     def _pid(self, session: SessionRecord) -> int | None:

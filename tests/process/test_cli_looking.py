@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from typing import Any
 import pexpect
 import pytest
 
-from tests.support import DEADLINE_S, Home
+from kernel_supervisor.inside.lookup import ROWS
+from tests.support import DEADLINE_S, Home, until_now
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +216,37 @@ def test_watching_outlives_the_daemon_and_shows_everything_once(home: Home) -> N
         assert f"execution {first} · ok\n" in seen
         watching.send_signal(signal.SIGINT)
         assert watching.wait(DEADLINE_S) == 0
+
+
+def test_what_a_list_leaves_out_is_told_with_the_command_that_shows_it(home: Home) -> None:
+    home.cli("exec", f"globals().update({{f'v{{n}}': n for n in range({ROWS + 50})}})")
+    listed = home.cli("vars").stdout
+    assert re.search(r"\n… and \d+ more: `kernel-supervisor vars NAME` narrows it, as does --type\n$", listed), listed[
+        -200:
+    ]
+    home.cli("exec", "1")
+    short, whole = home.cli("history", "-n", "1").stdout, home.cli("history").stdout
+    assert short.endswith("… earlier ones are left out: `kernel-supervisor history --last 500` lists more\n")
+    assert "left out" not in whole
+    assert "=" not in home.cli("history", "-s", "project", "-n", "1").stdout.partition("…")[2], "no argument of a tool"
+
+
+def test_a_cell_that_was_loaded_is_not_listed_as_one_that_ran(home: Home) -> None:
+    home.cli("exec", "x = 41")
+    home.cli("save", "work.ipynb")
+    loaded = home.cli("load", "work.ipynb", "-s", "other").stdout
+    (number,) = re.findall(r": 1 cell as entry (\d+) of session project/other\. None of them was run\.", loaded)
+    assert re.search(rf"^{number} +loaded \(ok\) ", home.cli("history", "-s", "other").stdout, re.MULTILINE)
+    home.cli("load", "work.ipynb", "-s", "other", "--run")
+    assert re.search(r"^\d+ +ok ", home.cli("history", "-s", "other").stdout, re.MULTILINE), "what ran is"
+
+
+def test_without_a_living_kernel_it_is_said_what_gives_one(home: Home) -> None:
+    home.cli("start")
+    assert "`kernel-supervisor exec` works here" in home.cli("logs").stderr
+    died = home.cli("exec", "import os; os._exit(7)").stderr
+    assert "execution 1 is dead: the kernel died (exit code 7)" in died
+    assert "`kernel-supervisor restart project/` gives this session a fresh kernel" in died
+    until_now(lambda: "dead: project/" in home.cli("list").stdout, "its death is on record")
+    assert "`kernel-supervisor restart` starts a fresh one" in home.cli("logs").stderr
+    assert "this directory's kernel is dead" in home.cli("doctor").stdout

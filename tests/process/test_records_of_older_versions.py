@@ -197,7 +197,7 @@ async def test_a_project_that_was_moved_is_offered_its_session_and_nothing_is_ta
         theirs = await session.run("x", session="before/")
         later = await session.run("1")
     assert "before, which is gone" in looked.text, "its kernel works here"
-    assert 'session="before/"' in looked.text
+    assert "name before/ as the session to go on there" in looked.text
     assert own.facts["session"] == "after/"
     assert [each.text.splitlines()[-1] for each in (own, theirs, later)] == ["False", "41", "1"]
     assert "before/" not in own.text + later.text, "once"
@@ -210,7 +210,7 @@ def test_a_moved_project_is_known_by_its_name_or_by_a_notebook_that_it_wrote(hom
     bystander.mkdir()
     (renamed / "report.ipynb").touch()
     told = {each: home.cli("exec", "1", cwd=each).stderr for each in (root / "here/moved", renamed, bystander)}
-    assert ['session="moved/"' in said for said in told.values()] == [True, True, False]
+    assert ["name moved/ as the session to go on there" in said for said in told.values()] == [True, True, False]
     assert "moved/" not in home.cli("exec", "1", cwd=renamed).stderr, "once"
 
 
