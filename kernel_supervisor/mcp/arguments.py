@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import inspect
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any
@@ -100,6 +101,7 @@ def _sentence(model: type[Arguments], item: Any) -> str:
     if item["type"] == "missing":
         return f"{tool} needs the argument {name!r}."
     wrong = str(item["msg"]).partition(", unable to ")[0].replace("Input should be", "it has to be")
+    wrong = re.sub(r"''(,| or) ", "", wrong)  # what is empty is the same as left out
     return f"{tool}: {name}: {wrong}, not {_quoted(item['input'])}."
 
 

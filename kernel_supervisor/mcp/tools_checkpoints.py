@@ -62,9 +62,17 @@ async def kernel_checkpoint(
     session = await _with_mode(call, session, mode)
     if session.checkpoints == "off" and not mode:
         raise RefusedError("checkpoints are off in this session", WayOn("turn on"))
-    runner = await call.supervisor.sessions.living_runner(session)
-    if mode == "off" or (mode and runner is None):
-        return Answer(text=f"session {session.name}: {_MODES[mode]} from now on", facts={"mode": mode})
+    set_to = f"session {session.name}: from now on {_MODES[mode]}" if mode else ""
+    if mode == "off":
+        return Answer(text=set_to, facts={"mode": mode})
+    try:
+        runner = await call.supervisor.sessions.living_runner(session)
+    except RefusedError as error:
+        if not mode:
+            raise
+        return Answer(text=(f"{set_to}. Nothing was saved now: ", *error.words), facts={"mode": mode})
+    if mode and runner is None:
+        return Answer(text=set_to, facts={"mode": mode})
     if runner is None:
         raise RefusedError("this session has no kernel yet, and no variables", WayOn("first exec"))
     intent = await call.once.begin("kernel_checkpoint", at=time.time(), name=name)
@@ -78,7 +86,7 @@ async def kernel_checkpoint(
     held = await _held(call, made)
     text = words.saved(made, held)
     if mode:
-        text = (f"session {session.name}: {_MODES[mode]} from now on\n", *parts(text))
+        text = (f"{set_to}\n", *parts(text))
     if not session.checkpoints and len(await call.supervisor.checkpoints.of(session.name)) == 1:  # once
         text = (*parts(text), "\n", WayOn("offer auto"))
     facts = {"checkpoint": words.facts(made), "held": words.held_facts(held), "mode": session.checkpoints or "asked"}

@@ -4,6 +4,7 @@ branched; what cannot be is named."""
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,18 @@ async def test_off_is_off_until_it_is_turned_on(desk: Home, era: str) -> None:
         assert not (await session.call("kernel_checkpoint", mode="asked")).is_error
 
 
+@pytest.mark.parametrize("mode", ["asked", "auto", "off"])
+async def test_a_mode_that_is_set_beside_a_dead_kernel_is_said_to_be_set(desk: Home, mode: str) -> None:
+    async with desk.client() as session:
+        await session.run("x = 41")
+        await _killed(desk, session)
+        done = await session.call("kernel_checkpoint", mode=mode)
+    assert not done.is_error, done.text
+    assert re.search(r"session desk-.*: from now on variables are ", done.text)
+    assert ("Nothing was saved now: this session's kernel had died" in done.text) == (mode != "off")
+    assert ("kernel_restart gives this session a fresh kernel" in done.text) == (mode != "off")
+
+
 async def test_auto_saves_before_a_restart_and_says_what_can_be_brought_back(desk: Home, era: str) -> None:
     async with desk.client(era) as session:
         await session.run("x = 1")
@@ -190,7 +203,10 @@ async def test_auto_saves_nothing_while_a_cell_runs_and_says_what_can_be_brought
 ) -> None:
     async with desk.client(era) as session:
         await session.run("x = 1")
-        assert "saved by themselves, too from now on" in (await session.call("kernel_checkpoint", mode="auto")).text
+        assert (
+            "from now on variables are saved by themselves, too"
+            in (await session.call("kernel_checkpoint", mode="auto")).text
+        )
         await session.run("x = 2\nimport time\nwhile True: time.sleep(0.1)", wait=False)
         restarted = await session.call("kernel_restart")
         assert "1 variable of" in restarted.text, restarted.text

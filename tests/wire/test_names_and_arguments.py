@@ -72,6 +72,8 @@ def test_frames_come_back_and_rubbish_is_refused() -> None:
     ("tool", "given", "said"),
     [
         ("kernel_output", {"execution_id": "seven"}, "execution_id: it has to be a valid integer, not 'seven'."),
+        ("kernel_inspect", {"var_name": "x", "detail": "all"}, "detail: it has to be 'source', not 'all'."),
+        ("kernel_checkpoint", {"mode": "on"}, "mode: it has to be 'asked', 'auto' or 'off', not 'on'."),
         ("kernel_exec", {"code": 5}, "code: it has to be a valid string, not 5."),
         ("kernel_exec", {"code": ["Ж"]}, 'code: it has to be a valid string, not ["\\u0416"].'),
     ],
