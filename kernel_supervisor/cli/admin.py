@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
-from kernel_supervisor.amounts import several, span
+from kernel_supervisor.amounts import several, size, span
 from kernel_supervisor.cli import service
 from kernel_supervisor.cli.codes import DONE, NO_DAEMON, failed
 from kernel_supervisor.cli.forgetting import said_of, what_is_kept
@@ -69,6 +69,9 @@ def _print_status(facts: dict[str, Any]) -> None:
     for note in filter(None, (facts.get("differences"), facts.get("not_recorded"))):
         print(f"note    {note}")
     print(f"state   {facts['state']}\nsocket  {facts['socket']}\nlog     {facts['log']}")
+    for spare in facts.get("standing_by", ()):  # a daemon of a version before this one has none
+        python, cost = spare["python"], f"{size(spare['memory_bytes'])}, for {span(time.time() - spare['since'])}"
+        print(f"spare   pid {spare['pid']} stands by to be the next kernel of {python}: {cost}")
     for client in facts["clients"]:
         print(f"client  {client['kind']} pid {client['pid']} in {client['directory']}")
 

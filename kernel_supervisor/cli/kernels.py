@@ -8,7 +8,7 @@ import shlex
 import sys
 from typing import Any
 
-from kernel_supervisor.amounts import size, span
+from kernel_supervisor.amounts import several, size, span
 from kernel_supervisor.cli.codes import DONE, FAILED, USAGE, failed
 from kernel_supervisor.cli.forgetting import ago, told
 from kernel_supervisor.cli.screen import print_table
@@ -48,6 +48,9 @@ def list_kernels(command: Command) -> int:
         print(f"dead: {each['session']}: {why}; `{again}` starts a fresh kernel{what}")
     if left := len(dead[_DEAD:]):
         print(f"… and {left} more sessions whose kernels are dead: `kernel-supervisor sessions` lists them")
+    if spares := facts.get("standing_by"):
+        cost = size(sum(each["memory_bytes"] for each in spares))
+        print(f"standing by for the next start: {several(len(spares), 'kernel')}, {cost}")
     for trouble in facts["troubles"]:
         print(f"not asked: {trouble}", file=sys.stderr)
     for words in leaving.values():

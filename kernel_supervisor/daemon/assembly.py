@@ -47,6 +47,7 @@ class Parts:
             notify("READY=1")
             await forgetting.finish(self.supervisor)
             self._tasks.keep(self._sweeping.keep, "sweeping")
+            self._tasks.keep(self.supervisor.kernels.spares.keep, "spare kernels")
             self._tasks.keep(self._before_shutdown, "waiting for the machine's end")
             await serving
         finally:

@@ -408,9 +408,35 @@ def apply_client_limits(umask: int | None, limits: dict[str, list[int]]) -> None
         os.umask(umask)
 
 
+def make_room() -> None:
+    """Let the table of descriptors grow now: once there are threads, the system makes that wait for all processors."""
+    os.close(logfile.Held(os.dup(2)).fd)
+
+
 def install(name: str, *arguments: Any) -> Any:
     """Install the module in the file beside this one."""
-    return beside(name).install(*arguments)
+    return (_loaded.pop(name, None) or beside(name)).install(*arguments)
+
+
+_INSTALLED: tuple[str, ...] = (
+    "startup",
+    "coroutines",
+    "requests",
+    "interrupts",
+    "questions",
+    "place",
+    "near",
+    "door",
+    "homes",
+    "pipes",
+)
+_INSTALLED += ("forks", "widths", "formatter", "figures", "lookup")
+_loaded: dict[str, Any] = {}
+
+
+def load() -> None:
+    """Load what will be installed, before there is a kernel."""
+    _loaded.update((name, beside(name)) for name in _INSTALLED)
 
 
 _own_log = [2]
@@ -479,10 +505,14 @@ def dump_crashes(descriptor: int) -> None:
 
 
 def main() -> None:
-    """Be an ipykernel that records itself."""
+    """Be an ipykernel that records itself; a spare (`spare.py`) is one once it was told which."""
+    spare = beside("spare") if sys.argv[1:2] == ["--spare"] else None
+    if spare is not None:
+        spare.stand(sys.argv[1:], load)
     options, rest = parse(sys.argv[1:])
     attempt(apply_client_limits, options.umask, options.limits)
-    if options.overlay:
+    attempt(make_room)
+    if options.overlay and options.overlay not in sys.path:
         sys.path.append(options.overlay)
     pretend(options.connection_file, rest)
     log = attempt(os.dup, 2)
@@ -496,6 +526,8 @@ def main() -> None:
     app: Any = kernelapp.IPKernelApp.instance()
     app.log_connection_info = lambda: None  # advice to people at a terminal, which is not where it would go
     failed = attempt(install, "startup", app) or list
+    if spare is not None:
+        attempt(spare.settle, app)
     app.initialize(sys.argv[1:])
     recorder = attempt(Recorder, options.log, options.limit, os.path.abspath(base) + BELL, attempt(failed) or [])
     if recorder is not None:

@@ -83,8 +83,8 @@ class Local(Keeper):
     @classmethod
     async def launch(cls, record: KernelRecord, servers: Servers, surroundings: Surroundings, key: str) -> Local:
         """Start a process, which no daemon's death ends. Raises UnavailableError."""
-        env = {name: value for name, value in surroundings.env.items() if name not in _NEVER_PASSED_ON}
-        child = await _start(record, _command(record, surroundings), env, key)
+        env = variables_of(surroundings)
+        child = await _start(record, command_of(record, surroundings), env, key)
         folders, identity = searched_first(record, env), identify(child.pid)
         if identity is None:
             how = await asyncio.to_thread(child.wait)
@@ -216,7 +216,12 @@ def _shortened(path: str) -> bool:
     return False
 
 
-def _command(record: KernelRecord, surroundings: Surroundings) -> list[str]:
+def variables_of(surroundings: Surroundings) -> dict[str, str]:
+    """What a kernel is started with."""
+    return {name: value for name, value in surroundings.env.items() if name not in _NEVER_PASSED_ON}
+
+
+def command_of(record: KernelRecord, surroundings: Surroundings) -> list[str]:
     """What starts this kernel, with jupyter_client's `{connection_file}` still in it."""
     if not record.recorded:
         return list(record.interpreter.argv)
@@ -249,9 +254,7 @@ def _files(record: KernelRecord) -> Iterator[dict[str, Any]]:
 
 async def _start(record: KernelRecord, command: list[str], env: dict[str, str], key: str) -> subprocess.Popen[bytes]:
     """The process of `record`. Raises UnavailableError where the interpreter cannot be started."""
-    manager = AsyncKernelManager(connection_file=record.connection_file, transport="ipc")
-    if key:
-        manager.session.key = key.encode()
+    manager = manager_of(record, key)
     interpreter = record.interpreter
     manager._kernel_spec = KernelSpec(argv=command, display_name=interpreter.name, language=interpreter.language)
     try:
@@ -268,6 +271,14 @@ async def _start(record: KernelRecord, command: list[str], env: dict[str, str], 
     manager._close_control_socket()
     child: subprocess.Popen[bytes] = manager.provisioner.process  # type: ignore[union-attr]  # the local provisioner's
     return child
+
+
+def manager_of(record: KernelRecord, key: str) -> AsyncKernelManager:
+    """What jupyter_client starts a kernel with, and writes its connection file."""
+    manager = AsyncKernelManager(connection_file=record.connection_file, transport="ipc")
+    if key:
+        manager.session.key = key.encode()
+    return manager
 
 
 def _with_connection_file(path: str) -> ProcessIdentity:

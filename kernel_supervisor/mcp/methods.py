@@ -84,6 +84,7 @@ async def _status(ctx: Context, params: types.RequestParams) -> dict[str, Any]:
         "sessions": list(supervisor.sessions.known),
         "kernel_ids": [*supervisor.kernels.runners, *(each.id for each in supervisor.kernels.adoption.records)],
         "pids": supervisor.kernels.pids(),
+        "standing_by": [asdict(each) for each in await supervisor.kernels.spares.standing()],
         "not_recorded": supervisor.records.not_recorded,
     }
 

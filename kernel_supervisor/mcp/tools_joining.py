@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from kernel_supervisor.amounts import size
@@ -63,6 +64,7 @@ async def kernel_list_running(call: Call, session: SessionRecord) -> Answer:
     kernels = [{**each, "saved_at": saved.get(each["kernel_id"])} for each in kernels]
     facts = {"kernels": kernels, "others": [_foreign_facts(each) for each in found.values()]}
     dead = await _dead(call, {each["kernel_id"] for each in kernels})
+    facts["standing_by"] = [asdict(each) for each in await supervisor.spares.standing()]
     facts["dead"] = [{**each, "saved_at": saved.get(each["kernel_id"])} for each in dead]
     return Answer(text=under_each_other(lines), facts={**facts, "troubles": troubles})
 

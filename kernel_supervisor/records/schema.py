@@ -42,6 +42,7 @@ _ADDED = (
 )
 _INDEXES = """
     CREATE TABLE IF NOT EXISTS told (session TEXT PRIMARY KEY, at REAL NOT NULL);
+    CREATE TABLE IF NOT EXISTS spares (id TEXT PRIMARY KEY, process TEXT NOT NULL);
     CREATE INDEX IF NOT EXISTS executions_by_count ON executions (kernel_id, generation, execution_count);
     CREATE INDEX IF NOT EXISTS executions_of_kernel ON executions (kernel_id, generation);
     CREATE INDEX IF NOT EXISTS executions_in_log ON executions (log, log_start);"""

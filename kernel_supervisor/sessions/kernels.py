@@ -24,6 +24,7 @@ from kernel_supervisor.kernels.kernel import READY_DEADLINE_S, Kernel
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.kernels.local import surroundings_of
 from kernel_supervisor.kernels.process import descriptors_left
+from kernel_supervisor.kernels.spares import remove_log
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.ledger import Ledger
@@ -33,6 +34,7 @@ from kernel_supervisor.servers.rest import KernelGoneError
 from kernel_supervisor.sessions.adopting import FIRST_TRY_S, Adoption, connected
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.placing import Furnished, furnished, no_place, place_of
+from kernel_supervisor.sessions.spares import Spares
 from kernel_supervisor.tasks import News, Tasks, apart
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,8 @@ class Kernels:
         """What kernels were started with, also of some that are dead: in memory alone."""
         self.starting: dict[KernelId, KernelRecord] = {}
         """Those whose process was begun, or is about to be, and that cannot be used yet."""
+        self.spares = Spares(paths, records)
+        """What stands by to become a kernel."""
         self.endings = News()
         """Told of each kernel that has ended."""
         self._tasks = Tasks()
@@ -142,6 +146,7 @@ class Kernels:
 
     async def _launch(self, record: KernelRecord, surroundings: Surroundings, key: str = "") -> Runner:
         self.starting[record.id] = record
+        self.spares.stir()
         try:
             return await self._launched(record, surroundings, key)
         finally:
@@ -150,9 +155,33 @@ class Kernels:
     async def _launched(self, record: KernelRecord, surroundings: Surroundings, key: str) -> Runner:
         """Commit, launch, commit the process, connect: a next daemon finds the kernel whatever line was the last."""
         await self._records.save_kernel(record)
-        kind = kind_of(record)
+        kernel = await self._taken(record, surroundings, key) or await self._started(record, surroundings, key)
+        kernel.note(recorded=kernel.record.recorded and bool(kernel.recorder))
+        if kind_of(record).inherits:
+            self.had[record.id] = surroundings
+        self.spares.note(record, surroundings)
+        pid = getattr(kernel.record.process, "pid", "not known")
+        log.info("session %s: kernel %s started, pid %s", record.session, record.id, pid)
+        return await self._take_in(kernel)
+
+    async def _taken(self, record: KernelRecord, surroundings: Surroundings, key: str) -> Kernel | None:
+        """The kernel that a process has become which stood by; None where there is none, or it could not: nothing was
+        run in it, and the start is cold."""
+        spare = await self.spares.take(record, surroundings)
+        if spare is None:
+            return None
         try:
-            keeper = await kind.launch(record, self.servers, surroundings, key)
+            return await self.spares.hand_over(spare, record, surroundings, key)
+        except UnavailableError as error:
+            log.warning("session %s: kernel %s starts cold: %s", record.session, record.id, error)
+        await asyncio.to_thread(remove_log, record)
+        await self._records.save_kernel(record)
+        return None
+
+    async def _started(self, record: KernelRecord, surroundings: Surroundings, key: str) -> Kernel:
+        """A kernel in a process of its own. Raises UnavailableError."""
+        try:
+            keeper = await kind_of(record).launch(record, self.servers, surroundings, key)
         except UnavailableError as error:
             await self._mark_ended(record, str(error))
             raise
@@ -163,12 +192,7 @@ class Kernels:
         except BaseException as error:
             await asyncio.shield(self._give_up(kernel, f"it did not start: {error}"))
             raise
-        kernel.note(recorded=kernel.record.recorded and bool(kernel.recorder))
-        if kind.inherits:
-            self.had[record.id] = surroundings
-        pid = getattr(kernel.record.process, "pid", "not known")
-        log.info("session %s: kernel %s started, pid %s", record.session, record.id, pid)
-        return await self._take_in(kernel)
+        return kernel
 
     async def _publish(self, record: KernelRecord) -> None:
         """Show it to Jupyter servers; where that does not work, they do not see it."""
@@ -318,6 +342,8 @@ class Kernels:
         runner = self._watched(kernel, gap=f"no daemon listened until {time.strftime('%Y-%m-%d %H:%M:%S')}")
         try:
             await self._remember(record)
+            if record.id in self.had:
+                self.spares.note(record, self.had[record.id])
             await self._publish(record)
             await self.take_up(runner)
         except BaseException:
@@ -335,8 +361,9 @@ class Kernels:
         self.leave(record.id, reason)
 
     async def close(self) -> None:
-        """Let go of all kernels; they run on."""
+        """Let go of all kernels; they run on. What only stands by ends."""
         await self.adoption.close()
+        await self.spares.close()
         await self._tasks.close()
         await asyncio.gather(*(runner.close() for runner in self.runners.values()))
 

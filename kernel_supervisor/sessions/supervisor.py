@@ -52,6 +52,7 @@ class Supervisor:
         self.sessions = Sessions(self.records, self.kernels)
         self.executions = Executions(self.records, self.kernels, self.sessions)
         self.records.watchers.append(lambda entry: self.executions.news.tell())
+        self.records.watchers.append(lambda entry: self.kernels.spares.stir())
         self.imports = Imports()
         self.checkpoints = Checkpoints(paths, self.records)
         self.sessions.offer = self.checkpoints.offer
@@ -82,6 +83,7 @@ class Supervisor:
         """Open the records, and begin to look for what lives. Calls may come from now on: see `reached`."""
         await self.records.open()
         await self.sessions.open()
+        await self.kernels.spares.end_left()
         await self._take_in_strays()
         await recovering.recover(self.paths.logs, self.records, self.executions)
         await self.records.forget_calls(keeping.CALLS_S)
