@@ -52,7 +52,7 @@ def _supervisor_probe():
     return {
         "environ": list(os.environ.items()),
         "environ of the process": [each for each in proc("environ").split("\0") if each],
-        "environ of a child": shell("env -0 | tr '\\0\\n' '\\n '"),
+        "environ of a child": sorted(shell("env -0 | tr '\\0\\n' '\\n '")),
         "%env": sorted(map(str, dict(shell_ip.run_line_magic("env", "")).items())),
         "command line": [each.rstrip(" ") for each in proc("cmdline").split("\0")],
         "comm": proc("comm"), "exe": os.readlink("/proc/self/exe"), "cgroup": proc("cgroup"),
