@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _SOCKETS: dict[Channel, int] = {"shell": zmq.DEALER, "control": zmq.DEALER, "stdin": zmq.DEALER, "iopub": zmq.SUB}
 _HEAR_AGAIN_S = 0.5
+_KNOCK_MS, _RARELY_MS = 10, 200
+"""How soon a connection is tried again to a kernel that has not laid its sockets yet, and how seldom in the end."""
 
 
 class NoSignError(TimeoutError):
@@ -75,6 +77,8 @@ class Channels:
         socket = self._sockets[name]
         for option in (zmq.LINGER, zmq.SNDHWM, zmq.RCVHWM):
             socket.setsockopt(option, 0)
+        socket.setsockopt(zmq.RECONNECT_IVL, _KNOCK_MS)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RARELY_MS)
         if _SOCKETS[name] == zmq.DEALER:
             socket.setsockopt(zmq.IDENTITY, self.session.bsession)
         else:

@@ -33,6 +33,8 @@ from kernel_supervisor.tasks import Tasks, happens
 log = logging.getLogger(__name__)
 READY_DEADLINE_S = 60.0
 """An interpreter on a cold network disk takes its time; nothing hangs longer than this."""
+_SOON_S = 0.01
+"""After how long a kernel is asked again whether it is ready, at first."""
 _THEIR_SHARE = 0.75
 """Of the time that a look may take: what the kernel may use of it, so that its answer still arrives."""
 _HEAR_S = 20.0
@@ -101,7 +103,7 @@ class Kernel:
         self._tasks.keep(self._watch, f"watch of kernel {self.record.id}")  # else its death would be noticed by nobody
         self.channels = self.keeper.open_channels(self._take, self._resumed, self._left)
         await self.channels.connected(deadline_s)
-        end = asyncio.get_running_loop().time() + deadline_s
+        end, pause_s = asyncio.get_running_loop().time() + deadline_s, _SOON_S
         while not self._ready.is_set():
             if self._dead.is_set():
                 how = f"the kernel ended while it started ({self._gone_because})"
@@ -109,7 +111,8 @@ class Kernel:
             if asyncio.get_running_loop().time() >= end:
                 raise await self._failed("connection", self._silent(deadline_s))
             await self.channels.send("control", "kernel_info_request", {})
-            await happens(self._ready, self.channels.ask_again_s)
+            await happens(self._ready, min(pause_s, self.channels.ask_again_s))
+            pause_s *= 2
         recorder = await asyncio.to_thread(begins, self.record.message_log)
         self.recorder = recorder or {}
         self.note(language_info=dict(self.info.get("language_info") or {}))
