@@ -427,6 +427,7 @@ _INSTALLED: tuple[str, ...] = (
     "place",
     "near",
     "door",
+    "flushes",
     "homes",
     "pipes",
 )
