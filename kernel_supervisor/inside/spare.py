@@ -25,7 +25,7 @@ from typing import Any, Callable, List
 
 STARTING, STANDING = "starting", "standing"
 """As long as each other: one is written over the other."""
-ROOM = "KERNEL_SUPERVISOR_ROOM"
+ROOM = "_SUPERVISOR_ROOM"
 EXPIRED, CHANGED, SHORT, UNFIT = 81, 82, 83, 84
 """Exit codes: nobody needed it, its environment is not as it was, memory is short, none can stand by here."""
 _LOOK_S = 60.0
@@ -126,10 +126,12 @@ def settle(app: Any) -> None:
 
 
 def _check_startup() -> None:
-    """Code that runs at each start may read anything: a kernel's own start has to run it."""
+    """Code that runs at each start may read anything: a kernel's own start has to run it. Ours, which is `__main__`,
+    lies among installed packages, too."""
+    ours = os.path.dirname(os.path.abspath(__file__)) + os.sep
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None) or ""
-        is_theirs = "site-packages" in file or "dist-packages" in file
+        file = os.path.abspath(getattr(module, "__file__", None) or "")
+        is_theirs = ("site-packages" in file or "dist-packages" in file) and not file.startswith(ours)
         if name in _STARTUP or (is_theirs and not name.startswith(_HARMLESS)):
             raise _UnfitError("%s is run at each start of Python" % name)
 
