@@ -68,8 +68,11 @@ class Spare:
 
     def ready(self) -> bool:
         """Whether it can be told what to become. Blocks on /proc."""
-        pid = self.process.identity.pid
-        return self.process.alive() and _says(pid, self.name, STANDING) and not is_stopped(self.process.identity)
+        return self.process.alive() and self.stands() and not is_stopped(self.process.identity)
+
+    def stands(self) -> bool:
+        """Whether it says so itself. Blocks on /proc alone: it may be let go of meanwhile."""
+        return _says(self.process.identity.pid, self.name, STANDING)
 
     def memory(self) -> int:
         """Bytes that are its own. Blocks on /proc."""

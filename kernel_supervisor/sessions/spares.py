@@ -181,11 +181,12 @@ class Spares:
         return kernel
 
     async def standing(self) -> list[Standing]:
-        """Those that stand by."""
+        """Those that stand by; not those that are about to."""
         found = []
         for kind, spare in list(self._spares.items()):
-            pid, memory = spare.process.identity.pid, await asyncio.to_thread(spare.memory)
-            found.append(Standing(python=kind.argv[0], pid=pid, since=spare.since, memory_bytes=memory))
+            if await asyncio.to_thread(spare.stands):
+                pid, memory = spare.process.identity.pid, await asyncio.to_thread(spare.memory)
+                found.append(Standing(python=kind.argv[0], pid=pid, since=spare.since, memory_bytes=memory))
         return found
 
     async def _end(self, spare: Spare) -> None:
