@@ -105,9 +105,10 @@ def told(text: str) -> str:
 
 
 def prepare(home: Home) -> None:
-    """Something to show: a kernel with a variable, and one that is dead."""
-    assert home.cli("exec", "numbers = list(range(5))\nprint('first')\nnumbers").returncode == 0
-    home.cli("exec", "-s", "a-longer-name", "import os; os._exit(3)")
+    """Something to show: a kernel with a variable, and one that is dead; none stands by, which takes its time."""
+    env = {**home.env, "KERNEL_SUPERVISOR_PREWARM": "0"}
+    assert home.cli("exec", "numbers = list(range(5))\nprint('first')\nnumbers", env=env).returncode == 0
+    home.cli("exec", "-s", "a-longer-name", "import os; os._exit(3)", env=env)
     until_now(lambda: "dead: project/a-longer-name" in home.cli("list").stdout, "its death is on record")
 
 
