@@ -345,10 +345,13 @@ def _way(kind: Any) -> Any:
 
 
 def _spaces(namespace: Dict[str, Any]) -> Dict[int, str]:
-    """What each dict is, by its id, that a process has anyway: a copy of one would be no other process's."""
+    """What each dict is, by its id, that a process has anyway: a copy of one would be no other process's.
+
+    That of `builtins` is not among them: `exec` puts it into each dict that it is given.
+    """
     found = {}
     for name, module in list(sys.modules.items()):
-        if issubclass(type(module), types.ModuleType):
+        if issubclass(type(module), types.ModuleType) and name != "builtins":
             found[id(ways.namespace_of(module))] = "the namespace of a module (%s)" % name
     found.pop(id(namespace), None)  # that is the next one's own, too
     return found
