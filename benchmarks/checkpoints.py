@@ -2,225 +2,149 @@
 
 Goals: all of 200 saved, and what the kernel's own threads compute is right all the while; beside an untouched gigabyte,
 after one small variable has changed, the kernel is held up for at most 30 ms and no more is written than that variable;
-what is saved while a session is idle costs it at most 2 % once it works on, with the pages that are copied.
+one that comes at each pause of a busy session costs it at most 2 %. `--only NAME` measures one part.
 """
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
+import argparse
 import os
 import statistics
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from executions import execute, kernel
-from figures import about, show, verdict
-from jupyter_client.blocking.client import BlockingKernelClient
+from beside import beside_threads
+from executions import execute
+from figures import about, seconds, show, verdict
+from saving import Asked, recorded
 
-import kernel_supervisor
-from kernel_supervisor.inside.door import CHECKPOINT
-from kernel_supervisor.keeping import RECORDED_BYTES
+from kernel_supervisor.keeping import IDLE_S
 
-_INSIDE = Path(kernel_supervisor.__file__).parent / "inside"
-_HELD_MS, _SMALL, _AUTO = 30.0, 1 << 20, 0.02
-_IDLE_S, _CELLS = 30.0, 40
-"""How long a session is idle before it is saved by itself, and the cells it runs once all of a gigabyte is changed."""
-_ASKED = {"only": None, "deadline_s": 120.0, "name_s": 30.0, "name_bytes": 16 << 30, "total_bytes": 64 << 30}
-_THREADS = """
-import logging, os, subprocess, threading, time
-import numpy as np, polars as pl, pyarrow as pa, pyarrow.compute as pc
-from sklearn.cluster import KMeans
-stop, wrong, rounds = threading.Event(), [], {}
-a = np.random.default_rng(0).random((200, 200)); product = a @ a
-points = np.random.default_rng(0).random((500, 2))
-frame, numbers = pl.DataFrame({'x': range(10000)}), pa.array(range(10000))
-labels = KMeans(3, n_init=1, random_state=0).fit_predict(points)
-def blas(): return np.allclose(a @ a, product)
-def openmp(): return (KMeans(3, n_init=1, random_state=0).fit_predict(points) == labels).all()
-def polars(): return frame.group_by((pl.col('x') % 7).alias('k')).agg(pl.col('x').sum()).sum()['x'][0] == 49995000
-def pyarrow(): return pc.sum(pc.add(numbers, 1)).as_py() == 50005000
-def python(): return sum(range(10**5)) == 4999950000
-def lasting(work):
-    while not stop.is_set():
-        if not work(): wrong.append(work.__name__)
-        rounds[work.__name__] = rounds.get(work.__name__, 0) + 1
-def hindering(): time.sleep(0.002); raise RuntimeError('a hook that raises')
-for when in ('before', 'after_in_parent', 'after_in_child'): os.register_at_fork(**{when: hindering})
-full = os.pipe()[1]; os.set_blocking(full, False)
-try:
-    while True: os.write(full, b'x' * 4096)
-except BlockingIOError: os.set_blocking(full, True)
-log = logging.getLogger('full'); log.propagate = False; log.addHandler(logging.StreamHandler(os.fdopen(full, 'w')))
-threading.Thread(target=log.warning, args=('x' * 9000,), daemon=True).start()
-child = subprocess.Popen(['sleep', '3600'])
-waited = []
-threads = [threading.Thread(target=lasting, args=(each,)) for each in (blas, openmp, polars, pyarrow, python)]
-threads.append(threading.Thread(target=lambda: waited.append(os.wait()[0])))
-for each in threads: each.start()
-"""
-_ENDED = """
-assert not waited, waited
-stop.set(); child.kill()
-for each in threads: each.join(60)
-assert not any(each.is_alive() for each in threads) and waited == [child.pid], (threads, waited, child.pid)
-assert not wrong and len(rounds) == 5, (set(wrong), rounds)
-"""
+_HELD_MS, _SMALL, _BUSY = 30.0, 1 << 20, 0.02
+_GB = 1 << 30
 _LARGE = "import numpy as np\nlarge = np.zeros(1 << 27); large += np.arange(1 << 27); small = np.arange(100000)"
-_FORKED = """
-import os, time
-def forked():
-    began = time.perf_counter(); pid = os.fork()
-    if not pid: os._exit(0)
-    took = time.perf_counter() - began
-    os.waitpid(pid, 0)
-    return took
-open({path!r}, "w").write(str(1e3 * sorted(forked() for _ in range(9))[4]))
-"""
-"""How long a bare fork holds up the same process, in milliseconds: what no copy of a process can be made without."""
-_RESTORED = """
-import importlib.util, json, time
-spec = importlib.util.spec_from_file_location("_restoring", {code!r} + "/restoring.py")
-restoring = importlib.util.module_from_spec(spec); spec.loader.exec_module(restoring)
-began = time.perf_counter(); told = restoring.restore(globals(), json.loads({content!r}))
-took = time.perf_counter() - began
-assert not told["missing"] and large[-1] == (1 << 27) - 1, told["missing"]
-began = time.perf_counter(); assert large.sum() > 0; summed = time.perf_counter() - began
-open({path!r}, "w").write(json.dumps([took, summed]))
-"""
 _PAGES = "import ctypes\nctypes.CDLL(None).prctl(41, 1, 0, 0, 0)\n"
 """No huge pages in this process (PR_SET_THP_DISABLE)."""
+_FORKS = """
+import ctypes, os, signal, time
+libc, forks = ctypes.PyDLL(None), []
+for _ in range({rounds}):
+    began = time.perf_counter()
+    pid = libc._Fork()
+    if not pid: libc._exit(0)
+    forks.append(time.perf_counter() - began)
+    os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
+open({path!r}, 'w').write(' '.join(map(str, forks)))
+"""
+"""The system's own share: no hooks, nobody waits, nor is a child waited for that waits for the interpreter."""
+_A_LITTLE = "large[::512 * 64] += 1; total = sum(range(10**6))"
+"""One page of 64, and some work."""
+_CELLS = 20
 
 
 def main() -> int:
     """Print the figures; exit 1 where a goal is missed."""
-    rounds = 10 if "--quick" in sys.argv else 200
+    parser = argparse.ArgumentParser(description="What a checkpoint costs a kernel.")
+    parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument("--only", choices=["threads", "gigabyte", "restore", "auto"])
+    options = parser.parse_args()
+    rounds = 10 if options.quick else 200
     about(rounds)
-    with tempfile.TemporaryDirectory(prefix="ksb-", dir="/var/tmp") as folder, ExitStack() as stack:
-        count = itertools.count()
-
-        def begun() -> tuple[BlockingKernelClient, Path]:
-            home = Path(folder) / str(next(count))
-            home.mkdir()
-            arguments = (str(_INSIDE / "recorder.py"), "--log", str(home / "log"), "--limit", str(RECORDED_BYTES))
-            return stack.enter_context(kernel(*arguments)), home
-
-        kept = [
-            _beside_threads(*begun(), rounds),
-            *_beside_a_gigabyte(begun, min(rounds, 10)),
-            _saved_while_idle(begun, 2 if rounds < 200 else 6),
-        ]
+    parts: list[tuple[str, Callable[[Path], bool]]] = [
+        ("threads", lambda folder: _beside_threads(folder, rounds)),
+        ("gigabyte", lambda folder: _beside_a_gigabyte(folder, "huge pages where there are", "")),
+        ("gigabyte", lambda folder: _beside_a_gigabyte(folder, "pages of 4 kB", _PAGES)),
+        ("restore", _restored),
+        ("auto", lambda folder: _busy(folder, 2 if options.quick else 5)),
+    ]
+    kept = []
+    for name, part in parts:
+        with tempfile.TemporaryDirectory(prefix="ksb-", dir="/var/tmp") as folder:
+            kept += [part(Path(folder))] if options.only in (None, name) else []
     return 0 if all(kept) else 1
 
 
-def _beside_threads(client: BlockingKernelClient, home: Path, rounds: int) -> bool:
-    execute(client, _THREADS)
-    figures: dict[str, list[float]] = {"all of it": [], "held up": []}
-    saved = 0
-    for _ in range(rounds):
-        began = time.perf_counter()
-        manifest = _checkpoint(client, home, only=["a", "points", "labels", "product"])
-        saved += len(manifest["names"]) == 4
-        figures["all of it"].append(time.perf_counter() - began)
-        figures["held up"].append(manifest["held_ms"] / 1e3)
-    execute(client, _ENDED)
-    show("a checkpoint beside threads", figures, floor="all of it", unit="ms", scale=1e3)
-    return verdict(saved == rounds, f"{saved} of {rounds} saved, and what the threads computed was right\n")
+def _beside_threads(folder: Path, rounds: int) -> bool:
+    with recorded(folder) as (client, home):
+        return beside_threads(client, home, rounds)
 
 
-def _beside_a_gigabyte(begun: Any, rounds: int) -> list[bool]:
-    kept = []
-    for pages, before in (("huge pages where there are", ""), ("pages of 4 kB", _PAGES)):
-        client, home = begun()
+def _beside_a_gigabyte(folder: Path, pages: str, before: str, rounds: int = 10) -> bool:
+    with recorded(folder) as (client, home):
         execute(client, before + _LARGE)
-        first, manifests = _checkpoint(client, home), []
+        disk = seconds(lambda: _write(home / "plain"))
+        first, manifests = Asked(client, home).manifest(), []
         for number in range(rounds):
             execute(client, f"small[7] = {number}")
-            manifests.append(_checkpoint(client, home))
-        figures = {"the first": [first["took_s"]], "the others": [each["took_s"] for each in manifests]}
-        show(f"1 GB, {pages}", figures, floor="the first", unit="s", scale=1)
-        held = statistics.median(each["held_ms"] for each in manifests)
-        written = max(each["written"] for each in manifests)
-        execute(client, _FORKED.format(path=str(home / "forked")))
-        bare = float((home / "forked").read_text())
-        text = f"held up {held:.1f} ms (a bare fork of it: {bare:.1f}), {written:,} bytes written"
-        kept.append(verdict(held <= _HELD_MS and written <= _SMALL, text))
-        _rates(first, home, begun)
-    return kept
+            manifests.append(Asked(client, home).manifest())
+        execute(client, _FORKS.format(rounds=rounds, path=str(home / "forks")))
+        forks = [*map(float, (home / "forks").read_text().split())]
+    took = {"a file on the disk": [disk], "the first": [first["took_s"]]}
+    took["the others"] = [each["took_s"] for each in manifests]
+    show(f"1 GB, {pages}", took, floor="a file on the disk", unit="s", scale=1)
+    held = [each["held_ms"] / 1e3 for each in manifests]
+    show(f"held up, 1 GB, {pages}", {"a bare fork": forks, "held up": held}, floor="a bare fork", unit="ms", scale=1e3)
+    written = max(each["written"] for each in manifests)
+    speeds = f"{first['written'] / first['took_s'] / 1e6:.0f} MB/s, the disk {_GB / disk / 1e6:.0f} MB/s"
+    median = statistics.median(held) * 1e3
+    text = f"held up {median:.1f} ms, {written:,} bytes written; the first {speeds}\n"
+    return verdict(median <= _HELD_MS and written <= _SMALL, text)
 
 
-def _rates(first: dict[str, Any], home: Path, begun: Any) -> None:
-    """How fast a gigabyte is written and brought back, beside the disk's own speed."""
-    size = first["bytes"]
-    sample = os.urandom(1 << 20) * (size >> 20)
-    began = time.perf_counter()
-    with open(home / "sample", "wb") as file:
-        file.write(sample)
+def _write(path: Path) -> None:
+    """A gigabyte, of which no two blocks are the same, on the disk."""
+    block = bytearray(os.urandom(1 << 24))
+    with open(path, "wb") as file:
+        for number in range(_GB // len(block)):
+            block[:8] = number.to_bytes(8, "little")
+            file.write(block)
         file.flush()
         os.fsync(file.fileno())
-    disk = time.perf_counter() - began
-    began = time.perf_counter()
-    (home / "sample").read_bytes()
-    read = time.perf_counter() - began
-    (home / "sample").unlink()
-    path = min(home.glob("*/manifest.json"))
-    content = {"manifest": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    asked = json.dumps({**content, "objects": str(home / "objects")})
-    fresh, own = begun()
-    code = _RESTORED.format(code=str(_INSIDE / "checkpoints"), content=asked, path=str(own / "took"))
-    execute(fresh, code)
-    took, summed = json.loads((own / "took").read_text())
-    print(f"        written in {first['took_s']:.1f} s (the same bytes by themselves: {disk:.1f})")
-    print(f"        brought back in {took:.2f} s, summed up then in {summed:.2f} (read by itself: {read:.2f})\n")
+    path.unlink()
 
 
-def _saved_while_idle(begun: Any, rounds: int) -> bool:
-    """What cells take that change a gigabyte right after it was begun to be saved, beside without."""
-    client, home = begun()
-    execute(client, _LARGE)
-    _checkpoint(client, home)
-    cells = [f"part = large[{n} << 20 : {n + 1} << 20]; part += 1; _ = (part[::7] ** 0.5).sum()" for n in range(128)]
-    figures: dict[str, list[float]] = {"alone": [], "saved": []}
-    for number in range(rounds):
-        for name in ("alone", "saved") if number % 2 else ("saved", "alone"):
-            manifest = _checkpoint(client, home, wait=name == "alone")
-            began = time.perf_counter()
-            for cell in itertools.islice(itertools.cycle(cells), 128 + _CELLS):
-                execute(client, cell)
-            figures[name].append(time.perf_counter() - began + manifest["held_ms"] / 1e3 * (name == "saved"))
-            time.sleep(6)  # until what is saved is
-    show("cells that change all of 1 GB", figures, floor="alone", unit="s", scale=1)
-    more = statistics.median(figures["saved"]) - statistics.median(figures["alone"])
-    share = more / (_IDLE_S + statistics.median(figures["alone"]))
-    text = f"{more:.2f} s more, {100 * share:.1f} % of these and of the {_IDLE_S:g} s that it was idle before"
-    return verdict(share <= _AUTO, text)
+def _restored(folder: Path, rounds: int = 3) -> bool:
+    with recorded(folder) as (client, home):
+        execute(client, _LARGE)
+        asked = Asked(client, home)
+        asked.manifest()
+    figures: dict[str, list[float]] = {"the files read": [], "restored": []}
+    for _ in range(rounds):
+        figures["the files read"].append(seconds(lambda: [each.read_bytes() for each in asked.objects.iterdir()]))
+        with recorded(folder) as (client, _home):
+            execute(client, "import numpy")
+            figures["restored"].append(seconds(lambda client=client: asked.restore(client)))  # type: ignore[misc]
+            execute(client, "assert large[-1] == (1 << 27) - 1 and small[5] == 5")
+    show("1 GB brought back", figures, floor="the files read", unit="s", scale=1)
+    return True
 
 
-def _checkpoint(client: BlockingKernelClient, home: Path, *, wait: bool = True, **content: Any) -> dict[str, Any]:
-    """What a checkpoint says of itself once it stands, or, not to `wait`, that it is begun."""
-    into, objects = home / str(time.time_ns()), home / "objects"
-    into.mkdir(mode=0o700)
-    objects.mkdir(mode=0o700, exist_ok=True)
-    folders = {"code": str(_INSIDE / "checkpoints"), "into": str(into), "objects": str(objects)}
-    client.control_channel.send(client.session.msg(CHECKPOINT, {**_ASKED, **folders, **content}))
-    while (reply := client.control_channel.get_msg(timeout=60))["msg_type"] != "supervisor_checkpoint_reply":
-        pass
-    if reply["content"]["status"] != "ok":
-        raise RuntimeError(reply["content"])
-    if not wait:
-        return dict(reply["content"])
-    manifest, failed = into / "manifest.json", into / "failed.json"
-    while not manifest.exists():
-        if failed.exists() or (not os.path.exists(f"/proc/{reply['content']['pid']}") and not manifest.exists()):
-            raise RuntimeError(f"no checkpoint: {reply['content']}")
-        time.sleep(0.001)
-    found: dict[str, Any] = json.loads(manifest.read_bytes())
-    return found
+def _busy(folder: Path, rounds: int) -> bool:
+    """Cells that follow each other while a checkpoint is written beside them: what it costs them all in all."""
+    figures: dict[str, list[float]] = {"without": [], "beside a checkpoint": []}
+    costs = []
+    with recorded(folder) as (client, home):
+        execute(client, _LARGE)
+        Asked(client, home).manifest()
+        for number in range(rounds):
+            execute(client, f"small[7] = {number}")
+            without = statistics.fmean(seconds(lambda: execute(client, _A_LITTLE)) for _ in range(_CELLS))
+            began, count = time.perf_counter(), 0
+            asked = Asked(client, home)
+            while not asked.stands or count < _CELLS:
+                execute(client, _A_LITTLE)
+                count += 1
+            each = (time.perf_counter() - began) / count
+            figures["without"].append(without)
+            figures["beside a checkpoint"].append(each)
+            costs.append((each - without) * count)
+    show("a cell that changes 1 GB a little", figures, floor="without", unit="ms", scale=1e3)
+    cost = statistics.median(costs)
+    text = f"a checkpoint costs {cost:.2f} s in all, {cost / IDLE_S:.1%} where there is one in {IDLE_S:g} s\n"
+    return verdict(cost / IDLE_S <= _BUSY, text)
 
 
 if __name__ == "__main__":
