@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from kernel_supervisor.notebooks.shown.legible import legible
 
 _SEQUENCE = re.compile(r"\x1b\[([\d;:]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.?")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\ufffe\uffff]")
@@ -14,6 +16,7 @@ COLOURS = (
     *("#282c36", "#d64545", "#12934a", "#b58100", "#3b7de0", "#bf4dab", "#1791a5", "#8f959e"),
 )
 """Of a terminal's sixteen, dark enough to be read on paper."""
+_INK, _PAPER = "#1f2328", "#ffffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,13 @@ class Style:
     is_bold: bool = False
     is_italic: bool = False
     is_underlined: bool = False
+    is_inverse: bool = False
+
+    def as_seen(self) -> Style:
+        """With its colours in their places, and the ink such that it can be read on its ground."""
+        ink, ground = (self.ground or _PAPER, self.ink or _INK) if self.is_inverse else (self.ink, self.ground)
+        ink = legible(ink or _INK, ground) if ground else ink
+        return replace(self, ink=ink, ground=ground, is_inverse=False)
 
 
 PLAIN = Style()
@@ -42,7 +52,7 @@ def lines_of(text: str) -> list[Line]:
             if number:
                 lines.append([])
             if piece := _CONTROL.sub("", piece.expandtabs(8)):
-                lines[-1].append((piece, style))
+                lines[-1].append((piece, style.as_seen()))
         if sequence:
             position = sequence.end()
             style = _after(style, sequence[1]) if sequence[1] is not None else style
@@ -87,6 +97,8 @@ def _simple(style: Style, code: int) -> Style:
         return _with(style, is_italic=code == 3)
     if code in (4, 24):
         return _with(style, is_underlined=code == 4)
+    if code in (7, 27):
+        return _with(style, is_inverse=code == 7)
     for base, name, shift in ((30, "ink", 0), (90, "ink", 8), (40, "ground", 0), (100, "ground", 8)):
         if base <= code < base + 8:
             return _with(style, **{name: COLOURS[code - base + shift]})
