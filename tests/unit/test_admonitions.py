@@ -27,6 +27,25 @@ def test_roles_are_their_text_and_targets_go() -> None:
     assert without_myst(":::{note}\nsee ``{ref}`c` `` and {ref}`d`\n:::") == "> **Note**\n>\n> see ``{ref}`c` `` and d"
 
 
+def test_one_directive_after_another_is_read_and_code_between_them_is_left() -> None:
+    source = "```{note}\na\n```\n\n```{tip}\nb\n```\n\n```\n{ref}`c`\n```\n\n{ref}`d`"
+    assert without_myst(source) == "> **Note**\n>\n> a\n\n> **Tip**\n>\n> b\n\n```\n{ref}`c`\n```\n\nd"
+
+
+def test_code_and_formulas_are_set_and_of_other_directives_no_word_is_lost() -> None:
+    assert without_myst("```{code-block} python\n:linenos:\nf()\n```") == "```python\nf()\n```"
+    assert without_myst("```{math}\n:label: e\na^2\n```") == "$$\na^2\n$$"
+    assert without_myst("```{figure} a.png\n:name: f\nwords\n```") == "```\n{figure} a.png\n:name: f\nwords\n```"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["the set {a}`b`", "``{ref}`a` ``", "  ```\n  {ref}`a`\n  ```", ":::{note}\nnever closed"],
+)
+def test_what_only_looks_like_it_is_left(source: str) -> None:
+    assert without_myst(source) == source
+
+
 @pytest.mark.parametrize(
     "source",
     [
