@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ from kernel_supervisor.notebooks.shown.choosing import name_of
 from kernel_supervisor.notebooks.shown.pictures import tags_as_markdown, with_pictures_attached
 from tests.notebooks_corpus.nbf import v4
 
-PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108020000009077")
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c494441"
+    "54789c63606060000000040001f61738550000000049454e44ae426082"
+)
 
 
 def attached(source: str, folder: Path, **more: object) -> tuple[str, dict[str, object], list[str]]:
@@ -25,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
     (below := tmp_path / "book" / "pictures").mkdir(parents=True)
     (below / "a b.png").write_bytes(PNG)
     (tmp_path / "outside.png").write_bytes(PNG)
+    (tmp_path / "book" / "damaged.png").write_bytes(PNG[:-16])
     (tmp_path / "book" / "key.pem").write_text("secret")
     (tmp_path / "book" / "link.png").symlink_to(tmp_path / "outside.png")
     return tmp_path / "book"
@@ -56,6 +61,8 @@ def test_files_in_the_folder_come_along(source: str, folder: Path) -> None:
         ("key.pem", "which is no picture"),
         ("gone.png", "which is not there"),
         ("https://example.org/a.png", "which is on the network (the option fetch-images has it fetched)"),
+        ("damaged.png", "which is damaged"),
+        ("data:image/png;base64,iVBORw0KGgo=", "which is damaged"),
         ("attachment:gone.png", "which is not attached"),
         ("file:///etc/passwd", "which is not there"),
     ],
@@ -73,7 +80,7 @@ def test_what_cannot_is_named_in_its_place_and_in_the_answer(address: str, why: 
 
 def test_code_and_what_is_attached_already_is_left(folder: Path) -> None:
     source = "`![a](gone.png)`\n\n```\n![a](gone.png)\n<img src=gone.png>\n```\n\n![b](attachment:b.png) ![c](data:,)"
-    new, attachments, remarks = attached(source, folder, attachments={"b.png": {"image/png": "QQ=="}})
+    new, attachments, remarks = attached(source, folder, attachments={"b.png": {"image/png": b64encode(PNG).decode()}})
     assert new == source
     assert list(attachments) == ["b.png"]
     assert remarks == []

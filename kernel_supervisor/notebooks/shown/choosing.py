@@ -15,6 +15,7 @@ from kernel_supervisor.notebooks.contents import IMAGES
 from kernel_supervisor.notebooks.document import WIDGET_STATE
 from kernel_supervisor.notebooks.guarded import is_ours
 from kernel_supervisor.notebooks.shown import libraries, stills
+from kernel_supervisor.notebooks.shown.damage import without_damaged
 from kernel_supervisor.notebooks.shown.figures import (
     BOKEH_FITS,
     Draughtsman,
@@ -49,6 +50,8 @@ _FOLDED, _UNFOLDED = 400, 40
 _DRAWN = re.compile(r"background|(?<![\w-])color\s*[:=]|<(script|canvas|svg|iframe|form)\b", re.IGNORECASE)
 _THEMED = re.compile(r"var\(\s*--jp-(content-font-color|layout-color)")
 """What has its colours from the page."""
+_SAME = (*IMAGES, "text/html", "text/markdown", "text/latex")
+"""What shows the same as a picture beside it."""
 _NO_NETWORK = "it needs {}, and a document asks no network"
 
 
@@ -165,7 +168,10 @@ def _outputs(shown: Shown, room: Room) -> Iterator[tuple[str, Any, Any]]:
         for output in cell.outputs:
             left_out = shorten(output, room)
             shown.remarks.extend(f"{where}: {words} left out" for words in left_out)
-            if output.get("data"):
+            data = output.get("data")
+            if data and without_damaged(data) and not any(mime in data for mime in _SAME):
+                _replace(shown, where, output, "a damaged picture")
+            elif data:
                 yield where, cell, output
 
 

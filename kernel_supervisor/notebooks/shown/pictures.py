@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from kernel_supervisor.notebooks.contents import IMAGES
+from kernel_supervisor.notebooks.shown.damage import is_damaged, of_address, without_damaged
 from kernel_supervisor.paths import read_regular
 
 _CODE = r"(?P<code>^(?P<fence>```+|~~~+).*?^(?P=fence)[^\n]*$|(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`))"
@@ -29,6 +30,7 @@ _PICTURE = re.compile("|".join((_CODE, _MARKDOWN, _NAMED, _TAG)), re.MULTILINE |
 _ATTRIBUTE = re.compile(r"""([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 _DEFINED = re.compile(r"^ {0,3}\[(?P<name>[^\]]+)\]:\s*<?(?P<address>[^\s>]+)", re.MULTILINE)
 _TYPES = (*IMAGES, "image/webp", "image/bmp")
+_DAMAGED = "which is damaged"
 _LARGEST, _FETCH_S = 20 << 20, 10.0
 """Bytes of a picture, and seconds in which it comes from the network."""
 
@@ -113,17 +115,23 @@ def _attached(cell: Any, folder: Path, failures: list[str], fetch: bool, address
     """The address of a picture that is attached to `cell` then, or why there is none."""
     address = html.unescape(address)
     if address.startswith("data:"):
-        return address, ""
+        mime, content = of_address(address)
+        damaged = mime in IMAGES and is_damaged(mime, content)
+        return ("", _failed(failures, f"the picture of type {mime}, {_DAMAGED}")) if damaged else (address, "")
     if address.startswith("attachment:"):
         name = address.removeprefix("attachment:")
         known = cell.get("attachments", {})
         found = next((each for each in (name, unquote(name)) if known.get(each)), None)
+        if found is not None and without_damaged(dict(known[found])):
+            return "", _failed(failures, f"the picture {name}, {_DAMAGED}")
         if found is not None:
             return address if found == name else f"attachment:{found}", ""
         return "", _failed(failures, f"the picture {name}, which is not attached")
     is_remote = urlsplit(address).scheme in ("http", "https")
     try:
         mime, content = _fetched(address) if is_remote and fetch else _read(folder, address)
+        if is_damaged(mime, content):
+            raise ValueError(_DAMAGED)
     except (OSError, ValueError) as error:
         return "", _failed(failures, f"the picture {address[:200]}, {str(error)[:200]}")
     name = f"ks-{len(cell.get('attachments', {})) + 1}{mimetypes.guess_extension(mime) or '.png'}"
