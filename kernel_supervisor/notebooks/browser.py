@@ -32,7 +32,7 @@ _STYLE = """
 .jp-OutputArea-output, .jp-InputArea-editor, .jp-RenderedHTMLCommon {
   display: block !important; width: auto !important; }
 .jp-InputPrompt, .jp-OutputPrompt, .jp-Collapser, .jp-InputCollapser, .jp-OutputCollapser { display: none !important; }
-.ks-head { margin: 0 0 0.8cm !important; padding: 0 !important; }
+.ks-head { margin: 0 0 0.8cm !important; padding: 0 10px !important; }
 .jp-CodeCell .jp-InputArea, .ks-missing { break-inside: avoid; }
 .jp-CodeCell:not(.jp-mod-noOutputs) .jp-Cell-inputWrapper,
 .ks-line:first-child:not(:last-child), .ks-line:nth-last-child(-n + 3):not(:last-child) { break-after: avoid; }
@@ -42,6 +42,7 @@ _STYLE = """
 .jp-RenderedHTMLCommon { padding-right: 0 !important; }
 .jp-RenderedHTMLCommon pre.ks-printed { padding: 2pt 5px; }
 * { scrollbar-width: none; }
+.jp-RenderedMarkdown details::details-content { content-visibility: visible; }
 .jp-InputArea-editor pre { font-size: 8.5pt; }
 body.jp-Notebook { margin: 0 !important; padding: 0 !important; max-width: none; }
 """

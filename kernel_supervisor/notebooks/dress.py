@@ -18,7 +18,7 @@ _PAPER = (
     "--jp-layout-color0: white; --jp-layout-color1: white; --jp-border-color1: #bdbdbd; --jp-border-color2: #e0e0e0;"
     " --jp-content-font-color0: black; --jp-content-font-color1: rgba(0, 0, 0, 0.87); --jp-ui-font-color0: black;"
     " --jp-ui-font-color1: rgba(0, 0, 0, 0.87); --jp-rendermime-table-row-background: #f5f5f5;"
-    " --jp-rendermime-table-row-hover-background: #e1f5fe"
+    " --jp-rendermime-table-row-hover-background: #e1f5fe; --jp-content-link-color: #0d47a1"
 )
 """The variables of the light theme."""
 SCREEN = """
@@ -47,6 +47,7 @@ body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system
   line-height: var(--jp-code-line-height); word-break: normal; overflow-wrap: anywhere; }
 .jp-OutputArea-output pre [class*="-bg"]:not([class*="-fg"]) { color: black; }
 .jp-InputArea-editor { border-radius: 4px; }
+.jp-RenderedHTMLCommon .alert { color: #1f2328; --jp-content-link-color: #0d47a1; }
 .jp-RenderedHTMLCommon .footnotes { border-top: 1px solid var(--jp-border-color2); font-size: 0.9em; }
 .ks-head { margin: 0 0 1.2rem var(--jp-cell-prompt-width); padding: 0 10px; }
 .ks-head h1 { margin: 0 0 0.3rem; font-size: 2rem; line-height: 1.2; font-weight: 600;

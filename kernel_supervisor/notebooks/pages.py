@@ -6,6 +6,7 @@ import copy
 import re
 from typing import Any
 
+from bs4 import BeautifulSoup
 from jinja2 import pass_context
 from mistune.plugins import import_plugin
 from nbconvert.exporters import HTMLExporter
@@ -16,6 +17,7 @@ from kernel_supervisor.notebooks.shown.markup import plain_table
 
 _FOOTNOTE = re.compile(r'(?:id="|href="#)fn(?:ref)?-(?=\d)')
 """Begins a footnote's name, which is to be one cell's alone."""
+_PICTURE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 
 
 class PageExporter(HTMLExporter):
@@ -42,12 +44,19 @@ class PageExporter(HTMLExporter):
         renderer.left = self.left
         plugins = map(import_plugin, (*MarkdownWithMath.DEFAULT_PLUGINS, "footnotes"))
         page = str(MarkdownWithMath(renderer=renderer, plugins=plugins).render(source))
+        page = str(BeautifulSoup(page, "html.parser")) if renderer.has_tags else page  # what is left open is closed
         self._cells += 1
         return _FOOTNOTE.sub(rf"\g<0>{self._cells}-", page)
 
 
 class _Renderer(IPythonRenderer):
     left: list[str]
+    has_tags = False
+
+    def _html_embed_images(self, html: str) -> str:
+        """What Markdown has of HTML: often one tag, which nbconvert would close before what it is to hold."""
+        self.has_tags = True
+        return _PICTURE.sub(lambda found: str(super(_Renderer, self)._html_embed_images(found[0])), html)
 
     def _src_to_base64(self, src: str) -> str | None:
         """The picture that an `<img>` names, attached ones, too."""

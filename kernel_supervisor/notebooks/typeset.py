@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from nbformat import from_dict
+
 from kernel_supervisor.notebooks.contents import IMAGES, as_markdown, is_html_only, with_readable_json
 from kernel_supervisor.notebooks.glyphs import in_a_font
 from kernel_supervisor.notebooks.guarded import new_permit
@@ -32,6 +34,30 @@ function RawInline(raw)
   if raw.format == "html" and raw.text:match("^<[bB][rR]%s*/?>$") then return pandoc.LineBreak() end
   return shown.RawInline(raw)
 end
+local tags = {
+  sub = pandoc.Subscript, sup = pandoc.Superscript, b = pandoc.Strong, strong = pandoc.Strong, i = pandoc.Emph,
+  em = pandoc.Emph, u = pandoc.Underline, ins = pandoc.Underline, s = pandoc.Strikeout, del = pandoc.Strikeout,
+}
+local function is_tag(inline, pattern)
+  return inline.t == "RawInline" and inline.format == "html" and inline.text:lower():match(pattern)
+end
+function Inlines(inlines)
+  for first = #inlines, 1, -1 do
+    local name = is_tag(inlines[first], "^<(%a+)%s*>$")
+    if name and tags[name] then
+      local held, last = pandoc.Inlines({}), first + 1
+      while inlines[last] and not is_tag(inlines[last], "^</" .. name .. "%s*>$") do
+        held:insert(inlines[last])
+        last = last + 1
+      end
+      if inlines[last] then
+        for _ = first, last do inlines:remove(first) end
+        inlines:insert(first, tags[name](held))
+      end
+    end
+  end
+  return inlines
+end
 function CodeBlock(block) if block.text == "" then return {} end end
 function RawBlock(block)
   local number = block.text:match("^" .. permit .. "(%d+)%s*$")
@@ -54,6 +80,9 @@ function Pandoc(document)
     places[header.identifier] = header.identifier
   end })
   document.blocks = document.blocks:walk({ Div = function(div) return div.content end })
+  for number, block in ipairs(document.blocks) do
+    if block.t == "Plain" then document.blocks[number] = pandoc.Para(block.content) end
+  end
   return document:walk({ Link = function(link)
     if link.target:sub(1, 1) ~= "#" then return nil end
     local named = link.target:sub(2):gsub("%%(%x%x)", function(code) return string.char(tonumber(code, 16)) end)
@@ -138,11 +167,20 @@ def _reduced(notebook: Any, pieces: _Pieces, wishes: Wishes) -> Any:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = tags_as_markdown(with_formulas_marked(cell.source))
+        elif cell.cell_type == "raw" and not any(cell.metadata.get(name) for name in ("raw_mimetype", "format")):
+            cell.update(_printed(cell.source))
         elif cell.cell_type == "code" and not wishes.with_code:
             cell.source = ""
         if "outputs" in cell:
             cell.outputs = [_as_display(_best(output, pieces), output) for output in cell.outputs]
     return notebook
+
+
+def _printed(text: str) -> Any:
+    """A raw cell's words as output: pandoc leaves out what is for no format."""
+    output = {"output_type": "stream", "name": "stdout", "text": text}
+    cell = {"cell_type": "code", "source": "", "execution_count": None, "outputs": [output]}
+    return from_dict(cell)  # type: ignore[no-untyped-call]  # nbformat has no types
 
 
 def _as_display(data: dict[str, str], output: Any) -> Any:

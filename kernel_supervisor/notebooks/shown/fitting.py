@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, replace
 from itertools import chain
+from math import ceil
 
 from kernel_supervisor.notebooks.shown.tables import Row, Table
 
@@ -17,7 +18,7 @@ _TRIES = ((9.0, False), (8.0, False), (7.0, False), (8.0, True), (7.0, True), (6
 _SPLIT = (7.5, True)
 _EM = 0.62
 """How wide a character is in the widest of the fonts that tables are set in, digits and a mix of letters."""
-_BOLD = 1.15
+_BOLD, _CAPITAL = 1.15, 0.3
 _PADDING = 8.0
 _LONG, _SHORT = 36, 12
 """Cells of more characters are broken into lines; tables of fewer lines are on one page."""
@@ -58,13 +59,18 @@ def _wanted(table: Table) -> list[int]:
     wanted = [3] * table.columns
     for row in chain(table.head, table.body):
         for cell in row:
-            longest = max(map(columns_of, cell.text.split("\n")), default=0)
+            longest = max(map(_room, cell.text.split("\n")), default=0)
             longest = round(longest * _BOLD) if cell.is_head else longest
             most = min(longest, _LONG)
             share = -(-most // cell.columns)
             for column in range(cell.column, min(cell.column + cell.columns, table.columns)):
                 wanted[column] = max(wanted[column], share)
     return wanted
+
+
+def _room(text: str) -> int:
+    """For how many characters `text` has to have room: capitals are wider than others."""
+    return columns_of(text) + ceil(_CAPITAL * sum(map(str.isupper, text)))
 
 
 def columns_of(text: str) -> int:
