@@ -23,7 +23,7 @@ def test_roles_are_their_text_and_targets_go() -> None:
     assert without_myst(source) == "\n# Moves\n\nSee moves-user, the moves, `emcee.Move`."
     assert without_myst("the :class:`Sampler` of :ref:`that`") == "the `Sampler` of that"
     assert without_myst("with {math}`a^2`") == "with $a^2$"
-    assert without_myst("{py:class}`A`, {cite:p}`b`, ``{ref}`c` ``, {sub}`d`") == "`A`, b, ``{ref}`c` ``, `d`"
+    assert without_myst("{py:class}`A`, {cite:p}`b`, ``{ref}`c` ``, {sub}`d`") == "`A`, b, ``{ref}`c` ``, <sub>d</sub>"
     assert without_myst(":::{note}\nsee ``{ref}`c` `` and {ref}`d`\n:::") == "> **Note**\n>\n> see ``{ref}`c` `` and d"
 
 
