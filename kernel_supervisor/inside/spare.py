@@ -13,6 +13,7 @@ variable ROOM is for more variables.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import io
@@ -46,10 +47,19 @@ _DEBUGGER = "ipykernel.debugger"
 _HOLDERS = (("_pydev_bundle.pydev_log", "_LoggingGlobals._debug_stream"), ("debugpy.common.log", "stderr.file"))
 """What keeps the standard error that there was when the debugger was imported: modules, and attributes there."""
 _said_early = io.StringIO()
-_HARMLESS = ("__editable__", "_virtualenv", "_distutils_hack", "__editables_")
+_HARMLESS = ("__editable__", "_virtualenv", "_distutils_hack", "__editables_", "apport_python_hook")
 """With what the names of modules begin that installers have Python import at each start, and that read no variables but
 those in which a spare must not differ from its kernel."""
 _STARTUP = ("sitecustomize", "usercustomize")
+_DEBIANS = """
+try:
+    import apport_python_hook
+except ImportError:
+    pass
+else:
+    apport_python_hook.install()
+"""
+"""What each Python of Debian's and Ubuntu's own runs; it sets `sys.excepthook`, which IPython sets again."""
 _HAS_ROOM = "--about"
 """The option whose value is JSON: spaces behind it mean nothing."""
 _AREAS = (45, 46, 47, 48)
@@ -133,8 +143,19 @@ def _check_startup() -> None:
     for name, module in list(sys.modules.items()):
         file = os.path.abspath(getattr(module, "__file__", None) or "")
         is_theirs = ("site-packages" in file or "dist-packages" in file) and not file.startswith(ours)
-        if name in _STARTUP or (is_theirs and not name.startswith(_HARMLESS)):
+        is_theirs = is_theirs and not name.startswith(_HARMLESS)
+        if (not _is_nothing(file)) if name in _STARTUP else is_theirs:
             raise _UnfitError("%s is run at each start of Python" % name)
+
+
+def _is_nothing(path: str) -> bool:
+    """Whether a file of startup code has no statement in it, or Debian's alone."""
+    try:
+        with open(path, "rb") as file:
+            found = ast.dump(ast.parse(file.read()))
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return found in [ast.dump(ast.parse(each)) for each in ("", _DEBIANS)]
 
 
 def _watched(overlay: str) -> List[str]:

@@ -12,7 +12,7 @@ import pytest
 from kernel_supervisor.core.model import Interpreter
 from kernel_supervisor.core.spares import can_stand_by, read_early
 from kernel_supervisor.inside import source
-from kernel_supervisor.inside.spare import EXPIRED, SHORT, UNFIT
+from kernel_supervisor.inside.spare import _DEBIANS, EXPIRED, SHORT, UNFIT
 from kernel_supervisor.kernels import spares
 from kernel_supervisor.kernels.keeper import Surroundings
 from kernel_supervisor.kernels.spares import Spare
@@ -48,6 +48,17 @@ async def test_it_ends_when_nobody_needed_it(home: Home) -> None:
 async def test_none_stands_by_where_each_start_of_python_runs_code_of_somebodys(home: Home, tmp_path: Path) -> None:
     code, words = await ended(started(home, interpreter_with(tmp_path / "env", sitecustomize="x = 1")))
     assert (code, words) == (UNFIT, "spare: sitecustomize is run at each start of Python")
+
+
+@pytest.mark.parametrize("code", ["# nothing\n", _DEBIANS], ids=["nothing", "Debian's"])
+async def test_one_stands_by_where_what_each_start_of_python_runs_is_the_systems(
+    home: Home, tmp_path: Path, code: str
+) -> None:
+    spare = started(home, interpreter_with(tmp_path / "env", sitecustomize=code))
+    await until(lambda: spare.ready() or not spare.process.alive(), "it stands by, or ends")
+    words = spare.words()
+    await spare.end()
+    assert words == ""
 
 
 async def test_it_ends_with_who_started_it_and_not_before(home: Home) -> None:
