@@ -14,7 +14,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from tests.packages.conftest import Built
 from tests.packages.somebody import Somebody, somebody
-from tests.support import Home, Session
+from tests.support import Home, Session, until
 
 pytestmark = pytest.mark.timeout(900)  # sixty packages are fetched and put in each environment
 VARIETIES = [
@@ -85,6 +85,7 @@ async def test_main_job_is_done_for_whoever_installs_it(person: Somebody, built:
     assert kernel["state"] == "idle"
     assert [kernel["pid"]] == [each.pid for each in _supervisor(person).kernels()]
     assert json.loads(person.does(program, "status", "--json"))["kernels"] == 1
+    await until(lambda: json.loads(person.does(program, "status", "--json"))["standing_by"], "another kernel stands by")
     findings = json.loads(person.does(program, "doctor", "--json"))["findings"]
     assert {finding["state"] for finding in findings} <= {"good", "note"}, findings
     assert person.does(program, "stop", "--kernels") == "the daemon and its kernels are gone\n"
