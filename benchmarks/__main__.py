@@ -67,7 +67,11 @@ def _kept(found: list[Figure]) -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "version": version("kernel-supervisor"),
-        "machine": {"system": platform.platform(), "cores": os.cpu_count(), "load": os.getloadavg()},
+        "machine": {
+            "system": f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}",
+            "cores": os.cpu_count(),
+            "load": os.getloadavg(),
+        },
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "figures": [
