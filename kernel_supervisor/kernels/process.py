@@ -299,7 +299,7 @@ class Process:
     def end_copies(self) -> None:
         """End the forks that are left of it, once it has ended itself. Blocks, for some seconds at the most."""
         for number in (signal.SIGTERM, *[signal.SIGKILL] * _ROUNDS):
-            copies = _copies(self.identity, self._layout)
+            copies = self._copies() or self._copies()  # one may have forked, and ended, between two looks at /proc
             for each in copies:
                 _signal_once(each, number)
             end = time.monotonic() + _LEAVE_S
@@ -307,6 +307,9 @@ class Process:
                 time.sleep(0.01)
             if not copies:
                 return
+
+    def _copies(self) -> set[ProcessIdentity]:
+        return _copies(self.identity, self._layout)
 
     def interrupt(self, since: float | None) -> None:
         """SIGINT to it and to what runs in its group, as a terminal does, but for what ran there before `since`, in

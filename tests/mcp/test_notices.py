@@ -82,6 +82,9 @@ async def test_a_cancelled_call_that_waited_is_said_not_to_have_run(desk: Home, 
                     while len((await other.call("kernel_history")).facts["entries"]) < 2:
                         pass
                 scope.cancel()
+        with anyio.fail_after(DEADLINE_S):
+            while (await other.call("kernel_history")).facts["entries"][-1]["status"] == "queued":
+                pass
         gate.touch()
         (note,) = _notes(await session.run("'ran' in globals()"))
     assert note.endswith("whose call was cancelled, had not begun: it was not run")

@@ -151,13 +151,14 @@ def test_html_asks_the_network_only_for_what_it_needs(tmp_path: Path) -> None:
 
 def test_html_embeds_pictures_beside_the_notebook_and_no_other_file(tmp_path: Path) -> None:
     (folder := tmp_path / "project").mkdir()
-    (folder / "plot.png").write_bytes(b"a picture")
+    Image.new("RGB", (2, 2)).save(folder / "plot.png")
+    picture = (folder / "plot.png").read_bytes()
     for secret in (folder / ".env", folder / "key.txt", tmp_path / "above.png"):
         secret.write_text("a secret")
     names = ("plot.png", ".env", "key.txt", "../above.png", f"{tmp_path}/above.png")
     forms = [form.format(name) for name in names for form in ("![]({})", "<img alt='x' src='{}'>", '<IMG SRC="{}">')]
     page = to_html(written(v4.new_notebook(cells=[*map(v4.new_markdown_cell, forms)]), folder)).path.read_text()
-    assert page.count(base64.b64encode(b"a picture").decode()) == 3
+    assert page.count(base64.b64encode(picture).decode()) == 3
     assert base64.b64encode(b"a secret").decode() not in page
 
 
