@@ -85,9 +85,15 @@ async def test_what_a_call_commits_needs_no_thread(tmp_path: Path, threads: Thre
 
 
 async def test_commits_stand_in_the_order_in_which_they_were_asked_for(tmp_path: Path) -> None:
-    records, goes_on = await opened(tmp_path), threading.Event()
-    first = asyncio.create_task(records.run(goes_on.wait))
-    await asyncio.sleep(0)
+    records, begun, goes_on = await opened(tmp_path), asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        goes_on.wait()
+
+    first = asyncio.create_task(records.run(work))
+    await asyncio.wait_for(begun.wait(), 60)
     others = [asyncio.create_task(records.add_execution(entry(number), f"client:{number}")) for number in range(5)]
     first.cancel()  # who asked is gone, the thread works on
     await asyncio.sleep(0)
