@@ -35,6 +35,27 @@ def test_only_what_changed_is_written_again(kernel: Recorded, tmp_path: Path) ->
     assert {path.stat().st_mode & 0o777 for path in (*third.objects.iterdir(), *third.into.iterdir())} == {0o600}
 
 
+IN_PLACE = {
+    "view[3] = -5": "v['large'][-4] == -5",
+    "np.negative(large, out=large)": "v['large'][2] == -2",
+    "large.sort()": "v['large'][0] == -999_999",
+    "ctypes.memset(large.ctypes.data + 80, 7, 8)": "v['large'][10] == 0x0707070707070707",
+    "memoryview(raw)[5] = 3": "v['raw'][5] == 3",
+    "held = (ctypes.c_char * 9).from_buffer(raw); ctypes.memset(held, 4, 1); del held": "v['raw'][0] == 4",
+}
+"""What changes a variable without a word of its name, or by C, and what is so then."""
+
+
+def test_what_changes_in_place_is_never_called_unchanged(kernel: Recorded, tmp_path: Path) -> None:
+    kernel.run("import ctypes, numpy as np\nlarge = np.arange(10**6); view = large[::-1]; raw = bytearray(10**5)")
+    Checkpoint(kernel, tmp_path).manifest()
+    for change, check in IN_PLACE.items():
+        kernel.run(change)
+        checkpoint = Checkpoint(kernel, tmp_path)
+        assert checkpoint.manifest()["written"] >= 10**5, change
+        assert eval(check, {"v": checkpoint.values("large", "raw")}), change
+
+
 def test_what_belongs_together_is_one_unit_and_shared_memory_is_named(kernel: Recorded, tmp_path: Path) -> None:
     kernel.run(
         "import numpy as np, json as j, os.path, urllib.request\nimport xml.dom.minidom\n"
