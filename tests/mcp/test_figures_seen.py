@@ -50,14 +50,14 @@ async def test_figures_are_pictures_beside_their_summaries(desk: Home, era: str)
 
 
 @needs_browser
-async def test_each_picture_keeps_its_number_whatever_makes_it(desk: Home) -> None:
+async def test_each_picture_keeps_its_number_whatever_makes_it(desk: Home, era: str) -> None:
     several = (
         "import plotly.graph_objects as go, matplotlib.pyplot as plt\n"
         "plt.axhspan(0, 1, color='red'); plt.show()\n"
         f"for height in range(9): display(go.Figure(go.Bar(y=[height]), dict({BARE})))\n"
         "plt.axhspan(0, 1, color='red'); plt.show()"
     )
-    async with desk.client() as session:
+    async with desk.client(era) as session:
         first = await session.run(several)
         assert first.facts["images"] == 11
         number = first.facts["execution_id"]
@@ -69,9 +69,9 @@ async def test_each_picture_keeps_its_number_whatever_makes_it(desk: Home) -> No
 
 
 @needs_browser
-async def test_what_cannot_be_drawn_says_so_in_a_line(desk: Home) -> None:
+async def test_what_cannot_be_drawn_says_so_in_a_line(desk: Home, era: str) -> None:
     broken = "display({'application/vnd.vegalite.v5+json': {'mark': 7}, 'text/plain': 'seven'}, raw=True)\nprint('on')"
-    async with desk.client() as session:
+    async with desk.client(era) as session:
         result = await session.run(broken)
         assert not result.images
         assert result.text.endswith("\non"), "what comes after it is there"

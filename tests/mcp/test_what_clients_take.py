@@ -33,10 +33,10 @@ def size_of(answer: Result) -> int:
     return sum(len(block.text.encode()) for block in answer.raw.content if block.type == "text")
 
 
-async def test_every_answer_is_as_long_as_its_client_takes(desk: Home) -> None:
+async def test_every_answer_is_as_long_as_its_client_takes(desk: Home, era: str) -> None:
     cells = [nbformat.v4.new_code_cell(f"print('{'Ж' * 20_000}'); 1 / 0  # {'щ' * 3000}")]  # type: ignore[no-untyped-call]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), desk.project / "theirs.ipynb")  # type: ignore[no-untyped-call]
-    async with desk.client(client_info=CODEX) as session:
+    async with desk.client(era, client_info=CODEX) as session:
         await session.run(CODE)
         for _ in range(60):
             await session.run(f"None  # {'история' * 12}", wait=False)
@@ -47,7 +47,7 @@ async def test_every_answer_is_as_long_as_its_client_takes(desk: Home) -> None:
     shown = answers["kernel_list_vars"]
     assert "more than this client takes, ask for less of it" in shown.text
     assert shown.text.rstrip().endswith("narrow it with filter= or type="), "its end stays"
-    async with desk.client(client_info=CLAUDE) as session:
+    async with desk.client(era, client_info=CLAUDE) as session:
         assert size_of(await session.call("kernel_list_vars")) > MAX_BYTES, "it takes more"
 
 
