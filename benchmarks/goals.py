@@ -154,6 +154,7 @@ def opening(*, quick: bool) -> Iterator[Figure]:
     rounds = 3 if quick else 20
     with supervisor():
         registered = shim.registered()
+        subprocess.run([*COMMAND, "exec", "1"], check=True, stdout=subprocess.DEVNULL)  # a list is of kernels
         warm = shuffled(
             {
                 "zmq": lambda: shim.run("-c", "import zmq"),
@@ -164,6 +165,7 @@ def opening(*, quick: bool) -> Iterator[Figure]:
             rounds,
         )
         memory = [shim.memory(each) for each in (registered, shim.IDLE)]
+        subprocess.run([*COMMAND, "stop", "--kernels"], check=True, stdout=subprocess.DEVNULL)
         cold: dict[str, list[float]] = {name: [] for name in ("zmq", "opened", "server", "first")}
         for _ in range(rounds):
             cold["zmq"].append(seconds(lambda: shim.run("-c", "import zmq")))

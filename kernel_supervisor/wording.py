@@ -1,13 +1,33 @@
-"""Small words for what people and models are told: names on one line, times."""
+"""Small words for what people and models are told: names on one line, columns, times."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
     """`text` on one line: control characters, which a file's name may have, as Python writes them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+
+
+def cells(text: str) -> int:
+    """How many a terminal shows it in: two for what is wide, none for what joins the character before it."""
+    if text.replace("…", " ").isascii():
+        return len(text)
+    from wcwidth import wcswidth  # 20 ms, and few need it
+
+    return max(0, int(wcswidth(text)))
+
+
+def aligned(rows: Sequence[Sequence[str]], shown: Sequence[Sequence[str]] | None = None) -> list[str]:
+    """The rows as lines, columns two cells apart; `shown` has the same texts as they are printed, in colour."""
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row, printed in zip(rows, shown or rows, strict=True):
+        padded = [each + " " * (width - cells(text)) for text, each, width in zip(row, printed, widths, strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    return lines
 
 
 def when(at: float | None) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from kernel_supervisor.wording import printable
+from kernel_supervisor.wording import aligned, cells, printable
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "magenta": "35", "cyan": "36"}
 _STATES = {
@@ -58,22 +58,20 @@ def table(
     headers: Sequence[str], rows: Sequence[Sequence[Any]], leave_out: Sequence[str] = (), width: int = 0
 ) -> list[str]:
     """Its lines, within `width` if that is not 0."""
-    import tabulate  # 12 ms, and only where there is a table
-
-    tabulate.MIN_PADDING = 0
     texts = [[printable(str(cell)) for cell in row] for row in rows]
     if width:
         headers, texts = _fitted(headers, texts, leave_out, width)
     states = [index for index, title in enumerate(headers) if title in ("state", "status")]
-    cells = [[of_state(each) if at in states else each for at, each in enumerate(row)] for row in texts]
+    rule = ["-" * max(map(cells, column)) for column in zip(headers, *texts, strict=True)]
+    drawn = [[of_state(each) if at in states else each for at, each in enumerate(row)] for row in texts]
     bold = [styled(each, "bold") for each in headers]
-    return str(tabulate.tabulate(cells, bold, tablefmt="simple", disable_numparse=True)).splitlines()
+    return aligned([headers, rule, *texts], [bold, rule, *drawn])
 
 
 def _fitted(
     headers: Sequence[str], rows: list[list[str]], leave_out: Sequence[str], width: int
 ) -> tuple[list[str], list[list[str]]]:
-    widths = [max(map(_length, column)) for column in zip(headers, *rows, strict=True)]
+    widths = [max(map(cells, column)) for column in zip(headers, *rows, strict=True)]
     kept = list(range(len(headers)))
     for title in leave_out:
         if sum(min(widths[each], _FLOOR) for each in kept) <= _room(kept, width):
@@ -92,25 +90,16 @@ def _room(kept: Sequence[int], width: int) -> int:
     return width - _GAP * (len(kept) - 1)
 
 
-def _length(text: str) -> int:
-    """How many cells it takes."""
-    if text.isascii():
-        return len(text)
-    from wcwidth import wcswidth  # tables have it loaded
-
-    return max(0, int(wcswidth(text)))
-
-
 def cut(text: str, room: int) -> str:
     """As much of it as fits; of a path its end."""
-    if _length(text) <= room:
+    if cells(text) <= room:
         return text
     if room <= 0:
         return ""
     if text.startswith("/"):
-        while _length(text) >= room:
+        while cells(text) >= room:
             text = text[1:]
         return "…" + text
-    while _length(text) >= room:
+    while cells(text) >= room:
         text = text[:-1]
     return text + "…"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tabulate import tabulate
+from kernel_supervisor.wording import aligned, printable
 
 MARKS = {True: "→", False: ""}
 """What begins a row: whether it is the session's own."""
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Aligned columns. Numbers stay as they are written."""
-    return str(tabulate(rows, headers, tablefmt="plain", disable_numparse=True))
+    """Aligned columns, a line each row."""
+    return "\n".join(aligned([headers, *([printable(str(cell)) for cell in row] for row in rows)]))
 
 
 def first_line(source: str) -> str:

@@ -15,6 +15,7 @@ from kernel_supervisor.cli.clients import CLIENTS
 from kernel_supervisor.cli.codes import DONE, USAGE
 from kernel_supervisor.cli.main import function_called, main
 from kernel_supervisor.installer import command_for
+from kernel_supervisor.wording import cells
 
 
 @pytest.mark.parametrize("text", ["/a/very/long/way/to/the/project", "print('a very long line of code, as they are')"])
@@ -47,7 +48,7 @@ def test_a_table_of_many_columns_is_no_wider_than_the_terminal(width: int) -> No
     rows += [["0123456789ac", "分析/モデル", "default", "idle", "/tmp/\x1b[31m\n"]]
     lines = screen.table(heads, rows, ("name", "directory"), width)
     assert len(lines) == 4, "one line for each row"
-    assert all(screen._length(line) <= width for line in lines), lines
+    assert all(cells(line) <= width for line in lines), lines
     assert "0123456789ab" in lines[2] or width < 60
     assert ("/home/somebody/projects/a-project" in lines[2]) == (width == 140)
 
