@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import logging.handlers
 import os
@@ -229,7 +230,12 @@ class Daemon:
 
 
 def _import() -> tuple[type[Parts], type[Admin]]:
-    from kernel_supervisor.daemon.assembly import Parts  # most of a second
-    from kernel_supervisor.mcp.caller import Admin
-
+    """Without the collector, which would look at all of it again and again, and keeps what it is later out of its way."""
+    gc.disable()
+    try:
+        from kernel_supervisor.daemon.assembly import Parts  # most of a second
+        from kernel_supervisor.mcp.caller import Admin
+    finally:
+        gc.freeze()
+        gc.enable()
     return Parts, Admin
