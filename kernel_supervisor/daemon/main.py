@@ -230,7 +230,7 @@ class Daemon:
 
 
 def _import() -> tuple[type[Parts], type[Admin]]:
-    """Without the collector, which would look at all of it again and again, and keeps what it is later out of its way."""
+    """Without the collector, which would look at all of it again and again; what was imported is kept from it."""
     gc.disable()
     try:
         from kernel_supervisor.daemon.assembly import Parts  # most of a second

@@ -26,7 +26,7 @@ from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS, Client
 from kernel_supervisor.mcp.content import META_KEY, blocks, bounded, machine, render, within
 from kernel_supervisor.mcp.drawn import with_figures_drawn
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
-from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
+from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import in_session, of_session, said, sent
 from kernel_supervisor.mcp.wording import clipped, how_to_answer
 from kernel_supervisor.outputs import shellwords
@@ -65,7 +65,7 @@ class Answer:
 
     text: Words = ""
     facts: dict[str, Any] = field(default_factory=dict)
-    content: Sequence[types.ContentBlock] | None = None
+    content: Sequence[Content] | None = None
     """Instead of `text`, where there is more than text."""
     instead: types.InputRequiredResult | dict[str, Any] | None = None
     """Of everything: what the client has to ask its user first, or the task that it goes on with."""
@@ -81,11 +81,11 @@ class Answer:
         """
         content, asked = self.content, LARGEST_CHARS
         if content is None:
-            content, asked = [types.TextContent(type="text", text=said(self.text, ways))], MAX_CHARS
-        content = within(content, reader.max_bytes(asked))
+            content, asked = [said(self.text, ways)], MAX_CHARS
+        blocks = map(_block, within(content, reader.max_bytes(asked)))
         facts = sent(self.facts, ways)
         facts = facts if whole else bounded(facts)  # a command line has room, and prints them
-        return types.CallToolResult(content=[*content], is_error=self.error, _meta={META_KEY: facts})
+        return types.CallToolResult(content=[*blocks], is_error=self.error, _meta={META_KEY: facts})
 
 
 @dataclass(kw_only=True)
@@ -428,6 +428,12 @@ async def how_it_goes(ticket: Ticket) -> str:
         return f"execution {execution.id} waits for input"
     line = await last_line(ticket)
     return f"execution {execution.id} runs for {time.time() - execution.started_at:.0f} s. {line}".rstrip()
+
+
+def _block(part: Content) -> types.ContentBlock:
+    if isinstance(part, str):
+        return types.TextContent(type="text", text=part)
+    return types.ImageContent(type="image", data=part.base64, mime_type=part.mime)
 
 
 def needed(text: str, *otherwise: str | WayOn) -> str:

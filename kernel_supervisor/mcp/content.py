@@ -9,8 +9,6 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from mcp_types import ContentBlock, ImageContent, TextContent
-
 from kernel_supervisor.core.model import Execution
 from kernel_supervisor.mcp import arrangement
 from kernel_supervisor.mcp.images import Image, prepare_all
@@ -148,21 +146,21 @@ def _with_cells_named(execution: Execution, count: int | None) -> Execution:
     return replace(execution, reason=cells_named(execution.reason, execution.source, count))
 
 
-def within(content: Sequence[ContentBlock], max_bytes: int | None) -> Sequence[ContentBlock]:
+def within(content: Sequence[Content], max_bytes: int | None) -> Sequence[Content]:
     """`content` with so many bytes of text at the most: the longest text goes without its middle."""
     if max_bytes is None or (size := _bytes(content)) <= max_bytes:
         return content
-    longest = max((each for each in content if isinstance(each, TextContent)), key=lambda each: _bytes([each]))
-    room, short, max_chars = max(0, max_bytes - size + _bytes([longest])), longest, len(longest.text)
+    longest = max((each for each in content if isinstance(each, str)), key=lambda each: _bytes([each]))
+    room, short, max_chars = max(0, max_bytes - size + _bytes([longest])), longest, len(longest)
     while (size := _bytes([short])) > room:
         max_chars = max_chars * room // size
-        short = TextContent(type="text", text=cut(longest.text, max_chars, read_on=lambda line: _ASK_FOR_LESS).text)
+        short = cut(longest, max_chars, read_on=lambda line: _ASK_FOR_LESS).text
     return [short if each is longest else each for each in content]
 
 
-def _bytes(content: Iterable[ContentBlock]) -> int:
+def _bytes(content: Iterable[Content]) -> int:
     """What a client counts that counts bytes."""
-    return sum(len(each.text.encode("utf-8", "replace")) for each in content if isinstance(each, TextContent))
+    return sum(len(each.encode("utf-8", "replace")) for each in content if isinstance(each, str))
 
 
 def _chosen(sections: Sequence[Section], reading: Reading) -> tuple[list[Picture], list[Picture]]:
@@ -261,9 +259,8 @@ def _content(parts: Iterable[str | Image], max_chars: int) -> list[Content]:
     for kind, group in groupby(parts, type):
         run = list(group)
         if kind is Image:
-            images = [part for part in run if isinstance(part, Image)]
-            content += [ImageContent(type="image", data=image.base64, mime_type=image.mime) for image in images]
+            content += run
         elif text := "\n".join(part for part in run if part and isinstance(part, str))[:max_chars]:
             max_chars -= len(text)
-            content.append(TextContent(type="text", text=text))
+            content.append(text)
     return content

@@ -87,7 +87,7 @@ def _naming_images(execution: Execution, answer: Answer) -> Answer:
     if not answer.facts["images"]:
         return answer
     words = said(("To see its images", WayOn("see images", (execution.id, 1))))
-    return replace(answer, content=[*(answer.content or ()), types.TextContent(type="text", text=words)])
+    return replace(answer, content=[*(answer.content or ()), words])
 
 
 async def _update(call: Call, params: TaskParams) -> dict[str, Any]:

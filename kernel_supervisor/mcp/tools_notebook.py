@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import mcp_types as types
-
 from kernel_supervisor.amounts import several
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Beside, ExecutionId, SessionRecord
@@ -177,7 +175,7 @@ async def kernel_load_notebook(
     if stopped is None:
         return Answer(text=f"{text} were run.", facts=facts)
     shown = await call.show(stopped.execution, stopped, Reading())
-    words = types.TextContent(type="text", text=f"{text} ran, then it stopped at this one:")
+    words = f"{text} ran, then it stopped at this one:"
     failed = {"failed": stopped.execution.id, "status": shown.facts["status"]}
     return replace(shown, content=[words, *(shown.content or ())], facts={**facts, **failed})
 

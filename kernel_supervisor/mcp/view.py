@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from mcp_types import ImageContent, TextContent
-
 from kernel_supervisor.core.model import Execution, ExecutionId, Question
 from kernel_supervisor.core.ways import Words
 from kernel_supervisor.mcp.clients import MAX_CHARS
+from kernel_supervisor.mcp.images import Image
 from kernel_supervisor.outputs.figures import Library
 from kernel_supervisor.outputs.folding import Folded
 
 MAX_IMAGES = 8
 
-Content = TextContent | ImageContent
+Content = str | Image
+"""A block of a result. MCP's own types take longer to import than all else that a process for one result needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ def shown(text: str, client: Client, max_chars: int = MAX_CHARS) -> str:
     folded = Folded(outputs=[{"output_type": "stream", "name": "stdout", "text": text}])
     view = ResultView(execution=execution, folded=folded, duration_s=0.1)
     rendered = render(view, Reading(max_chars=max_chars, max_bytes=client.max_bytes(max_chars)))
-    return "\n".join(each.text for each in rendered.content if each.type == "text")
+    return "\n".join(each for each in rendered.content if isinstance(each, str))
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)

@@ -17,6 +17,7 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, Mark, Message, Question, SessionName
 from kernel_supervisor.mcp import content
 from kernel_supervisor.mcp.content import machine
+from kernel_supervisor.mcp.images import Image
 from kernel_supervisor.mcp.view import Reading, Rendered, ResultView
 from kernel_supervisor.outputs.area import Output
 from kernel_supervisor.outputs.folding import Folded, Folder, fold
@@ -74,7 +75,7 @@ def render(view: ResultView, reading: Reading | None = None) -> Rendered:
 
 
 def blocks(rendered: Rendered) -> list[str]:
-    return [block.text if block.type == "text" else f"<{block.mime_type}>" for block in rendered.content]
+    return [block if isinstance(block, str) else f"<{block.mime}>" for block in rendered.content]
 
 
 def text_of(found: ResultView, **reading: Any) -> str:
@@ -577,9 +578,9 @@ def test_any_stream_of_messages_stays_within_its_limits(
         question=Question(id="q", prompt=words, password=False) if status == "running" else None,
     )
     rendered = render(found, reading)
-    texts = [block.text for block in rendered.content if block.type == "text"]
+    texts = [block for block in rendered.content if isinstance(block, str)]
     assert sum(map(len, texts)) <= reading.max_chars
-    assert sum(block.type == "image" for block in rendered.content) <= reading.max_images
+    assert sum(isinstance(block, Image) for block in rendered.content) <= reading.max_images
     assert "".join(texts).encode("utf-8")
     assert machine(found, rendered)["lines"] >= 0
 
