@@ -12,6 +12,8 @@ from typing import Any
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml", "image/gif")
 
 _MATH = re.compile(r"\$[^$\n]+\$|\$\$|\\\(|\\\[|\\begin\{")
+_DISPLAYED = re.compile(r"\$\\displaystyle\s*([^$]+)\$")
+"""As IPython has `Math`: a line in a paragraph, for a reader that sets formulas in one."""
 _UNSEEN = re.compile(r"<(style|script)\b.*?</\1>", re.DOTALL | re.IGNORECASE)
 _NAME_ONLY = re.compile(r"<[\w.]+( object)?( at 0x[0-9a-f]+)?>\Z")
 
@@ -65,6 +67,8 @@ def with_readable_json(notebook: Any) -> Any:
 def as_markdown(formula: str) -> str:
     """An output in LaTeX as Markdown has formulas."""
     formula = formula.strip()
+    if displayed := _DISPLAYED.fullmatch(formula):
+        return f"$${displayed[1]}$$"
     return formula if "$" in formula else f"$${formula}$$"
 
 

@@ -58,6 +58,12 @@ function Inlines(inlines)
   end
   return inlines
 end
+function Math(math)
+  math.text = math.text:gsub("\\\\begin{([dr]?cases)}(.-)\\\\end{%1}", function(name, rows)
+    return "\\\\begin{" .. name .. "}" .. rows:gsub("([^\\\\])&", "%1&\\\\quad ") .. "\\\\end{" .. name .. "}"
+  end)
+  return math
+end
 function CodeBlock(block) if block.text == "" then return {} end end
 function RawBlock(block)
   local number = block.text:match("^" .. permit .. "(%d+)%s*$")

@@ -35,6 +35,7 @@ from kernel_supervisor.notebooks.shown.placeholders import (
     says_something,
     where_from,
 )
+from kernel_supervisor.notebooks.shown.printed import is_progress
 from kernel_supervisor.notebooks.shown.shortening import ON_PAPER, ON_SCREEN, Room, shorten
 from kernel_supervisor.notebooks.shown.tables import is_table
 from kernel_supervisor.notebooks.terminal import INVISIBLE
@@ -168,6 +169,8 @@ def _outputs(shown: Shown, room: Room) -> Iterator[tuple[str, Any, Any]]:
         for output in cell.outputs:
             left_out = shorten(output, room)
             shown.remarks.extend(f"{where}: {words} left out" for words in left_out)
+            if output.get("name") == "stderr" and is_progress(output.text):
+                output["name"] = "stdout"
             data = output.get("data")
             if data and without_damaged(data) and not any(mime in data for mime in _SAME):
                 _replace(shown, where, output, "a damaged picture")

@@ -22,6 +22,10 @@ _RULES = re.compile(
 )
 _CAPTION = re.compile(r"\\caption\{([^}]*)\}")
 _SIGN = re.compile(r"\\([_%&#${} ])")
+_ONE_UPRIGHT = re.compile(r"\\(?:mathrm|rm|text)\s*\{\s*([A-Za-z])\s*\}|\\mathrm\s+([A-Za-z])(?![A-Za-z])")
+"""Which the library sets as a variable."""
+_SIGNS, _BARS = tuple("−-+±∓¬"), tuple("|∣‖")
+_CLOSING = (*")]}!′⟩⌉⌋", *_BARS)
 _FAILURES: tuple[type[Exception], ...] = (
     *(each for each in vars(exceptions).values() if isinstance(each, type) and issubclass(each, Exception)),
     *(LookupError, ValueError, TypeError, AttributeError, RecursionError),
@@ -32,15 +36,34 @@ _FAILURES: tuple[type[Exception], ...] = (
 def mathml(tex: str, *, is_block: bool) -> str | None:
     """The formula as an element, None for TeX that is not understood."""
     try:
-        made = converter.convert_to_element(_NUMBERED.sub(r"\\\1{\2*}", tex), display="block" if is_block else "inline")
+        tex = _ONE_UPRIGHT.sub(r"\\text{\1\2}", _NUMBERED.sub(r"\\\1{\2*}", tex))
+        made = converter.convert_to_element(tex, display="block" if is_block else "inline")
     except _FAILURES:
         return None
     for each in made.iter():
         each.text = html.unescape(each.text) if each.text else each.text  # a text of the notebook's is escaped below
+    for each in made.iter():
+        _as_browsers_have_it(each)
     said = ElementTree.tostring(made, encoding="unicode")
     if ">\\" in said:
         return None  # a command that it does not know stands there by its name
     return f'<span class="ks-formula">{said}</span>' if is_block else said
+
+
+def _as_browsers_have_it(element: ElementTree.Element) -> None:
+    """With what MathML's core (https://www.w3.org/TR/mathml-core/) leaves to style sheets, and signs as such."""
+    before, bars = "", 0
+    for each in element:
+        said = (each.text or "") if each.tag == "mo" else ""
+        if said in _SIGNS and before and (before not in _CLOSING or (before in _BARS and bars % 2)):
+            each.set("form", "prefix")  # no operand is before it; the first in a row is known to browsers as such
+        before, bars = said, bars + (said in _BARS)
+    if element.tag == "mtable":
+        joined = element.get("columnspacing", "").startswith("0em")  # what stands on both sides of an "="
+        for cell in element.iter("mtd"):
+            side = cell.get("columnalign", "")
+            if side in ("left", "right"):
+                cell.set("style", f"text-align:{side}" + (f";padding-{side}:0" * joined))
 
 
 def latex_as_html(latex: str) -> str | None:

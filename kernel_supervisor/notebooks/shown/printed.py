@@ -11,6 +11,7 @@ from kernel_supervisor.notebooks.shown.legible import legible
 _SEQUENCE = re.compile(r"\x1b\[([\d;:]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.?")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\ufffe\uffff]")
 _LONGEST_LINE = 4000
+_BAR = re.compile(r"[^\n]{0,400}?\d{1,3}%\s?(?:\x1b\[[\d;]*m)?[|█▏▎▍▌▋▊▉]")
 COLOURS = (
     *("#3e424d", "#c0392b", "#007a33", "#9a6700", "#1f5fbf", "#a0318c", "#0b7285", "#6b7078"),
     *("#282c36", "#d64545", "#12934a", "#b58100", "#3b7de0", "#bf4dab", "#1791a5", "#8f959e"),
@@ -65,9 +66,17 @@ def shortened(text: str, first: int, last: int) -> tuple[str, int]:
     trailing = lines.pop() if lines[-1] == "" and len(lines) > 1 else None
     left_out = len(lines) - first - last
     if left_out > 0:
-        lines[first : first + left_out] = [f"… {left_out:,} lines are left out here; they are in the notebook …"]
+        lines[first : first + left_out] = [
+            f"\x1b[3m… {left_out:,} lines are left out here; they are in the notebook …\x1b[23m"
+        ]
     cut = [_cut(line) for line in lines]
     return "\n".join(cut if trailing is None else [*cut, trailing]), max(left_out, 0)
+
+
+def is_progress(text: str) -> bool:
+    """Whether it is bars and nothing else, as tqdm draws them: on standard error, and no error."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return bool(lines) and all(map(_BAR.match, lines))
 
 
 def _cut(line: str) -> str:

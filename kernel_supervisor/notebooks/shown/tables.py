@@ -53,7 +53,9 @@ class Table:
     """What stands below it, such as `5 rows × 24 columns`."""
 
     def aligned(self, cell: TableCell) -> str:
-        """Where its text stands: as was said, or numbers to the right."""
+        """Where its text stands: as was said, a name over several columns in their middle, or numbers to the right."""
+        if cell.is_head and cell.columns > 1:
+            return "center"
         return cell.align or ("right" if cell.column in self.numeric() else "left")
 
     def numeric(self) -> frozenset[int]:

@@ -11,10 +11,10 @@ from kernel_supervisor.notebooks.shown.printed import PLAIN, Line, Style
 from kernel_supervisor.notebooks.shown.tables import Row, Table, TableCell
 
 PREAMBLE = r"""
-#let ks-marked(body) = layout(size => {
-  let leading = par.leading.to-absolute()
-  let step = measure(block(width: size.width, raw("x"))).height + leading
-  let number = int(calc.round((measure(block(width: size.width, body)).height + leading) / step))
+#let ks-marked(size: 1.0, body) = layout(room => {
+  let one = measure(body).height
+  let step = one + size * par.leading.to-absolute()
+  let number = 1 + int(calc.round((measure(block(width: room.width, body)).height - one) / step))
   block(width: 100%, {
     body
     for line in range(1, calc.max(number, 1)) {
@@ -22,12 +22,14 @@ PREAMBLE = r"""
     }
   })
 })
+#let ks-wrapped(body) = ks-marked(size: 0.8, body)
 #let ks-parted(line) = if line.text.find(regex("\\S{60,}")) == none { line.body } else {
   show regex("[,.;:()\\[\\]{}=+/_-]"): it => it + "\u{200b}"
   line.body
 }
 #let ks-lines(..lines) = {
   set block(spacing: 0.55em)
+  set par(justify: false)
   let last = lines.pos().len() - 1
   for (number, line) in lines.pos().enumerate() {
     if number < last and (number == 0 or number > last - 3) { block(sticky: true, line) } else { line }
@@ -58,9 +60,13 @@ PREAMBLE = r"""
   part(lines.slice(first.len()), sticky: true, breakable: false,
     inset: (left: 11pt, right: 6pt, top: if first.len() > 0 { 0.275em } else { 6pt }, bottom: 6pt))
 }
+#show quote.where(block: true): it => block(width: 100%, stroke: (left: 2pt + luma(190)), inset: (left: 11pt, y: 3pt),
+  it.body)
 #show link: it => if type(it.dest) == str { text(fill: rgb("#1a55a8"), it) } else { it }
 """
 """What the markup here is made of; a line that is broken has a mark before each that it becomes.
+
+Typst sets raw text, and what lies between its lines, in 0.8 of the size around it.
 
 The end of code stays with the beginning of what it showed.
 """
@@ -118,7 +124,7 @@ def literal(text: str) -> str:
 def _line(line: Line) -> str:
     words = "".join(map(_piece, line)) or '#raw(" ")'
     marked = sum(len(text) for text, _ in line) > _BROKEN
-    return f"{'ks-marked' if marked else 'ks-line'}[{words}]"
+    return f"{'ks-wrapped' if marked else 'ks-line'}[{words}]"
 
 
 def _piece(piece: tuple[str, Style]) -> str:
