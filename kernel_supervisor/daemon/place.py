@@ -19,7 +19,7 @@ import zmq.asyncio
 
 from kernel_supervisor.daemon.lock import Lock, same
 from kernel_supervisor.paths import Paths, PlaceError, prepare
-from kernel_supervisor.tasks import happens
+from kernel_supervisor.tasks import happens, until_tick
 
 log = logging.getLogger(__name__)
 _SOCKETS = 8192
@@ -60,7 +60,7 @@ class Place:
         removed = asyncio.Event()
         with _watched(self._paths.run, removed):
             is_whole = self._lock.stands() and same(self._bound, self._paths.socket)
-            await happens(removed, _LOOK_S if is_whole else _AGAIN_S)
+            await happens(removed, until_tick(_LOOK_S) if is_whole else _AGAIN_S)
 
     def keep(self) -> bool:
         """Make again what was removed; False where another daemon has taken the place meanwhile."""
