@@ -24,7 +24,7 @@ def test_a_table_fits_the_terminal(
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((40, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda fallback=(80, 24): os.terminal_size((40, 24)))
     screen.print_table(["kernel", "state", "last"], [["0123456789ab", "idle", text]])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) == 40

@@ -13,7 +13,6 @@ from kernel_supervisor.records import messagelog
 from kernel_supervisor.records.messagelog import encode_message
 from kernel_supervisor.running.earlier import Earlier
 from kernel_supervisor.running.reading import shown_by
-from tests.unit.test_costs import cost
 
 OUTPUT = {"_model_name": "OutputModel", "_model_module": "@jupyter-widgets/output", "outputs": [], "msg_id": ""}
 
@@ -93,21 +92,6 @@ def test_a_cell_without_widgets_reads_nothing_of_others(tmp_path: Path) -> None:
             raise AssertionError("nothing of it is needed")
 
     assert texts(shown_by(plain, (), Unread())) == ["plain"]
-
-
-def test_many_results_cost_one_reading_of_the_log(tmp_path: Path) -> None:
-    def results(count: int) -> list[Execution]:
-        log = Log(tmp_path / str(count))
-        log.add(comm("bar", "comm_open", _model_name="IntProgressModel", min=0, max=count, value=0))
-        return [log.add(*[prints("x")] * 20, comm("bar", value=number), view("bar")) for number in range(count)]
-
-    def read(executions: list[Execution]) -> None:
-        earlier = Earlier()
-        for execution in executions:
-            shown_by(execution, (), earlier)
-
-    few, many = results(30), results(240)
-    assert cost(lambda: read(many)) < 16 * cost(lambda: read(few))
 
 
 def test_a_log_that_is_gone_is_no_fault_of_the_result(tmp_path: Path) -> None:

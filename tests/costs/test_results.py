@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,25 +16,10 @@ from kernel_supervisor.outputs.limits import takes_long
 from kernel_supervisor.outputs.transcript import transcribe
 from kernel_supervisor.outputs.widgets import VIEW, Widgets
 from kernel_supervisor.running.ticket import Ticket
+from tests.costs import cost, costs_less
 
 SIZE = 400_000
 MESSAGES = 1_500
-
-
-def cost(work: Callable[[], Any]) -> float:
-    """Of the processor, at its best: that of others does not count."""
-
-    def once() -> float:
-        before = time.thread_time()
-        work()
-        return time.thread_time() - before
-
-    gc.collect()
-    gc.disable()  # it goes through all that other tests have left, once the more is made
-    try:
-        return min(once() for _ in range(3))
-    finally:
-        gc.enable()
 
 
 def streams(*texts: tuple[str, str]) -> Folded:
@@ -60,10 +44,14 @@ ODD = {
 }
 
 
+@pytest.fixture(scope="module")
+def usual() -> float:
+    return cost(lambda: transcribe(streams(("stdout", PLAIN), ("stderr", "x"), ("stdout", "\x1b[1m" + PLAIN))))
+
+
 @pytest.mark.parametrize("name", ODD)
-def test_a_text_costs_what_its_length_costs(name: str) -> None:
-    usual = cost(lambda: transcribe(streams(("stdout", PLAIN), ("stderr", "x"), ("stdout", "\x1b[1m" + PLAIN))))
-    assert cost(lambda: transcribe(streams(*ODD[name]))) < 10 * usual
+def test_a_text_costs_what_its_length_costs(name: str, usual: float) -> None:
+    assert costs_less(lambda: transcribe(streams(*ODD[name])), 10 * usual)
 
 
 def displays(count: int, kind: str) -> Iterator[Message]:
@@ -85,7 +73,7 @@ def displays(count: int, kind: str) -> Iterator[Message]:
 @pytest.mark.parametrize("kind", ["one id", "ids", "updates"])
 def test_displays_cost_as_many_as_there_are(kind: str) -> None:
     few, many = list(displays(MESSAGES, kind)), list(displays(4 * MESSAGES, kind))
-    assert cost(lambda: transcribe(fold(many))) < 8 * cost(lambda: transcribe(fold(few)))
+    assert costs_less(lambda: transcribe(fold(many)), 8 * cost(lambda: transcribe(fold(few))))
 
 
 def test_every_display_of_an_id_shows_the_latest() -> None:
@@ -130,7 +118,7 @@ def test_many_views_of_one_long_text_cost_what_they_show() -> None:
     transcribe(one)
     first = time.thread_time() - first
     assert transcribe(many)[0].text.split() == ["said"] * 100
-    assert cost(lambda: transcribe(many)) < 4 * first
+    assert costs_less(lambda: transcribe(many), 4 * first)
 
 
 def in_widgets(count: int, kind: str) -> Iterator[Message]:
@@ -196,7 +184,7 @@ def test_messages_of_widgets_cost_as_many_as_there_are(kind: str) -> None:
         folded.widgets.lacks(folded.outputs)
         transcribe(folded)
 
-    assert cost(lambda: result(many)) < 18 * cost(lambda: result(few)), "six times as many; 36 were quadratic"
+    assert costs_less(lambda: result(many), 18 * cost(lambda: result(few))), "six times as many; 36 were quadratic"
 
 
 def test_what_widgets_take_is_bounded() -> None:
@@ -218,7 +206,7 @@ def test_frames_of_a_library_cost_as_many_as_there_are() -> None:
     path = "a/" * 900
     usual, odd = ([f"File {path}{kind}:1, in f\n--> 1 x"] * 300 for kind in ("site-packages/b.py", "b.pyx"))
     of_files, of_cython = (Folded(outputs=[_error(frames)]) for frames in (usual, odd))
-    assert cost(lambda: transcribe(of_cython)) < 10 * cost(lambda: transcribe(of_files))
+    assert costs_less(lambda: transcribe(of_cython), 10 * cost(lambda: transcribe(of_files)))
 
 
 def _error(frames: list[str]) -> dict[str, Any]:
