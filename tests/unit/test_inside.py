@@ -61,7 +61,7 @@ def test_what_is_recorded_of_a_content_is_short_and_says_what_is_missing(content
         assert sum(map(len, short)) <= 1200 + 60
 
 
-@pytest.mark.parametrize("lines", [["x" * 10**6], ["first", *["line"] * 10**6, "last"], ["first", "y" * 10**6, "last"]])
+@pytest.mark.parametrize("lines", [["x" * 10**6], ["first", *["line"] * 10**5, "last"], ["first", "y" * 10**6, "last"]])
 def test_the_beginning_and_the_end_of_a_traceback_are_recorded(lines: list[str]) -> None:
     short = shortened({"traceback": lines}, 1 << 12)["traceback"]
     assert sum(map(len, short)) < 5000
