@@ -19,6 +19,7 @@ MACHINES = {"systemd-nspawn": "systemd-container", "debootstrap": "debootstrap"}
 FAST = ("tests/unit", "tests/wire", "tests/costs")
 ELSEWHERE = ("--ignore", "tests/systemd", "--ignore", "tests/packages")
 PARALLEL = ("--numprocesses", "3", "--dist", "loadfile", "--durations", "30", *ELSEWHERE)
+PYTEST = ("pytest", "--hypothesis-profile", "unhurried")
 NEWER_THAN = (3, 10)
 
 
@@ -67,7 +68,7 @@ def tests(session: nox.Session) -> None:
     """All four layers, against the built package, on the Python that runs this."""
     system_packages(session, SYSTEM)
     session.install("--compile-bytecode", ".[test]")
-    session.run("pytest", *(session.posargs or [*PARALLEL, "tests"]))
+    session.run(*PYTEST, *(session.posargs or [*PARALLEL, "tests"]))
 
 
 @nox.session
@@ -76,7 +77,7 @@ def packages(session: nox.Session) -> None:
     session.install("--compile-bytecode", ".", "build", "hypothesis", "pytest", "pytest-timeout", "twine", "uv")
     shutil.rmtree("dist", ignore_errors=True)
     session.run("python", "-m", "build", "--installer", "uv", silent=True)
-    session.run("pytest", *(session.posargs or ["--durations", "5", "tests/packages"]))
+    session.run(*PYTEST, *(session.posargs or ["--durations", "5", "tests/packages"]))
 
 
 @nox.session
@@ -87,18 +88,18 @@ def systemd(session: nox.Session) -> None:
     said = str(session.run("python", "-m", "tests.systemd.image", silent=True, success_codes=[0, 1])).strip()
     if not said.startswith("image: "):
         session.skip(f"no machine with systemd: {said}")
-    session.run("pytest", *(session.posargs or ["--numprocesses", "2", "--durations", "5", "tests/systemd"]))
+    session.run(*PYTEST, *(session.posargs or ["--numprocesses", "2", "--durations", "5", "tests/systemd"]))
 
 
 @nox.session(python=pythons())
 def fast(session: nox.Session) -> None:
     """The fast layers on each Python ≥ 3.10 at hand."""
     session.install("--compile-bytecode", ".[demo]", "hypothesis", "pyte", "pytest", "pytest-timeout")
-    session.run("pytest", *FAST)
+    session.run(*PYTEST, *FAST)
 
 
 @nox.session(default=False)
 def lowest(session: nox.Session) -> None:
     """All layers with the oldest dependencies that pyproject.toml admits."""
     session.install("--resolution", "lowest-direct", ".[test]")
-    session.run("pytest", *ELSEWHERE, "tests")
+    session.run(*PYTEST, *ELSEWHERE, "tests")

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from tests.support import Home
 
 # No deadline: a machine may be busy, times are for the benchmarks. What CI tries is the same each time: what a new
-# example shows is found by whoever looks for it, and never stops somebody else's change.
-# `--hypothesis-profile=searching` looks for longer.
+# example shows is found by whoever looks for it, and never stops somebody else's change. nox asks for "unhurried";
+# who changes something runs the tests often, and tries others each time. `--hypothesis-profile=searching` looks longer.
 settings.register_profile("unhurried", max_examples=40, deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.register_profile("searching", max_examples=2_000, deadline=None)
-settings.load_profile("unhurried")
+settings.register_profile("often", max_examples=12, deadline=None)
+settings.load_profile("often")
 
 
 def pytest_configure(config: pytest.Config) -> None:
