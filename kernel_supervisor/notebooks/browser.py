@@ -14,7 +14,7 @@ from kernel_supervisor.notebooks.dress import paper
 from kernel_supervisor.notebooks.glyphs import in_a_font
 from kernel_supervisor.notebooks.guarded import guard, new_permit, with_permits
 from kernel_supervisor.notebooks.html import page_of
-from kernel_supervisor.notebooks.shown import markup
+from kernel_supervisor.notebooks.shown import inks, markup
 from kernel_supervisor.notebooks.shown.choosing import is_placeholder, on_paper
 from kernel_supervisor.notebooks.shown.chromium import may_lack_its_sandbox, options, sandboxes
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
@@ -57,7 +57,7 @@ def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishe
     """
     shown = on_paper(notebook, draughtsman, inline_html=True)
     page, permit = pdf.with_suffix(".print.html"), new_permit()
-    style = markup.MISSING_STYLE + markup.STYLE + _STYLE + paper(wishes.page, head_of(notebook, ipynb))
+    style = markup.MISSING_STYLE + inks.STYLE + markup.STYLE + _STYLE + paper(wishes.page, head_of(notebook, ipynb))
     printable = _printable(with_permits(shown.notebook, permit))
     text = markup.with_code_marked(page_of(printable, ipynb, "light", style=style, wishes=replace(wishes, template="")))
     page.write_text(text, encoding="utf-8", errors="replace")
@@ -104,6 +104,8 @@ def _set(output: Any) -> Any:
         return _as_html("".join(markup.table(fitted(each)) for each in tables))
     if "text/plain" in data and not source and not any(mime.endswith("javascript") for mime in data):
         return _as_html(markup.printed(lines_of(data["text/plain"])))
+    if source:
+        data["text/html"] = inks.readable(source)
     return output
 
 

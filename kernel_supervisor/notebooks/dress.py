@@ -45,7 +45,6 @@ body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system
 .jp-RenderedMarkdown pre { overflow-x: auto; }
 .jp-OutputArea-output pre { font-family: var(--jp-code-font-family); font-size: var(--jp-code-font-size);
   line-height: var(--jp-code-line-height); word-break: normal; overflow-wrap: anywhere; }
-.jp-OutputArea-output pre [class*="-bg"]:not([class*="-fg"]) { color: black; }
 .jp-InputArea-editor { border-radius: 4px; }
 .jp-RenderedHTMLCommon .alert { color: #1f2328; --jp-content-link-color: #0d47a1; }
 .jp-RenderedHTMLCommon .footnotes { border-top: 1px solid var(--jp-border-color2); font-size: 0.9em; }

@@ -16,11 +16,11 @@ from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.notebooks.contents import with_readable_json
 from kernel_supervisor.notebooks.dress import dark_theme, dressed, paper
 from kernel_supervisor.notebooks.pages import PageExporter, with_latex_set
-from kernel_supervisor.notebooks.shown import mathfont, stills
+from kernel_supervisor.notebooks.shown import inks, mathfont, stills
 from kernel_supervisor.notebooks.shown.choosing import on_screen
 from kernel_supervisor.notebooks.shown.heads import head_of
-from kernel_supervisor.notebooks.shown.legible import with_legible_inks
 from kernel_supervisor.notebooks.shown.markup import MISSING_STYLE
+from kernel_supervisor.notebooks.shown.spans import with_legible_inks
 from kernel_supervisor.notebooks.shown.telling import Made
 from kernel_supervisor.notebooks.wishes import Wishes
 
@@ -40,7 +40,7 @@ def write_html(notebook: Any, ipynb: Path, html: Path, wishes: Wishes, progress:
     progress("writing HTML")
     shown = on_screen(notebook, wishes.environment)
     theme = wishes.made_with
-    rules = MISSING_STYLE + stills.STYLE + paper(wishes.page, head_of(notebook, ipynb))
+    rules = MISSING_STYLE + inks.STYLE + stills.STYLE + paper(wishes.page, head_of(notebook, ipynb))
     page = page_of(shown.notebook, ipynb, theme, style=rules, scripts=shown.scripts, wishes=wishes)
     html.write_text(page, encoding="utf-8", errors="replace")
     return Made(engine="nbconvert", remarks=shown.remarks)

@@ -13,6 +13,7 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from kernel_supervisor.notebooks.shown.formulas import latex_as_html, mathml, table_in
+from kernel_supervisor.notebooks.shown.inks import readable
 from kernel_supervisor.notebooks.shown.markup import plain_table
 
 _FOOTNOTE = re.compile(r'(?:id="|href="#)fn(?:ref)?-(?=\d)')
@@ -44,7 +45,8 @@ class PageExporter(HTMLExporter):
         renderer.left = self.left
         plugins = map(import_plugin, (*MarkdownWithMath.DEFAULT_PLUGINS, "footnotes"))
         page = str(MarkdownWithMath(renderer=renderer, plugins=plugins).render(source))
-        page = str(BeautifulSoup(page, "html.parser")) if renderer.has_tags else page  # what is left open is closed
+        if renderer.has_tags:
+            page = str(BeautifulSoup(readable(page), "html.parser"))  # what is left open is closed
         self._cells += 1
         return _FOOTNOTE.sub(rf"\g<0>{self._cells}-", page)
 

@@ -29,6 +29,14 @@ ALERTS = "".join(
 )
 LINKED = "<p style='background: #fff3cd'>to <a href='#there'>elsewhere</a></p>"
 FOLDED = "<details><summary>Closed</summary>\n\nWords *inside*.\n\n</details>"
+GROUNDS = ["navy", "yellow", "#888", "rgba(0,0,255,0.4)"]
+GRADIENT = "<table>" + "".join(
+    f"<tr><td style='background: {each}'>on it</td><td>beside</td><td style='color: {each}'>of it</td></tr>"
+    for each in GROUNDS
+)
+BOX = "<div style='background: #1e3a5f; color: #274'>of its own <a href='#there'>linked</a> <code>code</code>"
+INKS = (f"{GRADIENT}</table>", f"{BOX}<table>{'<tr><td>in it</td></tr>' * 2}</table></div>")
+PRINTED = "".join(f"\x1b[{ground};{ink}m words \x1b[0m" for ground in (41, 44, 103, 47) for ink in (30, 31, 34, 97, 39))
 DAMAGED = "![of mine](data:image/png;base64,iVBORw0KGgo=) and ![drawn](data:image/svg+xml;base64,PHN2Zw==)"
 TABLE = "<table><tr><th></th><th>e</th></tr>" + "<tr><th>mean</th><td>NaN</td></tr>" * 3 + "</table>"
 
@@ -45,10 +53,12 @@ def ipynb(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shown({"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 640x480>"}),
         shown({"text/html": TABLE}),
         shown({"text/html": LINKED}),
+        *(shown({"text/html": each}) for each in INKS),
+        v4.new_output("stream", text=PRINTED),
     ]
     cells = [
         v4.new_markdown_cell(TAGS + DAMAGED),
-        v4.new_markdown_cell(FOLDED + "\n\n" + ALERTS),
+        v4.new_markdown_cell(FOLDED + "\n\n" + ALERTS + "\n\n<span style='color: blue'>coloured</span>"),
         v4.new_code_cell("show()", outputs=outputs, execution_count=1),
         v4.new_raw_cell("Rawwords: as they are"),
         v4.new_raw_cell("for another format", metadata={"raw_mimetype": "text/x-rst"}),
@@ -74,7 +84,7 @@ def html(ipynb: Path) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_alerts_and_links_on_paper_can_be_read(ipynb: Path, html: str, scheme: str) -> None:
+def test_alerts_links_and_words_on_any_ground_can_be_read(ipynb: Path, html: str, scheme: str) -> None:
     assert "alert-danger" in html
     with chromium("chromium", (ipynb.parent / "page.html").as_uri()) as page:
         page.until("document.readyState === 'complete'", "it is loaded")
@@ -125,6 +135,7 @@ def test_short_cells_are_not_broken(pdf: Exported) -> None:
 
 
 def test_the_date_begins_where_the_title_does(pdf: Exported) -> None:
-    title = word(pdf, "Title")
-    day = min((each for each in pages_of(pdf.path).words if each.top < title.top), key=lambda each: each.left)
+    first = [each for each in pages_of(pdf.path).words if not each.page]
+    title = next(each for each in first if each.text == "Title")
+    day = min((each for each in first if each.top < title.top), key=lambda each: each.left)
     assert abs(day.left - title.left) < 1.5

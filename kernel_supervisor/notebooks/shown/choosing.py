@@ -14,7 +14,7 @@ from nbformat import from_dict
 from kernel_supervisor.notebooks.contents import IMAGES
 from kernel_supervisor.notebooks.document import WIDGET_STATE
 from kernel_supervisor.notebooks.guarded import is_ours
-from kernel_supervisor.notebooks.shown import libraries, stills
+from kernel_supervisor.notebooks.shown import inks, libraries, stills
 from kernel_supervisor.notebooks.shown.damage import without_damaged
 from kernel_supervisor.notebooks.shown.figures import (
     BOKEH_FITS,
@@ -48,7 +48,11 @@ _LIVE = re.compile(r"<(script|canvas|svg|input|details|math)\b", re.IGNORECASE)
 _NOT_ON_PAPER = re.compile(r"<(audio|video|iframe|embed|object)\b", re.IGNORECASE)
 _FOLDED, _UNFOLDED = 400, 40
 """Texts of more lines are folded, all but so many of them."""
-_DRAWN = re.compile(r"background|(?<![\w-])color\s*[:=]|<(script|canvas|svg|iframe|form)\b", re.IGNORECASE)
+_DRAWN = re.compile(
+    r"background|(?<![\w-])color\s*[:=]|<(canvas|svg|iframe|form)\b|<script\b[^>]*\bsrc|createElementNS|canvas|vegaEmbed"
+    r"|Bokeh|Plotly",
+    re.IGNORECASE,
+)
 _THEMED = re.compile(r"var\(\s*--jp-(content-font-color|layout-color)")
 """What has its colours from the page."""
 _SAME = (*IMAGES, "text/html", "text/markdown", "text/latex")
@@ -127,10 +131,14 @@ def _is_drawn(notebook: Any, data: Mapping[str, Any]) -> bool:
 
 
 def _lay_on_paper(output: Any) -> None:
-    """Have what brings colours of its own on white in a dark page, too, which a plain table or text does not need."""
+    """Have what draws by itself on paper in a dark page, too; words are made such that they can be read there."""
     data = output.get("data", {})
     markup = data.get("text/html", "")
-    if markup and not is_placeholder(output) and not _THEMED.search(markup) and _DRAWN.search(markup):
+    if not markup or is_placeholder(output):
+        return
+    if inks.is_understood(markup):
+        data["text/html"] = inks.readable(markup)
+    elif not _THEMED.search(markup) and _DRAWN.search(markup):
         data["text/html"] = f'<div class="ks-paper">{markup}</div>'
 
 

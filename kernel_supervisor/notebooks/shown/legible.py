@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
-
 LIGHT, DARK = "#fdf0ef", "#2f1b1d"
 """The grounds of errors, on which it is harder to read than on a page's own."""
 _RATIO = 4.6
 """A little more than WCAG 2.2 asks of text: https://www.w3.org/TR/WCAG22/#contrast-minimum."""
+_LEAST, _MIDDLE = 4.5, 0.1791
+"""That, and the luminance from which on black is easier to read than white."""
+_PAPER = "#f5f5f5"
+"""The darkest ground of a table on paper."""
 _STEPS = 20
-_INLINE = re.compile(r'(?<=style=")color: rgb\((\d+),(\d+),(\d+)\)(?=")')
 
 
 def legible(ink: str, ground: str) -> str:
     """`ink` (`#rrggbb`), or what is nearest to it between it and black or white that can be read on `ground`."""
     colour, paper = _parts(ink), _parts(ground)
-    end = 0 if _luminance(paper) > 0.18 else 255
+    end = 0 if _luminance(paper) > _MIDDLE else 255
     for step in range(_STEPS + 1):
         mixed = tuple(round(part + (end - part) * step / _STEPS) for part in colour)
         if contrast(mixed, paper) >= _RATIO:
@@ -23,20 +24,20 @@ def legible(ink: str, ground: str) -> str:
     return _said((end, end, end))
 
 
+def on_ground(ink: str, ground: str) -> str:
+    """`ink` where it can be read on the ground that a program chose, else black or white; empty is black and white."""
+    if not ground:
+        return legible(ink, _PAPER)
+    paper = _parts(ground)
+    if ink and contrast(_parts(ink), paper) >= _LEAST:
+        return ink
+    return "#000000" if _luminance(paper) > _MIDDLE else "#ffffff"
+
+
 def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
     """How much lighter one colour is than the other, from 1 to 21."""
     darker, lighter = sorted((_luminance(one), _luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
-
-
-def with_legible_inks(markup: str) -> str:
-    """Printed text in HTML whose own colours are others where a page is light than where it is dark."""
-    return _INLINE.sub(lambda found: _either(_said(tuple(map(int, found.groups())))), markup)
-
-
-def _either(ink: str) -> str:
-    light, dark = legible(ink, LIGHT), legible(ink, DARK)
-    return f"color: {light}; color: light-dark({light}, {dark})"
 
 
 def _luminance(colour: tuple[int, ...]) -> float:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kernel_supervisor.notebooks.shown.legible import legible
+from kernel_supervisor.notebooks.shown.legible import LIGHT, legible
 
 _SEQUENCE = re.compile(r"\x1b\[([\d;:]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.?")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\ufffe\uffff]")
@@ -33,9 +33,9 @@ class Style:
     is_inverse: bool = False
 
     def as_seen(self) -> Style:
-        """With its colours in their places, and the ink such that it can be read on its ground."""
+        """With its colours in their places, and the ink such that it can be read on its ground, or on a page's."""
         ink, ground = (self.ground or _PAPER, self.ink or _INK) if self.is_inverse else (self.ink, self.ground)
-        ink = legible(ink or _INK, ground) if ground else ink
+        ink = legible(ink or _INK, ground or LIGHT) if ink or ground else ""
         return replace(self, ink=ink, ground=ground, is_inverse=False)
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import tinycss2
 from bs4 import BeautifulSoup
 
-_STYLED = frozenset({"background-color", "color", "text-align", "font-weight"})
+from kernel_supervisor.notebooks.shown.cascade import declared_in, hexadecimal
+from kernel_supervisor.notebooks.shown.legible import on_ground
+
 _NUMBER = re.compile(
     r"[-+−(]?[$€£]?\s?[\d.,_'\s]*\d[\d.,_']*\s?(e[-+]?\d+)?\s?[%)]?\Z|[-+]?(nan|inf|<na>|none|null|nat|…|\.\.\.)\Z",
     re.IGNORECASE,
 )
 _ELSEWHERE = re.compile(r"<(script|iframe|canvas|svg|input|details|video|audio|object|embed|form|img|math)\b", re.I)
-_COLOUR = re.compile(r"#[0-9a-f]{6}\Z|#[0-9a-f]{3}\Z", re.I)
 _MOST_SPAN, _LONGEST_NUMBER = 1000, 60
 
 
@@ -78,7 +77,7 @@ def is_table(html: str) -> bool:
 def tables_of(html: str) -> list[Table]:
     """The tables in `html`, in order, none of those within another."""
     soup = BeautifulSoup(html, "html.parser")
-    styles = _styles(soup)
+    styles = declared_in(soup)
     found = [table for table in soup.find_all("table") if table.find_parent("table") is None]
     tables = [_table(table, styles) for table in found]
     tables = [table for table in tables if table.columns]
@@ -93,7 +92,7 @@ def tables_of(html: str) -> list[Table]:
     return tables
 
 
-def _table(tag: Any, styles: dict[str, dict[str, str]]) -> Table:
+def _table(tag: Any, styles: dict[int, dict[str, str]]) -> Table:
     caption = tag.find("caption")
     rows = [row for row in tag.find_all("tr") if row.find_parent("table") is tag]
     heads = sum(1 for row in rows if row.find_parent("thead") is not None)
@@ -122,7 +121,7 @@ def _index(body: tuple[Row, ...]) -> int:
     return max(ends, default=0)
 
 
-def _placed(rows: list[Any], styles: dict[str, dict[str, str]]) -> tuple[Row, ...]:
+def _placed(rows: list[Any], styles: dict[int, dict[str, str]]) -> tuple[Row, ...]:
     """The cells of `rows`, each at the first column that no cell of an earlier row reaches into."""
     reaching: dict[int, int] = {}
     placed: list[Row] = []
@@ -146,53 +145,28 @@ def _span(tag: Any, name: str) -> int:
     return min(max(int(said), 1), _MOST_SPAN) if said.isdecimal() else 1
 
 
-def _cell(tag: Any, column: int, styles: dict[str, dict[str, str]]) -> TableCell:
-    style = {**styles.get(str(tag.get("id", "")), {}), **_declared(str(tag.get("style", "")))}
-    align = style.get("text-align", "")
+def _cell(tag: Any, column: int, styles: dict[int, dict[str, str]]) -> TableCell:
+    align = styles.get(id(tag), {}).get("text-align", "")
+    ground, ink = _colours(tag, styles)
     return TableCell(
         text=_words(tag),
         column=column,
         is_head=tag.name == "th",
         align=align if align in ("left", "center", "right") else "",
-        ground=_colour(style.get("background-color", "")),
-        ink=_colour(style.get("color", "")),
+        ground=ground,
+        ink=ink,
     )
+
+
+def _colours(tag: Any, styles: dict[int, dict[str, str]]) -> tuple[str, str]:
+    """A cell's ground and ink, its own or its row's; the ink such that it can be read there."""
+    of = [styles.get(id(each), {}) for each in (tag, *tag.parents)]
+    ground = next(filter(None, (hexadecimal(each.get("background-color", "")) for each in of)), "")
+    ink = next(filter(None, (hexadecimal(each.get("color", "")) for each in of)), "")
+    return ground, on_ground(ink, ground) if ground or ink else ""
 
 
 def _words(tag: Any) -> str:
     for line in tag.find_all("br"):
         line.replace_with("\n")
     return "\n".join(" ".join(line.split()) for line in tag.get_text().strip().splitlines())
-
-
-def _colour(said: str) -> str:
-    if not _COLOUR.match(said):
-        return ""
-    return said.lower() if len(said) == 7 else "#" + "".join(2 * digit for digit in said[1:].lower())
-
-
-def _styles(soup: Any) -> dict[str, dict[str, str]]:
-    """What style sheets say of cells by their ids, as pandas' Styler has it."""
-    found: dict[str, dict[str, str]] = {}
-    for sheet in soup.find_all("style"):
-        for rule in tinycss2.parse_stylesheet(sheet.get_text(), skip_comments=True, skip_whitespace=True):
-            if rule.type == "qualified-rule":
-                declared = _declared(rule.content)
-                for name in _ids(tinycss2.serialize(rule.prelude)):
-                    found.setdefault(name, {}).update(declared)
-    return found
-
-
-def _ids(selectors: str) -> Iterator[str]:
-    for selector in selectors.split(","):
-        if selector.strip().startswith("#") and " " not in selector.strip():
-            yield selector.strip()[1:]
-
-
-def _declared(style: Any) -> dict[str, str]:
-    declared = tinycss2.parse_declaration_list(style, skip_comments=True, skip_whitespace=True)
-    return {
-        each.lower_name: tinycss2.serialize(each.value).strip()
-        for each in declared
-        if each.type == "declaration" and each.lower_name in _STYLED
-    }
