@@ -54,6 +54,10 @@ body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system
 .ks-head p { margin: 0; color: var(--jp-content-font-color2); font-size: 0.9rem; }
 .ks-paper { width: fit-content; max-width: 100%; box-sizing: border-box; overflow-x: auto; }
 .ks-paper:has(.ks-wide, .plotly-graph-div) { width: auto; }
+.jp-OutputArea-output.jp-RenderedHTMLCommon { padding-right: 0; }
+.jp-OutputArea-child + .jp-OutputArea-child, .jp-Cell-outputWrapper { margin-top: 0.5rem; }
+.jp-OutputArea-output:is(.jp-RenderedText, [data-mime-type*="stderr"]) pre { padding-block: 2px 6px; }
+.jp-RenderedHTMLCommon :is(td, th) { max-width: min(32rem, 65vw); overflow-wrap: break-word; }
 .ks-more summary { cursor: pointer; opacity: 0.8; font-size: 0.9em; }
 .sk-top-container { overflow: visible !important; }
 [id^=sk-container-id] { --sklearn-color-fitted-level-3: #2f62c4 !important; }
@@ -90,6 +94,8 @@ def _inks(colours: Sequence[str], ground: str) -> str:
     )
 
 
+_DIMMED = "brightness(0.84)"
+"""How white paper is lit by night: figures keep their colours, and the page does not glare."""
 _ON_LIGHT = _inks(COLOURS, LIGHT)
 _ON_DARK = f"""
 body.jp-Notebook {{ color-scheme: dark; --jp-rendermime-error-background: {DARK};
@@ -97,8 +103,10 @@ body.jp-Notebook {{ color-scheme: dark; --jp-rendermime-error-background: {DARK}
   --jp-mirror-editor-number-color: #66bb6a; --jp-content-font-color2: rgba(255, 255, 255, 0.7);
   --jp-cell-inprompt-font-color: #6db3f2;
   --jp-cell-outprompt-font-color: #e08f75; }}
-.jp-RenderedImage img, .jp-RenderedSVG img, .jp-RenderedSVG svg, .jp-RenderedMarkdown img {{ background: white; }}
-.ks-paper {{ background: white; color: black; color-scheme: light; border-radius: 3px; padding: 6px 8px; {_PAPER}; }}
+:is(.jp-RenderedImage, .jp-RenderedSVG) > :is(img, svg), .jp-RenderedMarkdown img {{ background: white;
+  border-radius: 5px; filter: {_DIMMED}; }}
+:is(.jp-RenderedImage, .jp-RenderedSVG) > :is(img, svg), .ks-paper {{ padding: 8px; box-sizing: border-box; }}
+.ks-paper {{ background: white; color: black; color-scheme: light; border-radius: 5px; filter: {_DIMMED}; {_PAPER}; }}
 .ks-more summary, .jp-OutputArea-output .ks-missing {{ color: #b4b4b4; }}
 {_inks((*_BRIGHT, *_BRIGHT), DARK)}"""
 

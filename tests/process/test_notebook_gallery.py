@@ -159,6 +159,15 @@ def test_html_fits_screens_and_phones_by_day_and_night(html: Exported) -> None:
                 assert (sum(corner) > 600) is (scheme == "light")
                 assert page.look("document.scrollingElement.scrollWidth") <= width
                 assert hard_to_read(page) == [], (width, scheme)
+        assert page.look("document.querySelector('.ks-map').offsetHeight") < 120, (
+            "a map that is not drawn takes no room"
+        )
+        bokeh = "document.querySelector('.ks-paper:has([data-root-id])').offsetWidth"
+        assert page.until(f"innerWidth === 390 && {bokeh}", "it is narrow") <= 390
+        page.seen(1280, "dark")
+        assert page.until(f"{bokeh}", "it is wide") < 430, "paper is as wide as its figure"
+        beside = "document.querySelector('.ks-still').closest('.jp-OutputArea-child').innerText"
+        assert str(page.look(beside)).startswith("Out["), "a widget's words stand beside their number"
 
 
 def test_html_tells_what_it_does_not_show_and_folds_long_text(html: Exported) -> None:

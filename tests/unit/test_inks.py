@@ -7,6 +7,7 @@ import re
 import pytest
 from nbconvert.filters import ansi2html
 
+from kernel_supervisor.notebooks.shown.alignment import with_words_to_the_left
 from kernel_supervisor.notebooks.shown.inks import readable
 from kernel_supervisor.notebooks.shown.legible import LIGHT, contrast
 from kernel_supervisor.notebooks.shown.printed import lines_of
@@ -16,6 +17,11 @@ from kernel_supervisor.notebooks.shown.tables import TableCell, tables_of
 _LEAST = 4.5
 GROUNDS = ("navy", "yellow", "#888", "rgb(200, 30, 30)", "hsl(120, 60%, 40%)", "white", "black", "rgba(0, 0, 255, 0.4)")
 INKS = ("#f1f1f1", "black", "orange", "rgb(90, 90, 200)", "")
+FRAME = (
+    "<style scoped>.dataframe thead th { text-align: right }</style>"
+    '<table class="dataframe"><thead><tr style="text-align: right"><th></th><th>words</th><th>number</th></tr></thead>'
+    "<tbody><tr><th>0</th><td>some</td><td>1.5</td></tr></tbody></table>"
+)
 
 
 def parts(colour: str) -> tuple[int, ...]:
@@ -62,6 +68,15 @@ def test_the_strongest_rule_counts_and_what_is_not_an_element_is_passed_over() -
     sheet = "<style>td::after {color: red} #a {background: navy} td {background: white} td.b:hover {color: red}</style>"
     said = readable(f"{sheet}<table><tr><td id=a class=b>words</td></tr></table>")
     assert 'style="color: #ffffff !important"' in said
+
+
+def test_heads_stand_as_their_columns_do_whatever_a_sheet_says_of_all_heads() -> None:
+    (table,) = tables_of(FRAME)
+    assert [table.aligned(cell) for cell in table.head[0]] == ["right", "left", "right"]
+    said = with_words_to_the_left(FRAME)
+    assert 'text-align: left">words</th>' in said
+    assert 'text-align: left">some</td>' in said
+    assert said.count("text-align: left") == 2
 
 
 def test_what_a_script_or_another_place_colours_is_left_alone() -> None:

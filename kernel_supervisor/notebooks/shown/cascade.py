@@ -24,6 +24,8 @@ def declared_in(soup: Any) -> dict[int, dict[str, str]]:
     found: dict[int, dict[str, str]] = {}
     names = {str(tag["id"]): tag for tag in soup.find_all(id=True)}
     for _, selector, declared in sorted(_rules(soup), key=lambda rule: rule[0]):
+        if not _ID.match(selector):
+            declared.pop("text-align", None)  # pandas says it of each head of a table, whatever is below
         for tag in _chosen(soup, names, selector):
             found.setdefault(id(tag), {}).update(declared)
     for tag in soup.find_all(style=True):
@@ -78,7 +80,7 @@ def _rules(soup: Any) -> Iterator[tuple[tuple[int, int], str, dict[str, str]]]:
         for rule in tinycss2.parse_stylesheet(sheet.get_text(), skip_comments=True, skip_whitespace=True):
             if rule.type == "qualified-rule" and (declared := declarations(rule.content)):
                 for selector in map(str.strip, tinycss2.serialize(rule.prelude).split(",")):
-                    yield (selector.count("#"), len(_LESSER.findall(selector))), selector, declared
+                    yield (selector.count("#"), len(_LESSER.findall(selector))), selector, dict(declared)
 
 
 def _chosen(soup: Any, names: dict[str, Any], selector: str) -> list[Any]:

@@ -15,6 +15,7 @@ from kernel_supervisor.notebooks.contents import IMAGES
 from kernel_supervisor.notebooks.document import WIDGET_STATE
 from kernel_supervisor.notebooks.guarded import is_ours
 from kernel_supervisor.notebooks.shown import inks, libraries, stills
+from kernel_supervisor.notebooks.shown.alignment import with_words_to_the_left
 from kernel_supervisor.notebooks.shown.damage import without_damaged
 from kernel_supervisor.notebooks.shown.figures import (
     BOKEH_FITS,
@@ -120,7 +121,7 @@ def _still(notebook: Any, output: Any) -> list[Any]:
     data = output.get("data", {})
     if not _is_drawn(notebook, data) or not says_something(data.get("text/plain", "")):
         return []
-    made = {"output_type": "display_data", "data": {"text/html": stills.of_widget(data["text/plain"])}, "metadata": {}}
+    made = {**output, "data": {"text/html": stills.of_widget(data["text/plain"])}, "metadata": {}}
     return [from_dict(made)]  # type: ignore[no-untyped-call]  # see above
 
 
@@ -134,10 +135,10 @@ def _lay_on_paper(output: Any) -> None:
     """Have what draws by itself on paper in a dark page, too; words are made such that they can be read there."""
     data = output.get("data", {})
     markup = data.get("text/html", "")
-    if not markup or is_placeholder(output):
+    if not markup or is_placeholder(output) or stills.is_map(markup):
         return
     if inks.is_understood(markup):
-        data["text/html"] = inks.readable(markup)
+        data["text/html"] = with_words_to_the_left(inks.readable(markup))
     elif not _THEMED.search(markup) and _DRAWN.search(markup):
         data["text/html"] = f'<div class="ks-paper">{markup}</div>'
 

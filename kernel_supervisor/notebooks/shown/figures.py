@@ -36,11 +36,13 @@ body { margin: 0; background: white; font-family: sans-serif }
 BOKEH_FITS = """new MutationObserver(() => {
   for (const root of (window.Bokeh ? Bokeh.documents : []).flatMap(each => each.roots())) {
     if (root.width && !root.sizing_mode && !root.max_width) {
+      const paper = document.querySelector(`[data-root-id="${root.id}"]`)?.closest(".ks-paper");
+      if (paper) paper.style.maxWidth = `min(100%, ${root.width + 16}px)`;
       root.setv({max_width: root.width, aspect_ratio: root.width / root.height, sizing_mode: "scale_width"});
     }
   }
 }).observe(document, {childList: true, subtree: true});"""
-"""Has figures of a fixed width be no wider than the page."""
+"""Has figures of a fixed width be no wider than the page, and their paper no wider than they are."""
 _ALONGSIDE = {
     "plotly": "window.require = window.require || ((names, done) => done && done(window.Plotly));"
     "window.require.config = () => {};",
