@@ -33,9 +33,9 @@ _STYLE = """
   display: block !important; width: auto !important; }
 .jp-InputPrompt, .jp-OutputPrompt, .jp-Collapser, .jp-InputCollapser, .jp-OutputCollapser { display: none !important; }
 .ks-head { margin: 0 0 0.8cm !important; padding: 0 10px !important; }
-.jp-CodeCell .jp-InputArea, .ks-missing { break-inside: avoid; }
+.jp-CodeCell .jp-InputArea:not(:has(.ks-line:nth-child(9))), .ks-missing { break-inside: avoid; }
 .jp-CodeCell:not(.jp-mod-noOutputs) .jp-Cell-inputWrapper,
-.ks-line:first-child:not(:last-child), .ks-line:nth-last-child(-n + 3):not(:last-child) { break-after: avoid; }
+.ks-line:first-child:not(:last-child), .ks-line:nth-last-child(-n + 4):not(:last-child) { break-after: avoid; }
 .jp-RenderedImage, .jp-RenderedSVG { break-inside: avoid; }
 .jp-RenderedHTMLCommon :is(h1, h2, h3, h4) { break-after: avoid; }
 .jp-OutputArea-output pre { font-size: 8.5pt; }
@@ -43,10 +43,18 @@ _STYLE = """
 .jp-RenderedHTMLCommon pre.ks-printed { padding: 2pt 5px; }
 * { scrollbar-width: none; }
 .jp-RenderedMarkdown details::details-content { content-visibility: visible; }
-.jp-InputArea-editor pre { font-size: 8.5pt; }
+.jp-InputArea-editor { border: 0 !important; background: none !important; }
+.jp-InputArea-editor .highlight { background: none; }
+.jp-InputArea-editor .highlight pre { font-size: 8.5pt; padding: 0; }
+.jp-InputArea-editor .ks-line { background: #f5f5f5; padding-left: 1.6em; print-color-adjust: exact; }
+.jp-InputArea-editor .ks-line::before { left: 0.4em; }
+.jp-InputArea-editor .ks-line:first-child { border-top: 5px solid #f5f5f5; border-radius: 3px 3px 0 0; }
+.jp-InputArea-editor .ks-line:last-child { border-bottom: 5px solid #f5f5f5; border-radius: 0 0 3px 3px; }
+.jp-InputArea-editor .ks-line:only-child { border-radius: 3px; }
 body.jp-Notebook { margin: 0 !important; padding: 0 !important; max-width: none; }
 """
-"""Blocks alone: a browser cannot turn a page within anything else."""
+"""Blocks alone: a browser cannot turn a page within anything else. Code has its ground by lines: a box that goes on
+overleaf would reach to the page's end."""
 shows = in_a_font
 
 

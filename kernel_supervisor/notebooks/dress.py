@@ -75,7 +75,8 @@ body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system
   .jp-Notebook pre { white-space: pre-wrap !important; overflow-wrap: anywhere !important; }
   .jp-OutputArea-child { break-inside: auto !important; }
   .jp-Notebook img, .jp-Notebook svg { max-width: 100%; break-inside: avoid; }
-  .jp-Notebook tr, .jp-CodeCell .jp-InputArea { break-inside: avoid; }
+  .jp-Notebook tr { break-inside: avoid; }
+  .jp-CodeCell .jp-InputArea pre { orphans: 4; widows: 4; }
   .jp-RenderedHTMLCommon :is(h1, h2, h3, h4) { break-after: avoid; }
   .ks-more:not([open]) > summary::after { content: " (folded)"; }
 }

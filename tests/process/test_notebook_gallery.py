@@ -92,10 +92,8 @@ def test_wide_tables_have_every_column_beside_their_index(pdf: Made) -> None:
     for number in range(60):
         assert pdf.text.count(f"measure_{number:02d}") == 1, number
     assert re.search(r"columns 1 to \d+ of 60", pdf.text)
-    wide = [page for page, (width, height) in enumerate(pdf.pages.sizes) if width > height]
-    assert wide, "a wide table lies across"
+    assert all(width < height for width, height in pdf.pages.sizes), "a short table turns no page"
     for page in {word.page for word in pdf.pages.words if word.text.startswith("measure_")}:
-        assert page in wide
         assert any(word.page == page and word.text == "5" for word in pdf.pages.words), "the index is repeated"
 
 

@@ -65,6 +65,31 @@ def test_code_stays_with_its_figure(tmp_path: Path, engine: str, lines: int) -> 
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_long_code_fills_its_page_and_its_last_lines_stay_with_the_figure(tmp_path: Path, engine: str) -> None:
+    code = v4.new_code_cell("\n".join(f"line_{number}()" for number in range(30)), outputs=[picture(500, 700)])
+    filler = v4.new_code_cell("filler()", outputs=[printed("filler\n" * 12)])
+    pdf = made([filler, code], tmp_path, engine)
+    lines = [word for word in pages_of(pdf).words if word.text.startswith("line_")]
+    assert [word.page for word in lines] == [0] * 26 + [1] * 4
+    page, height = seen(pdf), pages_of(pdf).sizes[0][1]
+    below = int((lines[25].bottom + 20) / height * page.height)
+    assert {page.getpixel((page.width // 2, y)) for y in range(below, int(page.height * 0.92))} == {(255, 255, 255)}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_short_wide_table_turns_no_page(tmp_path: Path, engine: str) -> None:
+    rows = "".join(f"<td>{number}.12345678</td>" for number in range(100, 124))
+    heads = "".join(f"<th>column_{number}</th>" for number in range(24))
+    wide = f"<table><thead><tr>{heads}</tr></thead><tbody>{f'<tr>{rows}</tr>' * 5}</tbody></table>"
+    output = v4.new_output("display_data", {"text/html": wide})
+    pages = pages_of(made([v4.new_code_cell("short()", outputs=[output])], tmp_path, engine))
+    assert len(pages.sizes) == 1
+    assert pages.sizes[0][0] < pages.sizes[0][1]
+    assert {word.text for word in pages.words if word.text.startswith("column_")} == {f"column_{n}" for n in range(24)}
+    assert pages.outside() == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_no_line_of_an_error_is_alone_on_its_page(tmp_path: Path, engine: str) -> None:
     for lines in range(47, 62, 2):
         pdf = made([v4.new_code_cell("fail()", outputs=[printed("failing\n" * lines, "stderr")])], tmp_path, engine)

@@ -1,5 +1,6 @@
-"""How a table comes to fit its pages: in smaller type, then on pages laid across, then in groups of columns.
+"""How a table comes to fit its pages: in smaller type, then in groups of columns, a long one on pages laid across.
 
+A page laid across leaves the one before it as empty as it is: a short table does not turn it.
 Both engines do as it says, so that no column is cut and none is set over another.
 """
 
@@ -14,8 +15,8 @@ from kernel_supervisor.notebooks.shown.tables import Row, Table
 
 _UPRIGHT, _ACROSS = 470.0, 710.0
 """How wide a page is between its margins, in points, of A4 and of Letter alike."""
-_TRIES = ((9.0, False), (8.0, False), (7.0, False), (8.0, True), (7.0, True), (6.0, True))
-_SPLIT = (7.5, True)
+_TRIES = ((9.0, False), (8.0, False), (7.0, False), (6.5, False), (8.0, True), (7.0, True), (6.0, True))
+_SPLIT = 7.5
 _EM = 0.62
 """How wide a character is in the widest of the fonts that tables are set in, digits and a mix of letters."""
 _BOLD, _CAPITAL = 1.15, 0.3
@@ -40,18 +41,24 @@ class Part:
     @property
     def is_short(self) -> bool:
         """Whether it is not to be parted between pages."""
-        rows = (*self.table.head, *self.table.body)
-        return sum(max((-(-len(cell.text) // _LONG) for cell in row), default=1) for row in rows) <= _SHORT
+        return _is_short(self.table)
 
 
 def fitted(table: Table) -> list[Part]:
     """`table` in as few parts as it can be read in."""
-    wanted = _wanted(table)
+    wanted, may_turn = _wanted(table), not _is_short(table)
     for size, across in _TRIES:
+        if across and not may_turn:
+            break
         widths = _in_points(wanted, size)
         if sum(widths) <= (_ACROSS if across else _UPRIGHT):
             return [Part(table=table, size=size, widths=widths, is_across=across)]
-    return _split(table, wanted)
+    return _split(table, wanted, across=may_turn)
+
+
+def _is_short(table: Table) -> bool:
+    rows = (*table.head, *table.body)
+    return sum(max((-(-len(cell.text) // _LONG) for cell in row), default=1) for row in rows) <= _SHORT
 
 
 def _wanted(table: Table) -> list[int]:
@@ -82,9 +89,8 @@ def _in_points(wanted: list[int], size: float) -> tuple[float, ...]:
     return tuple(round(number * size * _EM + _PADDING, 1) for number in wanted)
 
 
-def _split(table: Table, wanted: list[int]) -> list[Part]:
-    size, across = _SPLIT
-    widths, room = _in_points(wanted, size), (_ACROSS if across else _UPRIGHT)
+def _split(table: Table, wanted: list[int], *, across: bool) -> list[Part]:
+    widths, room = _in_points(wanted, _SPLIT), (_ACROSS if across else _UPRIGHT)
     index = list(range(table.index))
     if sum(widths[column] for column in index) > room / 2:
         index = []  # it leaves no room for what it names
@@ -97,7 +103,7 @@ def _split(table: Table, wanted: list[int]) -> list[Part]:
     return [
         Part(
             table=_chosen(table, [*index, *group], len(index), is_last=group is groups[-1]),
-            size=size,
+            size=_SPLIT,
             widths=tuple(widths[each] for each in (*index, *group)),
             is_across=across,
             of=f"columns {group[0] - first + 1} to {group[-1] - first + 1} of {table.columns - first}",

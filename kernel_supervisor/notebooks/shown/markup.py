@@ -25,6 +25,7 @@ STYLE = f"""
   background: url("{_MARK}") repeat-y; background-size: 1em 1lh; print-color-adjust: exact; }}
 .jp-RenderedHTMLCommon pre.ks-error {{ background: #fdf0ef; print-color-adjust: exact; }}
 .ks-part {{ break-inside: auto; margin: 0.4em 0; }}
+.ks-part + .ks-part {{ margin-top: 1em; }}
 .ks-short {{ break-inside: avoid; }}
 .ks-across {{ page: ks-across; }}
 .jp-RenderedHTMLCommon table.ks-table {{ table-layout: fixed; border-collapse: collapse; margin: 0; display: table;
@@ -34,7 +35,7 @@ table.ks-table thead {{ border-bottom: 0.6pt solid black; display: table-header-
 .jp-RenderedHTMLCommon table.ks-table :is(td, th) {{ padding: 2pt 3.5pt; vertical-align: top; max-width: none;
   white-space: pre-line; overflow-wrap: anywhere; word-break: normal; }}
 .ks-table tr {{ break-inside: avoid; }}
-.ks-title {{ font: bold 9pt Arial, 'Liberation Sans', Helvetica, sans-serif; margin-bottom: 3pt; break-after: avoid; }}
+.ks-title {{ font: bold 8pt Arial, 'Liberation Sans', Helvetica, sans-serif; margin-bottom: 3pt; break-after: avoid; }}
 .ks-of {{ font-weight: normal; color: #666; }}
 """
 """Of all of them; a line that is broken has a mark at the beginning of each that it becomes."""

@@ -51,13 +51,14 @@ PREAMBLE = r"""
     else if line.text.clusters().len() > 70 { ks-marked(ks-parted(line)) }
     else { ks-line(line.body) }
   })
-  let part(lines, ..how) = block(fill: luma(245), width: 100%, radius: 2pt, ..how, ks-lines(..lines))
-  let kept = if lines.len() > 24 { 8 } else { lines.len() }
+  let part(lines, ..how) = block(fill: luma(245), width: 100%, ..how, ks-lines(..lines))
+  let kept = if lines.len() > 8 { 4 } else { lines.len() }
   let first = lines.slice(0, lines.len() - kept)
   if first.len() > 0 {
-    part(first, inset: (left: 11pt, right: 6pt, top: 6pt, bottom: 0.275em), below: 0pt)
+    part(first, radius: (top: 2pt), inset: (left: 11pt, right: 6pt, top: 6pt, bottom: 0.275em), below: 0pt)
   }
   part(lines.slice(first.len()), sticky: true, breakable: false,
+    radius: if first.len() > 0 { (bottom: 2pt) } else { 2pt },
     inset: (left: 11pt, right: 6pt, top: if first.len() > 0 { 0.275em } else { 6pt }, bottom: 6pt))
 }
 #show quote.where(block: true): it => block(width: 100%, stroke: (left: 2pt + luma(190)), inset: (left: 11pt, y: 3pt),
