@@ -41,6 +41,8 @@ class Figures:
         self.shell = shell
         self.shown: Any = weakref.WeakKeyDictionary()
         """By figure: a digest of its picture as it was shown last."""
+        self.drawn: Any = weakref.WeakSet()
+        """Those that others have drawn since, as a file is written: that leaves them as if nothing had changed."""
         self.behind: Any = weakref.WeakSet()
         """Those that were open when a backend gave way to another, which shows its own alone."""
 
@@ -94,7 +96,8 @@ class Figures:
         left_out, all_of_them = [], self.is_silent()
         for manager in managers():
             figure = manager.canvas.figure
-            if (not figure.stale and figure in self.shown) or not (all_of_them or figure in self.behind):
+            is_as_shown = figure in self.shown and not figure.stale and figure not in self.drawn
+            if is_as_shown or not (all_of_them or figure in self.behind):
                 continue
             if most <= 0:
                 left_out.append(manager.num)
@@ -138,6 +141,12 @@ class Figures:
         """Take a figure, as it stands, for shown."""
         self.shown[figure] = digest
         figure.stale = False
+        figure.canvas.mpl_connect("draw_event", self.saw)  # once, however often it is asked for
+        self.drawn.discard(figure)
+
+    def saw(self, event: Any) -> None:
+        """A figure is drawn by whomever."""
+        self.drawn.add(event.canvas.figure)
 
 
 def managers() -> list[Any]:

@@ -59,6 +59,22 @@ async def test_a_figure_that_is_left_open_is_seen_once(home: Home, era: str) -> 
         assert not [each for name in BACKENDS for each in await seen(name)]
 
 
+async def test_a_figure_that_was_drawn_on_and_saved_is_seen_as_it_is_now(home: Home, era: str) -> None:
+    saves = (
+        "fig.savefig('a.pdf')",
+        "fig.savefig('a.png', dpi='figure')",
+        "fig.savefig('a.svg', bbox_inches='tight')",
+        "fig.canvas.draw()",
+    )
+    async with home.client(era) as session:
+        await session.run(BACKENDS["Agg, asked for first"] + "\nplt.show()")
+        for number, save in enumerate(saves):
+            changed = await session.run(f"ax.axhspan({number + 1}, {number + 2}, color='blue'); {save}")
+            assert len(changed.images) == 1, save
+            again = await session.run(save)
+            assert not again.images, f"nothing is new: {save}"
+
+
 async def test_a_clients_environment_takes_no_plot_away(home: Home, era: str) -> None:
     async with home.client(era, env={"MPLBACKEND": "Agg"}) as session:
         first = await session.run(PLOT + "\nplt.show()")
