@@ -31,7 +31,13 @@ body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system
 .jp-RenderedHTMLCommon { line-height: 1.6; overflow-wrap: break-word; }
 .jp-RenderedHTMLCommon :is(h1, h2, h3) { line-height: 1.25; letter-spacing: -0.01em; }
 .jp-RenderedHTMLCommon h2 { border-bottom: 1px solid var(--jp-border-color2); padding-bottom: 0.25em; }
-.jp-RenderedHTMLCommon img, .jp-RenderedImage img { max-width: 100%; height: auto; }
+.jp-RenderedHTMLCommon :is(img, svg[viewBox][width]), :is(.jp-RenderedImage, .jp-RenderedSVG) > :is(img, svg) {
+  max-width: 100%; }
+.jp-RenderedHTMLCommon :is(img[width], img:not([height]), svg[viewBox][width]),
+:is(.jp-RenderedImage, .jp-RenderedSVG) > :is(img, svg) { height: auto; }
+.jp-RenderedHTMLCommon :is(img, svg)[style*="width"] { height: auto !important; }
+.jp-RenderedHTMLCommon :is(div, p, section, figure, img, video, iframe)[style*="width"]:not(.ks-paper) {
+  max-width: 100% !important; box-sizing: border-box; }
 .jp-RenderedHTMLCommon blockquote { margin: 1em 0; padding: 0.1em 1em; border-left: 4px solid var(--jp-border-color1);
   color: inherit; background: none; }
 .jp-RenderedHTMLCommon blockquote > :last-child { margin-bottom: 0.4em; }

@@ -38,6 +38,27 @@ local tags = {
   sub = pandoc.Subscript, sup = pandoc.Superscript, b = pandoc.Strong, strong = pandoc.Strong, i = pandoc.Emph,
   em = pandoc.Emph, u = pandoc.Underline, ins = pandoc.Underline, s = pandoc.Strikeout, del = pandoc.Strikeout,
 }
+local widest = WIDEST
+local function pixels(length)
+  local number, unit = (length or ""):match("^%s*([%d.]+)%s*([a-z]*)%s*$")
+  local each = { [""] = 1, px = 1, ["in"] = 96, pt = 4 / 3, cm = 37.8, mm = 3.78 }
+  return number and tonumber(number) * (each[unit] or 0) or 0
+end
+local function shrunk(image)
+  if pixels(image.attributes.width) <= widest then return nil end
+  image.attributes.width, image.attributes.height = "100%", nil
+  return image
+end
+local function fitting(block)
+  local wide = 0
+  block:walk({ Image = function(image) wide = wide + pixels(image.attributes.width) end })
+  if wide <= widest then return nil end
+  for number, column in ipairs(block.colspecs) do block.colspecs[number] = { column[1], 1 / #block.colspecs } end
+  return block:walk({ Image = function(image)
+    image.attributes.width, image.attributes.height = "100%", nil
+    return image
+  end })
+end
 local function is_tag(inline, pattern)
   return inline.t == "RawInline" and inline.format == "html" and inline.text:lower():match(pattern)
 end
@@ -86,6 +107,7 @@ function Pandoc(document)
     places[header.identifier] = header.identifier
   end })
   document.blocks = document.blocks:walk({ Div = function(div) return div.content end })
+  document = document:walk({ Table = fitting }):walk({ Image = shrunk })
   for number, block in ipairs(document.blocks) do
     if block.t == "Plain" then document.blocks[number] = pandoc.Para(block.content) end
   end
@@ -128,7 +150,11 @@ def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishe
     head = head_of(notebook, ipynb)
     pieces = _Pieces(pdf.parent, new_permit())
     source.write_text(json.dumps(_reduced(shown.notebook, pieces, wishes)), encoding="utf-8", errors="replace")
-    lua.write_text(_FILTER.replace("PERMIT", pieces.permit).replace("PIECES", typst.literal(str(pieces.folder))))
+    lua.write_text(
+        _FILTER.replace("PERMIT", pieces.permit)
+        .replace("WIDEST", str(WIDEST))
+        .replace("PIECES", typst.literal(str(pieces.folder)))
+    )
     preamble.write_text(_PREAMBLE + typst.PREAMBLE + typst.paged(head), encoding="utf-8", errors="replace")
     opening.write_text(typst.opening(head), encoding="utf-8", errors="replace")
     sheet.write_text(json.dumps({"papersize": _PAPERS[wishes.page], "margin": {"x": "2cm", "y": "2.1cm"}}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 
 from kernel_supervisor.notebooks.export import export
 from kernel_supervisor.notebooks.wishes import Wishes
+from tests.browser_support import chromium
 from tests.notebooks_corpus.nbf import nbformat, v4
 from tests.notebooks_corpus.pages import pages_of
 
@@ -87,6 +89,51 @@ def test_a_short_wide_table_turns_no_page(tmp_path: Path, engine: str) -> None:
     assert pages.sizes[0][0] < pages.sizes[0][1]
     assert {word.text for word in pages.words if word.text.startswith("column_")} == {f"column_{n}" for n in range(24)}
     assert pages.outside() == []
+
+
+def of_fixed_width() -> list[Any]:
+    """Cells whose pictures and boxes are wider than any page."""
+    file = io.BytesIO()
+    Image.new("RGB", (1200, 120), "green").save(file, "PNG")
+    green = f'src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"'
+    size = 'width="1200" height="120"'
+    drawing = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><rect {size} fill="green"/></svg>'
+    markups = [
+        f'<div style="width: 1200px"><img width=1200 {green}></div>',
+        f'<img style="width: 1200px; height: 120px" {green}>',
+        f"<table><tr>{f'<td><img width=400 {green}></td>' * 3}</tr></table>",
+        f"<p>drawn</p>{drawing}",
+    ]
+    bundles = [{"image/svg+xml": drawing}, *({"text/html": each} for each in markups)]
+    outputs = [v4.new_output("display_data", each) for each in bundles]
+    return [v4.new_markdown_cell(f"<img width=1200 {green}>"), v4.new_code_cell("show()", outputs=outputs)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_has_a_fixed_width_is_no_wider_than_its_page(tmp_path: Path, engine: str) -> None:
+    page = seen(made(of_fixed_width(), tmp_path, engine), 40)
+    green = [x for x in range(page.width) for y in range(page.height) if page.getpixel((x, y)) == (0, 128, 0)]
+    assert page.width * 0.8 < max(green) < page.width * 0.95
+
+
+def test_what_has_a_fixed_width_is_shrunk_as_a_whole_on_a_phone(tmp_path: Path) -> None:
+    ipynb = tmp_path / "phone.ipynb"
+    nbformat.write(v4.new_notebook(cells=of_fixed_width()), ipynb)
+    target = tmp_path / "phone.html"
+    asyncio.run(export("html", ipynb, target, "", deadline_s=200, environment=sys.prefix))
+    with chromium("chromium", target.as_uri()) as page:
+        page.until("document.readyState === 'complete'", "it is loaded")
+        page.seen(390, "light")
+        boxes = page.look(
+            "JSON.stringify([...document.querySelectorAll('img, main svg')].map(each => each.getBoundingClientRect())"
+            ".map(box => [box.right, box.width / box.height]))"
+        )
+        found = json.loads(boxes)
+        assert len(found) == 8
+        assert all(right <= 390 and 9.5 < shape < 10.5 for right, shape in found), found
+        assert page.look(
+            "[...document.querySelectorAll('main svg')].every(each => each.viewBox.baseVal.width === 1200)"
+        )
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -39,6 +39,7 @@ from kernel_supervisor.notebooks.shown.placeholders import (
 from kernel_supervisor.notebooks.shown.printed import is_progress
 from kernel_supervisor.notebooks.shown.shortening import ON_PAPER, ON_SCREEN, Room, shorten
 from kernel_supervisor.notebooks.shown.tables import is_table
+from kernel_supervisor.notebooks.shown.vectors import with_views
 from kernel_supervisor.notebooks.terminal import INVISIBLE
 
 PLACEHOLDER = "placeholder"
@@ -181,6 +182,8 @@ def _outputs(shown: Shown, room: Room) -> Iterator[tuple[str, Any, Any]]:
             if output.get("name") == "stderr" and is_progress(output.text):
                 output["name"] = "stdout"
             data = output.get("data")
+            if data and "<script" not in data.get("text/html", ""):
+                with_views(data)
             if data and without_damaged(data) and not any(mime in data for mime in _SAME):
                 _replace(shown, where, output, "a damaged picture")
             elif data:
