@@ -136,9 +136,8 @@ def test_html_shows_plots_tables_and_code(ipynb: Path, theme: Any, ground: tuple
     (ipynb.parent / "beside.png").unlink()
     image = screenshot(exported.path)
     for red, green, blue in (RED, GREEN):
-        assert (
-            near(image, (round(red * lit), round(green * lit), round(blue * lit))) >= 59_000
-        )  # of 60,000, and its corners are rounded
+        seen = (round(red * lit), round(green * lit), round(blue * lit))
+        assert near(image, seen) >= 59_000, "of 60,000: its corners are rounded"
     assert near(image, ground) > image.width * image.height / 2
 
 
