@@ -96,3 +96,15 @@ def test_printed_ink_on_paper_can_be_read_on_the_page() -> None:
     for ink in (30, 33, 93, 97, "38;5;226", "38;2;250;250;250"):
         (((_, style),),) = lines_of(f"\x1b[{ink}mwords\x1b[0m")
         assert contrast(parts(style.ink), parts(LIGHT)) >= _LEAST
+
+
+def test_what_is_long_is_left_as_it_is_and_takes_no_time() -> None:
+    row = "<tr><th>0</th><td style='color: navy'>words</td></tr>"
+    table = f'<table class="dataframe">{row * 25_000}</table>'
+    assert readable(table) is table
+    assert with_words_to_the_left(table) is table
+
+
+def test_a_table_of_numbers_alone_is_left_as_it_is() -> None:
+    numbers = FRAME.replace("some", "-1.5")
+    assert with_words_to_the_left(numbers) is numbers

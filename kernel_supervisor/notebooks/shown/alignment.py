@@ -9,12 +9,17 @@ from bs4 import BeautifulSoup
 
 from kernel_supervisor.notebooks.shown.tables import is_table, tables_of
 
+_MOST = 150_000
+"""Characters: more takes seconds, and a table of a thousand rows is not read word by word."""
 _PLAIN = re.compile(r'<table\b[^>]*\bclass="dataframe"', re.IGNORECASE)
+
+_WORD = re.compile(r"<td[^>]*>\s*[^\s<\d.+−-]", re.IGNORECASE)
+"""What begins as no number does; most tables have none."""
 
 
 def with_words_to_the_left(markup: str) -> str:
     """`markup` in which the columns of pandas' tables that are not numbers alone begin at one edge."""
-    if not _PLAIN.search(markup) or not is_table(markup):
+    if len(markup) > _MOST or not _PLAIN.search(markup) or not _WORD.search(markup) or not is_table(markup):
         return markup
     soup = BeautifulSoup(markup, "html.parser")
     for tag, table in zip(soup.find_all("table"), tables_of(markup), strict=False):

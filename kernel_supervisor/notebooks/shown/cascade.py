@@ -26,7 +26,7 @@ def declared_in(soup: Any) -> dict[int, dict[str, str]]:
     for _, selector, declared in sorted(_rules(soup), key=lambda rule: rule[0]):
         if not _ID.match(selector):
             declared.pop("text-align", None)  # pandas says it of each head of a table, whatever is below
-        for tag in _chosen(soup, names, selector):
+        for tag in _chosen(soup, names, selector) if declared else ():
             found.setdefault(id(tag), {}).update(declared)
     for tag in soup.find_all(style=True):
         found.setdefault(id(tag), {}).update(declarations(str(tag["style"])))
@@ -58,7 +58,7 @@ def colour(said: str) -> Colour | None:
 
 def hexadecimal(said: str, ground: str = "#ffffff") -> str:
     """The colour as `#rrggbb` where it lies on `ground`; empty for none, and for one that is not seen."""
-    found = colour(said)
+    found = colour(said) if said else None
     if found is None or not found[1]:
         return ""
     parts, share = found

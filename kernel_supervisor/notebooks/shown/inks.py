@@ -19,6 +19,8 @@ STYLE = """
 """What lies on a ground of its own has nothing of the page's."""
 _COLOURED = re.compile(r"background|(?<![\w-])color\s*[:=]|bgcolor", re.IGNORECASE)
 _LIVE = re.compile(r"<(script|canvas|svg|iframe|form|math)\b|var\(|@media|@import", re.IGNORECASE)
+_MOST = 1_000_000
+"""Characters of what is looked into: that takes 3 s already, and there is paper for what is longer."""
 _PAGE = ("#f0f0f0", "#2a2a2a")
 """A page's ground by day and by night, there where it is hardest to read on."""
 _PICTURED = ("#ffffff", "#d6d6d6")
@@ -38,7 +40,7 @@ class _Look:
 
 def is_understood(markup: str) -> bool:
     """Whether the colours in `markup` are all there are: nothing draws more, and none depends on what is elsewhere."""
-    return not _LIVE.search(markup)
+    return len(markup) <= _MOST and not _LIVE.search(markup)
 
 
 def readable(markup: str) -> str:
