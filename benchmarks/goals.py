@@ -59,6 +59,8 @@ class Figure:
     at_least: bool = False
     beside: str = ""
     """What was measured beside it, in words."""
+    section: str = ""
+    """What measures it, for `--only`."""
 
     @property
     def held(self) -> bool:

@@ -63,6 +63,7 @@ body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system
 .jp-OutputArea-output.jp-RenderedHTMLCommon { padding-right: 0; }
 .jp-OutputArea-child + .jp-OutputArea-child, .jp-Cell-outputWrapper { margin-top: 0.5rem; }
 .jp-OutputArea-output:is(.jp-RenderedText, [data-mime-type*="stderr"]) pre { padding-block: 2px 6px; }
+.jp-RenderedHTMLCommon thead th[colspan]:not([colspan="1"]) { text-align: center; }
 .jp-RenderedHTMLCommon :is(td, th) { max-width: min(32rem, 65vw); overflow-wrap: break-word; }
 .ks-more summary { cursor: pointer; opacity: 0.8; font-size: 0.9em; }
 .sk-top-container { overflow: visible !important; }

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from kernel_supervisor.notebooks.export import export
+from tests.browser_support import chromium
 from tests.notebooks_corpus.nbf import nbformat, v4
 from tests.notebooks_corpus.pages import Pages, Word, pages_of
 
@@ -99,6 +100,16 @@ def test_a_name_over_two_columns_stands_over_both(paper: Pages) -> None:
     below = [word for word in paper.words if word.text in ("ppp", "qqq")][:2]
     middle = (below[0].left + below[1].right) / 2
     assert abs((upper.left + upper.right) / 2 - middle) < 8
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium: apt-get install chromium")
+def test_so_it_does_on_a_page(path: Path) -> None:
+    ipynb, html = path.with_suffix(".ipynb"), path.with_suffix(".html")
+    asyncio.run(export("html", ipynb, html, deadline_s=200, environment=sys.prefix))
+    with chromium("chromium", html.as_uri()) as page:
+        page.until("document.readyState === 'complete'", "it is loaded")
+        heads = "[...document.querySelectorAll('thead th')].filter(each => each.colSpan > 1)"
+        assert page.look(f"{heads}.map(each => getComputedStyle(each).textAlign).join()") == "center,center"
 
 
 def test_a_bar_that_is_done_is_no_error(path: Path) -> None:
