@@ -80,9 +80,11 @@ function Inlines(inlines)
   return inlines
 end
 function Math(math)
-  math.text = math.text:gsub("\\\\begin{([dr]?cases)}(.-)\\\\end{%1}", function(name, rows)
-    return "\\\\begin{" .. name .. "}" .. rows:gsub("([^\\\\])&", "%1&\\\\quad ") .. "\\\\end{" .. name .. "}"
-  end)
+  for _, name in ipairs({ "cases", "dcases", "rcases", "array" }) do
+    math.text = math.text:gsub("\\\\begin{" .. name .. "}.-\\\\end{" .. name .. "}", function(environment)
+      return (environment:gsub("([^\\\\])&", "%1&\\\\quad "))
+    end)
+  end
   return math
 end
 function CodeBlock(block) if block.text == "" then return {} end end

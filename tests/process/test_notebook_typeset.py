@@ -27,6 +27,7 @@ CODE = "call(" + ", ".join(f"name{number}={number}" for number in range(40)) + "
 WARNED = "/a/b.py:3: RuntimeWarning: invalid value that is warned of in words that go on for more than one line here\n"
 BAR = "100%|██████████| 10/10 [00:00<00:00, 123.4it/s]\n"
 CASES = r"$$f = \begin{cases} 1, & \mathrm{where} \\ 0, & \mathrm{otherwise} \end{cases}$$"
+ARRAY = r"$$g = \left\{\begin{array}{ll} 1 \,, & \mbox{whenever} \\ 0, & \mbox{rarely} \end{array}\right.$$"
 HEADS = pd.DataFrame([[1, 2, 3, 4]], columns=pd.MultiIndex.from_product([["upper", "second"], ["ppp", "qqq"]]))
 
 
@@ -39,7 +40,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         v4.new_output("display_data", {"text/html": HEADS.to_html()}),
     ]
     cells = [
-        v4.new_markdown_cell(f"# Set\n\n{CASES}\n\n> quoted words"),
+        v4.new_markdown_cell(f"# Set\n\n{CASES}\n\n{ARRAY}\n\n> quoted words"),
         v4.new_code_cell(CODE, outputs=outputs, execution_count=1),
     ]
     path = tmp_path_factory.mktemp("typeset") / "typeset.ipynb"
@@ -90,9 +91,12 @@ def test_spaces_of_printed_text_are_all_of_one_width(paper: Pages) -> None:
 
 
 def test_columns_of_cases_are_apart(paper: Pages) -> None:
-    before = next(word for word in paper.words if word.text.startswith(("1,", "0,")))
-    after = next(word for word in paper.words if word.text.startswith(("where", "otherwise")))
-    assert after.left - before.right > 3
+    for words in (("where", "otherwise"), ("whenever", "rarely")):
+        after = [word for word in paper.words if word.text in words]
+        assert len(after) == 2, "each a word of its own"
+        for each in after:
+            beside = [word for word in paper.words if abs(word.bottom - each.bottom) < 4 and word.left < each.left]
+            assert each.left - max(word.right for word in beside) > 4, each.text
 
 
 def test_a_name_over_two_columns_stands_over_both(paper: Pages) -> None:
