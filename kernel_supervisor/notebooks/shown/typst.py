@@ -32,7 +32,7 @@ PREAMBLE = r"""
   set par(justify: false)
   let last = lines.pos().len() - 1
   for (number, line) in lines.pos().enumerate() {
-    if number < last and (number == 0 or number > last - 3) { block(sticky: true, line) } else { line }
+    if number < last and (number < 3 or number > last - 3) { block(sticky: true, line) } else { line }
   }
 }
 #let ks-line(body) = block(width: 100%, body)
