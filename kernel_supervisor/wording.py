@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+_OURS = str.maketrans(dict.fromkeys("…→–×", " "))
+"""What our own words have beyond ASCII, none of it wide."""
+
 
 def printable(text: str) -> str:
     """`text` on one line: control characters, which a file's name may have, as Python writes them."""
@@ -13,7 +16,7 @@ def printable(text: str) -> str:
 
 def cells(text: str) -> int:
     """How many a terminal shows it in: two for what is wide, none for what joins the character before it."""
-    if text.replace("…", " ").isascii():
+    if text.translate(_OURS).isascii():
         return len(text)
     from wcwidth import wcswidth  # 20 ms, and few need it
 

@@ -53,6 +53,14 @@ def test_a_table_of_many_columns_is_no_wider_than_the_terminal(width: int) -> No
     assert ("/home/somebody/projects/a-project" in lines[2]) == (width == 140)
 
 
+def test_a_list_is_laid_out_without_a_library_for_what_is_wide() -> None:
+    code = "from kernel_supervisor.wording import aligned\n"
+    code += "print(*aligned([['→', 'a…', '2×3'], ['', 'abc', '–']]), sep='|')"
+    code += "\nimport sys\nassert 'wcwidth' not in sys.modules"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert shown == "→  a…   2×3|   abc  –\n"
+
+
 def test_columns_go_before_what_they_stand_beside_is_cut() -> None:
     heads, rows = ["kernel", "session", "name"], [["0123456789ab", "project/session", "default"]]
     (*_, row) = screen.table(heads, rows, ("name",), 30)
