@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from bs4 import BeautifulSoup
 
+from kernel_supervisor.notebooks.shown.cascade import declare
 from kernel_supervisor.notebooks.shown.tables import is_table, tables_of
 
 _MOST = 150_000
@@ -28,10 +28,5 @@ def with_words_to_the_left(markup: str) -> str:
         for row, cells in zip(rows, (*table.head, *table.body), strict=False):
             for each, cell in zip(row.find_all(["td", "th"], recursive=False), cells, strict=False):
                 if cell.column in words and not cell.align:
-                    _lean(each)
+                    declare(each, "text-align: left")
     return str(soup)
-
-
-def _lean(tag: Any) -> None:
-    before = str(tag.get("style", "")).rstrip("; \n")
-    tag["style"] = f"{before}; text-align: left" if before else "text-align: left"

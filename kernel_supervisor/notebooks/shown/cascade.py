@@ -37,6 +37,12 @@ def declared_in(soup: Any) -> dict[int, dict[str, str]]:
     return found
 
 
+def declare(tag: Any, style: str) -> None:
+    """Have `style` behind what a tag says of its own."""
+    before = str(tag.get("style", "")).rstrip("; \n")
+    tag["style"] = f"{before}; {style}" if before else style
+
+
 def declarations(style: Any) -> dict[str, str]:
     """What of a style counts here; of a ground but its colour, or `IMAGE` where it is not one alone."""
     said = {}

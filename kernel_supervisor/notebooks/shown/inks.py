@@ -8,7 +8,7 @@ from typing import Any
 
 from bs4 import BeautifulSoup
 
-from kernel_supervisor.notebooks.shown.cascade import IMAGE, declared_in, hexadecimal
+from kernel_supervisor.notebooks.shown.cascade import IMAGE, declare, declared_in, hexadecimal
 from kernel_supervisor.notebooks.shown.legible import legible, on_ground
 
 STYLE = """
@@ -68,9 +68,9 @@ def _settled(tag: Any, above: _Look, own: dict[str, str]) -> _Look:
     if ground is not None:
         tag["class"] = [*tag.get_attribute_list("class"), "ks-on"] if tag.get("class") else ["ks-on"]
     if said == IMAGE:
-        _add(tag, f"background-color: light-dark(transparent, {_PICTURED[1]})")
+        declare(tag, f"background-color: light-dark(transparent, {_PICTURED[1]})")
     if chosen != wanted or (ground is not None and ink is None):
-        _add(tag, _either(chosen))
+        declare(tag, _either(chosen))
     return _Look(paper, chosen, is_on_its_own)
 
 
@@ -92,8 +92,3 @@ def _either(ink: Pair) -> str:
     light, dark = ink
     night = f"; color: light-dark({light}, {dark}) !important" if light != dark else ""
     return f"color: {light} !important{night}"
-
-
-def _add(tag: Any, style: str) -> None:
-    before = str(tag.get("style", "")).rstrip("; \n")
-    tag["style"] = f"{before}; {style}" if before else style
