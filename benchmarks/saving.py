@@ -18,6 +18,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 import kernel_supervisor
 from kernel_supervisor.inside.door import CHECKPOINT
 from kernel_supervisor.keeping import RECORDED_BYTES
+from kernel_supervisor.kernels.checkpoints import code
 
 _INSIDE = Path(kernel_supervisor.__file__).parent / "inside"
 _ASKED = {"only": None, "deadline_s": 120.0, "name_s": 30.0, "name_bytes": 16 << 30, "total_bytes": 64 << 30}
@@ -49,7 +50,7 @@ class Asked:
         self.into, self.objects = home / str(time.time_ns()), home / "objects"
         self.into.mkdir(mode=0o700)
         self.objects.mkdir(mode=0o700, exist_ok=True)
-        folders = {"code": str(_INSIDE / "checkpoints"), "into": str(self.into), "objects": str(self.objects)}
+        folders = {**code(), "into": str(self.into), "objects": str(self.objects)}
         client.control_channel.send(client.session.msg(CHECKPOINT, {**_ASKED, **folders, **content}))
         while (reply := client.control_channel.get_msg(timeout=60))["msg_type"] != "supervisor_checkpoint_reply":
             pass
@@ -78,5 +79,5 @@ class Asked:
         """Have all of it back in a kernel."""
         manifest = self.into / "manifest.json"
         asked = {"manifest": str(manifest), "sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()}
-        content = json.dumps({**asked, "objects": str(self.objects)})
+        content = json.dumps({**code(), **asked, "objects": str(self.objects)})
         execute(client, _RESTORE.format(code=str(_INSIDE / "checkpoints/restoring.py"), content=content))

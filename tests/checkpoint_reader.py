@@ -1,6 +1,6 @@
 """A script: restores a checkpoint into a `__main__` of its own and says which checks of it fail.
 
-python checkpoint_reader.py CODE REQUEST.json CHECKS.json REPLY.json
+python checkpoint_reader.py REQUEST.json CHECKS.json REPLY.json
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def check(namespace: dict[str, Any], checks: dict[str, Any]) -> dict[str, str]:
     return said
 
 
-def main(code: str, request: str, checks: str, reply: str) -> None:
+def main(request: str, checks: str, reply: str) -> None:
     """Restore as `request` says, look, and write what was told and what failed."""
     warnings.simplefilter("ignore")
     namespace = empty_main()
@@ -119,10 +119,10 @@ def main(code: str, request: str, checks: str, reply: str) -> None:
     run_cells(content.pop("cells", []), namespace)
     sys.path[:0] = content.get("path") or []
     again = content.pop("write_again", None)
-    told = loaded(code, "restoring").restore(namespace, content)
+    told = loaded(content["code"], "restoring").restore(namespace, content)
     ours = [name for name in sys.modules if name.startswith("_kernel_supervisor")]
     if again:
-        write(code, namespace, Path(again))
+        write(content["code"], content["cloudpickle"], namespace, Path(again))
     failed = check(namespace, json.loads(Path(checks).read_text()))
     Path(reply).write_text(json.dumps({"told": told, "failed": failed, "ours": ours}))
     os._exit(0)

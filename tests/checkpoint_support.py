@@ -14,14 +14,13 @@ from typing import Any
 import psutil
 import pytest
 
-from kernel_supervisor.inside import checkpoints
 from kernel_supervisor.inside.checkpoints.saving import beside
 from kernel_supervisor.inside.door import CHECKPOINT
+from kernel_supervisor.kernels.checkpoints import code
 from tests.ipykernels import built
 from tests.process.test_recorder import Recorded, interpreters, recorded
 from tests.support import DEADLINE_S, until_now
 
-CODE = Path(checkpoints.__file__).parent
 _counter = itertools.count()
 IPYKERNELS = {11: "ipykernel<7", 13: "ipykernel>=7"}
 PAIRS = {f"3.{minor}": (path, IPYKERNELS[minor]) for minor, path in interpreters().items() if minor in IPYKERNELS}
@@ -55,7 +54,7 @@ class Checkpoint:
         self.into = home / f"checkpoint-{next(_counter)}"
         for folder in (self.objects, self.into):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        asked: dict[str, Any] = {"code": str(CODE), "into": str(self.into), "objects": str(self.objects), "only": None}
+        asked: dict[str, Any] = {**code(), "into": str(self.into), "objects": str(self.objects), "only": None}
         asked |= {"deadline_s": 60.0, "name_s": 5.0, "name_bytes": 1 << 30, "total_bytes": 1 << 32, "threads": True}
         self.reply = ask(kernel, {**asked, "secret_names": [], **content}, request)
 
@@ -71,7 +70,7 @@ class Checkpoint:
         manifest = self.manifest()
         whole = {*manifest["names"], *manifest["imports"], *manifest["definitions"]}
         content = {"manifest": str(self.into / "manifest.json"), "objects": str(self.objects), "only": names or None}
-        content |= {"sha256": hashlib.sha256((self.into / "manifest.json").read_bytes()).hexdigest()}
+        content |= {**code(), "sha256": hashlib.sha256((self.into / "manifest.json").read_bytes()).hexdigest()}
         found: dict[str, Any] = {}
         told = beside("restoring").restore(found, content)
         assert told["status"] == "ok", told

@@ -1,6 +1,6 @@
 """A script: runs cells in a `__main__` of its own and writes a checkpoint of it, without the forks of a real one.
 
-python checkpoint_writer.py CODE CELLS.json INTO
+python checkpoint_writer.py CODE CLOUDPICKLE CELLS.json INTO
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ def with_room(work: Any) -> None:
 class Writer:
     """Writes objects and a manifest."""
 
-    def __init__(self, code: str, namespace: dict[str, Any], into: Path) -> None:
-        self.pickling = loaded(code, "pickling")
+    def __init__(self, code: str, cloudpickle: str, namespace: dict[str, Any], into: Path) -> None:
+        saving = loaded(code, "saving")
+        assert saving.beside("borrowed").hindrance({"cloudpickle": cloudpickle}) == ""
+        self.pickling = saving.beside("pickling")
         self.it = self.pickling.Pickling(namespace, lambda text: "a secret" if text == "s3cr3t-t0ken" else "")
         self.namespace, self.into = namespace, into
         self.manifest: dict[str, Any] = {"format": 1, "python": sys.version.split()[0], "units": [], "missing": {}}
@@ -161,19 +163,19 @@ def _joined(values: dict[str, Any]) -> list[list[str]]:
     return [sorted(names) for names, _ in groups]
 
 
-def write(code: str, namespace: dict[str, Any], into: Path) -> None:
+def write(code: str, cloudpickle: str, namespace: dict[str, Any], into: Path) -> None:
     """Write a checkpoint of a namespace into the folder `into`."""
     os.umask(0o077)
     (into / "objects").mkdir(parents=True)
     gc.disable()
-    with_room(lambda: Writer(code, namespace, into).write())
+    with_room(lambda: Writer(code, cloudpickle, namespace, into).write())
 
 
-def main(code: str, cells: str, into: str) -> None:
+def main(code: str, cloudpickle: str, cells: str, into: str) -> None:
     """Write a checkpoint into the folder `into`."""
     namespace = empty_main()
     run_cells(json.loads(Path(cells).read_text()), namespace)
-    write(code, namespace, Path(into))
+    write(code, cloudpickle, namespace, Path(into))
     os._exit(0)
 
 

@@ -8,9 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from kernel_supervisor.inside import checkpoints
+from kernel_supervisor.kernels.checkpoints import code
 
-CODE = Path(checkpoints.__file__).parent
 WRITER, READER = (Path(__file__).with_name(f"checkpoint_{name}.py") for name in ("writer", "reader"))
 
 
@@ -18,7 +17,7 @@ def written(python: str, folder: Path, cells: list[str]) -> Path:
     """A checkpoint of what these cells make, in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cells.json").write_text(json.dumps(cells))
-    _run(python, WRITER, CODE, folder / "cells.json", folder / "checkpoint")
+    _run(python, WRITER, *code().values(), folder / "cells.json", folder / "checkpoint")
     return folder / "checkpoint"
 
 
@@ -34,7 +33,7 @@ def read(python: str, checkpoint: Path, checks: dict[str, Any] | None = None, **
     request.write_text(json.dumps({**asked(checkpoint), **content}))
     questions.write_text(json.dumps(checks or {}))
     reply.unlink(missing_ok=True)
-    printed = _run(python, READER, CODE, request, questions, reply)
+    printed = _run(python, READER, request, questions, reply)
     found: dict[str, Any] = {**json.loads(reply.read_text()), "printed": printed}
     return found
 
@@ -42,7 +41,8 @@ def read(python: str, checkpoint: Path, checks: dict[str, Any] | None = None, **
 def asked(checkpoint: Path) -> dict[str, Any]:
     """What a restore of it asks for."""
     sha256 = hashlib.sha256((checkpoint / "manifest.json").read_bytes()).hexdigest()
-    return {"manifest": str(checkpoint / "manifest.json"), "sha256": sha256, "objects": str(checkpoint / "objects")}
+    objects = str(checkpoint / "objects")
+    return {**code(), "manifest": str(checkpoint / "manifest.json"), "sha256": sha256, "objects": objects}
 
 
 def _run(python: str, *arguments: Any) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -61,6 +63,13 @@ def why_not(kernel: Kernel) -> str:
     return ""
 
 
+def code() -> dict[str, str]:
+    """Where what saves variables is, and what that needs: it stands in each request, since kernels outlive versions."""
+    found = importlib.util.find_spec("cloudpickle")
+    place = Path(found.origin).with_name("cloudpickle.py") if found is not None and found.origin else ""
+    return {"code": CHECKPOINTS, "cloudpickle": str(place)}
+
+
 async def begin(kernel: Kernel, content: dict[str, Any]) -> Begun:
     """Have it begin a checkpoint, `content` as `inside/door` takes it.
 
@@ -69,7 +78,7 @@ async def begin(kernel: Kernel, content: dict[str, Any]) -> Begun:
     if not kernel.recorder.get("door"):  # a version before this one started it, or somebody else
         await learn(kernel.channels, "door", _ASKED_S)
     try:
-        reply = await kernel.channels.ask("control", CHECKPOINT, {"code": CHECKPOINTS, **content}, _ASKED_S)
+        reply = await kernel.channels.ask("control", CHECKPOINT, {**code(), **content}, _ASKED_S)
     except TimeoutError:
         raise UnavailableError(f"kernel {kernel.record.id} did not answer within {_ASKED_S:g} s") from None
     if reply.get("status") == "busy":
@@ -85,7 +94,7 @@ async def keep_ready(kernel: Kernel, content: dict[str, Any]) -> None:
     if not kernel.recorder.get("door"):
         await learn(kernel.channels, "door", _ASKED_S)
     try:
-        reply = await kernel.channels.ask("control", KEEP, {"code": CHECKPOINTS, **content}, _ASKED_S)
+        reply = await kernel.channels.ask("control", KEEP, {**code(), **content}, _ASKED_S)
     except TimeoutError:
         raise UnavailableError(f"kernel {kernel.record.id} did not answer within {_ASKED_S:g} s") from None
     if reply.get("status") != "ok":
@@ -122,11 +131,11 @@ async def bring_back(kernel: Kernel, content: dict[str, Any], reply_path: str, d
     Raises UnavailableError where it does not come to an end, or the kernel ended by it.
     """
     text = _RESTORES.format(
-        content=json.dumps({"code": CHECKPOINTS, **content}), reply=reply_path, namespace="get_ipython().user_ns"
+        content=json.dumps({**code(), **content}), reply=reply_path, namespace="get_ipython().user_ns"
     )
-    code = f"exec({text!r}, {{'get_ipython': get_ipython}})"
+    cell = f"exec({text!r}, {{'get_ipython': get_ipython}})"
     try:
-        await kernel.channels.ask("shell", "execute_request", silent(code), deadline_s)
+        await kernel.channels.ask("shell", "execute_request", silent(cell), deadline_s)
     except TimeoutError:
         raise UnavailableError(f"the variables were not back within {deadline_s:g} s") from None
     try:
@@ -142,7 +151,7 @@ def rehearse(
 
     Blocks. Raises UnavailableError where there is no such process, or no end of it.
     """
-    text = _RESTORES.format(content=json.dumps(content), reply=reply_path, namespace="{}")
+    text = _RESTORES.format(content=json.dumps({**code(), **content}), reply=reply_path, namespace="{}")
     try:
         ended = capture([*argv, "-I", "-c", text], env, deadline=deadline_s)
     except OSError as error:

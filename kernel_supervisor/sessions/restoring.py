@@ -13,7 +13,6 @@ from kernel_supervisor.core import checkpoints as core
 from kernel_supervisor.core.checkpoints import Checkpoint
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.core.model import Execution, ExecutionId
-from kernel_supervisor.inside import CHECKPOINTS
 from kernel_supervisor.kernels import checkpoints as kernels
 from kernel_supervisor.records.checkpoints import SpoiledError
 from kernel_supervisor.running.runner import Runner
@@ -94,7 +93,6 @@ async def checked(checkpoints: Checkpoints, checkpoint: Checkpoint) -> str:
 def asked(checkpoints: Checkpoints, checkpoint: Checkpoint, manifest: str, stem: str) -> Content:
     """What is asked of who is to take all of a checkpoint, as `inside/checkpoints/restoring` has it."""
     return {
-        "code": CHECKPOINTS,
         "manifest": manifest,
         "sha256": checkpoint.manifest,
         "objects": checkpoints.disk.objects,

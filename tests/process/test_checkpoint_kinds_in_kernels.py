@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from kernel_supervisor.kernels.checkpoints import code
 from tests.checkpoint_kinds import KINDS, REFUSED
-from tests.checkpoint_support import CODE, Checkpoint
+from tests.checkpoint_support import Checkpoint
 from tests.process.test_recorder import Recorded, recorded, short
 
 __all__ = ["short"]
@@ -46,11 +47,11 @@ def test_a_fresh_kernel_has_what_another_had(short: Callable[[str], Path], tmp_p
         manifest = checkpoint.into / "manifest.json"
         saved = checkpoint.manifest()
     asked = {"manifest": str(manifest), "sha256": hashlib.sha256(manifest.read_bytes()).hexdigest()}
-    content = json.dumps({**asked, "objects": str(checkpoint.objects)})
+    content = json.dumps({**code(), **asked, "objects": str(checkpoint.objects)})
     told, failed = tmp_path / "told.json", tmp_path / "failed.json"
     (tmp_path / "kinds.json").write_text(json.dumps(KINDS))
     with recorded(short("has")) as fresh:
-        _run(fresh, RESTORE, code=str(CODE), content=content, reply=str(told))
+        _run(fresh, RESTORE, code=code()["code"], content=content, reply=str(told))
         tests = str(Path(__file__).parents[1])
         _run(fresh, CHECK, tests=tests, kinds=str(tmp_path / "kinds.json"), reply=str(failed))
     missing = json.loads(told.read_text())["missing"]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.pickled import CODE, asked, manifest, read, written
+from kernel_supervisor.inside import CHECKPOINTS
+from tests.pickled import asked, manifest, read, written
 
 PLAIN = [
     "import math",
@@ -177,7 +178,7 @@ def test_rehearsing_it_as_a_script_says_what_would_come_back(tmp_path: Path) -> 
     checkpoint = written(sys.executable, tmp_path, [*PLAIN, LOUD])
     request, reply = tmp_path / "request.json", tmp_path / "reply.json"
     request.write_text(json.dumps({**asked(checkpoint), "journal": str(tmp_path / "journal")}))
-    rehearsal = [sys.executable, "-I", str(CODE / "restoring.py"), str(request), str(reply)]
+    rehearsal = [sys.executable, "-I", str(Path(CHECKPOINTS) / "restoring.py"), str(request), str(reply)]
     done = subprocess.run(rehearsal, capture_output=True, text=True, timeout=60, check=True)
     told: dict[str, Any] = json.loads(reply.read_text())
     assert (done.stdout, done.stderr) == ("", "")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kernel_supervisor.inside.door import KEEP
-from tests.checkpoint_support import CODE, Checkpoint, ask
+from kernel_supervisor.kernels.checkpoints import code
+from tests.checkpoint_support import Checkpoint, ask
 from tests.process.test_recorder import Recorded, recorded, short
 from tests.support import until_now
 
@@ -41,7 +42,7 @@ def test_a_kernel_saves_itself_and_ends_of_the_signal(kernel: Recorded, tmp_path
 
 def test_one_that_was_asked_to_save_nothing_any_more_does_not(kernel: Recorded, tmp_path: Path) -> None:
     kept = Checkpoint(kernel, tmp_path, KEEP)
-    assert ask(kernel, {"code": str(CODE), "into": None}, KEEP) == {"status": "ok"}
+    assert ask(kernel, {**code(), "into": None}, KEEP) == {"status": "ok"}
     kernel.run("import signal; assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL")
     assert kernel.reply["content"]["status"] == "ok"
     _end(kernel)

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from kernel_supervisor.inside.door import CHECKPOINT
-from tests.checkpoint_support import CODE, Checkpoint, left_of, saved_kernel
+from kernel_supervisor.kernels.checkpoints import code
+from tests.checkpoint_support import Checkpoint, left_of, saved_kernel
 from tests.process.test_recorder import Recorded, short
 from tests.support import until_now
 
@@ -286,7 +287,7 @@ def test_checkpoints_at_the_same_time_are_all_made(kernel: Recorded, tmp_path: P
         into, objects = tmp_path / str(number), tmp_path / "objects"
         into.mkdir(mode=0o700)
         objects.mkdir(mode=0o700, exist_ok=True)
-        asked = {"code": str(CODE), "into": str(into), "objects": str(objects), "deadline_s": 60.0, "name_s": 5.0}
+        asked = {**code(), "into": str(into), "objects": str(objects), "deadline_s": 60.0, "name_s": 5.0}
         messages.append(kernel.client.session.msg(CHECKPOINT, asked))
         kernel.client.control_channel.send(messages[-1])
     replies = [kernel.client.control_channel.get_msg(timeout=60)["content"]["status"] for _ in messages]

@@ -5,7 +5,7 @@ objects and leaves modules of ours in `sys.modules`. stdlib only, Python 3.8 and
 
 It is a pickler of protocol 5 with cloudpickle's ways for functions and classes, and ours: functions live in the
 namespace into which they are restored, what people defined by a name is a reference to that name, files are not read.
-Streams name the makers of `rebuilding.py` and of our copy of cloudpickle, under the names that `beside` gives them.
+Streams name the makers of `rebuilding.py` and of cloudpickle, under names of ours.
 """
 
 from __future__ import annotations
@@ -14,27 +14,16 @@ import collections
 import contextlib
 import copyreg
 import gc
-import importlib.util
-import os
 import pickle
 import sys
 import types
 from typing import Any, Callable, ClassVar, Dict, FrozenSet, List, Optional, Set, Tuple
 
-
-def beside(name: str) -> Any:
-    """The module in the file beside this one, once, under a name of ours; not in `sys.modules`."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-    spec = importlib.util.spec_from_file_location("_kernel_supervisor_" + name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-cloudpickle, rebuilding, ways, reducers, frames, refusals, known, sharing, anchors = map(
-    beside, ("cloudpickle", "rebuilding", "ways", "reducers", "frames", "refusals", "definitions", "sharing", "anchors")
+beside: Any = globals().get("beside")
+"""`saving.beside`, which loads this module and puts itself here before."""
+cloudpickle = beside("borrowed").cloudpickle()
+rebuilding, ways, reducers, frames, refusals, known, sharing, anchors = map(
+    beside, ("rebuilding", "ways", "reducers", "frames", "refusals", "definitions", "sharing", "anchors")
 )
 reducers.DERIVED.update(frames.DERIVED)
 OUT_OF_BAND = 1 << 16

@@ -40,7 +40,9 @@ def beside(name: str) -> Any:
     return module
 
 
-rebuilding, refusals, reading, making = map(beside, ("rebuilding", "refusals", "reading", "making"))
+rebuilding, refusals, reading, making, borrowed = map(
+    beside, ("rebuilding", "refusals", "reading", "making", "borrowed")
+)
 UnfitError = making.UnfitError = rebuilding.UnfitError
 
 
@@ -57,6 +59,9 @@ def restore(namespace: Dict[str, Any], content: _Content) -> Dict[str, Any]:
     gc.disable()
     try:
         with making.quietly():
+            why = borrowed.hindrance(content)
+            if why:
+                raise reading.RefusedCheckpointError(why)
             restoring = _Restoring(namespace, content)
             restoring.run()
     except reading.RefusedCheckpointError as error:
@@ -89,7 +94,7 @@ class _Restoring:
         self.missing: Dict[str, str] = {}
         self.by_source: List[str] = []
         self.under_way: Set[Any] = set()
-        self.cloudpickle = beside("cloudpickle")  # a new one, since it remembers classes
+        self.cloudpickle = borrowed.cloudpickle()
         rebuilding.begin(namespace, self.value)
 
     def run(self) -> None:

@@ -33,7 +33,7 @@ def begin(kernel: Any, content: Any) -> Any:
     `{"status": "refused", "why"}`.
     """
     quiet = beside("quiet")
-    why = quiet.hindrance()
+    why = quiet.hindrance() or beside("borrowed").hindrance(content)
     if why:
         return {"status": "refused", "why": why}
     listed = beside("listing").user_variables(kernel.shell, content.get("only"))

@@ -122,7 +122,8 @@ def _is_empty(cell: Any) -> bool:
 def _code(value: Any, pickler: Any) -> Any:
     pickler.code = True
     args = pickler.cloudpickle._code_reduce(value)[1]
-    args = ["".join(value.co_filename) if arg == "<dynamic-code>" else arg for arg in args]
+    file = value.co_filename  # which cloudpickle 3.1.3 and later leave out
+    args = ["".join(file) if arg is file or arg == "<dynamic-code>" else arg for arg in args]
     return pickler.make.code, (pickler.make.MAGIC, *args)
 
 
