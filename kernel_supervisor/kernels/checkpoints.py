@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,9 +131,7 @@ async def bring_back(kernel: Kernel, content: dict[str, Any], reply_path: str, d
 
     Raises UnavailableError where it does not come to an end, or the kernel ended by it.
     """
-    text = _RESTORES.format(
-        content=json.dumps({**code(), **content}), reply=reply_path, namespace="get_ipython().user_ns"
-    )
+    text = _RESTORES.format(script=_RESTORING, content=json.dumps({**code(), **content}), reply=reply_path)
     cell = f"exec({text!r}, {{'get_ipython': get_ipython}})"
     try:
         await kernel.channels.ask("shell", "execute_request", silent(cell), deadline_s)
@@ -151,9 +150,10 @@ def rehearse(
 
     Blocks. Raises UnavailableError where there is no such process, or no end of it.
     """
-    text = _RESTORES.format(content=json.dumps({**code(), **content}), reply=reply_path, namespace="{}")
+    request = Path(f"{reply_path}.asked")
+    request.write_text(json.dumps({**code(), **content}))
     try:
-        ended = capture([*argv, "-I", "-c", text], env, deadline=deadline_s)
+        ended = capture([*argv, "-I", _RESTORING, str(request), reply_path], env, deadline=deadline_s)
     except OSError as error:
         raise UnavailableError(f"{argv[0]} cannot be started: {error.strerror}") from None
     if ended.code is None:
@@ -164,17 +164,11 @@ def rehearse(
         return None
 
 
+_RESTORING = os.path.join(CHECKPOINTS, "restoring.py")
 _RESTORES = """
-import importlib.util, json, os
-content = json.loads({content!r})
-if not os.path.exists({reply!r}):
-    spec = importlib.util.spec_from_file_location(
-        "_kernel_supervisor_restoring", os.path.join(content["code"], "restoring.py")
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    said = json.dumps(module.restore({namespace}, content))
-    with open({reply!r} + ".aside", "w") as file:
-        file.write(said)
-    os.replace({reply!r} + ".aside", {reply!r})
+import importlib.util, json
+spec = importlib.util.spec_from_file_location("_kernel_supervisor_restoring", {script!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+module.answer(get_ipython().user_ns, json.loads({content!r}), {reply!r})
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from kernel_supervisor.inside import CHECKPOINTS
+from kernel_supervisor.kernels.checkpoints import rehearse
 from tests.pickled import asked, manifest, read, written
 
 PLAIN = [
@@ -31,6 +33,7 @@ class {0}:
 """A class that does as it is told once it is restored."""
 CRASHES = AFTERWARDS.format("Crashes", "ctypes.string_at(0)", "crashes")
 STUCK = AFTERWARDS.format("Stuck", "while True: pass", "stuck")
+THING = "from neighbour import Thing\nthing = Thing()\ndel Thing"
 LOUD = AFTERWARDS.format("Loud", "print('LOUD'); warnings.warn('LOUD')", "loud")
 INTERRUPTED = AFTERWARDS.format("Slow", "os.kill(os.getpid(), signal.SIGINT)", "slow")
 
@@ -184,6 +187,19 @@ def test_rehearsing_it_as_a_script_says_what_would_come_back(tmp_path: Path) -> 
     assert (done.stdout, done.stderr) == ("", "")
     assert {"one", "two", "double", "loud"} <= set(told["back"])
     assert told["missing"] == {}
+
+
+def test_rehearsing_it_finds_modules_where_the_kernel_would(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "neighbour.py").write_text("class Thing:\n    pass")
+    checkpoint = written(sys.executable, tmp_path, [f"import sys; sys.path.insert(0, {str(project)!r})", THING])
+    folders: list[str]
+    for folders, missing in ([str(project)], {}), ([], {"thing": "needs neighbour, which is not installed here"}):
+        content, reply = {**asked(checkpoint), "path": folders}, str(tmp_path / f"{len(folders)}.json")
+        told = rehearse([sys.executable], os.environ, content, reply, 60)
+        assert told is not None
+        assert told["missing"] == missing
 
 
 def test_an_interrupt_leaves_what_is_whole(tmp_path: Path) -> None:

@@ -72,6 +72,16 @@ def restore(namespace: Dict[str, Any], content: _Content) -> Dict[str, Any]:
     return {"status": "ok", **restoring.told(), "took_s": round(time.monotonic() - began, 3)}
 
 
+def answer(namespace: Dict[str, Any], content: _Content, reply: str) -> None:
+    """Restore, and say in the file `reply` how that went; nothing where it was said there before."""
+    if os.path.exists(reply):
+        return
+    told = restore(namespace, content)
+    with open(reply + ".new", "w", encoding="utf-8") as file:
+        json.dump(told, file)
+    os.replace(reply + ".new", reply)
+
+
 class _Restoring:
     """One restore."""
 
@@ -322,10 +332,7 @@ def main(request: str, reply: str) -> None:
     scratch = types.ModuleType("__main__")
     vars(scratch)["__builtins__"] = builtins
     sys.modules["__main__"] = scratch
-    told = restore(vars(scratch), content)
-    with open(reply + ".new", "w", encoding="utf-8") as file:
-        json.dump(told, file)
-    os.replace(reply + ".new", reply)
+    answer(vars(scratch), content, reply)
     os._exit(0)  # what was restored has threads and exit functions of its own
 
 
