@@ -117,7 +117,7 @@ class Writer:
         if told.kind != "decorated":
 
             def define() -> None:
-                pickled = self.it.pickle_definition(name)
+                pickled = self.it.pickle_definition(name, {})
                 entry["unit"] = self._unit([], pickled)
 
             self._refusing([name], define)

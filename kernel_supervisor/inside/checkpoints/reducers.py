@@ -2,8 +2,7 @@
 
 Runs *inside* kernels, in the forked copy that writes a checkpoint; loaded by `pickling.py`: stdlib only, Python 3.8 and
 later. Each function returns what `__reduce_ex__` would, with makers of `rebuilding.py`, or NotImplemented where the
-value's own way is right. `pickler` has the makers (`make`), and takes what must live on (`keep`), what memory arrays
-have (`memory`), and whether something comes back as a copy (`copied`).
+value's own way is right. `pickler` has the makers (`make`), and what there is to know of what it has `made`.
 """
 
 from __future__ import annotations
@@ -74,14 +73,14 @@ def _array(array: Any, pickler: Any) -> Any:
     if array.dtype.hasobject or array.dtype.kind not in _KINDS or not array.itemsize:
         return NotImplemented
     low, high = bounds(array)
-    pickler.memory.append((low, high))
+    pickler.made.memory.append((low, high))
     shown = array[tuple(slice(0, 1) if not stride else slice(None) for stride in array.strides)]
     offset, span = array.__array_interface__["data"][0] - low, high - low
     readonly, shape, strides, make = not array.flags.writeable, array.shape, array.strides, pickler.make
     if not array.size:
         return make.array, (array.dtype, shape, strides, 0, _bytes_at(0, 0, readonly))
     if span <= shown.nbytes:
-        pickler.keep(array)
+        pickler.made.kept.append(array)
         return make.array, (array.dtype, shape, strides, offset, _bytes_at(low, span, readonly))
     if span > max(_EXACT_SPAN, 8 * shown.nbytes):  # a few elements that are far apart: without gaps, in their order
         shown = shown.copy(order="K")
@@ -93,7 +92,7 @@ def _array(array: Any, pickler: Any) -> Any:
 
 
 def _bytes_of(array: Any, pickler: Any, readonly: bool) -> Any:
-    pickler.keep(array)
+    pickler.made.kept.append(array)
     return _bytes_at(array.__array_interface__["data"][0], array.nbytes, readonly)
 
 
@@ -119,7 +118,7 @@ def _derived_array(array: Any, pickler: Any) -> Any:
     """Of an array of a class that is derived from its own, numpy saves no attributes, such as a unit."""
     plain, kind = sys.modules["numpy"].ndarray, type(array)
     if array.size and not array.dtype.hasobject:
-        pickler.memory.append(bounds(array))
+        pickler.made.memory.append(bounds(array))
     ways = ("__reduce__", "__reduce_ex__", "__setstate__")
     own_way = any(getattr(kind, way) is not getattr(plain, way) for way in ways)
     if own_way or isinstance(array, sys.modules["numpy"].memmap) or not getattr(array, "__dict__", None):
@@ -130,7 +129,7 @@ def _derived_array(array: Any, pickler: Any) -> Any:
 
 def _memmap(array: Any, pickler: Any) -> Any:
     """What is mapped from a file comes back as an array in memory, with what the file has now."""
-    pickler.copied = True
+    pickler.made.copied = True
     return _array(array, pickler)
 
 
@@ -179,8 +178,8 @@ def _tensor(tensor: Any, pickler: Any) -> Any:
     span = (last + 1) * size if dense else 0
     if span > 8 * dense + _LOOSE:
         tensor, span = tensor.contiguous(), dense
-    pickler.keep(tensor)
-    pickler.memory.append((tensor.data_ptr(), tensor.data_ptr() + span))
+    pickler.made.kept.append(tensor)
+    pickler.made.memory.append((tensor.data_ptr(), tensor.data_ptr() + span))
     raw = _bytes_at(tensor.data_ptr(), span, False)
     made = (str(tensor.dtype).split(".")[-1], tuple(tensor.shape), tuple(tensor.stride()), raw, wants)
     return make.tensor, made, state, None, None, make.set_tensor

@@ -18,7 +18,7 @@ import re
 import sys
 import types
 import uuid
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Set
 
 _SMALL = 1 << 16
 _TEXTS = (str, bytes)
@@ -65,20 +65,12 @@ _TWICE = _references() + 2
 """References of what something refers to from two places: what no two names can have has fewer."""
 
 
-class Found:
-    """What was found in one pickle."""
-
-    def __init__(self) -> None:
-        self.shares: Set[int] = set()
-        self.modules: Set[str] = set()
-        self.doubtful = False
-
-
-def found(pickler: Any, refuse_text: Optional[Callable[[Any], None]]) -> Found:
-    """Look through what `pickler` has pickled. Raises what `refuse_text` raises for a text or bytes."""
+def look_through(pickler: Any, refuse_text: Callable[[Any], None]) -> None:
+    """Note in what `pickler` has made what there is to know. Raises what `refuse_text` raises for a text or bytes."""
     made = gc.get_objects()  # since the pickler began: what its values' reductions made
-    result, memo = Found(), pickler.memo.copy()
-    shares, holders = result.shares, []
+    result, memo = pickler.made, pickler.memo.copy()
+    holders: List[Any] = []
+    shares: Set[int] = set()
     kinds: Set[Any] = set()
     apart: Set[int] = set()
     sorts, count = _sorts, sys.getrefcount
@@ -91,8 +83,7 @@ def found(pickler: Any, refuse_text: Optional[Callable[[Any], None]]) -> Found:
             if count(value) >= _TWICE:
                 shares.add(key)
         elif sort == "text":
-            if refuse_text is not None:
-                refuse_text(value)
+            refuse_text(value)
             if len(value) >= _SMALL:
                 shares.add(key)
         elif sort == "holder":
@@ -112,7 +103,7 @@ def found(pickler: Any, refuse_text: Optional[Callable[[Any], None]]) -> Found:
     for kind in kinds:
         apart |= _of_class(kind)
     _leave_out(shares, apart, made, memo)
-    return result
+    result.shares |= shares
 
 
 def _held(holders: List[Any], memo: Dict[int, Any]) -> Set[int]:
@@ -141,7 +132,7 @@ def _leave_out(shares: Set[int], apart: Set[int], made: List[Any], memo: Dict[in
         shares.difference_update(lone)
 
 
-def _note(value: Any, result: Found, kinds: Set[Any]) -> None:
+def _note(value: Any, result: Any, kinds: Set[Any]) -> None:
     """Something that the stream has by module and name."""
     module = getattr(value, "__module__", None)
     top = module.partition(".")[0] if type(module) is str else ""

@@ -105,7 +105,7 @@ def _globals(function: Any, pickler: Any) -> Tuple[Any, Any]:
     module = sys.modules.get(name) if type(name) is str else None
     if module is not None and vars(module) is space and getattr(module, "__spec__", None) is not None:
         return name, None
-    pickler.shares.add(id(space))
+    pickler.made.shares.add(id(space))
     of_it = pickler.globals.setdefault(id(space), {"__name__": name})
     used = pickler.cloudpickle._extract_code_globals(function.__code__)
     return of_it, {each: space[each] for each in used if each in space}
@@ -120,7 +120,6 @@ def _is_empty(cell: Any) -> bool:
 
 
 def _code(value: Any, pickler: Any) -> Any:
-    pickler.code = True
     args = pickler.cloudpickle._code_reduce(value)[1]
     file = value.co_filename  # which cloudpickle 3.1.3 and later leave out
     args = ["".join(file) if arg is file or arg == "<dynamic-code>" else arg for arg in args]
@@ -139,7 +138,7 @@ def _module(value: Any, pickler: Any) -> Any:
     if sys.modules.get(name) is not value or getattr(top, "__spec__", None) is None:
         state = {each: part for each, part in namespace_of(value).items() if each != "__builtins__"}
         return pickler.cloudpickle.dynamic_subimport, (name, state)  # one that was made by hand
-    pickler.modules.add(name.partition(".")[0])
+    pickler.made.modules.add(name.partition(".")[0])
     return pickler.make.module, (name,)
 
 
