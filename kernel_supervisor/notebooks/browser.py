@@ -9,10 +9,10 @@ from typing import Any
 
 from nbformat import from_dict
 
-from kernel_supervisor.notebooks.contents import IMAGES, with_readable_json
+from kernel_supervisor.notebooks.contents import IMAGES
 from kernel_supervisor.notebooks.dress import paper
 from kernel_supervisor.notebooks.glyphs import in_a_font
-from kernel_supervisor.notebooks.guarded import guard, new_permit, with_permits
+from kernel_supervisor.notebooks.guarded import guard, new_permit, permit_scripts
 from kernel_supervisor.notebooks.html import page_of
 from kernel_supervisor.notebooks.shown import inks, markup
 from kernel_supervisor.notebooks.shown.choosing import is_placeholder, on_paper
@@ -66,8 +66,10 @@ def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishe
     shown = on_paper(notebook, draughtsman, inline_html=True)
     page, permit = pdf.with_suffix(".print.html"), new_permit()
     style = markup.MISSING_STYLE + inks.STYLE + markup.STYLE + _STYLE + paper(wishes.page, head_of(notebook, ipynb))
-    printable = _printable(with_permits(shown.notebook, permit))
-    text = markup.with_code_marked(page_of(printable, ipynb, "light", style=style, wishes=replace(wishes, template="")))
+    permit_scripts(shown.notebook, permit)
+    _set_outputs(shown.notebook)
+    written = page_of(shown.notebook, ipynb, "light", style=style, wishes=replace(wishes, template=""))
+    text = markup.with_code_marked(written)
     page.write_text(text, encoding="utf-8", errors="replace")
     guard(page, permit)
     for sandbox in sandboxes():
@@ -85,13 +87,11 @@ def _job(page: Path, pdf: Path) -> list[str]:
     return [*how, page.as_uri()]
 
 
-def _printable(notebook: Any) -> Any:
-    """`notebook` with its tables and texts set for pages, and its widgets as texts: they need scripts."""
-    notebook = with_readable_json(notebook)
+def _set_outputs(notebook: Any) -> None:
+    """Have tables and texts set for pages, and widgets as texts: they need scripts."""
     for cell in notebook.cells:
         if "outputs" in cell:
             cell["outputs"] = [_set(output) for output in cell.outputs]
-    return notebook
 
 
 def _set(output: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Iterator
@@ -53,15 +52,10 @@ def is_html_only(bundle: Any) -> bool:
     return bool(_NAME_ONLY.match(bundle.get("text/plain", "").strip())) or "text/plain" not in bundle
 
 
-def with_readable_json(notebook: Any) -> Any:
-    """A copy of `notebook` with JSON outputs as text, where their own text is but a class's name."""
-    notebook = copy.deepcopy(notebook)
-    for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            if "application/json" in data and _NAME_ONLY.match(data.get("text/plain", "").strip()):
-                data["text/plain"] = json.dumps(data["application/json"], indent=2, ensure_ascii=False)
-    return notebook
+def read_json(data: Any) -> None:
+    """Have JSON as text where an output's own text is but a class's name."""
+    if "application/json" in data and _NAME_ONLY.match(data.get("text/plain", "").strip()):
+        data["text/plain"] = json.dumps(data["application/json"], indent=2, ensure_ascii=False)
 
 
 def as_markdown(formula: str) -> str:

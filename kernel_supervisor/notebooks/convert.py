@@ -23,7 +23,7 @@ from kernel_supervisor.notebooks.script import write_script
 from kernel_supervisor.notebooks.shown.choosing import name_of
 from kernel_supervisor.notebooks.shown.pictures import with_pictures_attached
 from kernel_supervisor.notebooks.shown.telling import Made
-from kernel_supervisor.notebooks.widgets import with_widgets_shown
+from kernel_supervisor.notebooks.widgets import show_widgets
 from kernel_supervisor.notebooks.wishes import Wishes, from_words
 
 WRITERS: dict[str, Callable[[Any, Path, Path, Wishes, Callable[[str], None]], Made]] = {
@@ -40,7 +40,8 @@ def main() -> int:
     form, ipynb, result, wishes, deadline = sys.argv[1:]
     end_within(float(deadline))
     try:
-        notebook = with_widgets_shown(read_notebook(Path(ipynb)), controls=form != "html")
+        notebook = read_notebook(Path(ipynb))
+        show_widgets(notebook, controls=form != "html")
         wanted = from_words(wishes)
         beside = _prepared(notebook, Path(ipynb), wanted) if form in ("html", "pdf") else []
         made = WRITERS[form](notebook, Path(ipynb), Path(result), wanted, lambda words: _say(progress=words))

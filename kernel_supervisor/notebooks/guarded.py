@@ -5,7 +5,6 @@ What was loaded from a file, and all Markdown, may come from anybody. Imported b
 
 from __future__ import annotations
 
-import copy
 import re
 import secrets
 from pathlib import Path
@@ -33,14 +32,12 @@ def is_ours(cell: Any) -> bool:
     return "status" in about and not about.get("loaded")
 
 
-def with_permits(notebook: Any, permit: str) -> Any:
-    """A copy of `notebook` in which the scripts of our kernels' outputs have the permit, a word in ASCII."""
-    notebook = copy.deepcopy(notebook)
+def permit_scripts(notebook: Any, permit: str) -> None:
+    """Give the scripts of our kernels' outputs the permit, a word in ASCII."""
     for cell in notebook.cells:
         if is_ours(cell):
             for output in cell.get("outputs", ()):
                 _permit(output.get("data", {}), permit)
-    return notebook
 
 
 def guard(page: Path, permit: str) -> None:

@@ -13,9 +13,8 @@ from jinja2 import TemplateError
 from nbconvert.filters import ansi2html
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.notebooks.contents import with_readable_json
 from kernel_supervisor.notebooks.dress import dark_theme, dressed, paper
-from kernel_supervisor.notebooks.pages import PageExporter, with_latex_set
+from kernel_supervisor.notebooks.pages import PageExporter, set_latex
 from kernel_supervisor.notebooks.shown import inks, mathfont, stills
 from kernel_supervisor.notebooks.shown.choosing import on_screen
 from kernel_supervisor.notebooks.shown.heads import head_of
@@ -63,7 +62,8 @@ def page_of(
     head = head_of(notebook, ipynb)
     resources = {"metadata": {"name": head.title, "path": str(ipynb.parent)}}
     address, exporter.mathjax_url = exporter.mathjax_url, _NO_MATHJAX
-    page, _ = exporter.from_notebook_node(with_latex_set(with_readable_json(notebook), exporter.left), resources)
+    set_latex(notebook, exporter.left)
+    page, _ = exporter.from_notebook_node(notebook, resources)
     page = page.replace(_NO_MATHJAX, address if exporter.left else _NO_SCRIPT)
     page = _NO_PICTURE.sub(r"\1\2", page)
     page = page if wishes.template else dressed(page, theme, dark_theme(exporter.template_paths), head)

@@ -18,7 +18,7 @@ from nbconvert.exporters.pdf import LatexFailed
 from nbconvert.filters import escape_latex
 from nbconvert.utils.pandoc import pandoc
 
-from kernel_supervisor.notebooks.contents import as_markdown, with_readable_json
+from kernel_supervisor.notebooks.contents import as_markdown
 from kernel_supervisor.notebooks.guarded import is_ours
 from kernel_supervisor.notebooks.shown.choosing import on_paper
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
@@ -189,7 +189,6 @@ def _printable(notebook: Any, folder: Path) -> Any:
     And without what nbconvert would write into the document as it stands: raw cells, names, and TeX that no kernel of
     ours showed.
     """
-    notebook = with_readable_json(notebook)
     notebook["metadata"] = {key: value for key, value in notebook.metadata.items() if key in _SAID}
     for cell in notebook.cells:
         cell["source"] = _CONTROL.sub("", cell.source)

@@ -8,7 +8,6 @@ from typing import Any
 
 from nbconvert.exporters import MarkdownExporter
 
-from kernel_supervisor.notebooks.contents import with_readable_json
 from kernel_supervisor.notebooks.shown.choosing import on_paper
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
 from kernel_supervisor.notebooks.shown.placeholders import says_something
@@ -24,7 +23,7 @@ def write_markdown(notebook: Any, ipynb: Path, markdown: Path, wishes: Wishes, p
     folder = markdown.stem + BESIDE
     resources = {"unique_key": markdown.stem, "output_files_dir": folder}
     exporter = MarkdownExporter(exclude_input=not wishes.with_code)  # type: ignore[no-untyped-call]  # nbconvert has no types
-    text, made = exporter.from_notebook_node(_plain(with_readable_json(shown.notebook)), resources)
+    text, made = exporter.from_notebook_node(_plain(shown.notebook), resources)
     markdown.write_text(text, encoding="utf-8", errors="replace")
     for name, content in made["outputs"].items():
         (picture := markdown.parent / name).parent.mkdir(exist_ok=True)

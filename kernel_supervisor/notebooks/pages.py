@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from typing import Any
 
@@ -83,9 +82,8 @@ class _Renderer(IPythonRenderer):
         return said
 
 
-def with_latex_set(notebook: Any, left: list[str]) -> Any:
-    """A copy of `notebook` whose outputs in LaTeX are HTML; those that are not understood come into `left`."""
-    notebook = copy.deepcopy(notebook)
+def set_latex(notebook: Any, left: list[str]) -> None:
+    """Have outputs in LaTeX as HTML, too; those that are not understood come into `left`."""
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
@@ -96,4 +94,3 @@ def with_latex_set(notebook: Any, left: list[str]) -> Any:
                     left.append(data["text/latex"])
                 else:
                     data["text/html"] = source
-    return notebook

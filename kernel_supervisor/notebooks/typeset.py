@@ -10,7 +10,7 @@ from typing import Any
 
 from nbformat import from_dict
 
-from kernel_supervisor.notebooks.contents import IMAGES, as_markdown, is_html_only, with_readable_json
+from kernel_supervisor.notebooks.contents import IMAGES, as_markdown, is_html_only
 from kernel_supervisor.notebooks.glyphs import in_a_font
 from kernel_supervisor.notebooks.guarded import new_permit
 from kernel_supervisor.notebooks.shown import typst
@@ -197,7 +197,6 @@ class _Pieces:
 
 def _reduced(notebook: Any, pieces: _Pieces, wishes: Wishes) -> Any:
     """`notebook` with one form of each output, that which is best on paper."""
-    notebook = with_readable_json(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = tags_as_markdown(with_formulas_marked(cell.source))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from nbformat import from_dict
@@ -11,17 +10,15 @@ from kernel_supervisor.notebooks.document import WIDGET_STATE
 from kernel_supervisor.outputs.widgets import Widgets
 
 
-def with_widgets_shown(notebook: Any, *, controls: bool) -> Any:
-    """A copy of `notebook` in which stands what Output widgets captured, and progress bars and labels as texts.
+def show_widgets(notebook: Any, *, controls: bool) -> None:
+    """Have what Output widgets captured stand in `notebook`, and progress bars and labels as texts.
 
     With `controls` those have the value that they have now; else they, and what is of unknown kinds, are left to be
     drawn by scripts.
     """
-    notebook = copy.deepcopy(notebook)
     states = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     widgets = Widgets.of_notebook(states, controls=controls)
     for cell in notebook.cells:
         if "outputs" in cell:
             shown = [each for output in cell.outputs for each in widgets.shown([output], set())]
             cell.outputs = [from_dict(each) for each in shown]  # type: ignore[no-untyped-call]  # nbformat has no types
-    return notebook

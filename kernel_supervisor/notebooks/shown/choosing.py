@@ -11,7 +11,7 @@ from typing import Any
 from nbconvert.filters import ansi2html
 from nbformat import from_dict
 
-from kernel_supervisor.notebooks.contents import IMAGES
+from kernel_supervisor.notebooks.contents import IMAGES, read_json
 from kernel_supervisor.notebooks.document import WIDGET_STATE
 from kernel_supervisor.notebooks.guarded import is_ours
 from kernel_supervisor.notebooks.shown import inks, libraries, stills
@@ -181,10 +181,11 @@ def _outputs(shown: Shown, room: Room) -> Iterator[tuple[str, Any, Any]]:
             shown.remarks.extend(f"{where}: {words} left out" for words in left_out)
             if output.get("name") == "stderr" and is_progress(output.text):
                 output["name"] = "stdout"
-            data = output.get("data")
-            if data and "<script" not in data.get("text/html", ""):
+            data = output.get("data", {})
+            read_json(data)
+            if "<script" not in data.get("text/html", ""):
                 with_views(data)
-            if data and without_damaged(data) and not any(mime in data for mime in _SAME):
+            if without_damaged(data) and not any(mime in data for mime in _SAME):
                 _replace(shown, where, output, "a damaged picture")
             elif data:
                 yield where, cell, output
