@@ -22,9 +22,8 @@ from kernel_supervisor.notebooks.processes import end_within
 from kernel_supervisor.notebooks.script import write_script
 from kernel_supervisor.notebooks.shown.choosing import name_of
 from kernel_supervisor.notebooks.shown.pictures import with_pictures_attached
-from kernel_supervisor.notebooks.shown.telling import Made
 from kernel_supervisor.notebooks.widgets import show_widgets
-from kernel_supervisor.notebooks.wishes import Wishes, from_words
+from kernel_supervisor.notebooks.wishes import Made, Wishes, from_words
 
 WRITERS: dict[str, Callable[[Any, Path, Path, Wishes, Callable[[str], None]], Made]] = {
     "html": write_html,

@@ -19,8 +19,7 @@ from kernel_supervisor.isolation import isolated
 from kernel_supervisor.notebooks.files import check_target, copy_aside, umask_of
 from kernel_supervisor.notebooks.glyphs import fonts_for
 from kernel_supervisor.notebooks.processes import end
-from kernel_supervisor.notebooks.shown.telling import BESIDE
-from kernel_supervisor.notebooks.wishes import Wishes
+from kernel_supervisor.notebooks.wishes import BESIDE, Wishes
 from kernel_supervisor.tasks import apart
 
 FORMATS = {"html": "auto", "pdf": "auto", "md": "", "py": ""}

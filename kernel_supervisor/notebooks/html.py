@@ -15,13 +15,12 @@ from nbconvert.filters import ansi2html
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.notebooks.dress import dark_theme, dressed, paper
 from kernel_supervisor.notebooks.pages import PageExporter, set_latex
-from kernel_supervisor.notebooks.shown import inks, mathfont, stills
+from kernel_supervisor.notebooks.shown import formulas, inks, stills
 from kernel_supervisor.notebooks.shown.choosing import on_screen
 from kernel_supervisor.notebooks.shown.heads import head_of
 from kernel_supervisor.notebooks.shown.markup import MISSING_STYLE
 from kernel_supervisor.notebooks.shown.spans import with_legible_inks
-from kernel_supervisor.notebooks.shown.telling import Made
-from kernel_supervisor.notebooks.wishes import Wishes
+from kernel_supervisor.notebooks.wishes import Made, Wishes
 
 _NO_SCRIPT = "data:text/javascript,"
 _NO_MATHJAX = "data:text/javascript,0"
@@ -67,7 +66,7 @@ def page_of(
     page = page.replace(_NO_MATHJAX, address if exporter.left else _NO_SCRIPT)
     page = _NO_PICTURE.sub(r"\1\2", page)
     page = page if wishes.template else dressed(page, theme, dark_theme(exporter.template_paths), head)
-    style += mathfont.style() if "<math" in page else ""
+    style += formulas.style() if "<math" in page else ""
     before, end, body = page.partition("</head>")
     return before + f"<style>{style}</style>" + "".join(f"<script>{each}</script>" for each in scripts) + end + body
 

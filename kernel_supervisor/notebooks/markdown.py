@@ -11,9 +11,8 @@ from nbconvert.exporters import MarkdownExporter
 from kernel_supervisor.notebooks.shown.choosing import on_paper
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
 from kernel_supervisor.notebooks.shown.placeholders import says_something
-from kernel_supervisor.notebooks.shown.telling import BESIDE, Made
 from kernel_supervisor.notebooks.terminal import INVISIBLE
-from kernel_supervisor.notebooks.wishes import Wishes
+from kernel_supervisor.notebooks.wishes import BESIDE, Made, Wishes
 
 
 def write_markdown(notebook: Any, ipynb: Path, markdown: Path, wishes: Wishes, progress: Callable[[str], None]) -> Made:

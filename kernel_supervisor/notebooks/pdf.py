@@ -14,8 +14,7 @@ from kernel_supervisor.notebooks import browser, latex, typeset
 from kernel_supervisor.notebooks.contents import Contents, contents_of
 from kernel_supervisor.notebooks.glyphs import missing_characters
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
-from kernel_supervisor.notebooks.shown.telling import Made
-from kernel_supervisor.notebooks.wishes import Wishes
+from kernel_supervisor.notebooks.wishes import Made, Wishes
 
 
 class Engine(Protocol):

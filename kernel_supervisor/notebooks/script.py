@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kernel_supervisor.notebooks.shown.telling import Made
-from kernel_supervisor.notebooks.wishes import Wishes
+from kernel_supervisor.notebooks.wishes import Made, Wishes
 
 _OF_A_SHELL = re.compile(r"^(?=\s*[%!?]|.*\?$)", re.MULTILINE)
 """Where a line begins that IPython alone understands, such as a magic."""

@@ -1,17 +1,20 @@
-"""How a document is wanted: its page, whether it has the code, what is fetched for it, what makes it."""
+"""How a document is wanted (its page, whether it has the code, what is fetched for it, what makes it), and what is told
+of it once it is made."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
 
 from kernel_supervisor.core.errors import RefusedError
 
 PageSize = Literal["a4", "letter"]
 WORDS = ("no-code", "page=a4", "page=letter", "fetch-images", "template=NAME", "session-kernel")
 """What `wishes_in` understands."""
+BESIDE = "_files"
+"""What the folder is called, after the document, that has what is beside it: nbconvert's word."""
 _LETTER = ("US", "CA", "MX", "PH", "CL", "CO", "VE", "CR", "GT", "NI", "PA", "PR", "SV", "DO")
 """Territories that print on it, by glibc's locales (LC_PAPER)."""
 
@@ -38,10 +41,20 @@ class Wishes:
         return json.dumps(asdict(self))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What made a document, and what is not in it."""
+
+    engine: str
+    missing: str = ""
+    """Characters that no font here has, each once."""
+    remarks: list[str] = field(default_factory=list)
+    """What it does not show, by cell, in words."""
+
+
 def from_words(said: str) -> Wishes:
     """The wishes that were said so."""
-    found: dict[str, Any] = json.loads(said)
-    return Wishes(**found)
+    return Wishes(**json.loads(said))
 
 
 def wishes_in(options: Sequence[str], env: Mapping[str, str]) -> Wishes:

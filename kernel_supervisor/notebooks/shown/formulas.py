@@ -1,15 +1,24 @@
-"""Formulas in TeX as MathML, which browsers set without a script; and what else outputs in LaTeX are."""
+"""Formulas in TeX as MathML, which browsers set without a script, and their font; what else outputs in LaTeX are.
+
+A browser sets large brackets, sums and roots only from a font that has a table for mathematics.
+`stix-two-math.woff2` is STIX Two Math with the signs that formulas have, made by fontTools:
+`pyftsubset --unicodes=… --layout-features=ssty,flac,dtls --no-hinting --flavor=woff2`. Its licence is in `OFL.txt`.
+"""
 
 from __future__ import annotations
 
 import html
 import re
+from base64 import b64encode
+from functools import cache
+from pathlib import Path
 from xml.etree import ElementTree
 
 from latex2mathml import converter, exceptions
 
 from kernel_supervisor.notebooks.shown.tables import Row, Table, TableCell
 
+_FONT, _FONT_NAME = Path(__file__).with_name("stix-two-math.woff2"), "STIX Two Math"
 _ENVIRONMENTS = r"align|alignat|equation|gather|multline|eqnarray|split|aligned|cases|[bpvV]?matrix|array"
 _NUMBERED = re.compile(r"\\(begin|end)\{(align|equation|gather|multline|eqnarray)\}")
 _BARE = re.compile(rf"^\\begin\{{({_ENVIRONMENTS})(\*?)\}}.*?\\end\{{\1\2\}}", re.MULTILINE | re.DOTALL)
@@ -31,6 +40,16 @@ _FAILURES: tuple[type[Exception], ...] = (
     *(LookupError, ValueError, TypeError, AttributeError, RecursionError),
 )
 """What the library may raise over what is no TeX."""
+
+
+@cache
+def style() -> str:
+    """A style sheet's rules for the formulas of a page, the font in them."""
+    source = f"url(data:font/woff2;base64,{b64encode(_FONT.read_bytes()).decode()}) format('woff2')"
+    return (
+        f"@font-face {{ font-family: '{_FONT_NAME}'; src: {source}; }}\nmath {{ font-family: '{_FONT_NAME}', math; }}\n"
+        ".ks-formula { display: block; max-width: 100%; padding: 0.2em 0; overflow: auto hidden; }\n"
+    )
 
 
 def mathml(tex: str, *, is_block: bool) -> str | None:
