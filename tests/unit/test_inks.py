@@ -7,12 +7,11 @@ import re
 import pytest
 from nbconvert.filters import ansi2html
 
-from kernel_supervisor.notebooks.shown.alignment import with_words_to_the_left
 from kernel_supervisor.notebooks.shown.inks import readable
 from kernel_supervisor.notebooks.shown.legible import LIGHT, contrast
 from kernel_supervisor.notebooks.shown.printed import lines_of
 from kernel_supervisor.notebooks.shown.spans import with_legible_inks
-from kernel_supervisor.notebooks.shown.tables import TableCell, tables_of
+from kernel_supervisor.notebooks.shown.tables import TableCell, tables_of, with_words_to_the_left
 
 _LEAST = 4.5
 GROUNDS = ("navy", "yellow", "#888", "rgb(200, 30, 30)", "hsl(120, 60%, 40%)", "white", "black", "rgba(0, 0, 255, 0.4)")

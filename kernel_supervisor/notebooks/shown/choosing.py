@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbconvert.filters import ansi2html
-from nbformat import from_dict
 
 from kernel_supervisor.notebooks.contents import IMAGES, read_json
 from kernel_supervisor.notebooks.document import WIDGET_STATE
 from kernel_supervisor.notebooks.guarded import is_ours
 from kernel_supervisor.notebooks.shown import inks, libraries, stills
-from kernel_supervisor.notebooks.shown.alignment import with_words_to_the_left
 from kernel_supervisor.notebooks.shown.damage import without_damaged
 from kernel_supervisor.notebooks.shown.figures import (
     BOKEH_FITS,
@@ -38,11 +36,11 @@ from kernel_supervisor.notebooks.shown.placeholders import (
 )
 from kernel_supervisor.notebooks.shown.printed import is_progress
 from kernel_supervisor.notebooks.shown.shortening import ON_PAPER, ON_SCREEN, Room, shorten
-from kernel_supervisor.notebooks.shown.tables import is_table
+from kernel_supervisor.notebooks.shown.tables import is_table, with_words_to_the_left
 from kernel_supervisor.notebooks.shown.vectors import with_views
 from kernel_supervisor.notebooks.terminal import INVISIBLE
 
-PLACEHOLDER = "placeholder"
+_PLACEHOLDER = "placeholder"
 """What the metadata of such an output has, under `kernel_supervisor`."""
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _JAVASCRIPT = "application/javascript"
@@ -94,20 +92,18 @@ def on_paper(notebook: Any, draughtsman: Draughtsman, *, inline_html: bool) -> S
 def on_screen(notebook: Any, environment: str) -> Shown:
     """`notebook` for a page of HTML: figures draw themselves, without a network where their library is at hand."""
     shown = Shown(notebook=copy.deepcopy(notebook))
-    libraries_in: dict[str, bool] = {}
+    needed: dict[str, tuple[str, ...]] = {}
     for number, (where, cell, output) in enumerate(_outputs(shown, ON_SCREEN)):
         data = output.data
         figure = None if any(mime in data for mime in IMAGES) else figure_of(data, is_ours=is_ours(cell))
-        if figure is not None and figure.library:
-            if figure.library not in libraries_in:
-                scripts = libraries.scripts_of(figure.library, environment)
-                libraries_in[figure.library] = bool(scripts)
-                shown.scripts.extend(map(inline, scripts))
-                shown.scripts.extend([BOKEH_FITS] if figure.library == "bokeh" and scripts else [])
-            if libraries_in[figure.library]:
-                output["data"] = from_dict({"text/html": offline(figure, number)})  # type: ignore[no-untyped-call]  # nbformat has none
-                continue
-        _check_on_screen(shown, where, output, figure)
+        scripts = libraries.scripts_of(figure.library, environment) if figure is not None and figure.library else ()
+        if figure is not None and scripts:
+            needed[figure.library] = scripts
+            output["data"] = {"text/html": offline(figure, number)}
+        else:
+            _check_on_screen(shown, where, output, figure)
+    shown.scripts.extend(inline(each) for scripts in needed.values() for each in scripts)
+    shown.scripts.extend([BOKEH_FITS] if "bokeh" in needed else [])
     for cell in shown.notebook.cells:
         if "outputs" in cell:
             cell["outputs"] = [each for output in cell.outputs for each in (*_still(shown.notebook, output), output)]
@@ -122,8 +118,9 @@ def _still(notebook: Any, output: Any) -> list[Any]:
     data = output.get("data", {})
     if not _is_drawn(notebook, data) or not says_something(data.get("text/plain", "")):
         return []
-    made = {**output, "data": {"text/html": stills.of_widget(data["text/plain"])}, "metadata": {}}
-    return [from_dict(made)]  # type: ignore[no-untyped-call]  # see above
+    still = copy.deepcopy(output)
+    still.update(data={"text/html": stills.of_widget(data["text/plain"])}, metadata={})
+    return [still]
 
 
 def _is_drawn(notebook: Any, data: Mapping[str, Any]) -> bool:
@@ -148,11 +145,10 @@ def _fold(output: Any) -> None:
     """Have a long text open when a reader asks for it."""
     lines = output.get("text", "").rstrip("\n").split("\n")
     if len(lines) > _FOLDED:
-        first, rest = (ansi2html("\n".join(part)) for part in (lines[:_UNFOLDED], lines[_UNFOLDED:]))  # type: ignore[no-untyped-call]  # see above
+        first, rest = (ansi2html("\n".join(part)) for part in (lines[:_UNFOLDED], lines[_UNFOLDED:]))  # type: ignore[no-untyped-call]  # nbconvert has no types
         data = {"text/html": folded(first, rest, len(lines) - _UNFOLDED)}
-        display = {"output_type": "display_data", "data": data, "metadata": {}}
         output.clear()
-        output.update(from_dict(display))  # type: ignore[no-untyped-call]  # see above
+        output.update(output_type="display_data", data=data, metadata={})
 
 
 def _check_on_screen(shown: Shown, where: str, output: Any, figure: Figure | None) -> None:
@@ -237,9 +233,9 @@ def _why(data: Mapping[str, Any]) -> str:
 def _place(shown: Shown, where: str, output: Any, figure: Figure, picture: bytes | None, why: str) -> None:
     data = output.data
     if picture is not None:
-        output.update(from_dict(as_output(picture)))  # type: ignore[no-untyped-call]  # see above
+        output.update(as_output(picture))
     elif not figure.library and says_something(data.get("text/plain", "")):
-        output["data"] = from_dict({"text/plain": data["text/plain"]})  # type: ignore[no-untyped-call]  # see above
+        output["data"] = {"text/plain": data["text/plain"]}
     elif figure.library or not is_table(data.get("text/html", "")):
         _replace(shown, where, output, figure.kind if figure.library else kind_of(data), why or _lacks(figure))
 
@@ -252,10 +248,10 @@ def _lacks(figure: Figure) -> str:
 
 def _replace(shown: Shown, where: str, output: Any, kind: str, why: str = "") -> None:
     shown.remarks.append(f"{where}: {kind} is not shown{f'; {why}' if why else ''}")
-    output["data"] = from_dict(placeholder(output.data, kind, why))  # type: ignore[no-untyped-call]  # see above
-    output["metadata"] = from_dict({"kernel_supervisor": {PLACEHOLDER: True}})  # type: ignore[no-untyped-call]  # see above
+    output["data"] = placeholder(output.data, kind, why)
+    output["metadata"] = {"kernel_supervisor": {_PLACEHOLDER: True}}
 
 
 def is_placeholder(output: Any) -> bool:
     """Whether it stands for an output that is not shown."""
-    return bool(output.get("metadata", {}).get("kernel_supervisor", {}).get(PLACEHOLDER))
+    return bool(output.get("metadata", {}).get("kernel_supervisor", {}).get(_PLACEHOLDER))

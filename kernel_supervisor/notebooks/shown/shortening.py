@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from kernel_supervisor.amounts import several
 from kernel_supervisor.notebooks.shown.printed import shortened
 
 _CELL = re.compile(r"<t[hd][\s>]", re.IGNORECASE)
@@ -29,11 +30,11 @@ def shorten(output: Any, room: Room) -> list[str]:
     data, said = output.get("data", {}), []
     if "<table" in data.get("text/html", "").lower():
         data["text/html"], number = _fewer_rows(data["text/html"], *room.rows)
-        said += [_several(number, "row")] if number else []
+        said += [several(number, "row")] if number else []
     for holder, name in ((output, "text"), (data, "text/plain")):
         if isinstance(holder.get(name), str):
             holder[name], number = shortened(holder[name], *room.lines)
-            said += [_several(number, "line")] if number and "text/html" not in data else []
+            said += [several(number, "line")] if number and "text/html" not in data else []
     return said
 
 
@@ -47,7 +48,3 @@ def _fewer_rows(html: str, first: int, last: int) -> tuple[str, int]:
     words = f"… {number:,} rows are left out here; they are in the notebook …"
     columns = len(_CELL.findall(html, begin, starts[first + 1]))
     return f'{html[:begin]}<tr><td colspan="{columns}">{words}</td></tr>{html[end:]}', number
-
-
-def _several(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

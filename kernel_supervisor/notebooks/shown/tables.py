@@ -1,4 +1,5 @@
-"""Tables in HTML (pandas, polars, Styler, statsmodels) as rows of cells, for engines that set tables themselves."""
+"""Tables in HTML (pandas, polars, Styler, statsmodels) as rows of cells, for engines that set tables themselves; and
+with their words to the left in a page, too, where a theme has all to the right."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 from bs4 import BeautifulSoup
 
-from kernel_supervisor.notebooks.shown.cascade import declared_in, hexadecimal
+from kernel_supervisor.notebooks.shown.cascade import declare, declared_in, hexadecimal
 from kernel_supervisor.notebooks.shown.legible import on_ground
 
 _NUMBER = re.compile(
@@ -17,6 +18,11 @@ _NUMBER = re.compile(
 )
 _ELSEWHERE = re.compile(r"<(script|iframe|canvas|svg|input|details|video|audio|object|embed|form|img|math)\b", re.I)
 _MOST_SPAN, _LONGEST_NUMBER = 1000, 60
+_MOST = 150_000
+"""Characters: more takes seconds, and a table of a thousand rows is not read word by word."""
+_PLAIN = re.compile(r'<table\b[^>]*\bclass="dataframe"', re.IGNORECASE)
+_WORD = re.compile(r"<td[^>]*>\s*[^\s<\d.+−-]", re.IGNORECASE)
+"""What begins as no number does; most tables have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +98,30 @@ def tables_of(html: str) -> list[Table]:
     return tables
 
 
+def with_words_to_the_left(markup: str) -> str:
+    """`markup` in which the columns of pandas' tables that are not numbers alone begin at one edge."""
+    if len(markup) > _MOST or not _PLAIN.search(markup) or not _WORD.search(markup) or not is_table(markup):
+        return markup
+    soup = BeautifulSoup(markup, "html.parser")
+    for tag, table in zip(soup.find_all("table"), tables_of(markup), strict=False):
+        words = set(range(table.index, table.columns)) - table.numeric()
+        for row, cells in zip(_rows_of(tag), (*table.head, *table.body), strict=False):
+            for each, cell in zip(_cells_of(row), cells, strict=False):
+                if cell.column in words and not cell.align:
+                    declare(each, "text-align: left")
+    return str(soup)
+
+
+def _rows_of(table: Any) -> list[Any]:
+    return [row for row in table.find_all("tr") if row.find_parent("table") is table]
+
+
+def _cells_of(row: Any) -> list[Any]:
+    return list(row.find_all(["td", "th"], recursive=False))
+
+
 def _table(tag: Any, styles: dict[int, dict[str, str]]) -> Table:
-    caption = tag.find("caption")
-    rows = [row for row in tag.find_all("tr") if row.find_parent("table") is tag]
+    caption, rows = tag.find("caption"), _rows_of(tag)
     heads = sum(1 for row in rows if row.find_parent("thead") is not None)
     if not heads and rows and not rows[0].find("td") and len(rows) > 1:
         heads = 1
@@ -127,7 +154,7 @@ def _placed(rows: list[Any], styles: dict[int, dict[str, str]]) -> tuple[Row, ..
     placed: list[Row] = []
     for number, row in enumerate(rows):
         column, cells = 0, []
-        for tag in row.find_all(["td", "th"], recursive=False):
+        for tag in _cells_of(row):
             while reaching.get(column, 0) > number:
                 column += 1
             columns, most = _span(tag, "colspan"), len(rows) - number
