@@ -59,6 +59,18 @@ class Area:
             self._displays.clear()
             self.size = 0
 
+    def take(self, message: Message, *, updated: bool = True) -> None:
+        """Print, show or clear, as `message` says; a display that it shows is one that can be `updated`, or is not."""
+        if message.msg_type == "stream":
+            self.stream(*stream_of(message))
+        elif message.msg_type == "clear_output":
+            self.clear(wait=bool(message.content.get("wait")))
+        else:
+            for output in outputs_of(message):
+                if not updated:
+                    output.pop("transient", None)
+                self.show(output)
+
     def show(self, output: Output) -> None:
         """Show what comes next, not a stream that goes on."""
         if output["output_type"] == "stream":

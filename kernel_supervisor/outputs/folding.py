@@ -8,8 +8,10 @@ from typing import Any
 
 from kernel_supervisor.core.forms import count_of
 from kernel_supervisor.core.model import Mark, Message
-from kernel_supervisor.outputs.area import Area, Output, display_id_of, display_output, errors_of, outputs_of, stream_of
+from kernel_supervisor.outputs.area import Area, Output, display_id_of, display_output, errors_of
 from kernel_supervisor.outputs.widgets import Widgets
+
+_COUNTING = ("execute_input", "execute_result", "execute_reply")
 
 
 @dataclass(kw_only=True)
@@ -58,8 +60,8 @@ class Folder:
             if self.folded.widgets.take(item):
                 if display_id_of(item):
                     self._area.update(display_output(item, "display_data"))
-            elif take := _TAKERS.get(item.msg_type):
-                take(self, item)
+            else:
+                self._take(item)
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             detail = f"a message of type {item.msg_type} has not the form of one: {error}"
             self.folded.marks.append(Mark(kind="hole", parent_id=item.parent_id, detail=detail))
@@ -69,44 +71,17 @@ class Folder:
         self.folded.outputs = self._area.result()
         return self.folded
 
-    def _show(self, message: Message) -> None:
-        for output in outputs_of(message):
-            self._area.show(output)
-
-    def _stream(self, message: Message) -> None:
-        self._area.stream(*stream_of(message))
-
-    def _result(self, message: Message) -> None:
-        self._count(message)
-        self._show(message)
-
-    def _update(self, message: Message) -> None:
-        output = display_output(message, "display_data")
-        if not self._area.update(output):
-            self.folded.display_updates.append(output)
-
-    def _clear_output(self, message: Message) -> None:
-        self._area.clear(wait=bool(message.content.get("wait")))
-
-    def _count(self, message: Message) -> None:
-        count = count_of(message.content)
-        self.folded.execution_count = self.folded.execution_count if count is None else count
-
-    def _reply(self, message: Message) -> None:
-        self.folded.reply = message.content
-        self._result(message)
-
-
-_TAKERS = {
-    "stream": Folder._stream,
-    "display_data": Folder._show,
-    "execute_result": Folder._result,
-    "update_display_data": Folder._update,
-    "error": Folder._show,
-    "clear_output": Folder._clear_output,
-    "execute_input": Folder._count,
-    "execute_reply": Folder._reply,
-}
+    def _take(self, message: Message) -> None:
+        if message.msg_type == "update_display_data":
+            output = display_output(message, "display_data")
+            if not self._area.update(output):
+                self.folded.display_updates.append(output)
+            return
+        if message.msg_type == "execute_reply":
+            self.folded.reply = message.content
+        if message.msg_type in _COUNTING and (count := count_of(message.content)) is not None:
+            self.folded.execution_count = count
+        self._area.take(message)
 
 
 def fold(items: Iterable[Message | Mark], widgets: Widgets | None = None) -> Folded:

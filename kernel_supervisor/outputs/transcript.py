@@ -101,12 +101,10 @@ def transcribe(
             if text:
                 _add_text(sections, "result" if kind == "execute_result" else "display", text, output)
             if figure is not None and figure.library in drawn:
+                mime = f"{figure.library} figure"
+            if mime:
                 pictures += 1
-                picture = Picture(number=pictures, mime=f"{figure.library} figure", data="", figure=figure)
-                sections.append(Section(kind="picture", text=f"[image {pictures}]", picture=picture))
-            elif mime:
-                pictures += 1
-                picture = Picture(number=pictures, mime=mime, data=picture_data)
+                picture = Picture(number=pictures, mime=mime, data=picture_data, figure=figure)
                 sections.append(Section(kind="picture", text=f"[image {pictures}]", picture=picture))
     return sections
 
@@ -182,7 +180,7 @@ def _seen(folded: Folded) -> Iterator[Output]:
     for output in folded.outputs:
         found = list(folded.widgets.shown([output], above))
         yield from found if found == [output] else (_APART, *found, _APART)
-    elsewhere = list(folded.widgets.shown(folded.widgets.captured_elsewhere(above), above))
+    elsewhere = list(folded.widgets.shown(folded.widgets.captured(above), above))
     yield from ({**_APART, "data": {"text/plain": _ELSEWHERE}}, *elsewhere) if elsewhere else ()
 
 

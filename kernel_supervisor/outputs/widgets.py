@@ -7,12 +7,12 @@ import base64
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kernel_supervisor.core.model import Mark, Message
-from kernel_supervisor.outputs.area import Area, Output, output_from, outputs_of, stream_of, weight_of
+from kernel_supervisor.outputs.area import Area, Output, output_from, weight_of
 from kernel_supervisor.outputs.controls import leaf, short, with_value
 from kernel_supervisor.outputs.markup import READ_AT_MOST
 
@@ -108,7 +108,7 @@ class Widgets:
         assert area is not None  # only Output widgets capture
         before = area.size
         for each in (area, news):
-            _show(each, message)
+            each.take(message, updated=False)
         self._weigh(model, area.size - before)
         return True
 
@@ -233,14 +233,9 @@ class Widgets:
                 continue
             self._forget(first)
 
-    def captured(self) -> list[Output]:
-        """What Output widgets captured and have left, in the request that this is about."""
-        return [output for area in self._news.values() for output in area.result()]
-
-    def captured_elsewhere(self, shown: Iterable[str]) -> list[Output]:
-        """The same without those widgets that are `shown` anyway."""
-        left = set(self._news).difference(shown)
-        return [output for name, area in self._news.items() if name in left for output in area.result()]
+    def captured(self, shown: Collection[str] = ()) -> list[Output]:
+        """What Output widgets captured and have left, in the request that this is about, but those that are `shown`."""
+        return [output for name, area in self._news.items() if name not in shown for output in area.result()]
 
     # What it was before
 
@@ -306,7 +301,7 @@ class Widgets:
         """The state of these and of what they have in them by model id, as a notebook's metadata has it."""
         wanted = self._with_theirs(names)
         return {
-            name: _described(model, model.state)
+            name: _described(model)
             for name, model in self._models.items()
             if name in wanted and "_model_name" in model.state
         }
@@ -388,16 +383,6 @@ class Widgets:
         return list(self.shown(area.result(), above, deep - 1))
 
 
-def _show(area: Area, message: Message) -> None:
-    if message.msg_type == "clear_output":
-        area.clear(wait=bool(message.content.get("wait")))
-    elif message.msg_type == "stream":
-        area.stream(*stream_of(message))
-    for output in outputs_of(message):
-        output.pop("transient", None)
-        area.show(output)
-
-
 def views_of(outputs: Iterable[Output]) -> list[str]:
     """The ids of the widgets whose views are in `outputs`."""
     views = [output.get("data", {}).get(VIEW) for output in outputs]
@@ -446,7 +431,8 @@ def _plain(output: Output) -> Output:
     return {key: value for key, value in output.items() if key != "transient"}
 
 
-def _described(model: _Model, state: Mapping[str, Any]) -> dict[str, Any]:
+def _described(model: _Model) -> dict[str, Any]:
+    state = model.state
     if model.area is not None:
         state = {**state, "outputs": [_plain(output) for output in model.area.result()]}
     described: dict[str, Any] = {
