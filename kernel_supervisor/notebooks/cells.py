@@ -14,7 +14,7 @@ from kernel_supervisor.notebooks.history import NEVER_WRITTEN, Entry
 from kernel_supervisor.notebooks.jsonstream import Lines
 from kernel_supervisor.notebooks.survey import CellSurvey, Survey
 from kernel_supervisor.notebooks.terminal import Terminal
-from kernel_supervisor.outputs.area import Output, display_id_of, outputs_of, stream_of
+from kernel_supervisor.outputs.area import Output, display_id_of, lines_joined, outputs_of, stream_of
 
 Cell = dict[str, Any]
 
@@ -174,8 +174,6 @@ def _mime_value(mime: str, value: Any) -> Any:
     """`value` as nbformat allows it for `mime`: JSON as it is, anything else a text."""
     if _JSON_MIME.match(mime):
         return value
-    if isinstance(value, list) and all(isinstance(line, str) for line in value):
-        value = "".join(value)
-    elif not isinstance(value, str):
-        value = json.dumps(value)
+    value = lines_joined(value)
+    value = value if isinstance(value, str) else json.dumps(value)
     return Lines((value,)) if mime.startswith("text/") or mime in _LINE_MIMES else value

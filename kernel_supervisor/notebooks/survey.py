@@ -106,18 +106,15 @@ class Survey:
                 self._known.add(str(item.content.get("comm_id")))
                 continue
             self._known.update(views_of(outputs_of(item)))
-            if item.msg_id in self._captured:
-                if display_id_of(item):
-                    self._take_display(index, item, cell)
-                continue
-            if clear_pending and item.msg_type in _CLEARABLE and (item.msg_type == "stream" or outputs_of(item)):
-                cell.first_output, clear_pending = number, False
-            if item.msg_type == "clear_output":
-                clear_pending = bool(item.content.get("wait"))
-                cell.first_output = cell.first_output if clear_pending else number
-            if item.msg_type == "execute_input" and cell.loaded is not None:
-                cell.first_output = number
-            _note(cell, item)
+            if item.msg_id not in self._captured:
+                if clear_pending and item.msg_type in _CLEARABLE and (item.msg_type == "stream" or outputs_of(item)):
+                    cell.first_output, clear_pending = number, False
+                if item.msg_type == "clear_output":
+                    clear_pending = bool(item.content.get("wait"))
+                    cell.first_output = cell.first_output if clear_pending else number
+                if item.msg_type == "execute_input" and cell.loaded is not None:
+                    cell.first_output = number
+                _note(cell, item)
             if display_id_of(item):
                 self._take_display(index, item, cell)
         return cell

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 Library: TypeAlias = Literal["plotly", "vega", "bokeh"]
 
-_PLOTLY, _BOKEH = "application/vnd.plotly.v1+json", "application/vnd.bokehjs_exec.v0+json"
+PLOTLY, BOKEH = "application/vnd.plotly.v1+json", "application/vnd.bokehjs_exec.v0+json"
 _VEGA = re.compile(r"application/vnd\.(vega|vegalite)\.v\d+(\.\d+)*\+json\Z")
 _PLACE = re.compile(r'\s*<div id="[^"]*" data-root-id="[^"]*"[^>]*></div>\s*\Z')
 _BY_PAGE: tuple[tuple[str, Library], ...] = (
@@ -30,16 +30,20 @@ class Drawable:
 
 def figure_in(data: Mapping[str, Any], place: str = "") -> Drawable | None:
     """The figure that a MIME bundle is; `place` is what `place_in` found in the output before it."""
-    if _PLOTLY in data:
-        return Drawable(library="plotly", data={_PLOTLY: data[_PLOTLY]})
-    vega = next((mime for mime in data if _VEGA.match(mime)), None)
-    if vega is not None:
+    if PLOTLY in data:
+        return Drawable(library="plotly", data={PLOTLY: data[PLOTLY]})
+    if vega := vega_in(data):
         return Drawable(library="vega", data={vega: data[vega]})
-    if _BOKEH in data:
+    if BOKEH in data:
         return Drawable(library="bokeh", data={**data, "text/html": place}) if place else None
     page = data.get("text/html", "")
     library = next((each for word, each in _BY_PAGE if word in page), None) if isinstance(page, str) else None
     return Drawable(library=library, data={"text/html": page}) if library is not None else None
+
+
+def vega_in(data: Mapping[str, Any]) -> str:
+    """The type by which a MIME bundle is a figure of vega's; empty where it is none."""
+    return next(filter(_VEGA.match, data), "")
 
 
 def is_of_a_script(data: Mapping[str, Any]) -> bool:

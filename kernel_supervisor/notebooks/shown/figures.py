@@ -20,12 +20,11 @@ from kernel_supervisor import engines
 from kernel_supervisor.notebooks.guarded import guard, new_permit, permitted
 from kernel_supervisor.notebooks.shown import libraries
 from kernel_supervisor.notebooks.shown.chromium import SCALE, BrowserError, pictures_of
+from kernel_supervisor.outputs.figures import BOKEH, PLOTLY, vega_in
 
-_VEGA = re.compile(r"application/vnd\.(vega|vegalite)\.v(\d+)(?:\.\d+)*\+json\Z")
 WIDEST, _TALLEST = 630, 880
 """The size of a page between its margins, in pixels as a browser has them."""
-_PLOTLY = "application/vnd.plotly.v1+json"
-_BOKEH, _JAVASCRIPT = "application/vnd.bokehjs_exec.v0+json", "application/javascript"
+_JAVASCRIPT = "application/javascript"
 _ALTAIR = "})({"
 """Where altair's HTML ends what draws, and gives it the figure."""
 _STYLE = """<style>
@@ -75,13 +74,12 @@ class Figure:
 
 def figure_of(data: Any, *, is_ours: bool) -> Figure | None:
     """The figure that a bundle is, None where no library that we know draws it."""
-    if _PLOTLY in data:
-        return Figure(library="plotly", spec=data[_PLOTLY])
-    vega = next((mime for mime in data if _VEGA.match(mime)), None)
-    if vega:
+    if PLOTLY in data:
+        return Figure(library="plotly", spec=data[PLOTLY])
+    if vega := vega_in(data):
         return Figure(library="vega", spec=data[vega])
     markup = data.get("text/html", "")
-    if _BOKEH in data:
+    if BOKEH in data:
         return Figure(library="bokeh", markup=f"{markup}<script>{data.get(_JAVASCRIPT, '')}</script>", is_ours=is_ours)
     if (altair := markup.find(_ALTAIR, max(markup.find("vegaEmbed"), 0))) >= 0 and "vegaEmbed" in markup:
         with suppress(ValueError, RecursionError):
@@ -99,7 +97,7 @@ def joined(outputs: Sequence[Any]) -> list[Any]:
     for output in outputs:
         data = output.get("data", {})
         before = kept[-1].get("data", {}) if kept else {}
-        if _BOKEH in data and _JAVASCRIPT in data and "data-root-id" in before.get("text/html", ""):
+        if BOKEH in data and _JAVASCRIPT in data and "data-root-id" in before.get("text/html", ""):
             place = kept.pop()
             data["text/html"] = place.data["text/html"]
         kept.append(output)
