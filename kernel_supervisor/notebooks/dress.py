@@ -11,6 +11,7 @@ from typing import Any
 from kernel_supervisor.notebooks.shown.heads import Head
 from kernel_supervisor.notebooks.shown.legible import DARK, LIGHT, legible
 from kernel_supervisor.notebooks.shown.printed import COLOURS
+from kernel_supervisor.notebooks.shown.spans import NAMES
 from kernel_supervisor.notebooks.wishes import PageSize
 
 _DARK = re.compile(r":root\s*\{")
@@ -47,8 +48,7 @@ body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system
 :is(.jp-InputArea-editor, .jp-OutputArea-output, .jp-InputArea > .jp-RenderedMarkdown) { flex: 1 1 0; display: block; }
 .jp-InputArea, .jp-InputArea-editor, .jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output, .jp-RenderedMarkdown {
   min-width: 0; }
-.jp-OutputArea-output, .jp-Notebook .highlight pre, .jp-RenderedMarkdown { overflow-x: auto; }
-.jp-RenderedMarkdown pre { overflow-x: auto; }
+.jp-OutputArea-output, .jp-Notebook .highlight pre, .jp-RenderedMarkdown, .jp-RenderedMarkdown pre { overflow-x: auto; }
 .jp-OutputArea-output pre { font-family: var(--jp-code-font-family); font-size: var(--jp-code-font-size);
   line-height: var(--jp-code-line-height); word-break: normal; overflow-wrap: anywhere; }
 .jp-InputArea-editor { border-radius: 4px; }
@@ -88,17 +88,15 @@ body.jp-Notebook, .jp-RenderedHTMLCommon { font-family: system-ui, -apple-system
   .ks-more:not([open]) > summary::after { content: " (folded)"; }
 }
 """
-_NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 _BRIGHT = ("#9aa0a6", "#ff7b72", "#56d364", "#e3b341", "#79c0ff", "#d2a8ff", "#56d4dd", "#c9d1d9")
 """Of a terminal's first eight, light enough to be read in the dark."""
 
 
 def _inks(colours: Sequence[str], ground: str) -> str:
     """Rules for a terminal's sixteen colours, read on that ground."""
-    names = (*_NAMES, *(f"{name}-intense" for name in _NAMES))
     return "".join(
         f".jp-OutputArea-output pre .ansi-{name}-fg {{ color: {legible(colour, ground)}; }}\n"
-        for name, colour in zip(names, colours, strict=True)
+        for name, colour in zip(NAMES, colours, strict=True)
     )
 
 

@@ -10,6 +10,8 @@ import tinycss2
 from soupsieve import SelectorSyntaxError
 from tinycss2.color3 import parse_color
 
+from kernel_supervisor.notebooks.shown.legible import spelled
+
 _STYLED = frozenset({"background", "background-color", "color", "text-align", "font-weight"})
 IMAGE = "image"
 """A ground that is more than one colour."""
@@ -69,8 +71,7 @@ def hexadecimal(said: str, ground: str = "#ffffff") -> str:
         return ""
     parts, share = found
     behind = bytes.fromhex(ground[1:])
-    mixed = (round(part * share + back * (1 - share)) for part, back in zip(parts, behind, strict=True))
-    return "#" + "".join(f"{part:02x}" for part in mixed)
+    return spelled(round(part * share + back * (1 - share)) for part, back in zip(parts, behind, strict=True))
 
 
 def _ground(value: Any) -> str:

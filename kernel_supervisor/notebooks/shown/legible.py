@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 LIGHT, DARK = "#fdf0ef", "#2f1b1d"
 """The grounds of errors, on which it is harder to read than on a page's own."""
 _RATIO = 4.6
@@ -20,8 +22,8 @@ def legible(ink: str, ground: str) -> str:
     for step in range(_STEPS + 1):
         mixed = tuple(round(part + (end - part) * step / _STEPS) for part in colour)
         if contrast(mixed, paper) >= _RATIO:
-            return _said(mixed)
-    return _said((end, end, end))
+            return spelled(mixed)
+    return spelled((end, end, end))
 
 
 def on_ground(ink: str, ground: str) -> str:
@@ -51,5 +53,6 @@ def _parts(said: str) -> tuple[int, ...]:
     return tuple(int(said[place : place + 2], 16) for place in (1, 3, 5))
 
 
-def _said(parts: tuple[int, ...]) -> str:
-    return "#" + "".join(f"{part:02x}" for part in parts)
+def spelled(parts: Iterable[int]) -> str:
+    """Red, green and blue as `#rrggbb`, none of them beyond what there is."""
+    return "#" + "".join(f"{min(max(part, 0), 255):02x}" for part in parts)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kernel_supervisor.notebooks.shown.legible import LIGHT, legible
+from kernel_supervisor.notebooks.shown.legible import LIGHT, legible, spelled
 
 _SEQUENCE = re.compile(r"\x1b\[([\d;:]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b.?")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\ufffe\uffff]")
@@ -124,7 +124,7 @@ def _colour(numbers: Sequence[int]) -> tuple[str, list[int]]:
     if numbers[:1] == [5] and len(numbers) > 1:
         return _of_256(numbers[1]), list(numbers[2:])
     if numbers[:1] == [2] and len(numbers) > 3:
-        return _hex(*numbers[1:4]), list(numbers[4:])
+        return spelled(numbers[1:4]), list(numbers[4:])
     return "", []
 
 
@@ -133,9 +133,5 @@ def _of_256(number: int) -> str:
         return COLOURS[number]
     if number < 232:
         number -= 16
-        return _hex(*(0 if step == 0 else 55 + 40 * step for step in (number // 36, number // 6 % 6, number % 6)))
-    return _hex(*(3 * [8 + 10 * (number - 232)]))
-
-
-def _hex(*parts: int) -> str:
-    return "#" + "".join(f"{min(max(part, 0), 255):02x}" for part in parts)
+        return spelled(0 if step == 0 else 55 + 40 * step for step in (number // 36, number // 6 % 6, number % 6))
+    return spelled(3 * [8 + 10 * (number - 232)])

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 
-from kernel_supervisor.notebooks.shown.legible import DARK, LIGHT, legible, on_ground
+from kernel_supervisor.notebooks.shown.legible import DARK, LIGHT, legible, on_ground, spelled
 from kernel_supervisor.notebooks.shown.printed import COLOURS
 
 _SPAN = re.compile(r'<span(?: class="(?P<names>[^"]*)")?(?: style="(?P<style>[^"]*)")?>')
 _CLASS = re.compile(r"ansi-(?P<name>[a-z]+(?:-[a-z]+)?)-(?P<of>fg|bg)\b")
 _STYLE = re.compile(r"(?P<of>background-color|(?<!-)color): rgb\((?P<parts>[\d,]+)\)")
-_NAMES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
-_KNOWN = {
-    **dict(zip((*_NAMES, *(f"{name}-intense" for name in _NAMES)), COLOURS, strict=True)),
-    "default-inverse": "#111111",
-}
+_EIGHT = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+NAMES = (*_EIGHT, *(f"{name}-intense" for name in _EIGHT))
+"""What nbconvert calls a terminal's sixteen colours."""
+_KNOWN = {**dict(zip(NAMES, COLOURS, strict=True)), "default-inverse": "#111111"}
 
 
 def with_legible_inks(markup: str) -> str:
@@ -38,13 +37,9 @@ def _read(span: re.Match[str]) -> str:
 def _colours(names: str, style: str) -> tuple[str, str]:
     """The ink and the ground, empty where that has none of its own."""
     found = {each["of"]: _KNOWN.get(each["name"], "") for each in _CLASS.finditer(names)}
-    found |= {each["of"]: _hexadecimal(each["parts"]) for each in _STYLE.finditer(style)}
+    found |= {each["of"]: spelled(map(int, each["parts"].split(","))) for each in _STYLE.finditer(style)}
     ink = "" if "default-inverse-fg" in names else found.get("fg", "")
     return found.get("color", ink), found.get("background-color", found.get("bg", ""))
-
-
-def _hexadecimal(parts: str) -> str:
-    return "#" + "".join(f"{int(part):02x}" for part in parts.split(","))
 
 
 def _either(ink: str) -> str:
