@@ -37,7 +37,6 @@ _STYLE = """
 .jp-CodeCell:not(.jp-mod-noOutputs) .jp-Cell-inputWrapper,
 .ks-line:first-child:not(:last-child), .ks-line:nth-last-child(-n + 4):not(:last-child) { break-after: avoid; }
 .jp-RenderedImage, .jp-RenderedSVG { break-inside: avoid; }
-.jp-RenderedHTMLCommon :is(h1, h2, h3, h4) { break-after: avoid; }
 .jp-OutputArea-output pre { font-size: 8.5pt; }
 .jp-RenderedHTMLCommon { padding-right: 0 !important; }
 .jp-RenderedHTMLCommon pre.ks-printed { padding: 2pt 5px; }

@@ -44,15 +44,7 @@ def write_html(notebook: Any, ipynb: Path, html: Path, wishes: Wishes, progress:
     return Made(engine="nbconvert", remarks=shown.remarks)
 
 
-def page_of(
-    notebook: Any,
-    ipynb: Path,
-    theme: str,
-    *,
-    style: str = "",
-    scripts: Sequence[str] = (),
-    wishes: Wishes,
-) -> str:
+def page_of(notebook: Any, ipynb: Path, theme: str, *, style: str, scripts: Sequence[str] = (), wishes: Wishes) -> str:
     """`notebook` as a page, with `style` and `scripts` in its head. Raises RefusedError where its template is none."""
     text = json.dumps(notebook)
     exporter = _exporter(theme, wishes)

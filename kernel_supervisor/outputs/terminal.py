@@ -138,7 +138,7 @@ class Screen:
         self._column = max(0, min(column, max(_WIDTH, self._column, len(self._lines[self._row]))))
 
     def _erase_line(self, numbers: list[int]) -> None:
-        line, column, mode = self._lines[self._row], self._column, _first(numbers, 0)
+        line, column, mode = self._lines[self._row], self._column, numbers[0]
         self._edited[self._row] = 1
         if mode == 2 or (mode == 0 and column == 0):
             self._lines[self._row] = ""
@@ -152,7 +152,7 @@ class Screen:
             line[start:end] = " " * (end - start)
 
     def _erase_page(self, numbers: list[int]) -> None:
-        mode = _first(numbers, 0)
+        mode = numbers[0]
         if mode == 0:
             self._erase_line([0])
             del self._lines[self._row + 1 :]
@@ -177,27 +177,23 @@ def _numbers(parameters: str) -> list[int]:
     return [int(part[:7]) if part[:7].isdigit() else 0 for part in parameters.split(";")]
 
 
-def _first(numbers: list[int], otherwise: int) -> int:
-    return numbers[0] or otherwise
-
-
 def _at(numbers: list[int], index: int) -> int:
     """A position of a control sequence, counted from 0."""
     return max(0, numbers[index] - 1) if index < len(numbers) else 0
 
 
 _MOVEMENTS: dict[str, Callable[[Screen, list[int]], None]] = {
-    "A": lambda s, n: s._go(s._row - _first(n, 1), s._column),
-    "B": lambda s, n: s._go(s._row + _first(n, 1), s._column),
-    "C": lambda s, n: s._go(s._row, s._column + _first(n, 1)),
-    "D": lambda s, n: s._go(s._row, s._column - _first(n, 1)),
-    "E": lambda s, n: s._go(s._row + _first(n, 1), 0),
-    "F": lambda s, n: s._go(s._row - _first(n, 1), 0),
+    "A": lambda s, n: s._go(s._row - (n[0] or 1), s._column),
+    "B": lambda s, n: s._go(s._row + (n[0] or 1), s._column),
+    "C": lambda s, n: s._go(s._row, s._column + (n[0] or 1)),
+    "D": lambda s, n: s._go(s._row, s._column - (n[0] or 1)),
+    "E": lambda s, n: s._go(s._row + (n[0] or 1), 0),
+    "F": lambda s, n: s._go(s._row - (n[0] or 1), 0),
     "G": lambda s, n: s._go(s._row, _at(n, 0)),
     "`": lambda s, n: s._go(s._row, _at(n, 0)),
-    "a": lambda s, n: s._go(s._row, s._column + _first(n, 1)),
+    "a": lambda s, n: s._go(s._row, s._column + (n[0] or 1)),
     "d": lambda s, n: s._go(_at(n, 0), s._column),
-    "e": lambda s, n: s._go(s._row + _first(n, 1), s._column),
+    "e": lambda s, n: s._go(s._row + (n[0] or 1), s._column),
     "H": lambda s, n: s._go(_at(n, 0), _at(n, 1)),
     "f": lambda s, n: s._go(_at(n, 0), _at(n, 1)),
     "J": Screen._erase_page,

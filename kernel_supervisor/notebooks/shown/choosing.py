@@ -81,7 +81,8 @@ def on_paper(notebook: Any, draughtsman: Draughtsman, *, inline_html: bool) -> S
         if figure is not None:
             wanted.append((where, output, figure))
         elif _is_lost_on_paper(data, inline_html=inline_html):
-            _replace(shown, where, output, kind_of(data), _why(data))
+            host = where_from(data.get("text/html", ""))
+            _replace(shown, where, output, kind_of(data), _NO_NETWORK.format(host) if host else "")
     for (where, output, figure), picture in zip(wanted, draughtsman.draw([each[2] for each in wanted]), strict=True):
         _place(shown, where, output, figure, picture, draughtsman.why)
     places = {name_of(cell, number): number for number, cell in enumerate(shown.notebook.cells, 1)}
@@ -223,11 +224,6 @@ def _is_lost_on_paper(data: Mapping[str, Any], *, inline_html: bool) -> bool:
     if markup or says_something(data.get("text/plain", "")):
         return False
     return not (inline_html and _JAVASCRIPT in data)
-
-
-def _why(data: Mapping[str, Any]) -> str:
-    host = where_from(data.get("text/html", ""))
-    return _NO_NETWORK.format(host) if host else ""
 
 
 def _place(shown: Shown, where: str, output: Any, figure: Figure, picture: bytes | None, why: str) -> None:

@@ -117,13 +117,13 @@ class Draughtsman:
     def draw(self, figures: Sequence[Figure]) -> list[bytes | None]:
         """A PNG of each, None for one that cannot be drawn."""
         keys = [_key(figure) for figure in figures]
-        left = [
-            (key, figure) for key, figure in dict(zip(keys, figures, strict=True)).items() if key not in self._known
-        ]
-        for key, figure in left:
+        left = {key: figure for key, figure in zip(keys, figures, strict=True) if key not in self._known}
+        pages = []
+        for key, figure in left.items():
             if figure.library == "vega" and figure.spec is not None:
                 self._keep(key, _by_converter(figure.spec, self._scale))
-        pages = [(key, figure) for key, figure in left if figure.library != "vega" or figure.spec is None]
+            else:
+                pages.append((key, figure))
         self._by_browser(pages)
         return [self._known.get(key) for key in keys]
 

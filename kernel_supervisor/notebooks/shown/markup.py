@@ -34,7 +34,6 @@ STYLE = f"""
 table.ks-table thead {{ border-bottom: 0.6pt solid black; display: table-header-group; }}
 .jp-RenderedHTMLCommon table.ks-table :is(td, th) {{ padding: 2pt 3.5pt; vertical-align: top; max-width: none;
   white-space: pre-line; overflow-wrap: anywhere; word-break: normal; }}
-.ks-table tr {{ break-inside: avoid; }}
 .ks-title {{ font: bold 8pt Arial, 'Liberation Sans', Helvetica, sans-serif; margin-bottom: 3pt; break-after: avoid; }}
 .ks-of {{ font-weight: normal; color: #666; }}
 """
