@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from kernel_supervisor.notebooks.shown.legible import LIGHT, legible, spelled
 
@@ -17,6 +18,15 @@ COLOURS = (
     *("#282c36", "#d64545", "#12934a", "#b58100", "#3b7de0", "#bf4dab", "#1791a5", "#8f959e"),
 )
 """Of a terminal's sixteen, dark enough to be read on paper."""
+_SWITCHES = {"is_bold": (1, 22), "is_italic": (3, 23), "is_underlined": (4, 24), "is_inverse": (7, 27)}
+_CHANGES: dict[int, dict[str, Any]] = {
+    **{code: {name: code == on} for name, (on, off) in _SWITCHES.items() for code in (on, off)},
+    **{code: {"ink": colour} for code, colour in zip((*range(30, 38), *range(90, 98)), COLOURS, strict=True)},
+    **{code: {"ground": colour} for code, colour in zip((*range(40, 48), *range(100, 108)), COLOURS, strict=True)},
+    39: {"ink": ""},
+    49: {"ground": ""},
+}
+"""What a code changes of a style (ECMA-48, SGR)."""
 _INK, _PAPER = "#1f2328", "#ffffff"
 
 
@@ -89,34 +99,14 @@ def _after(style: Style, codes: str) -> Style:
     numbers = [int(code or 0) for code in re.split("[;:]", codes)]
     while numbers:
         code, numbers = numbers[0], numbers[1:]
-        if code in (38, 48):
+        if code == 0:
+            style = PLAIN
+        elif code in (38, 48):
             colour, numbers = _colour(numbers)
-            style = _with(style, **{"ink" if code == 38 else "ground": colour})
+            style = replace(style, ink=colour) if code == 38 else replace(style, ground=colour)
         else:
-            style = _simple(style, code)
+            style = replace(style, **_CHANGES.get(code, {}))
     return style
-
-
-def _simple(style: Style, code: int) -> Style:
-    if code == 0:
-        return PLAIN
-    if code in (1, 22):
-        return _with(style, is_bold=code == 1)
-    if code in (3, 23):
-        return _with(style, is_italic=code == 3)
-    if code in (4, 24):
-        return _with(style, is_underlined=code == 4)
-    if code in (7, 27):
-        return _with(style, is_inverse=code == 7)
-    for base, name, shift in ((30, "ink", 0), (90, "ink", 8), (40, "ground", 0), (100, "ground", 8)):
-        if base <= code < base + 8:
-            return _with(style, **{name: COLOURS[code - base + shift]})
-    return _with(style, **{39: {"ink": ""}, 49: {"ground": ""}}.get(code, {}))
-
-
-def _with(style: Style, **changed: str | bool) -> Style:
-    values = {name: getattr(style, name) for name in Style.__slots__}
-    return Style(**{**values, **changed})
 
 
 def _colour(numbers: Sequence[int]) -> tuple[str, list[int]]:
