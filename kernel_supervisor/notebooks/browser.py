@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from kernel_supervisor.notebooks.guarded import guard, new_permit, permit_script
 from kernel_supervisor.notebooks.html import page_of
 from kernel_supervisor.notebooks.shown import inks, markup
 from kernel_supervisor.notebooks.shown.choosing import is_placeholder, on_paper
-from kernel_supervisor.notebooks.shown.chromium import may_lack_its_sandbox, options, sandboxes
+from kernel_supervisor.notebooks.shown.chromium import BrowserError, started
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
 from kernel_supervisor.notebooks.shown.fitting import fitted
 from kernel_supervisor.notebooks.shown.formulas import table_in
@@ -71,19 +72,15 @@ def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishe
     text = markup.with_code_marked(written)
     page.write_text(text, encoding="utf-8", errors="replace")
     guard(page, permit)
-    for sandbox in sandboxes():
-        command = [*options(pdf.parent / "browser", sandbox), *_job(page, pdf)]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
-        if pdf.exists():
-            return shown.remarks
-        if not may_lack_its_sandbox(finished.stderr):
-            break
-    raise RuntimeError(finished.stderr)
+    started(pdf.parent / "browser", partial(_print, page, pdf))
+    return shown.remarks
 
 
-def _job(page: Path, pdf: Path) -> list[str]:
+def _print(page: Path, pdf: Path, command: list[str]) -> None:
     how = ("--no-pdf-header-footer", f"--virtual-time-budget={_SCRIPTS_MS}", f"--print-to-pdf={pdf}")
-    return [*how, page.as_uri()]
+    finished = subprocess.run([*command, *how, page.as_uri()], capture_output=True, text=True, check=False)
+    if not pdf.exists():
+        raise BrowserError(finished.stderr)
 
 
 def _set_outputs(notebook: Any) -> None:

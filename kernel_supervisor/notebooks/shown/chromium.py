@@ -8,13 +8,15 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kernel_supervisor import engines
 from kernel_supervisor.notebooks.guarded import OFFLINE
+
+Result = TypeVar("Result")
 
 _START_S, _FIGURE_S, _END_S = 30.0, 20.0, 5.0
 _AT_ONCE = 3
@@ -43,22 +45,26 @@ class BrowserError(RuntimeError):
     """The browser did not start, or did not draw; the text is what it said."""
 
 
-def sandboxes() -> tuple[list[str], ...]:
-    """With which options about its sandbox a Chromium is tried, in order: without one only where it must be."""
-    return ([], ["--no-sandbox"]) if os.geteuid() else (["--no-sandbox"],)  # root's cannot be
+def started(profile: Path, run: Callable[[list[str]], Result]) -> Result:
+    """What `run` gives for a Chromium's command, up to what it is to do; without its sandbox only where it must be.
+
+    Raises BrowserError, by which `run` tells what a Chromium said that did not start.
+    """
+    for sandbox in ([], ["--no-sandbox"]) if os.geteuid() else (["--no-sandbox"],):  # root's cannot be
+        try:
+            return run(_command(profile, sandbox))
+        except BrowserError as error:
+            failure = error
+            if not _NO_SANDBOX.search(str(error)):
+                break
+    raise failure
 
 
-def options(profile: Path, sandbox: Sequence[str]) -> list[str]:
-    """A Chromium's command, up to what it is to do."""
+def _command(profile: Path, sandbox: Sequence[str]) -> list[str]:
     browser = engines.browser()
     assert browser is not None  # it was found before it was chosen
     quiet = ("--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", f"--user-data-dir={profile}")
     return [browser, "--headless=new", *sandbox, *OFFLINE, *quiet]
-
-
-def may_lack_its_sandbox(said: str) -> bool:
-    """Whether a Chromium that said so did not start for want of a sandbox."""
-    return bool(_NO_SANDBOX.search(said))
 
 
 def pictures_of(pages: Sequence[Path], folder: Path, *, scale: int = SCALE) -> list[bytes | None]:
@@ -66,21 +72,14 @@ def pictures_of(pages: Sequence[Path], folder: Path, *, scale: int = SCALE) -> l
 
     A page says by the promise `ksDrawn` when it is done. Raises BrowserError where no browser starts.
     """
-    for sandbox in sandboxes():
-        try:
-            command = [*options(folder / "figures", sandbox), "--remote-debugging-pipe"]
-            return asyncio.run(_drawn(pages, command, scale))
-        except BrowserError as error:
-            if not may_lack_its_sandbox(str(error)):
-                raise
-            failure = error
-    raise failure
+    return started(folder / "figures", lambda command: asyncio.run(_drawn(pages, command, scale)))
 
 
 async def _drawn(pages: Sequence[Path], command: list[str], scale: int) -> list[bytes | None]:
     ours, theirs = _pipes()
     browser = await asyncio.create_subprocess_exec(
         *command,
+        "--remote-debugging-pipe",
         "--window-size=780,700",
         "about:blank",
         stdin=asyncio.subprocess.DEVNULL,

@@ -38,15 +38,10 @@ class Part:
     of: str = ""
     """Which of a table's columns these are, where it has more."""
 
-    @property
-    def is_short(self) -> bool:
-        """Whether it is not to be parted between pages."""
-        return _is_short(self.table)
-
 
 def fitted(table: Table) -> list[Part]:
     """`table` in as few parts as it can be read in."""
-    wanted, may_turn = _wanted(table), not _is_short(table)
+    wanted, may_turn = _wanted(table), not is_short(table)
     for size, across in _TRIES:
         if across and not may_turn:
             break
@@ -56,7 +51,8 @@ def fitted(table: Table) -> list[Part]:
     return _split(table, wanted, across=may_turn)
 
 
-def _is_short(table: Table) -> bool:
+def is_short(table: Table) -> bool:
+    """Whether it is not to be parted between pages."""
     rows = (*table.head, *table.body)
     return sum(max((-(-len(cell.text) // _LONG) for cell in row), default=1) for row in rows) <= _SHORT
 

@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Iterable
 
-from kernel_supervisor.notebooks.shown.fitting import Part
+from kernel_supervisor.notebooks.shown.fitting import Part, is_short
 from kernel_supervisor.notebooks.shown.printed import PLAIN, Line, Style
 from kernel_supervisor.notebooks.shown.tables import Row, Table, TableCell
 
@@ -99,7 +99,7 @@ def _part(part: Part) -> str:
     inner = f"<colgroup>{widths}</colgroup>{head}<tbody>{_rows(whole, whole.body)}</tbody>"
     body = f'<table class="ks-table" style="{size}">{inner}</table>'
     after = f"<div>{html.escape(whole.after)}</div>" if whole.after else ""
-    how = (" ks-across" if part.is_across else "") + (" ks-short" if part.is_short else "")
+    how = (" ks-across" if part.is_across else "") + (" ks-short" if is_short(whole) else "")
     return f'<div class="ks-part{how}">{title}{body}{after}</div>'
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from kernel_supervisor.notebooks.shown.fitting import Part
+from kernel_supervisor.notebooks.shown.fitting import Part, is_short
 from kernel_supervisor.notebooks.shown.heads import Head
 from kernel_supervisor.notebooks.shown.printed import PLAIN, Line, Style
 from kernel_supervisor.notebooks.shown.tables import Row, Table, TableCell
@@ -153,7 +153,7 @@ def _part(part: Part) -> str:
     last = f"table.hline(y: {rows + len(part.table.body)}, stroke: 0.8pt)"
     body = _rows(part.table, part.table.body)
     return (
-        f"#block(width: 100%, breakable: {str(not part.is_short).lower()})[\n"
+        f"#block(width: 100%, breakable: {str(not is_short(part.table)).lower()})[\n"
         f"#set text(size: {part.size}pt)\n#set par(justify: false, leading: 0.45em)\n{caption}"
         f"#table(columns: {columns}, inset: (x: 3.5pt, y: 2.8pt), stroke: none, "
         f"fill: (x, y) => if calc.even(y) {{ luma(248) }}, table.hline(y: 0, stroke: 0.8pt), {head}{body}"
