@@ -45,7 +45,7 @@ _STYLE = """
 .jp-RenderedMarkdown details::details-content { content-visibility: visible; }
 .jp-InputArea-editor { border: 0 !important; background: none !important; }
 .jp-InputArea-editor .highlight { background: none; }
-.jp-InputArea-editor .highlight pre { font-size: 8.5pt; padding: 0; }
+.jp-InputArea-editor .highlight pre { font-size: 8.5pt; padding: 5px 0 !important; }
 .jp-InputArea-editor .ks-line { background: #f5f5f5; padding-left: 1.6em; print-color-adjust: exact; }
 .jp-InputArea-editor .ks-line::before { left: 0.4em; }
 .jp-InputArea-editor .ks-line:first-child { border-top: 5px solid #f5f5f5; border-radius: 3px 3px 0 0; }
