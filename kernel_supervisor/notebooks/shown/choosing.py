@@ -14,7 +14,7 @@ from kernel_supervisor.notebooks.contents import IMAGES, read_json
 from kernel_supervisor.notebooks.document import WIDGET_STATE
 from kernel_supervisor.notebooks.guarded import is_ours
 from kernel_supervisor.notebooks.shown import inks, libraries, stills
-from kernel_supervisor.notebooks.shown.damage import without_damaged
+from kernel_supervisor.notebooks.shown.damage import with_views, without_damaged
 from kernel_supervisor.notebooks.shown.figures import (
     BOKEH_FITS,
     Draughtsman,
@@ -37,7 +37,6 @@ from kernel_supervisor.notebooks.shown.placeholders import (
 from kernel_supervisor.notebooks.shown.printed import is_progress
 from kernel_supervisor.notebooks.shown.shortening import ON_PAPER, ON_SCREEN, Room, shorten
 from kernel_supervisor.notebooks.shown.tables import is_table, with_words_to_the_left
-from kernel_supervisor.notebooks.shown.vectors import with_views
 from kernel_supervisor.notebooks.terminal import INVISIBLE
 
 _PLACEHOLDER = "placeholder"

@@ -1,9 +1,11 @@
-"""Which pictures are damaged: an engine that cannot read one makes no document at all."""
+"""Pictures that an engine cannot take as they are: of one that is damaged it makes no document at all, and a drawing
+in SVG that says its size, but not what of it is seen, is cut where it is to be made smaller."""
 
 from __future__ import annotations
 
 import binascii
 import io
+import re
 import warnings
 from base64 import b64decode
 from typing import Any
@@ -15,6 +17,8 @@ from PIL import Image
 from kernel_supervisor.notebooks.contents import IMAGES
 
 _SVG = "image/svg+xml"
+_DRAWING = re.compile(r"<svg\b[^>]*>", re.IGNORECASE)
+_SIZE = re.compile(r"""(?<![\w-])(width|height)\s*=\s*["']?\s*(\d+(?:\.\d+)?)(?:px)?\s*(?=["'\s>])""", re.IGNORECASE)
 
 
 def is_damaged(mime: str, content: bytes) -> bool:
@@ -47,6 +51,20 @@ def without_damaged(data: Any) -> list[str]:
     for mime in found:
         del data[mime]
     return found
+
+
+def with_views(data: Any) -> None:
+    """Have each drawing in a bundle say that all of it is seen."""
+    for mime in (_SVG, "text/html"):
+        if isinstance(data.get(mime), str) and "<svg" in data[mime]:
+            data[mime] = _DRAWING.sub(_viewed, data[mime])
+
+
+def _viewed(tag: re.Match[str]) -> str:
+    sizes = {name.lower(): size for name, size in _SIZE.findall(tag[0])}
+    if "viewbox" in tag[0].lower() or len(sizes) < 2:
+        return tag[0]
+    return f'<svg viewBox="0 0 {sizes["width"]} {sizes["height"]}"{tag[0][4:]}'
 
 
 def _content(mime: str, said: Any) -> bytes:
