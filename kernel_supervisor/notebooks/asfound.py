@@ -19,8 +19,6 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 """Byte order marks; the longer ones first, which begin as shorter ones do."""
-
-
 _OTHERS = (
     (rb"version https://git-lfs\.", "is a pointer of Git LFS, not the notebook itself: `git lfs pull` fetches that"),
     (

@@ -91,10 +91,8 @@ def latex_as_html(latex: str) -> str | None:
         return mathml(latex, is_block=True)
     parts, end = [], 0
     for found in _FORMULA.finditer(latex):
-        parts += [
-            html.escape(latex[end : found.start()]),
-            mathml(found[found.lastgroup or 0], is_block=_is_block(found)),
-        ]
+        is_block = found.lastgroup in ("block", "display")
+        parts += [html.escape(latex[end : found.start()]), mathml(found[found.lastgroup or 0], is_block=is_block)]
         end = found.end()
     parts.append(html.escape(latex[end:]))
     known = [part for part in parts if part is not None]
@@ -137,10 +135,6 @@ def _rows(said: str, sides: list[str], *, is_head: bool) -> tuple[Row, ...]:
         for line in lines
         if line
     )
-
-
-def _is_block(found: re.Match[str]) -> bool:
-    return found.lastgroup in ("block", "display")
 
 
 def _is_marked(markdown: str, found: re.Match[str]) -> bool:
