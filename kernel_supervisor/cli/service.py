@@ -199,20 +199,15 @@ def runs_as(pid: int) -> bool:
 
 def see_off() -> None:
     """Before systemd stops the daemon: end the kernels well where they end in any case, with the user's manager."""
-    if _stopping("--user"):
+    if autostart.stops("--user"):
         what = "all your services, which systemd ended"
-        if _stopping("--system"):
+        if autostart.stops("--system"):
             what = "the machine, which was shut down"
         elif lingers() == "no":
             what = "your last login: lingering is off"
         with contextlib.suppress(OSError, RuntimeError):  # a daemon that hangs; its kernels end all the same
             params = {"kernels": True, "why": f"the kernel ended with {what}"}
             ask(find(), "supervisor/shutdown", params, deadline_s=_SEE_OFF_S, start=False)
-
-
-def _stopping(which: str) -> bool:
-    """Whether systemd's manager of the system, or of the user, ends."""
-    return (_output("systemctl", which, "show", "--property=SystemState", "--value") or "").strip() == "stopping"
 
 
 def _not_installed() -> int:

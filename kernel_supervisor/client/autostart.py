@@ -215,6 +215,17 @@ def _state_of_service() -> str:
     return "deactivating" if state == "inactive" and job not in ("", "0") else state
 
 
+def is_ending() -> bool:
+    """Whether the login or the machine is about to end: the user's service manager is stopping, or the machine's."""
+    return stops("--user") or stops("--system")
+
+
+def stops(which: str) -> bool:
+    """Whether systemd's manager of the user, or of the system, says that it is stopping, as while it ends what it
+    runs (systemctl(1), is-system-running); False where there is none that says so."""
+    return _output(["systemctl", which, "show", "--property=SystemState", "--value"]).strip() == "stopping"
+
+
 def _start_by_service_manager() -> bool:
     if sys.platform == "darwin":
         command = ["launchctl", "kickstart", f"gui/{os.getuid()}/{LAUNCHD_LABEL}"]

@@ -15,9 +15,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kernel_supervisor import __version__, keeping
-from kernel_supervisor.client.autostart import listening
+from kernel_supervisor.client.autostart import is_ending, listening
 from kernel_supervisor.core.errors import SupervisorError
-from kernel_supervisor.daemon.ending import is_ending
 from kernel_supervisor.daemon.lock import Lock
 from kernel_supervisor.daemon.notify import keep_watchdog_fed, notify
 from kernel_supervisor.daemon.place import Place
@@ -194,7 +193,7 @@ class Daemon:
 
     async def _drain(self, serving: asyncio.Task[None]) -> None:
         """Let go: of kernels (or end them), so that calls are answered; of clients; of the records."""
-        if self._parts is not None and (self._why or (not self._told and await is_ending())):
+        if self._parts is not None and (self._why or (not self._told and await asyncio.to_thread(is_ending))):
             await self._parts.save_all()
         if self._parts is not None and self._end_kernels:
             await self._parts.supervisor.end_all(self._why)
