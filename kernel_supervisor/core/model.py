@@ -293,11 +293,6 @@ class KernelRecord:
         return self.interpreter.kind == DAMAGED
 
     @property
-    def provisioned(self) -> bool:
-        """Whether a provisioner decides where it runs."""
-        return self.interpreter.kind == "provisioned"
-
-    @property
     def ended(self) -> bool:
         """Whether it is known to be gone."""
         return self.ended_at is not None
@@ -306,8 +301,3 @@ class KernelRecord:
     def way_on(self) -> WayOn:
         """What a session can do whose kernel it was, once it is gone."""
         return WayOn("fresh kernel" if self.owned else "default kernel")
-
-    @property
-    def way_around(self) -> WayOn:
-        """What a session can do whose kernel it is, while it does not answer."""
-        return WayOn("end kernel" if self.owned and not (self.server or self.provisioned) else "leave kernel")

@@ -57,7 +57,7 @@ class Begun:
 
 def why_not(kernel: Kernel) -> str:
     """Why the variables of a kernel cannot be saved from here; empty where they can."""
-    if kernel.record.server or kernel.record.provisioned:
+    if kernel.keeper.far:
         return f"kernel {kernel.record.id} does not run on this machine, or where it runs is not known"
     if kernel.language != "python":
         return f"kernel {kernel.record.id} runs {kernel.language or 'another language'}, not Python"

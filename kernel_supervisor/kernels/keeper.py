@@ -37,6 +37,8 @@ class Keeper(Protocol):
 
     here: ClassVar[bool] = False
     """Whether it is a process of ours on this machine, which can be ended whatever it does, and only by us."""
+    far: ClassVar[bool] = False
+    """Whether it does not run on this machine, or where it runs is not known."""
     inherits: ClassVar[bool] = False
     """Whether it is started with the surroundings of the client that asks for it."""
     restarts: ClassVar[bool] = False

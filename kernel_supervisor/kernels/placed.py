@@ -20,6 +20,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import KernelRecord
+from kernel_supervisor.environments.choice import PROVISIONED
 from kernel_supervisor.kernels.keeper import Keeper, Surroundings, Told
 from kernel_supervisor.servers.known import Servers
 from kernel_supervisor.servers.rest import KernelGoneError
@@ -31,6 +32,7 @@ _END_S = 5.0
 class Placed(Keeper):
     """One kernel in the care of its provisioner. Errors of plug-ins, whatever they are, become UnavailableError."""
 
+    far: ClassVar[bool] = True
     inherits: ClassVar[bool] = True
 
     def __init__(self, record: KernelRecord, manager: Any) -> None:
@@ -41,7 +43,7 @@ class Placed(Keeper):
     @classmethod
     def keeps(cls, record: KernelRecord) -> bool:
         """Those whose kernelspec names a provisioner."""
-        return record.provisioned
+        return record.interpreter.kind == PROVISIONED
 
     @classmethod
     def prepared(cls, record: KernelRecord) -> KernelRecord:

@@ -25,6 +25,7 @@ _OURS = "KERNEL_SUPERVISOR"
 class Served(Keeper):
     """One kernel of a server's. Its token may change: the server is looked up each time."""
 
+    far: ClassVar[bool] = True
     restarts: ClassVar[bool] = True
 
     def __init__(self, record: KernelRecord, servers: Servers) -> None:

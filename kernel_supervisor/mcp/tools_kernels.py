@@ -12,6 +12,7 @@ from kernel_supervisor.amounts import size, span
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import KernelId, KernelRecord, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
+from kernel_supervisor.kernels.kinds import way_around
 from kernel_supervisor.mcp.advice import advice_on, ipykernel_of
 from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
@@ -85,9 +86,9 @@ async def _status_without_kernel(
         facts |= {"state": "unreachable", "trouble": why}
         kernel = f"session {session.name}: kernel {record.called} ({record.id})"
         if call.supervisor.kernels.adoption.stranded(record):
-            return Answer(text=(f"{kernel} cannot be reached: {why} ", record.way_around, "."), facts=facts)
+            return Answer(text=(f"{kernel} cannot be reached: {why} ", way_around(record), "."), facts=facts)
         lives = f"{kernel} lives but does not answer: {why} Its variables may be there. "
-        return Answer(text=(lives, record.way_around, "."), facts=facts)
+        return Answer(text=(lives, way_around(record), "."), facts=facts)
     if record is not None:
         facts |= {"state": "dead", "end_reason": record.end_reason}
         words = record.end_reason.partition("\n")[2]

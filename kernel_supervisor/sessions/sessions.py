@@ -17,6 +17,7 @@ from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, Se
 from kernel_supervisor.core.retention import Due
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.defaults import default
+from kernel_supervisor.kernels.kinds import way_around
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import moving, naming
@@ -248,9 +249,9 @@ class Sessions:
         record = await self._records.kernel(kernel_id)
         if record is not None and (why := self._kernels.adoption.why(record)):
             if self._kernels.adoption.stranded(record):
-                raise RefusedError(f"kernel {kernel_id} cannot be reached: {why} ", record.way_around, ".")
+                raise RefusedError(f"kernel {kernel_id} cannot be reached: {why} ", way_around(record), ".")
             silent = f"kernel {kernel_id} lives but does not answer: {why}"
-            raise RefusedError(f"{silent} Try again in a moment; ", record.way_around, ".")
+            raise RefusedError(f"{silent} Try again in a moment; ", way_around(record), ".")
         if record is not None and record.ended:
             back = await self.back(session, kernel_id, record.generation)
             gone = f"{so_far}{had_ended(record)}. Its variables are gone. "

@@ -203,7 +203,7 @@ class Supervisor:
         """The first kernel of a session: in this interpreter, or in the default one where that is gone, or nobody knows
         it, as of a kernel of others'."""
         runner = None
-        if interpreter.argv and interpreter.kind != "provisioned":
+        if interpreter.argv:
             try:
                 runner = await self.kernels.start(session.name, interpreter, asker, session.directory)
             except UnavailableError as error:
