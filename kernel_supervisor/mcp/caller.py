@@ -57,22 +57,14 @@ class Caller:
     """The kernel of each session when this client last heard of it, or anybody last worked there."""
     lost: defaultdict[SessionName, list[tuple[Generation, str]]] = field(default_factory=lambda: defaultdict(list))
     """By session: the kernels that it has no more, and since when, which this client was not told yet."""
-    looked: set[SessionName] = field(default_factory=set)
-    """The sessions of which it was told what ran there when it came."""
+    said: set[tuple[object, ...]] = field(default_factory=set)
+    """What it was told that is said once: of which sort, and of which session or kernel."""
     places: dict[SessionName, str] = field(default_factory=dict)
     """By session: where its kernel worked when this client came to it, if not in its directory; empty once told."""
     cancelled: defaultdict[SessionName, list[ExecutionId | str]] = field(default_factory=lambda: defaultdict(list))
     """By session: the executions whose calls it cancelled, or those calls' keys, until it is told what came of them."""
-    company: set[str] = field(default_factory=set)
-    """The sessions in which it was told that others work."""
-    environments: set[str] = field(default_factory=set)
-    """The sessions of whose kernel's environment it was told what differs from its own."""
-    begun: set[Generation] = field(default_factory=set)
-    """The kernels of which it was told what had failed as they started."""
     told: dict[str, str] = field(default_factory=dict)
     """The notice of each session that went out with its last result."""
-    leaving: set[str] = field(default_factory=set)
-    """The sessions of which it was told that their history goes."""
     handshake: bool = False
     """Whether it opened its connection by a handshake: news come to it unasked, of what it subscribed to."""
     subscribed: set[str] = field(default_factory=set)
@@ -83,8 +75,6 @@ class Caller:
     """By session: what this client is to be told with its next result about it, once; under OF_ALL, with any."""
     restarted: bool = False
     """Whether it knew another daemon before."""
-    found_again: set[SessionName] = field(default_factory=set)
-    """The sessions in which it was told so, if it had worked there."""
     unanswered: set[str] = field(default_factory=set)
     """The questions that it was to ask its user, and had nobody to ask: others answer them."""
     preparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
@@ -95,6 +85,12 @@ class Caller:
     """What is known of where it works."""
     tasks: Tasks = field(default_factory=Tasks)
     """What goes on as long as its connection does."""
+
+    def first(self, sort: str, *about: object) -> bool:
+        """Whether it is told that for the first time; it is, from now on."""
+        new = (sort, *about) not in self.said
+        self.said.add((sort, *about))
+        return new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,8 +82,7 @@ async def acted(caller: Caller, name: SessionName, ran: Execution | None) -> Non
 
 def _note_company(caller: Caller, session: SessionRecord) -> None:
     others = caller.supervisor.sessions.enter(session.name, caller.asker.client_id)
-    if others and session.name not in caller.company:
-        caller.company.add(session.name)
+    if others and caller.first("company", session.name):
         caller.notices[session.name].append(
             f"another client works in session {session.name} too, with the same variables; "
             'session="a-name-of-your-own" keeps yours apart'
@@ -92,9 +91,8 @@ def _note_company(caller: Caller, session: SessionRecord) -> None:
 
 async def _note_daemon(caller: Caller, session: SessionRecord) -> None:
     """In each session that this client has worked in: others, it has not lost sight of."""
-    if not caller.restarted or session.name in caller.found_again:
+    if not caller.restarted or not caller.first("another daemon", session.name):
         return
-    caller.found_again.add(session.name)
     if not await caller.supervisor.records.worked_in(session.name, caller.asker.client_id):
         return
     runner = caller.supervisor.sessions.runner_of(session)
@@ -205,9 +203,8 @@ async def _back(caller: Caller, session: SessionRecord, kernel_id: KernelId, gen
 
 def _running(caller: Caller, session: SessionRecord, shown: Execution | None, text: str) -> list[Words]:
     """Once, with the first result: what runs there, unless the result says so itself."""
-    if session.name in caller.looked or caller.asker.kind == "cli":
+    if caller.asker.kind == "cli" or not caller.first("what runs", session.name):
         return []
-    caller.looked.add(session.name)
     runner = caller.supervisor.sessions.runner_of(session)
     running = runner.running.execution if runner is not None and runner.running is not None else None
     if running is None or re.search(rf"\bexecution {running.id}\b", text):
@@ -262,9 +259,8 @@ async def note_environment(caller: Caller, execution: Execution) -> None:
     """
     session = caller.supervisor.sessions.known.get(execution.session)
     runner = caller.supervisor.sessions.runner_of(session) if session is not None else None
-    if runner is None or execution.session in caller.environments or caller.asker.kind == "cli":
+    if runner is None or caller.asker.kind == "cli" or not caller.first("variables", execution.session):
         return
-    caller.environments.add(execution.session)
     record, had = runner.kernel.record, caller.supervisor.kernels.had.get(runner.kernel.record.id)
     names = await apart("environments", differences, record, had, caller.asker) if had is not None else []
     if names:
@@ -285,8 +281,7 @@ def note_startup(caller: Caller, execution: Execution) -> None:
     if runner is None or not isinstance(failed, list) or not failed or caller.asker.kind == "cli":
         return
     kernel = (runner.kernel.record.id, runner.kernel.record.generation)
-    if kernel not in caller.begun and kernel == (execution.kernel_id, execution.generation):
-        caller.begun.add(kernel)
+    if kernel == (execution.kernel_id, execution.generation) and caller.first("its start", kernel):
         caller.notices[execution.session].append(f"as this kernel started, this failed: {'; '.join(map(str, failed))}")
 
 
@@ -309,8 +304,7 @@ async def _note_leaving(caller: Caller, session: SessionRecord) -> None:
     """Once to each client, of all sessions of its project."""
     if caller.supervisor.sessions.leaving and caller.asker.kind != "cli":
         said = await sweeping.told(caller.supervisor, session.directory)
-        caller.notices[session.name] += [words for name, words in said.items() if name not in caller.leaving]
-        caller.leaving.update(said)
+        caller.notices[session.name] += [words for name, words in said.items() if caller.first("its end", name)]
 
 
 async def _note_notebook(caller: Caller, session: SessionRecord) -> None:
