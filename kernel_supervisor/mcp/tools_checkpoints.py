@@ -23,6 +23,7 @@ from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.ways import sentence
 from kernel_supervisor.sessions import autocheckpoints, farewells, rerunning
+from kernel_supervisor.sessions.checkpoints import Wanted
 from kernel_supervisor.sessions.offering import offered
 from kernel_supervisor.sessions.placing import displaced
 from kernel_supervisor.sessions.restoring import Restored
@@ -81,7 +82,9 @@ async def kernel_checkpoint(
         made = await with_progress(
             call,
             "saving the variables",
-            lambda tell: call.supervisor.checkpoints.save(session, runner, "asked", name=name, tell=tell),
+            lambda tell: call.supervisor.checkpoints.save(
+                Wanted(session=session, runner=runner, kind="asked", name=name, tell=tell)
+            ),
         )
     held = await _held(call, made)
     text = words.saved(made, held)

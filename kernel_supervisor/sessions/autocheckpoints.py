@@ -12,6 +12,7 @@ from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.core.model import Execution, SessionName, SessionRecord
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import farewells
+from kernel_supervisor.sessions.checkpoints import Wanted
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import Tasks, happens
 
@@ -53,8 +54,8 @@ async def _ran_since(supervisor: Supervisor, runner: Runner, checkpoint: Checkpo
 async def _save(supervisor: Supervisor, session: SessionRecord, runner: Runner, deadline_s: float) -> Checkpoint | None:
     """The checkpoint; None where there could be none, which only the log tells."""
     try:
-        saving = supervisor.checkpoints.save(session, runner, "auto", deadline_s=deadline_s)
-        made = await asyncio.wait_for(saving, deadline_s + 1.0)
+        wanted = Wanted(session=session, runner=runner, kind="auto", deadline_s=deadline_s)
+        made = await asyncio.wait_for(supervisor.checkpoints.save(wanted), deadline_s + 1.0)
         if made.names:
             return made
         await supervisor.checkpoints.drop([made.id])  # it would be the newest

@@ -16,6 +16,7 @@ from kernel_supervisor.kernels import checkpoints as kernels
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import restoring
 from kernel_supervisor.sessions.asker import Asker
+from kernel_supervisor.sessions.checkpoints import Wanted
 from kernel_supervisor.sessions.placing import furnished
 from kernel_supervisor.sessions.restoring import Content, Restored
 from kernel_supervisor.sessions.supervisor import Supervisor
@@ -59,7 +60,8 @@ async def carry(
     if interpreter.language != "python":
         raise RefusedError(f"{interpreter.name} runs {interpreter.language}: nothing can be carried there")
     only = None if ALL in names else [each.strip() for each in names]
-    checkpoint = await supervisor.checkpoints.save(session, runner, "carried", only=only, tell=tell)
+    wanted = Wanted(session=session, runner=runner, kind="carried", only=only, tell=tell)
+    checkpoint = await supervisor.checkpoints.save(wanted)
     try:
         if unknown := sorted(set(only or ()) - set(checkpoint.names) - set(checkpoint.missing)):
             which = ", ".join(map(printable, unknown))

@@ -113,24 +113,11 @@ class Checkpoints:
 
     # Saving
 
-    async def save(
-        self,
-        session: SessionRecord,
-        runner: Runner,
-        kind: Kind,
-        *,
-        name: str = "",
-        only: Sequence[str] | None = None,
-        tell: Progress = silent,
-        deadline_s: float = DEADLINE_S,
-    ) -> Checkpoint:
+    async def save(self, wanted: Wanted) -> Checkpoint:
         """Save the variables of a session's kernel, once no cell runs there. Raises RefusedError, UnavailableError."""
-        if why := kernels.why_not(runner.kernel):
+        if why := kernels.why_not(wanted.runner.kernel):
             raise RefusedError(f"{why}: its variables cannot be saved")
-        wanted = Wanted(
-            session=session, runner=runner, kind=kind, name=name, only=only, tell=tell, deadline_s=deadline_s
-        )
-        async with self._locks[runner.kernel.record.id]:
+        async with self._locks[wanted.runner.kernel.record.id]:
             self._writers += 1
             try:
                 saved = await self._save(wanted)
