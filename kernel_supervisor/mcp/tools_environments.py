@@ -130,8 +130,7 @@ async def _used(
     if not names:
         await autocheckpoints.before(supervisor, session)
         return (*await supervisor.use(session, interpreter, asker, call.client, fresh, since, tell), None)
-    carried = await carry_over(supervisor, session, interpreter, asker, call.client, names, fresh, since, tell)
-    return carried.runner, carried.returned, carried.restored
+    return await carry_over(supervisor, session, interpreter, asker, call.client, names, fresh, since, tell)
 
 
 def _with(names: Sequence[str], carried: Restored | None) -> Words:

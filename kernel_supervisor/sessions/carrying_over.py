@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kernel_supervisor.core.checkpoints import Checkpoint
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
@@ -27,17 +27,6 @@ ALL = "*"
 _REHEARSED_S = 600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
-    """A kernel in another environment, with what was carried there."""
-
-    runner: Runner
-    returned: bool
-    """Whether it was there before."""
-    restored: Restored | None
-    """What of the variables is there; None where the session has not left its kernel."""
-
-
 async def carry(
     supervisor: Supervisor,
     session: SessionRecord,
@@ -48,8 +37,9 @@ async def carry(
     fresh: bool,
     since: float,
     tell: Progress,
-) -> Carried:
-    """`Supervisor.use`, with the variables of these names (ALL for all) of the session's present kernel.
+) -> tuple[Runner, bool, Restored | None]:
+    """`Supervisor.use`, with the variables of these names (ALL for all) of the session's present kernel; also what of
+    them is there, None where the session has not left its kernel.
 
     Each is there as a whole, or named with why it is not. Raises RefusedError and UnavailableError before anything is
     changed.
@@ -69,10 +59,7 @@ async def carry(
         tell(f"trying them in {interpreter.name}")
         fit = await _rehearsed(supervisor, session, checkpoint, interpreter, asker)
         now, returned = await supervisor.use(session, interpreter, asker, client, fresh, since, tell)
-        if now is runner:
-            return Carried(runner=now, returned=returned, restored=None)
-        restored = await _brought(supervisor, checkpoint, now, fit)
-        return Carried(runner=now, returned=returned, restored=restored)
+        return now, returned, await _brought(supervisor, checkpoint, now, fit) if now is not runner else None
     finally:
         await supervisor.checkpoints.drop([checkpoint.id])
 
