@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import zmq
-
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.environments.commands import capture
 from kernel_supervisor.inside import CHECKPOINTS
@@ -76,12 +74,7 @@ async def begin(kernel: Kernel, content: dict[str, Any]) -> Begun:
 
     Raises BusyError, RefusedError, UnavailableError.
     """
-    if not kernel.recorder.get("door"):  # a version before this one started it, or somebody else
-        await learn(kernel.channels, "door", _ASKED_S)
-    try:
-        reply = await kernel.channels.ask("control", CHECKPOINT, {**code(), **content}, _ASKED_S)
-    except TimeoutError:
-        raise UnavailableError(f"kernel {kernel.record.id} did not answer within {_ASKED_S:g} s") from None
+    reply = await _ask(kernel, CHECKPOINT, content)
     if reply.get("status") == "busy":
         raise BusyError
     if reply.get("status") != "ok":
@@ -92,20 +85,19 @@ async def begin(kernel: Kernel, content: dict[str, Any]) -> Begun:
 
 async def keep_ready(kernel: Kernel, content: dict[str, Any]) -> None:
     """Have it make a checkpoint should others end it by SIGTERM. Raises RefusedError, UnavailableError."""
-    if not kernel.recorder.get("door"):
-        await learn(kernel.channels, "door", _ASKED_S)
-    try:
-        reply = await kernel.channels.ask("control", KEEP, {**code(), **content}, _ASKED_S)
-    except TimeoutError:
-        raise UnavailableError(f"kernel {kernel.record.id} did not answer within {_ASKED_S:g} s") from None
+    reply = await _ask(kernel, KEEP, content)
     if reply.get("status") != "ok":
         raise RefusedError(str(reply.get("why") or "it does not say why"))
 
 
-async def forget_ready(kernel: Kernel) -> None:
-    """Have it save nothing by itself any more, once no cell runs."""
-    with contextlib.suppress(zmq.ZMQError):  # it is let go of
-        await kernel.channels.send("control", KEEP, {"code": CHECKPOINTS, "into": None})
+async def _ask(kernel: Kernel, what: str, content: dict[str, Any]) -> dict[str, Any]:
+    """What the code in `inside/door` answers, which is given to a kernel that has it not. Raises UnavailableError."""
+    if not kernel.recorder.get("door"):  # a version before this one started it, or somebody else
+        await learn(kernel.channels, "door", _ASKED_S)
+    try:
+        return await kernel.channels.ask("control", what, {**code(), **content}, _ASKED_S)
+    except TimeoutError:
+        raise UnavailableError(f"kernel {kernel.record.id} did not answer within {_ASKED_S:g} s") from None
 
 
 async def ended(pid: int, within_s: float) -> bool:

@@ -294,11 +294,15 @@ class Kernel:
     async def shutdown(self) -> None:
         """End it, politely first, each step with a deadline; then remove its sockets. Raises UnavailableError."""
         if self.recorder.get("door") and self.alive:  # what is ended on purpose saves nothing by itself
-            with contextlib.suppress(zmq.ZMQError):
-                await self.channels.send("control", KEEP, {"code": CHECKPOINTS, "into": None})
+            await self.save_nothing()
         await self.keeper.terminate()
         await self.close()
         remove_connection(self.record)
+
+    async def save_nothing(self) -> None:
+        """Have it save nothing by itself any more where others end it, once no cell runs."""
+        with contextlib.suppress(zmq.ZMQError):  # it is let go of
+            await self.channels.send("control", KEEP, {"code": CHECKPOINTS, "into": None})
 
     async def close(self) -> None:
         """Let go of it; it runs on."""

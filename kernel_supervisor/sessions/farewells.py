@@ -43,7 +43,7 @@ async def never_mind(checkpoints: Checkpoints, runner: Runner) -> None:
     record = runner.kernel.record
     for each in await apart("documents", checkpoints.disk.expected):
         if (each.kernel_id, each.generation) == (record.id, record.generation):
-            await kernels.forget_ready(runner.kernel)
+            await runner.kernel.save_nothing()
             await apart("documents", checkpoints.disk.remove, each.id)
 
 
