@@ -197,11 +197,11 @@ class Call:
         """
         end = self.until = time.monotonic() + patience_s
         async with self.stopping_what_is_cancelled(ticket, reader=reader):
-            while self._goes_on(ticket) and (left := end - time.monotonic()) > 0:
+            while self.goes_on(ticket) and (left := end - time.monotonic()) > 0:
                 if not await happens(ticket.attention.next, min(PROGRESS_S, left)):
                     await self.progress(await how_it_goes(ticket))
 
-    def _goes_on(self, ticket: Ticket) -> bool:
+    def goes_on(self, ticket: Ticket) -> bool:
         """Whether it is worth waiting: it is not over, asks for nothing, and the daemon is not about to stop."""
         return not (ticket.settled.is_set() or ticket.question or self.caller.admin.stopping.is_set())
 
@@ -224,25 +224,6 @@ class Call:
         reason = self.caller.cancels.get(self.number)
         lost_patience = reason is None or any(word in reason.lower() for word in _PATIENCE)
         return "" if lost_patience else "the client cancelled the call"
-
-    async def run_again(
-        self, session: SessionRecord, cell: Execution, why: str, index: int, replaces: ExecutionId | None = None
-    ) -> Ticket:
-        """Run a cell once more, once however often this call is sent, until that is over or waits for something.
-
-        It is known by its `index` among those that the call runs; a version before this one, which may have begun
-        this call, knew it by its entry.
-        """
-        records, key, older = self.supervisor.records, f"{self.key}:{why}-{index}", f"{self.key}:{why}:{cell.id}"
-        if await records.execution_of_call(older) is not None:
-            key = older
-        session = self.supervisor.sessions.known.get(session.name, session)
-        ticket = await self.supervisor.executions.execute(
-            session, cell.source, self.caller.asker, self.client, key, replaces, again=self.again
-        )
-        while self._goes_on(ticket):
-            await self.wait(ticket, PROGRESS_S)
-        return ticket
 
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now; without its outputs where they cannot be prepared in time."""

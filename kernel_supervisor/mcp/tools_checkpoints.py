@@ -17,12 +17,13 @@ from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.kernels.kinds import kind_of
+from kernel_supervisor.mcp import rerunning
 from kernel_supervisor.mcp import restored as words
 from kernel_supervisor.mcp.arguments import about, as_list
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.progress import with_progress
 from kernel_supervisor.mcp.ways import sentence
-from kernel_supervisor.sessions import autocheckpoints, farewells, rerunning
+from kernel_supervisor.sessions import autocheckpoints, farewells
 from kernel_supervisor.sessions.checkpoints import Wanted
 from kernel_supervisor.sessions.offering import offered
 from kernel_supervisor.sessions.placing import displaced
@@ -235,7 +236,7 @@ async def _replay(
 ) -> Answer:
     """Run cells again, in order, up to the first that fails."""
     cells: list[Execution] = [(await call.supervisor.executions.find(number))[0] for number in numbers]
-    done, stopped = await rerunning.run(cells, lambda index, cell: call.run_again(session, cell, "replay", index))
+    done, stopped = await rerunning.run(call, session, cells, "replay")
     if stopped is None:
         ran = f"{several(len(cells), 'cell')} {'was' if len(cells) == 1 else 'were'} run again."
         return Answer(text=(*parts(text), ran), facts={**facts, "replayed": len(cells)})

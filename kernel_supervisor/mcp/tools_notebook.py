@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from kernel_supervisor.amounts import several
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Beside, ExecutionId, SessionRecord
+from kernel_supervisor.mcp import rerunning
 from kernel_supervisor.mcp.arguments import ExecutionNumber, about
 from kernel_supervisor.mcp.call import Answer, Call, needed
 from kernel_supervisor.mcp.progress import with_progress
@@ -20,7 +21,7 @@ from kernel_supervisor.notebooks.export import FORMATS
 from kernel_supervisor.notebooks.history import Choice
 from kernel_supervisor.notebooks.loading import Loaded
 from kernel_supervisor.notebooks.wishes import WORDS, Wishes, wishes_in
-from kernel_supervisor.sessions import loading, rerunning, saving
+from kernel_supervisor.sessions import loading, saving
 
 _T = TypeVar("_T")
 _SUFFIX = len(".xxxxx")
@@ -168,9 +169,7 @@ async def kernel_load_notebook(
     if not run:
         return Answer(text=f"{text}. None of them was run.", facts={**facts, "ran": 0})
     cells = [entry for entry in entries if entry.kind == "code" and entry.source.strip()]
-    done, stopped = await rerunning.run(
-        cells, lambda index, cell: call.run_again(session, cell, "run", index, replaces=cell.id), loaded=True
-    )
+    done, stopped = await rerunning.run(call, session, cells, "run", loaded=True)
     text, facts = f"{text}{where}. {done} of {several(len(cells), 'code cell')}", {**facts, "ran": done}
     if stopped is None:
         return Answer(text=f"{text} were run.", facts=facts)
