@@ -1,10 +1,13 @@
-"""Small words for what people and models are told: names on one line, columns, times."""
+"""Small words for what people and models are told: names and code on one line, columns, tables, times."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
+MARKS = {True: "→", False: ""}
+"""What begins a row: whether it is the session's own."""
 _OURS = str.maketrans(dict.fromkeys("…→–×", " "))
 """What our own words have beyond ASCII, none of it wide."""
 
@@ -31,6 +34,19 @@ def aligned(rows: Sequence[Sequence[str]], shown: Sequence[Sequence[str]] | None
         padded = [each + " " * (width - cells(text)) for text, each, width in zip(row, printed, widths, strict=True)]
         lines.append("  ".join(padded).rstrip())
     return lines
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Aligned columns, a line each row."""
+    return "\n".join(aligned([headers, *([printable(str(cell)) for cell in row] for row in rows)]))
+
+
+def first_line(source: str) -> str:
+    """A cell's first line that has something in it, and how many there are; "…" where there is more."""
+    lines = [line for line in source.splitlines() if line.strip()] or [""]
+    if len(lines) > 1:
+        return f"{lines[0][:80]}{'…' if len(lines[0]) > 80 else ' …'} ({len(lines)} lines)"
+    return lines[0] if len(lines[0]) <= 80 else f"{lines[0][:79]}…"
 
 
 def when(at: float | None) -> str:

@@ -1,4 +1,5 @@
-"""How tools and other methods are run: from where their client works, carried through, and refused in one way."""
+"""How tools and other methods are run: from where their client works, carried through, with progress, and refused in
+one way."""
 
 from __future__ import annotations
 
@@ -12,15 +13,17 @@ from mcp.shared.exceptions import MCPError
 
 from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.mcp import whereabouts
-from kernel_supervisor.mcp.call import Call
+from kernel_supervisor.mcp.call import PROGRESS_S, Call
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.ways import said
-from kernel_supervisor.tasks import Tasks
+from kernel_supervisor.tasks import Tasks, happens
 
 Context = ServerRequestContext[Caller]
 _T = TypeVar("_T")
 _Run = Callable[[Call, Any], Coroutine[Any, Any, dict[str, Any]]]
 _under_way = Tasks()
+_APART_S = 0.2
+"""Progress goes out no faster than this: its numbers have to rise."""
 
 
 async def carried_through(work: Coroutine[Any, Any, _T], name: str) -> _T:
@@ -59,3 +62,28 @@ def placed(run: Callable[[Call, Any], Awaitable[_T]]) -> Callable[[Context, Any]
 def refused(call: Call, error: SupervisorError) -> MCPError:
     """The error of JSON-RPC that says why something was refused."""
     return MCPError(types.INVALID_PARAMS, said(error.words, call.ways))
+
+
+async def with_progress(call: Call, words: str, work: Callable[[Callable[[str], None]], Awaitable[_T]]) -> _T:
+    """What `work` makes, while the client is told `words`, then the newest that `work` says, and that again while it
+    says nothing. `work` may say it from any thread."""
+    loop = asyncio.get_running_loop()
+    lines, news = [words], asyncio.Event()
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        loop.call_soon_threadsafe(news.set)
+
+    async def tell() -> None:
+        while True:
+            news.clear()
+            await call.progress(lines[-1])
+            await asyncio.sleep(_APART_S)
+            await happens(news, PROGRESS_S)
+
+    telling = asyncio.create_task(tell(), name="progress")
+    try:
+        return await work(hear)
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)

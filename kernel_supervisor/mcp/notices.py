@@ -13,7 +13,6 @@ from kernel_supervisor.amounts import span
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.caller import OF_ALL, Caller, Generation
-from kernel_supervisor.mcp.tables import first_line
 from kernel_supervisor.outputs.tracebacks import line_reached
 from kernel_supervisor.sessions import sweeping
 from kernel_supervisor.sessions.directories import elsewhere, works_in
@@ -21,7 +20,7 @@ from kernel_supervisor.sessions.offering import short_reason
 from kernel_supervisor.sessions.placing import differences
 from kernel_supervisor.sessions.supervisor import BROUGHT_BACK
 from kernel_supervisor.tasks import apart, happens
-from kernel_supervisor.wording import when
+from kernel_supervisor.wording import first_line, when
 
 _LATE = {
     "code": "showed more after it had ended",

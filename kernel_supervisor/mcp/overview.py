@@ -15,12 +15,12 @@ import psutil
 from kernel_supervisor.core.model import Execution, ProcessIdentity, SessionName
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.following import FollowParams, all_told, follow
-from kernel_supervisor.mcp.tables import first_line
 from kernel_supervisor.mcp.tools_kernels import living_facts
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.tasks import apart, happens
+from kernel_supervisor.wording import first_line
 
 _PLACED_S = 0.3
 """How long a kernel may take to say where it is."""

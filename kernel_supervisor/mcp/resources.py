@@ -18,9 +18,9 @@ from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_work as work
 from kernel_supervisor.mcp.abridging import FIRST, LAST, WHOLE, abridged
 from kernel_supervisor.mcp.call import Call
-from kernel_supervisor.mcp.tables import first_line
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.sessions import saving
+from kernel_supervisor.wording import first_line
 
 _Contents = list[types.TextResourceContents | types.BlobResourceContents]
 _SCHEME = "kernel://"

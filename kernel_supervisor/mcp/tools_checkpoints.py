@@ -21,7 +21,7 @@ from kernel_supervisor.mcp import rerunning
 from kernel_supervisor.mcp import restored as words
 from kernel_supervisor.mcp.arguments import about, as_list
 from kernel_supervisor.mcp.call import Answer, Call
-from kernel_supervisor.mcp.progress import with_progress
+from kernel_supervisor.mcp.carried import with_progress
 from kernel_supervisor.mcp.ways import sentence
 from kernel_supervisor.sessions import autocheckpoints, farewells
 from kernel_supervisor.sessions.checkpoints import Wanted

@@ -19,9 +19,8 @@ from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.environments.installing import install
 from kernel_supervisor.mcp.arguments import about, as_list
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.progress import with_progress
+from kernel_supervisor.mcp.carried import with_progress
 from kernel_supervisor.mcp.restored import moved, restored_facts
-from kernel_supervisor.mcp.tables import MARKS, table
 from kernel_supervisor.mcp.ways import sentence
 from kernel_supervisor.mcp.wording import BORROWED
 from kernel_supervisor.running.runner import Runner
@@ -31,7 +30,7 @@ from kernel_supervisor.sessions.carrying_over import carry as carry_over
 from kernel_supervisor.sessions.placing import displaced
 from kernel_supervisor.sessions.restoring import Restored
 from kernel_supervisor.tasks import apart
-from kernel_supervisor.wording import printable
+from kernel_supervisor.wording import MARKS, printable, table
 
 
 def _meant(given: Any) -> Any:

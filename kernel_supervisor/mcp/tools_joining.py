@@ -14,13 +14,12 @@ from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.mcp.advice import advice_on
 from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.tables import MARKS, table
 from kernel_supervisor.mcp.tools_kernels import NAME_A_KERNEL, facts_of, living_facts
 from kernel_supervisor.mcp.ways import under_each_other
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import foreign, naming
 from kernel_supervisor.tasks import apart
-from kernel_supervisor.wording import when
+from kernel_supervisor.wording import MARKS, table, when
 
 _LIST_S = 2.0
 """How long a list waits for kernels that a daemon which has just begun has not reached yet."""

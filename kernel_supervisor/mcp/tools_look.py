@@ -16,11 +16,10 @@ from kernel_supervisor.kernels.channels import NoSignError
 from kernel_supervisor.kernels.process import is_computing, is_stopped
 from kernel_supervisor.mcp.arguments import about
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.tables import first_line, table
 from kernel_supervisor.mcp.wording import OR_BROKEN
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.runner import Runner
-from kernel_supervisor.wording import when
+from kernel_supervisor.wording import first_line, table, when
 
 LOOKUP_S, BUSY_LOOKUP_S = 3.0, 5.0
 """How long a kernel may take to look at itself. One in a Python loop takes its time, on a loaded machine seconds."""

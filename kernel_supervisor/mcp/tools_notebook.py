@@ -15,7 +15,7 @@ from kernel_supervisor.core.model import Beside, ExecutionId, SessionRecord
 from kernel_supervisor.mcp import rerunning
 from kernel_supervisor.mcp.arguments import ExecutionNumber, about
 from kernel_supervisor.mcp.call import Answer, Call, needed
-from kernel_supervisor.mcp.progress import with_progress
+from kernel_supervisor.mcp.carried import with_progress
 from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.notebooks.export import FORMATS
 from kernel_supervisor.notebooks.history import Choice

@@ -13,9 +13,8 @@ from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.mcp import asking, tasks
 from kernel_supervisor.mcp.arguments import ExecutionNumber, MaxChars, about
 from kernel_supervisor.mcp.call import Answer, Call, needed
+from kernel_supervisor.mcp.carried import with_progress
 from kernel_supervisor.mcp.clients import MAX_CHARS, MOST_CHARS
-from kernel_supervisor.mcp.progress import with_progress
-from kernel_supervisor.mcp.tables import first_line, table
 from kernel_supervisor.mcp.view import Reading
 from kernel_supervisor.mcp.wording import BORROWED
 from kernel_supervisor.outputs.limits import cut
@@ -24,7 +23,7 @@ from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import answering
 from kernel_supervisor.sessions.loading import is_loaded
 from kernel_supervisor.sessions.placing import displaced
-from kernel_supervisor.wording import when
+from kernel_supervisor.wording import first_line, table, when
 
 _WHOLE_CHARS = MAX_CHARS - 1000
 """Of whole code in a history."""
