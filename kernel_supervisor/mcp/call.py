@@ -36,7 +36,7 @@ from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.running.ticket import Ticket
-from kernel_supervisor.sessions.directories import astray
+from kernel_supervisor.sessions.placing import astray
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import apart, happens, in_passing
 

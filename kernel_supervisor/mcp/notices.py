@@ -15,9 +15,8 @@ from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.caller import OF_ALL, Caller, Generation
 from kernel_supervisor.outputs.tracebacks import line_reached
 from kernel_supervisor.sessions import sweeping
-from kernel_supervisor.sessions.directories import elsewhere, works_in
 from kernel_supervisor.sessions.offering import short_reason
-from kernel_supervisor.sessions.placing import differences
+from kernel_supervisor.sessions.placing import differences, elsewhere, works_in
 from kernel_supervisor.sessions.supervisor import BROUGHT_BACK
 from kernel_supervisor.tasks import apart, happens
 from kernel_supervisor.wording import first_line, when

@@ -21,9 +21,8 @@ from kernel_supervisor.mcp.ways import under_each_other
 from kernel_supervisor.mcp.wording import how_to_answer
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import naming
-from kernel_supervisor.sessions.directories import elsewhere, works_in
 from kernel_supervisor.sessions.offering import had_ended
-from kernel_supervisor.sessions.placing import displaced
+from kernel_supervisor.sessions.placing import displaced, elsewhere, works_in
 from kernel_supervisor.tasks import apart
 from kernel_supervisor.wording import when
 

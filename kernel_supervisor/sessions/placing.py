@@ -1,12 +1,16 @@
-"""Where a kernel is to run, or runs: what has to be known before it is started, and to find it again."""
+"""Where a kernel is to run, where it works by now, and what of its project is not found from there."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import psutil
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.core.model import Interpreter, KernelRecord
@@ -23,7 +27,12 @@ from kernel_supervisor.kernels.process import identify
 from kernel_supervisor.sessions.asker import Asker
 
 log = logging.getLogger(__name__)
-_LONGEST_NAME = 80
+_LONGEST_NAME, _LONGEST = 80, 300
+_QUOTED = re.compile(r"'([^'\n]{1,500})'|\"([^\"\n]{1,500})\"")
+_NO_FILE = re.compile(r"No such file or directory")
+_NOT_FOUND = re.compile(r"No files found|does not exist|not found", re.IGNORECASE)
+"""What other errors say of a file, and of much else."""
+_LAST = re.compile(r"(?:^|: )([^\s'\":][^'\":\n]{0,500})$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +123,61 @@ def displaced(record: KernelRecord) -> Words:
 
 def _works_in_a_removed_one(record: KernelRecord) -> bool:
     """Whether the directory that a kernel works in now is in no other any more. Blocks on /proc; False without one."""
-    if record.process is None or identify(record.process.pid) != record.process:
-        return False
     try:
-        return os.stat(f"/proc/{record.process.pid}/cwd").st_nlink == 0
+        return os.stat(f"/proc/{_living(record)}/cwd").st_nlink == 0
     except OSError:
         return False
+
+
+def _living(record: KernelRecord) -> int:
+    """The number of a kernel's process, 0 where that is gone. Blocks on the system."""
+    process = record.process
+    return process.pid if process is not None and identify(process.pid) == process else 0
+
+
+def elsewhere(record: KernelRecord, directory: str) -> str:
+    """The directory that a kernel works in now, where it is not `directory`; empty where it is, or cannot be known.
+
+    Blocks on the system.
+    """
+    pid = _living(record) if kind_of(record).here else 0
+    if not pid:
+        return ""
+    try:
+        now = psutil.Process(pid).cwd()
+        return "" if os.path.samefile(now, directory) else now[:_LONGEST]
+    except (psutil.Error, OSError, ValueError):
+        return ""
+
+
+def works_in(now: str, directory: str) -> str:
+    """What a client has to know of a kernel that works elsewhere."""
+    return f"the kernel works in {now}, not in {directory}: relative paths begin there"
+
+
+def astray(record: KernelRecord, directory: str, ename: str, evalue: str) -> str:
+    """What to say of an error about a file or a module that is not found from where a kernel works; empty where that
+    is its project, or has nothing to do with it. Blocks on files."""
+    module = re.match(r"No module named '(\w+)", evalue) if ename == "ModuleNotFoundError" else None
+    surely = module is None and (ename == "FileNotFoundError" or _NO_FILE.search(evalue) is not None)
+    if module is None and not surely and not _NOT_FOUND.search(evalue):
+        return ""
+    paths = [module[1], module[1] + ".py"] if module is not None else list(_relative_paths(evalue))
+    now = elsewhere(record, directory) if paths else ""
+    if not now:
+        return ""
+    there = [each for each in paths if os.path.exists(f"{directory}/{each}") and not os.path.exists(f"{now}/{each}")]
+    if there and (surely or module is not None or "." in there[-1]):
+        return f"{there[-1]} is in {directory}, but the kernel works in {now} now (os.chdir({directory!r}) goes back)"
+    return works_in(now, directory) if surely else ""
+
+
+def _relative_paths(evalue: str) -> Iterator[str]:
+    """What may be a path in an error's text, quoted or at its end."""
+    found = [one or other for one, other in _QUOTED.findall(evalue[:2000])]
+    for each in found or _LAST.findall(evalue[:2000].strip()):
+        if not os.path.isabs(each) and "://" not in each and not each.startswith("~") and "\0" not in each:
+            yield each
 
 
 def differences(record: KernelRecord, had: Surroundings, asker: Asker) -> list[str]:
