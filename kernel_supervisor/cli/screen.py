@@ -31,15 +31,14 @@ def in_colour(stream: TextIO) -> bool:
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
-def styled(text: str, style: str, stream: TextIO | None = None) -> str:
-    """Text as it is printed on standard output, or another stream."""
-    stream = sys.stdout if stream is None else stream
-    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style and text and in_colour(stream) else text
+def styled(text: str, style: str) -> str:
+    """Text as it is printed on standard output."""
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style and text and in_colour(sys.stdout) else text
 
 
-def of_state(state: str, stream: TextIO | None = None) -> str:
+def of_state(state: str) -> str:
     """A kernel's or an execution's state, in its colour."""
-    return styled(state, _STATES.get(state.partition(",")[0], ""), stream)
+    return styled(state, _STATES.get(state.partition(",")[0], ""))
 
 
 def columns() -> int:

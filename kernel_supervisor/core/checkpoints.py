@@ -7,7 +7,7 @@ import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NewType, get_args
+from typing import Any, Literal, NewType
 
 from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, KernelId, SessionName
 from kernel_supervisor.core.parsing import parsed
@@ -15,9 +15,6 @@ from kernel_supervisor.core.parsing import parsed
 CheckpointId = NewType("CheckpointId", str)
 Kind = Literal["asked", "auto", "carried"]
 """Asked for; made by itself; made to be brought to another environment at once, and gone then."""
-Mode = Literal["asked", "auto", "off"]
-"""When a session's variables are saved: where somebody asks for it; also by itself; not at all."""
-MODES: tuple[Mode, ...] = get_args(Mode)
 LAST = "last"
 """What stands for the newest checkpoint of a session."""
 SECRET_NAMES = (r"(?i)(^|_)(api_?key|secret|password|passwd|passphrase|token|credentials?|private_?key)s?($|_)",)

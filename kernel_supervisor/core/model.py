@@ -216,7 +216,7 @@ class SessionRecord:
     loaded: str = ""
     """The message log of the notebook that was loaded last, which begins with the notebook's metadata."""
     checkpoints: str = ""
-    """When its variables are saved: `asked`, `auto` or `off`, as `core.checkpoints.Mode`; empty where nobody said."""
+    """When its variables are saved: `asked`, `auto` (by itself, too) or `off`; empty where nobody said."""
     old_name: str = ""
     """What a version before this one called it, whose names meant the same in every project; empty for its others."""
 

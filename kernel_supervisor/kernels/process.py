@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,25 +167,19 @@ def _pinned(pid: int) -> int:
         return -1
 
 
-def _members(group: int) -> set[ProcessIdentity]:
-    """The processes of a group but its leader."""
+def _others(pid: int, is_meant: Callable[[list[bytes]], bool]) -> set[ProcessIdentity]:
+    """The processes but this one that run and of which `/proc/PID/stat` says what is meant."""
     found = set()
     for name in os.listdir("/proc"):
-        fields = _stat(int(name)) if name.isdigit() and int(name) != group else []
-        if len(fields) > 19 and int(fields[2]) == group and fields[0] not in (b"Z", b"X"):
+        fields = _stat(int(name)) if name.isdigit() and int(name) != pid else []
+        if len(fields) > max(_LAYOUT) and fields[0] not in (b"Z", b"X") and is_meant(fields):
             found.add(ProcessIdentity(pid=int(name), start=int(fields[19]), boot=_boot()))
     return found
 
 
-def _copies(of: ProcessIdentity, layout: list[bytes]) -> set[ProcessIdentity]:
-    """The forks of a process in the session that it leads or led, by its memory's layout."""
-    found = set()
-    for name in os.listdir("/proc") if any(map(int, layout)) else ():
-        fields = _stat(int(name)) if name.isdigit() and int(name) != of.pid else []
-        runs = len(fields) > max(_LAYOUT) and fields[0] not in (b"Z", b"X")
-        if runs and int(fields[3]) == of.pid and [fields[at] for at in _LAYOUT] == layout:
-            found.add(ProcessIdentity(pid=int(name), start=int(fields[19]), boot=_boot()))
-    return found
+def _members(group: int) -> set[ProcessIdentity]:
+    """The processes of a group but its leader."""
+    return _others(group, lambda fields: int(fields[2]) == group)
 
 
 def _began_before(identity: ProcessIdentity, moment: float) -> bool:
@@ -309,7 +303,13 @@ class Process:
                 return
 
     def _copies(self) -> set[ProcessIdentity]:
-        return _copies(self.identity, self._layout)
+        """Its forks in the session that it leads or led, by its memory's layout."""
+        pid, layout = self.identity.pid, self._layout
+
+        def is_fork(fields: list[bytes]) -> bool:
+            return int(fields[3]) == pid and [fields[at] for at in _LAYOUT] == layout
+
+        return _others(pid, is_fork) if any(map(int, layout)) else set()
 
     def interrupt(self, since: float | None) -> None:
         """SIGINT to it and to what runs in its group, as a terminal does, but for what ran there before `since`, in

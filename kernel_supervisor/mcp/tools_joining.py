@@ -42,17 +42,12 @@ async def kernel_list_running(call: Call, session: SessionRecord) -> Answer:
     records = [*(each.kernel.record for each in runners), *starting, *supervisor.adoption.records]
     keys = await asyncio.to_thread(foreign.keys_of, records)
     found = {each.id: each for each in others if not foreign.is_published(each)}
-    kernels = []
-    for runner in runners:
-        record = runner.kernel.record
-        facts = await living_facts(runner)
-        kernels.append({**facts, **place(record), **_known_as(record, found, keys)})
-    for record in starting:
-        facts = await facts_of(record) | {"state": "starting", "trouble": ""}
-        kernels.append({**facts, **place(record), **_known_as(record, found, keys)})
+    known_of = [(each.kernel.record, await living_facts(each)) for each in runners]
+    known_of += [(each, await facts_of(each) | {"state": "starting", "trouble": ""}) for each in starting]
     for record in supervisor.adoption.records:
-        facts = await facts_of(record) | {"state": "unreachable", "trouble": supervisor.adoption.why(record)}
-        kernels.append({**facts, **place(record), **_known_as(record, found, keys)})
+        why = {"state": "unreachable", "trouble": supervisor.adoption.why(record)}
+        known_of.append((record, await facts_of(record) | why))
+    kernels = [{**facts, **place(record), **_known_as(record, found, keys)} for record, facts in known_of]
     rows = [_running_row(each) for each in kernels]
     rows += [_foreign_row(each) for each in found.values()]
     head = ["", "kernel", "name", "session", "state", "memory", "last used"]
