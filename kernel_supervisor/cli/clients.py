@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from kernel_supervisor.paths import put, read_regular
 
 NAME = "kernel-supervisor"
-_LARGEST = 64 << 20
+LARGEST = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +152,17 @@ def _parsed(read: Callable[[str], Any], text: str) -> Any:
         return None
 
 
+def entry_in(content: Any, keys: Iterable[str]) -> Any:
+    """What stands there in a file's content; None for nothing."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
 def text_of(file: Path) -> str:
     """What is in it; empty where it is not there. Raises OSError, ValueError."""
     try:
-        return read_regular(str(file), _LARGEST).decode()
+        return read_regular(str(file), LARGEST).decode()
     except FileNotFoundError:
         return ""
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from kernel_supervisor.cli import jupyter
-from kernel_supervisor.cli.clients import NAME
+from kernel_supervisor.cli.clients import CLIENTS, LARGEST, NAME, entry_in, text_of
 from kernel_supervisor.cli.registration import OPTIONS
 from kernel_supervisor.isolation import isolated
 from kernel_supervisor.paths import put, read_regular
 
-_LARGEST = 64 << 20
+_CLAUDE = CLIENTS["claude"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Registration:
 
     def rewrite(self, words: list[str] | None) -> None:
         """Put another command there, or take the entry out. What else stands in the file stays. Raises OSError."""
-        content = json.loads(read_regular(str(self.file), _LARGEST))
+        content = json.loads(read_regular(str(self.file), LARGEST))
         servers = content
         for key in self.keys:
             servers = servers[key]
@@ -65,25 +65,22 @@ class Registration:
 
 def registrations() -> Iterator[Registration]:
     """Those of this user, of all projects, and of the project that we are in. What cannot be read has none of ours."""
-    folder = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.expanduser("~")
-    for file in (Path(folder, ".claude.json"), Path(os.getcwd(), ".mcp.json")):
+    for file in map(_CLAUDE.file, ("user", "project")):
         try:
-            content = json.loads(read_regular(str(file), _LARGEST))
-        except (OSError, ValueError, RecursionError):
+            content = _CLAUDE.read(text_of(file))
+        except (OSError, ValueError):
             continue
-        projects = content.get("projects") if isinstance(content, dict) else None
-        yield from _in(file, content, ("mcpServers",))
+        projects = entry_in(content, ("projects",))
+        yield from _in(file, content, (_CLAUDE.key,))
         for project in projects if isinstance(projects, dict) else ():
-            yield from _in(file, content, ("projects", project, "mcpServers"))
+            yield from _in(file, content, ("projects", project, _CLAUDE.key))
 
 
 def _in(file: Path, content: Any, keys: tuple[str, ...]) -> Iterator[Registration]:
-    servers = content
-    for key in (*keys, NAME):
-        servers = servers.get(key) if isinstance(servers, dict) else None
-    if isinstance(servers, dict) and isinstance(servers.get("command"), str):
-        arguments = servers.get("args")
-        words = (servers["command"], *(map(str, arguments) if isinstance(arguments, list) else ()))
+    entry = entry_in(content, (*keys, NAME))
+    if isinstance(entry, dict) and isinstance(entry.get("command"), str):
+        arguments = entry.get("args")
+        words = (entry["command"], *(map(str, arguments) if isinstance(arguments, list) else ()))
         yield Registration(file=file, keys=keys, words=words)
 
 

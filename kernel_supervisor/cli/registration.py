@@ -103,12 +103,9 @@ def _there(client: McpClient, scope: str) -> Any:
     except (OSError, ValueError):
         return None
     try:
-        servers = client.read(text)
-        for key in (*client.keys(scope), NAME):
-            servers = servers.get(key) if isinstance(servers, dict) else None
+        return clients.entry_in(client.read(text), (*client.keys(scope), NAME))
     except ValueError:
         return _UNREAD if f'"{NAME}"' in text or f".{NAME}]" in text else None
-    return servers
 
 
 def _said_to_be_there(client: McpClient, scope: str, there: Any, entry: dict[str, Any]) -> int:
