@@ -240,7 +240,7 @@ class Call:
             told.append("the daemon was stopped on request; kernel and cell run on, the next call finds them")
         if self.supervisor.records.not_recorded:
             told.append(f"this is not being recorded: {self.supervisor.records.not_recorded}")
-        runner = self.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+        runner = self.supervisor.kernels.that_ran(execution)
         interpreter = runner.kernel.record.interpreter if runner is not None else None
         behind, ahead = self.supervisor.executions.behind(ticket) if ticket is not None else ((), 0)
         view = ResultView(
@@ -329,7 +329,7 @@ class Call:
 
     def _shell_words(self, execution: Execution) -> str:
         """What its code does otherwise here than at a prompt."""
-        runner = self.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+        runner = self.supervisor.kernels.that_ran(execution)
         if runner is None or runner.kernel.record.interpreter.language != "python":
             return ""
         if execution.status == "ok":
@@ -349,7 +349,7 @@ class Call:
         self, execution: Execution, interpreter: Interpreter | None, folded: Folded
     ) -> tuple[Words, ...]:
         """Of a file or a module that a cell did not find, where it is."""
-        runner = self.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+        runner = self.supervisor.kernels.that_ran(execution)
         session = self.supervisor.sessions.known.get(execution.session)
         last = runner is not None and (runner.kernel.record.generation, runner.execution_count)
         if runner and session and folded.errors and last == (execution.generation, execution.execution_count):

@@ -274,7 +274,7 @@ async def note_environment(caller: Caller, execution: Execution) -> None:
 
 def note_startup(caller: Caller, execution: Execution) -> None:
     """Say once of each kernel what of its profile failed as it started: nobody has seen that."""
-    runner = caller.supervisor.kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+    runner = caller.supervisor.kernels.that_ran(execution)
     failed = runner.kernel.recorder.get("failed") if runner is not None else None
     if runner is None or not isinstance(failed, list) or not failed or caller.asker.kind == "cli":
         return

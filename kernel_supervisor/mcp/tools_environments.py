@@ -83,7 +83,7 @@ async def kernel_use_env(
     wanted = needed(env_name, "env_name is empty", WayOn("name environment")).strip()
     on_server = await foreign.spec_on_server(wanted, call.supervisor.kernels.servers)
     if wanted == "default":
-        interpreter = await apart("environments", call.supervisor.sessions.default_interpreter, session, asker)
+        interpreter = await call.supervisor.sessions.default_interpreter(session, asker)
     elif on_server is not None:
         interpreter = on_server
     else:

@@ -95,7 +95,7 @@ async def _status_without_kernel(
         back = await call.supervisor.sessions.back(session, record.id, record.generation)
         last = f"\n{words}" if words else ""
         return Answer(text=(dead, record.way_on, *back, WayOn("see what ran"), last), facts=facts)
-    interpreter = await apart("environments", call.supervisor.sessions.default_interpreter, session, call.caller.asker)
+    interpreter = await call.supervisor.sessions.default_interpreter(session, call.caller.asker)
     facts |= {"state": None, "interpreter": interpreter.argv[0], "why": interpreter.why}
     none = f"session {session.name} in {session.directory} has no kernel yet"
     text = (none, WayOn("first exec"), f"\ninterpreter {interpreter.argv[0]} ({interpreter.why})")

@@ -307,7 +307,7 @@ class Executions:
         return stream.unrecorded()[0] if stream is not None else ()
 
     def _stream_of(self, execution: Execution) -> Stream | None:
-        runner = self._kernels.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
+        runner = self._kernels.that_ran(execution)
         region = execution.region
         return runner.stream if runner and region and runner.stream.log == region.log else None
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from kernel_supervisor.amounts import several
 from kernel_supervisor.core.errors import UnavailableError
-from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName
+from kernel_supervisor.core.model import Execution, Interpreter, KernelId, KernelRecord, SessionName
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.kernels import lessons, links
@@ -106,6 +106,10 @@ class Kernels:
             started_at=time.time(),
         )
         return kind_of(record).prepared(record)
+
+    def that_ran(self, execution: Execution) -> Runner | None:
+        """The kernel that an execution ran on, if it lives; maybe as another process by now."""
+        return self.runners.get(execution.kernel_id) if execution.kernel_id is not None else None
 
     def pids(self) -> list[int]:
         """The processes of the kernels that are held here or sought."""

@@ -198,9 +198,10 @@ class Sessions:
             return runner.kernel.record
         return await self._records.kernel(session.kernel_id) if session.kernel_id is not None else None
 
-    def default_interpreter(self, session: SessionRecord, asker: Asker) -> Interpreter:
-        """What a session's default kernel runs where this client starts it, and why. Blocks on files."""
-        return default(replace(asker.where, directory=Path(session.directory)), asker.python or None)
+    async def default_interpreter(self, session: SessionRecord, asker: Asker) -> Interpreter:
+        """What a session's default kernel runs where this client starts it, and why."""
+        where = replace(asker.where, directory=Path(session.directory))
+        return await apart("environments", default, where, asker.python or None)
 
     async def ready_runner(
         self, session: SessionRecord, asker: Asker, interpreter: Interpreter | None = None, directory: str = ""
@@ -217,7 +218,7 @@ class Sessions:
             if runner is not None:
                 return runner
             if interpreter is None:
-                interpreter = await apart("environments", self.default_interpreter, session, asker)
+                interpreter = await self.default_interpreter(session, asker)
             runner = self.kernel_in(session, interpreter)
             if runner is None:
                 runner = await self._kernels.start(session.name, interpreter, asker, directory or session.directory)

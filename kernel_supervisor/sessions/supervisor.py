@@ -31,7 +31,7 @@ from kernel_supervisor.sessions.imports import Imports
 from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.left import Left
 from kernel_supervisor.sessions.sessions import Sessions
-from kernel_supervisor.tasks import Tasks, apart
+from kernel_supervisor.tasks import Tasks
 
 log = logging.getLogger(__name__)
 _STOPPED = "the supervisor was stopped with its kernels"
@@ -209,7 +209,7 @@ class Supervisor:
             except UnavailableError as error:
                 log.warning("session %s: no kernel in %s: %s", session.name, interpreter.name, error)
         if runner is None:
-            usual = await apart("environments", self.sessions.default_interpreter, session, asker)
+            usual = await self.sessions.default_interpreter(session, asker)
             runner = await self.kernels.start(session.name, usual, asker, session.directory)
         await self.sessions.change(session.name, kernel_id=runner.kernel.record.id)
         return runner
@@ -236,7 +236,7 @@ class Supervisor:
 
     async def _start_anew(self, session: SessionRecord, asker: Asker, client: str) -> Runner:
         """Another kernel in place of one of which nothing is known."""
-        interpreter = await apart("environments", self.sessions.default_interpreter, session, asker)
+        interpreter = await self.sessions.default_interpreter(session, asker)
         runner = await self.kernels.start(session.name, interpreter, asker, session.directory)
         await self.switch(session, runner, client, "A fresh kernel: the one before cannot be found any more.")
         return runner
