@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from kernel_supervisor.core.model import (
@@ -15,6 +16,7 @@ from kernel_supervisor.core.model import (
     ExecutionId,
     KernelId,
     KernelRecord,
+    ProcessIdentity,
     SessionName,
     SessionRecord,
 )
@@ -125,6 +127,22 @@ class Database(Store):
     def _kernel(self, row: tuple[Any, ...]) -> KernelRecord:
         record = rows.kernel(row)
         return replace(record, session=self._names.name(record.session))
+
+    # Processes that stand by to become kernels: none is there that nobody knows
+
+    async def save_spare(self, spare: str, process: ProcessIdentity | None = None) -> None:
+        """Commit one: before it is started without its process, and again with it."""
+        known = json.dumps(asdict(process)) if process is not None else ""
+        await self.write(rows.replacing("spares", {"id": spare, "process": known}))
+
+    async def forget_spare(self, spare: str) -> None:
+        """It is gone, or a kernel."""
+        await self.write(("DELETE FROM spares WHERE id = ?", (spare,)))
+
+    async def spares(self) -> dict[str, ProcessIdentity | None]:
+        """Those on record, by their ids; without a process where it is not known, or cannot be read."""
+        found = await self.select("SELECT id, process FROM spares")
+        return {str(spare): rows.identity(known) for spare, known in found}
 
     # Executions
 

@@ -204,6 +204,14 @@ def _understood(kernel_id: Any, text: Any) -> KernelRecord:
     return KernelRecord(**given)
 
 
+def identity(text: Any) -> ProcessIdentity | None:
+    """The process of a column; None where it is not known, or cannot be read."""
+    try:
+        return ProcessIdentity(**_fields(ProcessIdentity, json.loads(text)))
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+
+
 def _check_own(given: Mapping[str, Any], interpreter: Mapping[str, Any]) -> None:
     """Refuse what no kernel of ours has: no command, or another's files, which two would take for their own."""
     if not given.get("owned", True):

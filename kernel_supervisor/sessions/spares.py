@@ -21,7 +21,6 @@ from kernel_supervisor.kernels.kernel import Kernel
 from kernel_supervisor.kernels.process import descriptors_left
 from kernel_supervisor.kernels.spares import Kind, Spare
 from kernel_supervisor.paths import Paths
-from kernel_supervisor.records import spares as recorded
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.tasks import News, Tasks, apart
 
@@ -79,9 +78,9 @@ class Spares:
 
     async def end_left(self) -> None:
         """End those of a predecessor."""
-        for name, process in (await recorded.left(self._records)).items():
+        for name, process in (await self._records.spares()).items():
             await asyncio.to_thread(spares.end_left, name, process)
-            await recorded.forget(self._records, name)
+            await self._records.forget_spare(name)
 
     async def keep(self) -> None:
         """Start what is wanted, each time that it is quiet; until cancelled."""
@@ -109,7 +108,7 @@ class Spares:
     async def _start(self, kind: Kind) -> None:
         """Commit, start, commit the process: a next daemon finds it whatever line was the last."""
         name, surroundings = secrets.token_hex(6), self._wanted[kind]
-        await recorded.save(self._records, name)
+        await self._records.save_spare(name)
         work = apart("environments", spares.start, name, kind, surroundings, self._paths, keeping.SPARE_S)
         starting = asyncio.ensure_future(work)
         try:
@@ -120,11 +119,11 @@ class Spares:
         except OSError as error:
             log.warning("no kernel stands by for %s: %s", kind.argv[0], error)
             self._wanted.pop(kind, None)
-            await recorded.forget(self._records, name)
+            await self._records.forget_spare(name)
             return
         self._spares[kind] = spare
         self._watches[kind] = self._tasks.begin(self._watch(kind, spare), f"watch of the spare kernel {name}")
-        await recorded.save(self._records, name, spare.process.identity)
+        await self._records.save_spare(name, spare.process.identity)
 
     async def _parted(self, kind: Kind) -> Spare:
         """One that is nobody's any more but the caller's."""
@@ -172,7 +171,7 @@ class Spares:
             raise
         try:
             await self._records.save_kernel(kernel.record)
-            await recorded.forget(self._records, spare.name)
+            await self._records.forget_spare(spare.name)
             await spare.become(order)
             await kernel.connect()
         except BaseException:
@@ -191,7 +190,7 @@ class Spares:
 
     async def _end(self, spare: Spare) -> None:
         await spare.end()
-        await recorded.forget(self._records, spare.name)
+        await self._records.forget_spare(spare.name)
 
     async def close(self) -> None:
         """End them."""

@@ -257,7 +257,7 @@ import os, sys
 
 if "kernel_supervisor.daemon" in sys.orig_argv:
     from kernel_supervisor.kernels import spares
-    from kernel_supervisor.records import spares as recorded
+    from kernel_supervisor.records.database import Database
     from kernel_supervisor.sessions import spares as owner
 
     def die_if_told(moment):
@@ -276,16 +276,16 @@ if "kernel_supervisor.daemon" in sys.orig_argv:
 
         setattr(place, name, wrapped)
 
-    save = recorded.save
+    save = Database.save_spare
 
     async def saving(records, spare, process=None):
         die_if_told("nothing known" if process is None else "no process known")
         await save(records, spare, process)
         die_if_told("nothing started" if process is None else "known")
 
-    recorded.save = saving
+    Database.save_spare = saving
     before("not on record", owner, "Kernel")
-    before("still on record", recorded, "forget")
+    before("still on record", Database, "forget_spare")
     before("not told", spares.Spare, "become")
     before("told", spares, "happens")
     before("become", spares.Spare, "let_go")
