@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from kernel_supervisor.amounts import size, span
 from kernel_supervisor.core.checkpoints import CheckpointId
 from kernel_supervisor.core.errors import RefusedError, SupervisorError
 from kernel_supervisor.core.model import Execution, SessionName
-from kernel_supervisor.core.retention import Item, Plan, Policy, plan
+from kernel_supervisor.core.retention import Item, Kind, Plan, Policy, plan
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.kernels.standarderror import shorten
 from kernel_supervisor.paths import Paths, read_regular
@@ -143,12 +143,7 @@ async def _carry_out(supervisor: Supervisor, items: list[Item]) -> list[Item]:
     gone = []
     for each in items:
         try:
-            if each.kind == "session":
-                await forget(supervisor, SessionName(each.name))
-            elif each.kind == "checkpoint":
-                await supervisor.checkpoints.drop([CheckpointId(each.name)])
-            else:
-                await apart("documents", _remove, each.name)
+            await _GO[each.kind](supervisor, each.name)
         except (SupervisorError, OSError) as error:
             log.info("%s stays: %s", each.name, error)
             continue
@@ -159,6 +154,14 @@ async def _carry_out(supervisor: Supervisor, items: list[Item]) -> list[Item]:
 
 def _remove(path: str) -> None:
     shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+
+
+_GO: dict[Kind, Callable[[Supervisor, str], Awaitable[object]]] = {
+    "session": lambda supervisor, name: forget(supervisor, SessionName(name)),
+    "checkpoint": lambda supervisor, name: supervisor.checkpoints.drop([CheckpointId(name)]),
+    **dict.fromkeys(("left over", "cache", "log"), lambda _, path: apart("documents", _remove, path)),
+}
+"""How each sort of what is kept goes: a new one that has no line here goes nowhere."""
 
 
 def _shorten(paths: Paths, living: Collection[str]) -> None:
