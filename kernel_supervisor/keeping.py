@@ -1,4 +1,13 @@
-"""What is kept how long, and how much of it: one place for the figures. `core/retention.py` applies them."""
+"""What is kept how long, and how much of it: one place for the figures, which `core/retention.py` applies; and a
+mapping that keeps no more than one of them says."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TypeVar
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 DAY_S = 86_400.0
 UNUSED_S = 90 * DAY_S
@@ -27,3 +36,17 @@ FINISHED = 2000
 """Of how many executions of a kernel that are over late output is looked for."""
 LEFTOVER_S = 3600.0
 """What a writer of a notebook that was killed left beside it."""
+
+
+class Newest(OrderedDict[_K, _V]):
+    """So many at the most, those that were put in last."""
+
+    def __init__(self, most: int) -> None:
+        """None yet."""
+        super().__init__()
+        self._most = most
+
+    def __setitem__(self, key: _K, value: _V) -> None:
+        super().__setitem__(key, value)
+        while len(self) > self._most:
+            self.popitem(last=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +14,7 @@ from kernel_supervisor.cli.looking import print_entry
 from kernel_supervisor.cli.screen import columns, is_terminal, of_state, styled, table
 from kernel_supervisor.cli.session import Command, print_json
 from kernel_supervisor.cli.showing import Shown
+from kernel_supervisor.keeping import Newest
 
 _HEADS = ("session", "kernel", "state", "cpu", "memory", "for", "line", "last words")
 _REFRESH_S = 1.0
@@ -104,7 +105,7 @@ class Watch:
         self._late_place: list[int] = []
         self._late: list[tuple[int, dict[str, Any]]] = []
         """What entries have shown since they were over, whose end is not printed yet."""
-        self._printed: OrderedDict[str, None] = OrderedDict()
+        self._printed: Newest[str, None] = Newest(_PRINTED)
         """Messages: what is shown at an end can come as late, too."""
 
     def step(self) -> None:
@@ -158,8 +159,6 @@ class Watch:
             return
         self._head(head)
         self._printed[message["msg_id"]] = None
-        while len(self._printed) > _PRINTED:
-            self._printed.popitem(last=False)
         if message["msg_type"] == "input_request":
             print(f"(asks) {message['content'].get('prompt', '')}", flush=True)
         else:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.inside.recorder import OUTPUTS, UNRECORDED
+from kernel_supervisor.keeping import Newest
 from kernel_supervisor.records import ends, messagelog
 from kernel_supervisor.records.bell import Bell
 from kernel_supervisor.records.ends import Spot
@@ -50,7 +51,7 @@ class Stream:
             bell.on_ring = self.rings.tell
         self._kept: deque[tuple[int, int, Message]] = deque()
         self._kept_bytes = self._times = 0
-        self._lost: dict[str, int] = {}
+        self._lost: Newest[str, int] = Newest(_KEPT_LOST)
 
     def take(self, position: int, end: int | None = None) -> tuple[list[Entry], int]:
         """What stands behind `position`, and where to go on; nothing where there is no more now. Blocks on the disk.
@@ -88,8 +89,6 @@ class Stream:
             number, weight, dropped = self._kept.popleft()
             self._kept_bytes -= weight
             self._lost[dropped.parent_id] = number
-            if len(self._lost) > _KEPT_LOST:
-                del self._lost[next(iter(self._lost))]
         self.rings.tell()
 
     def unrecorded(self, since: int = 0) -> tuple[list[Message | Mark], int]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 from array import array
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
 from kernel_supervisor.core.model import Mark, Message, Region
+from kernel_supervisor.keeping import Newest
 from kernel_supervisor.outputs.widgets import COMMS, NOBODY, Widgets
 from kernel_supervisor.records import ends, messagelog
 from kernel_supervisor.records.ends import Spot
@@ -101,8 +101,8 @@ class Earlier:
     results of many executions cost one reading together. What is kept is bounded; all of it is in the logs."""
 
     def __init__(self) -> None:
-        self._read: OrderedDict[str, _Read] = OrderedDict()
-        self._places: OrderedDict[str, _Places] = OrderedDict()
+        self._read: Newest[str, _Read] = Newest(_LOGS)
+        self._places: Newest[str, _Places] = Newest(_LOGS)
         self._lock = threading.Lock()
 
     def follow(
@@ -110,20 +110,14 @@ class Earlier:
     ) -> Iterator[Message]:
         """`follow` from the beginning. What says nothing of widgets is looked at once. Blocks."""
         with self._lock:
-            places = self._places.setdefault(log, _Places())
-            self._places.move_to_end(log)
-            while len(self._places) > _LOGS:
-                self._places.popitem(last=False)
+            places = self._places[log] = self._places.pop(log, _Places())
         places.look_on(log, end)
         return follow(log, end, widgets, unrecorded=unrecorded, places=places.found[:])
 
     def before(self, region: Region, names: Iterable[str], of: str | None) -> Widgets:
         """Those with these names, and what they have in them, to be changed by the execution `of`. Blocks."""
         with self._lock:
-            read = self._read.setdefault(region.log, _Read())
-            self._read.move_to_end(region.log)
-            while len(self._read) > _LOGS:
-                self._read.popitem(last=False)
+            read = self._read[region.log] = self._read.pop(region.log, _Read())
         with read.lock:
             if read.position > region.start:
                 read = _Read()  # one that was over before is looked at again

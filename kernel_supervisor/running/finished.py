@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, Mark, MessageId, Region
 from kernel_supervisor.inside.recorder import OUTSIDE
-from kernel_supervisor.keeping import FINISHED
+from kernel_supervisor.keeping import FINISHED, Newest
 from kernel_supervisor.records.messagelog import Entry
 from kernel_supervisor.running.ledger import Ledger
 
@@ -29,8 +28,8 @@ class Finished:
     ) -> None:
         """Know none yet. `read_to` says how far the kernel's log is read."""
         self._record, self._ledger, self._save, self._read_to = record, ledger, save, read_to
-        self._executions: OrderedDict[str, Execution] = OrderedDict()
-        self._unknown: OrderedDict[str, None] = OrderedDict()
+        self._executions: Newest[str, Execution] = Newest(FINISHED)
+        self._unknown: Newest[str, None] = Newest(FINISHED)
         """Requests that are no entries of this kernel's."""
         self._late: dict[str, asyncio.TimerHandle] = {}
 
@@ -42,8 +41,6 @@ class Finished:
         """Know one that is over."""
         self._unknown.pop(execution.msg_id or "", None)
         self._executions[execution.msg_id or ""] = execution
-        while len(self._executions) > FINISHED:
-            self._executions.popitem(last=False)
 
     def reach(self, mark: Mark, end: int) -> None:
         """What the log has of one of them ends there, with what is said of its record."""
@@ -77,8 +74,6 @@ class Finished:
             self.add(execution)
             return
         self._unknown[msg_id] = None
-        while len(self._unknown) > FINISHED:
-            self._unknown.popitem(last=False)
 
     async def _enter(self, msg_id: str, start: int) -> Execution:
         record, now = self._record, time.time()

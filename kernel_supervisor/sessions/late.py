@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 
 from kernel_supervisor.core.model import Execution
-from kernel_supervisor.keeping import FINISHED
+from kernel_supervisor.keeping import FINISHED, Newest
 
 _PIECES = 1_000
 
@@ -19,7 +19,7 @@ class Late:
         """How often one of them turned out to have gone on."""
         self._told = 0
         """How much of that somebody was told of."""
-        self._went_on: OrderedDict[int, tuple[int, Execution]] = OrderedDict()
+        self._went_on: Newest[int, tuple[int, Execution]] = Newest(FINISHED)
         self._pieces: deque[tuple[int, Execution, int]] = deque(maxlen=_PIECES)
 
     def add(self, execution: Execution, start: int) -> None:
@@ -27,8 +27,6 @@ class Late:
         self.times += 1
         self._went_on[execution.id] = self.times, execution
         self._pieces.append((self.times, execution, start))
-        while len(self._went_on) > FINISHED:
-            self._went_on.popitem(last=False)
 
     def since(self, times: int | None) -> list[Execution]:
         """Those that have shown more since `times` was so small; where that is None, what nobody was told of."""

@@ -50,7 +50,7 @@ class Spares:
     def __init__(self, paths: Paths, records: Database) -> None:
         """None is started before `keep`."""
         self._paths, self._records = paths, records
-        self._wanted: dict[Kind, Surroundings] = {}
+        self._wanted: keeping.Newest[Kind, Surroundings] = keeping.Newest(_MOST)
         """By kind, the surroundings of its latest kernel; the kind that was used last comes last."""
         self._unfit: set[tuple[str, ...]] = set()
         """Commands of which none can stand by."""
@@ -72,8 +72,6 @@ class Spares:
         kind = spares.kind_of_spare(record.interpreter, record.overlay, surroundings)
         self._wanted.pop(kind, None)
         self._wanted[kind] = surroundings
-        while len(self._wanted) > _MOST:
-            del self._wanted[next(iter(self._wanted))]
         self._news.tell()
 
     async def end_left(self) -> None:
