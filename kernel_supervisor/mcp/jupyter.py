@@ -22,7 +22,7 @@ from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.carried import method
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions.asker import Asker
-from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.sessions.supervisor import Change, Supervisor
 from kernel_supervisor.tasks import apart
 
 CLIENT = "Jupyter"
@@ -79,7 +79,8 @@ async def _start(call: Call, params: StartParams) -> dict[str, Any]:
         found = await apart("environments", discover, asker.where)
         environment = await apart("environments", resolve, params.environment, found, asker.where)
         interpreter = as_interpreter(environment, "chosen by its kernelspec")
-        runner, _ = await supervisor.use(session, interpreter, asker, CLIENT, False, begun)
+        change = Change(session=session, interpreter=interpreter, asker=asker, client=CLIENT, since=begun)
+        runner, _ = await supervisor.use(change)
     elif await supervisor.sessions.present_runner(session) is None and record is not None and record.ended:
         runner = await supervisor.restart(session, asker, CLIENT)
     else:

@@ -214,7 +214,7 @@ async def _brought_back(
         call,
         f"bringing back {several(len(checkpoint.names), 'variable')}",
         lambda tell: call.supervisor.restore(
-            session, checkpoint, call.caller.asker, call.client, restarts=restarts, force=force, replace=restarts
+            session, checkpoint, call.caller.asker, call.client, restarts=restarts, force=force
         ),
     )
     rest = list(map(int, intent.get("rest", restored.rest)))

@@ -11,10 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from kernel_supervisor.core.model import Interpreter, SessionRecord
+from kernel_supervisor.core.model import SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.environments.choice import as_interpreter, resolve
-from kernel_supervisor.environments.commands import Progress
 from kernel_supervisor.environments.discovery import discover
 from kernel_supervisor.environments.installing import install
 from kernel_supervisor.mcp.arguments import about, as_list
@@ -29,6 +28,7 @@ from kernel_supervisor.sessions.carrying_over import ALL
 from kernel_supervisor.sessions.carrying_over import carry as carry_over
 from kernel_supervisor.sessions.placing import displaced
 from kernel_supervisor.sessions.restoring import Restored
+from kernel_supervisor.sessions.supervisor import Change
 from kernel_supervisor.tasks import apart
 from kernel_supervisor.wording import MARKS, printable, table
 
@@ -96,10 +96,11 @@ async def kernel_use_env(
         interpreter = as_interpreter(environment, "chosen on request")
     intent = await call.once.begin_durably("kernel_use_env", at=time.time(), left=session.kernel_id)
     left = replace(session, kernel_id=intent.get("left", session.kernel_id))
+    change = Change(
+        session=left, interpreter=interpreter, asker=asker, client=call.client, since=intent["at"], fresh=fresh
+    )
     runner, returned, carried = await with_progress(
-        call,
-        f"changing to {interpreter.name}",
-        lambda tell: _used(call, left, interpreter, fresh, carry, intent["at"], tell),
+        call, f"changing to {interpreter.name}", lambda tell: _used(call, replace(change, tell=tell), carry)
     )
     record = runner.kernel.record
     done = "returned to" if returned else "started"
@@ -112,24 +113,15 @@ async def kernel_use_env(
     return Answer(text=text, facts={**facts, **(restored_facts(carried) if carried is not None else {})})
 
 
-async def _used(
-    call: Call,
-    session: SessionRecord,
-    interpreter: Interpreter,
-    fresh: bool,
-    names: Sequence[str],
-    since: float,
-    tell: Progress,
-) -> tuple[Runner, bool, Restored | None]:
+async def _used(call: Call, change: Change, names: Sequence[str]) -> tuple[Runner, bool, Restored | None]:
     """A kernel of an interpreter, whether it was there before, and what of variables was carried to it.
 
-    `session` is as it was when the call was first made: with the kernel that has them.
+    Its session is as it was when the call was first made: with the kernel that has them.
     """
-    asker, supervisor = call.caller.asker, call.supervisor
-    if not names:
-        await autocheckpoints.before(supervisor, session)
-        return (*await supervisor.use(session, interpreter, asker, call.client, fresh, since, tell), None)
-    return await carry_over(supervisor, session, interpreter, asker, call.client, names, fresh, since, tell)
+    if names:
+        return await carry_over(call.supervisor, change, names)
+    await autocheckpoints.before(call.supervisor, change.session)
+    return (*await call.supervisor.use(change), None)
 
 
 def _with(names: Sequence[str], carried: Restored | None) -> Words:

@@ -11,7 +11,7 @@ from kernel_supervisor.core.checkpoints import Checkpoint
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.core.model import Interpreter, SessionRecord
 from kernel_supervisor.core.ways import WayOn
-from kernel_supervisor.environments.commands import Progress, silent
+from kernel_supervisor.environments.commands import silent
 from kernel_supervisor.kernels import checkpoints as kernels
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import restoring
@@ -19,7 +19,7 @@ from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.checkpoints import Wanted
 from kernel_supervisor.sessions.placing import furnished
 from kernel_supervisor.sessions.restoring import Content, Restored
-from kernel_supervisor.sessions.supervisor import Supervisor
+from kernel_supervisor.sessions.supervisor import Change, Supervisor
 from kernel_supervisor.tasks import apart
 from kernel_supervisor.wording import printable
 
@@ -27,23 +27,14 @@ ALL = "*"
 _REHEARSED_S = 600.0
 
 
-async def carry(
-    supervisor: Supervisor,
-    session: SessionRecord,
-    interpreter: Interpreter,
-    asker: Asker,
-    client: str,
-    names: Sequence[str],
-    fresh: bool,
-    since: float,
-    tell: Progress,
-) -> tuple[Runner, bool, Restored | None]:
+async def carry(supervisor: Supervisor, change: Change, names: Sequence[str]) -> tuple[Runner, bool, Restored | None]:
     """`Supervisor.use`, with the variables of these names (ALL for all) of the session's present kernel; also what of
     them is there, None where the session has not left its kernel.
 
     Each is there as a whole, or named with why it is not. Raises RefusedError and UnavailableError before anything is
     changed.
     """
+    session, interpreter, tell = change.session, change.interpreter, change.tell
     runner = await supervisor.sessions.living_runner(session)
     if runner is None:
         raise RefusedError("this session has no kernel yet, and nothing to carry", WayOn("first exec"))
@@ -57,8 +48,8 @@ async def carry(
             which = ", ".join(map(printable, unknown))
             raise RefusedError(f"carry: there is no variable {which}; nothing was changed", WayOn("see variables"))
         tell(f"trying them in {interpreter.name}")
-        fit = await _rehearsed(supervisor, session, checkpoint, interpreter, asker)
-        now, returned = await supervisor.use(session, interpreter, asker, client, fresh, since, tell)
+        fit = await _rehearsed(supervisor, session, checkpoint, interpreter, change.asker)
+        now, returned = await supervisor.use(change)
         return now, returned, await _brought(supervisor, checkpoint, now, fit) if now is not runner else None
     finally:
         await supervisor.checkpoints.drop([checkpoint.id])

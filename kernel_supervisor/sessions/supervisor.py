@@ -7,7 +7,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from kernel_supervisor import keeping
@@ -39,6 +39,21 @@ BROUGHT_BACK = "Brought back from checkpoint"
 """What a note begins with of variables that are back."""
 _HOME_S = 10.0
 """How long a call waits for its session's kernel to be found for what was left there without one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Another interpreter that is wanted for a session."""
+
+    session: SessionRecord
+    interpreter: Interpreter
+    asker: Asker
+    client: str
+    since: float
+    """When the call was first made: a kernel that is younger is the one that this call started."""
+    fresh: bool = False
+    """Whether none will do that was there before."""
+    tell: Progress = silent
 
 
 class Supervisor:
@@ -169,8 +184,7 @@ class Supervisor:
         client: str,
         *,
         restarts: bool,
-        force: bool = False,
-        replace: bool = True,
+        force: bool,
     ) -> tuple[Runner, restoring.Restored]:
         """The variables of a checkpoint in a kernel of this session: a fresh one where it has none, or `restarts`.
 
@@ -193,7 +207,7 @@ class Supervisor:
                 assert known is not None
                 return await self._restart(known, asker, client)
 
-            runner, restored = await restoring.restore(self.checkpoints, runner, checkpoint, anew, replace=replace)
+            runner, restored = await restoring.restore(self.checkpoints, runner, checkpoint, anew, replace=restarts)
             back = f"{len(restored.back)} of {several(checkpoint.total, 'variable')}"
             note = f"{BROUGHT_BACK} {checkpoint.called} of session {checkpoint.session}: {back}."
             await self.executions.add_entry(session, "note", note, client)
@@ -276,31 +290,19 @@ class Supervisor:
             elif error is not None:
                 raise error
 
-    async def use(
-        self,
-        session: SessionRecord,
-        interpreter: Interpreter,
-        asker: Asker,
-        client: str,
-        fresh: bool,
-        since: float,
-        tell: Progress = silent,
-    ) -> tuple[Runner, bool]:
-        """Make a kernel of this interpreter the session's current one; whether it was there before.
-
-        `since` is when the call was first made: a kernel that is younger is the one that this call started.
-        """
-        async with self.sessions.locks[session.name]:
-            session = await self.sessions.keep(session)
+    async def use(self, change: Change) -> tuple[Runner, bool]:
+        """Make a kernel of that interpreter the session's current one; whether it was there before."""
+        interpreter = change.interpreter
+        async with self.sessions.locks[change.session.name]:
+            session = await self.sessions.keep(change.session)
             runner = self.sessions.kernel_in(session, interpreter)
-            if runner is not None and fresh and runner.kernel.record.started_at < since:
-                runner = None
-            returned = runner is not None and runner.kernel.record.started_at < since
-            if runner is None:
-                tell(f"starting a kernel in {interpreter.name}")
-                runner = await self.kernels.start(session.name, interpreter, asker, session.directory, tell)
+            returned = runner is not None and runner.kernel.record.started_at < change.since
+            if runner is None or (returned and change.fresh):
+                change.tell(f"starting a kernel in {interpreter.name}")
+                directory, returned = session.directory, False
+                runner = await self.kernels.start(session.name, interpreter, change.asker, directory, change.tell)
             note = f"From here on in the environment {interpreter.name}."
-            await self.switch(self.sessions.known[session.name], runner, client, note)
+            await self.switch(self.sessions.known[session.name], runner, change.client, note)
             return runner, returned
 
     async def leave(self, session: SessionRecord, client: str) -> SessionRecord:
