@@ -95,8 +95,8 @@ def _remove(command: Command) -> int:
         return FAILED
     for each in wanted:
         print(f"{each['session']}: {each['name'] or each['id']}, {size(each['bytes'])}, made {ago(each['at'])}")
-    if code := agreed(options, "They are to be deleted."):
-        return code
+    if refused := agreed(options, "They are to be deleted."):
+        return refused
     ids = [each["id"] for each in wanted]
     gone = command.connection().request("supervisor/drop", {"wanted": ids}, deadline_s=None)
     print(f"gone, and {size(gone['size_bytes']) or '0 bytes'} with them")

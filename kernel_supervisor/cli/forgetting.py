@@ -99,8 +99,7 @@ def forget(command: Command) -> int:
     if not options.yes:
         _print_sessions(doomed)
     amount = size(sum(each["size_bytes"] for each in doomed))
-    refused = agreed(options, f"That deletes what is kept of {several(len(doomed), 'session')}, {amount}.")
-    if refused != DONE:
+    if refused := agreed(options, f"That deletes what is kept of {several(len(doomed), 'session')}, {amount}."):
         return refused
     for each in doomed:
         try:
@@ -137,8 +136,7 @@ def prune(command: Command) -> int:
     if options.dry_run or not ready:
         return DONE
     amount = size(sum(each["size"] for each in ready))
-    refused = agreed(options, f"That deletes {several(len(ready), 'thing')}, {amount}; saved notebooks stay.")
-    if refused != DONE:
+    if refused := agreed(options, f"That deletes {several(len(ready), 'thing')}, {amount}; saved notebooks stay."):
         return refused
     wanted = {**policy, "wanted": [each["name"] for each in ready]}
     gone = command.connection().request("supervisor/prune", wanted)["gone"]

@@ -46,8 +46,7 @@ def uninstall(command: Command) -> int:
     _print_what_stays(command.paths)
     if not things:
         return DONE
-    refused = agreed(command.options, f"That removes {several(len(things), 'thing')}.")
-    if refused != DONE:
+    if refused := agreed(command.options, f"That removes {several(len(things), 'thing')}."):
         return refused
     for words, remove in things:
         try:

@@ -16,6 +16,7 @@ from kernel_supervisor.core.model import Execution, ProcessIdentity, SessionName
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.following import FollowParams, all_told, follow
 from kernel_supervisor.mcp.tools_kernels import living_facts
+from kernel_supervisor.mcp.tools_work import entry_facts
 from kernel_supervisor.outputs.terminal import plain
 from kernel_supervisor.running.reading import last_line
 from kernel_supervisor.running.runner import Runner
@@ -98,24 +99,23 @@ async def watch(call: Call, params: WatchParams) -> dict[str, Any]:
     if params.after is None:
         running = [each for each in await call.supervisor.records.unsettled() if each.session == session.name]
         after, late = await call.supervisor.records.latest(session.name), _late_place(call, session.name)
-        return {"entries": list(map(_entry, running)), "after": after, "late_place": late}
+        return {"entries": [entry_facts(call, each) for each in running], "after": after, "late_place": late}
     tasks = call.caller.tasks
     news = _news(call, session.name, params.after, params.late)
-    waits = {tasks.begin(news, "entries that are watched for", awaited=True)}
-    following = None
+    entries, following = tasks.begin(news, "entries that are watched for", awaited=True), None
     if params.execution_id is not None:
         asked = FollowParams(execution_id=params.execution_id, place=[*params.place])
         following = tasks.begin(follow(call, asked), "an execution that is watched", awaited=True)
+    waits = [each for each in (entries, following) if each is not None]
     try:
-        await asyncio.wait({*waits, following} if following is not None else waits, return_when=asyncio.FIRST_COMPLETED)
-        (entries,) = waits
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         found, shown_late, place = entries.result() if entries.done() else ([], [], [*params.late])
         after = max((each.id for each in found), default=params.after)
         shown = following.result() if following is not None and following.done() else None
         beside = {"late": shown_late, "late_place": place}
-        return {"entries": list(map(_entry, found)), "after": after, "shown": shown, **beside}
+        return {"entries": [entry_facts(call, each) for each in found], "after": after, "shown": shown, **beside}
     finally:
-        for each in (*waits, *filter(None, (following,))):
+        for each in waits:
             each.cancel()
 
 
@@ -144,14 +144,3 @@ def _late_place(call: Call, session: SessionName) -> list[int]:
 async def _late(call: Call, execution: Execution, start: int) -> dict[str, Any]:
     messages = await call.supervisor.executions.read_late(execution, start)
     return {"execution_id": execution.id, "messages": await apart("results", all_told, messages)}
-
-
-def _entry(entry: Execution) -> dict[str, Any]:
-    return {
-        "execution_id": entry.id,
-        "kind": entry.kind,
-        "status": entry.status,
-        "client": entry.client,
-        "queued_at": entry.queued_at,
-        "code": entry.source,
-    }

@@ -100,12 +100,11 @@ async def _contents(call: Call, uri: str, session: SessionName, part: str) -> _C
         if execution.session != session:
             raise RefusedError(f"execution {number} is in session {execution.session!r}")
         shown = await work.kernel_output(call, number)
-        contents = [_block(uri, block) for block in shown.result(call.reader).content]
-        if images := shown.facts["images"]:
-            where = f"kernel_output(execution_id={number}) shows its {several(images, 'image')}"
-            contents.append(types.TextResourceContents(uri=uri, mime_type=_TEXT, text=where))
-        return contents
-    return [_block(uri, block) for block in shown.result(call.reader).content]
+    contents = [_block(uri, block) for block in shown.result(call.reader).content]
+    if images := shown.facts.get("images"):
+        where = f"kernel_output(execution_id={shown.facts['execution_id']}) shows its {several(images, 'image')}"
+        contents.append(types.TextResourceContents(uri=uri, mime_type=_TEXT, text=where))
+    return contents
 
 
 def _known(call: Call, named: str) -> SessionName:

@@ -159,7 +159,7 @@ async def kernel_history(
         return _whole(call, [(await call.supervisor.executions.find(execution_id))[0]])
     found = await call.supervisor.records.history(session.name, last=last + 1, containing=filter)
     entries = found[-last:]
-    facts = {"session": session.name, "entries": [_entry_facts(call, entry) for entry in entries]}
+    facts = {"session": session.name, "entries": [entry_facts(call, entry) for entry in entries]}
     if not entries:
         nothing = f"Nothing that contains {filter!r}" if filter else "Nothing"
         return Answer(text=f"{nothing} was run in session {session.name} yet.", facts=facts)
@@ -200,7 +200,7 @@ def _whole(call: Call, entries: Sequence[Execution]) -> Answer:
             break
         texts.append(f"{head}\n{cut(plain(entry.source), max(room, _WHOLE_CHARS // 2)).text}")
         chars += len(texts[-1])
-    facts = {"session": entries[-1].session, "entries": [_entry_facts(call, entry) for entry in entries]}
+    facts = {"session": entries[-1].session, "entries": [entry_facts(call, entry) for entry in entries]}
     return Answer(text="\n\n".join(reversed(texts)), facts=facts)
 
 
@@ -217,7 +217,8 @@ def _standing(call: Call, entry: Execution) -> str:
     return "waiting for input" if ticket is not None and ticket.question is not None else entry.status
 
 
-def _entry_facts(call: Call, entry: Execution) -> dict[str, Any]:
+def entry_facts(call: Call, entry: Execution) -> dict[str, Any]:
+    """An entry of a history for programs."""
     return {
         "execution_id": entry.id,
         "kind": entry.kind,
