@@ -14,7 +14,7 @@ from kernel_supervisor.amounts import several
 from kernel_supervisor.core import checkpoints as core
 from kernel_supervisor.core.checkpoints import LAST, Checkpoint, Held
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
-from kernel_supervisor.core.model import Execution, ExecutionId, SessionRecord
+from kernel_supervisor.core.model import Execution, ExecutionId, KernelRecord, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.mcp import rerunning
@@ -166,12 +166,8 @@ async def kernel_restart(
         text = (*text, " Nothing of it was saved: a cell ran, or the kernel did not answer.")
     if forgotten and kind_of(record).inherits:
         text = (*text, " Its environment variables are this client's: what it had before is not known any more.")
-    if nowhere := await asyncio.to_thread(displaced, record):
-        text = (*text, " ", *sentence(nowhere), ".")
-    facts = {"kernel_id": record.id, "generation": record.generation, "kernel_directory": record.directory}
-    if not replay:
-        return Answer(text=text, facts=facts)
-    return await _replay(call, session, intent["replay"], (*parts(text), " "), facts)
+    answer = await _with_place(record, text, " ", {})
+    return await _replay(call, session, intent["replay"], answer, " ") if replay else answer
 
 
 async def _restart_with(call: Call, session: SessionRecord, wanted: str, *, replay: bool, force: bool) -> Answer:
@@ -189,17 +185,16 @@ async def _restart_with(call: Call, session: SessionRecord, wanted: str, *, repl
         f"kernel {record.called} ({record.id}) is fresh; the session's history and notebook go on.\n",
         *parts(words.back(restored, again=replay)),
     )
+    answer = await _with_place(record, text, "\n", words.restored_facts(restored))
+    return await _replay(call, session, rest, answer, "\n") if replay else answer
+
+
+async def _with_place(record: KernelRecord, text: Words, between: str, facts: dict[str, Any]) -> Answer:
+    """What is said of a fresh kernel, with its directory where that is not as it should be."""
     if nowhere := await asyncio.to_thread(displaced, record):
-        text = (*text, "\n", *sentence(nowhere), ".")
-    facts = {
-        "kernel_id": record.id,
-        "generation": record.generation,
-        "kernel_directory": record.directory,
-        **words.restored_facts(restored),
-    }
-    if not replay:
-        return Answer(text=text, facts=facts)
-    return await _replay(call, session, rest, (*parts(text), "\n"), facts)
+        text = (*parts(text), between, *sentence(nowhere), ".")
+    known = {"kernel_id": record.id, "generation": record.generation, "kernel_directory": record.directory}
+    return Answer(text=text, facts={**known, **facts})
 
 
 async def _brought_back(
@@ -231,18 +226,16 @@ async def found(call: Call, session: SessionRecord, wanted: str) -> Checkpoint:
     return await call.supervisor.checkpoints.find(session, name)
 
 
-async def _replay(
-    call: Call, session: SessionRecord, numbers: Sequence[int], text: Words, facts: dict[str, Any]
-) -> Answer:
-    """Run cells again, in order, up to the first that fails."""
+async def _replay(call: Call, session: SessionRecord, numbers: Sequence[int], answer: Answer, between: str) -> Answer:
+    """Run cells again, in order, up to the first that fails; the answer with what came of that."""
+    text, facts = (*parts(answer.text), between), answer.facts
     cells: list[Execution] = [(await call.supervisor.executions.find(number))[0] for number in numbers]
     done, stopped = await rerunning.run(call, session, cells, "replay")
     if stopped is None:
         ran = f"{several(len(cells), 'cell')} {'was' if len(cells) == 1 else 'were'} run again."
-        return Answer(text=(*parts(text), ran), facts={**facts, "replayed": len(cells)})
+        return Answer(text=(*text, ran), facts={**facts, "replayed": len(cells)})
     again: ExecutionId = stopped.execution.id
     stands = "waits for input" if stopped.question else f"ended with status {stopped.execution.status}"
     ran = f"{done} of {several(len(cells), 'cell')} ran"
     why = f"Replay stopped: {ran}; execution {cells[done].id}, run again as {again}, {stands}"
-    text = (*parts(text), why, WayOn("read", (again,)))
-    return Answer(text=text, facts={**facts, "replayed": done, "failed": again})
+    return Answer(text=(*text, why, WayOn("read", (again,))), facts={**facts, "replayed": done, "failed": again})
