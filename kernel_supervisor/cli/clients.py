@@ -31,6 +31,12 @@ class Server:
     handed_on: tuple[str, ...] = ()
     """Variables that have their value where the client runs: what is shared names no place on one machine."""
 
+    @property
+    def entry(self) -> dict[str, Any]:
+        """As it stands in most files."""
+        entry = {"command": self.command[0], "args": self.command[1:]}
+        return {**entry, "env": self.env} if self.env else entry
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class McpClient:
@@ -67,9 +73,7 @@ class McpClient:
 
     def entry(self, server: Server) -> dict[str, Any]:
         """As it stands in its file."""
-        named = self.server(server)
-        entry: dict[str, Any] = {**self.more, "command": named.command[0], "args": named.command[1:]}
-        return {**entry, "env": named.env} if named.env else entry
+        return {**self.more, **self.server(server).entry}
 
     def whole(self, entry: Mapping[str, Any]) -> str:
         """The text of a file that has this entry alone."""
@@ -206,8 +210,7 @@ def _added_by_gemini(scope: str, server: Server) -> list[str]:
 def _added_by_code(scope: str, server: Server) -> list[str]:
     if scope == "project":
         return []
-    entry = {"name": NAME, "command": server.command[0], "args": server.command[1:]}
-    return ["code", "--add-mcp", json.dumps({**entry, "env": server.env} if server.env else entry, ensure_ascii=False)]
+    return ["code", "--add-mcp", json.dumps({"name": NAME, **server.entry}, ensure_ascii=False)]
 
 
 CLIENTS: dict[str, McpClient] = {

@@ -35,9 +35,8 @@ def register(command: Command) -> int:
     server = _shared(options.python, options.session) if shared else _server(command, options.python, options.session)
     code = max(_register(CLIENTS[name], options.scope, server, only_print=options.only_print) for name in chosen)
     if not options.clients:
-        entry = {"command": server.command[0], "args": server.command[1:]}
         print("\nAny other MCP client:\n")
-        print(json.dumps({"mcpServers": {NAME: {**entry, "env": server.env} if server.env else entry}}, indent=2))
+        print(json.dumps({"mcpServers": {NAME: server.entry}}, indent=2))
         others = " · ".join(f"{name} ({each.title})" for name, each in CLIENTS.items() if name != "claude")
         print(f"\n`kernel-supervisor register NAME` does it for {others}.")
     print(f"\nThe default kernel in this directory runs {facts['interpreter']}\n({facts['why']}; --python changes it)")
