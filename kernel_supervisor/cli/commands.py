@@ -75,7 +75,7 @@ class Commands:
 def _described(parser: argparse.ArgumentParser, run: str, *, json: bool = False) -> argparse.ArgumentParser:
     parser.set_defaults(run=run, json=False, parser=parser)
     if json:
-        parser.add_argument("--json", action="store_true", help="print JSON for programs")
+        _flag(parser, "--json", "print JSON for programs")
     return parser
 
 
@@ -96,7 +96,7 @@ def _add_work(commands: Commands) -> None:
     run = commands.add("exec", "execute:execute", "run code, and show its output as it comes", json=True)
     run.add_argument("code", nargs="?", help="Python code; `-` or nothing reads it from standard input")
     run.add_argument("-f", "--file", help="run the code in this file")
-    run.add_argument("--no-wait", action="store_true", help="queue it and return its execution id")
+    _flag(run, "--no-wait", "queue it and return its execution id")
     _add_session(run, starts=True)
     reply = commands.add("reply", "execute:reply", "answer a cell that waits for input, then follow it", json=True)
     _add_execution(reply)
@@ -122,7 +122,7 @@ def _add_looks(commands: Commands) -> None:
     _add_session(names)
     inspect = commands.add("inspect", "looking:inspect", "look at a variable, attribute or item", json=True)
     inspect.add_argument("name", metavar="NAME", help="such as df, df.columns, model.layers[0]")
-    inspect.add_argument("--source", action="store_true", help="with its source")
+    _flag(inspect, "--source", "with its source")
     _add_session(inspect)
     more = "Code as it is submitted, by whom, and its output as it comes. Nothing is run or stopped by it."
     watch = commands.add("watch", "watching:watch", "follow live what anybody runs in a session", more=more)
@@ -139,33 +139,31 @@ def _add_notebooks(commands: Commands) -> None:
     save = commands.add("save", "execute:save", text, more=more)
     text = "where to; its suffix names a format. Default: the session's name, in its directory"
     save.add_argument("path", nargs="?", default="", help=text)
-    save.add_argument("--html", dest="save_html", action="store_true", help="write HTML, too")
+    _flag(save, "--html", "write HTML, too", dest="save_html")
     text = "colours of the HTML; auto: as the reader's system has them"
     save.add_argument("--theme", choices=["auto", "light", "dark"], default="auto", help=text)
-    save.add_argument("--pdf", dest="save_pdf", action="store_true", help="write a PDF, too")
+    _flag(save, "--pdf", "write a PDF, too", dest="save_pdf")
     text = "write this format, too; can be repeated"
     save.add_argument("--to", action="append", choices=["ipynb", "html", "pdf", "md", "py"], help=text)
     save.add_argument(
         "--pdf-engine", choices=["typst", "browser", "xelatex"], help="what makes the PDF; default: what loses least"
     )
-    save.add_argument("--no-code", action="store_true", help="HTML and PDF have results and text alone, no code")
+    _flag(save, "--no-code", "HTML and PDF have results and text alone, no code")
     text = "the PDF's paper; default: what is usual where your locale is"
     save.add_argument("--page", choices=["a4", "letter"], help=text)
     save.add_argument("--template", default="", help="nbconvert's template for the HTML: its name, or a folder")
-    text = "fetch the pictures that Markdown has from the network"
-    save.add_argument("--fetch-images", action="store_true", help=text)
-    text = "a notebook that Jupyter opens in this session's kernel"
-    save.add_argument("--session-kernel", action="store_true", help=text)
+    _flag(save, "--fetch-images", "fetch the pictures that Markdown has from the network")
+    _flag(save, "--session-kernel", "a notebook that Jupyter opens in this session's kernel")
     save.add_argument("--only", choices=["all", "ok"], default="all", help="ok: without the cells that failed")
     save.add_argument("--first", type=int, metavar="EXECUTION", help="begin with this entry of `history`")
     save.add_argument("--last", type=int, metavar="EXECUTION", help="end with this entry")
     text = "keep the notebook up to date from now on, or no longer"
     save.add_argument("--autosave", action=argparse.BooleanOptionalAction, help=text)
-    save.add_argument("--overwrite", action="store_true", help="replace a file that the session did not write")
+    _flag(save, "--overwrite", "replace a file that the session did not write")
     _add_session(save)
     load = commands.add("load", "execute:load", "take a notebook's cells into a session, to go on from there")
     load.add_argument("path", metavar="NOTEBOOK")
-    load.add_argument("--run", dest="run_cells", action="store_true", help="run its code cells, up to the first error")
+    _flag(load, "--run", "run its code cells, up to the first error", dest="run_cells")
     _add_session(load, starts=True)
 
 
@@ -174,27 +172,25 @@ def _add_kernels(commands: Commands) -> None:
     commands.add("list", "kernels:list_kernels", "list the kernels of all sessions", aliases=("ls", "ps"), json=True)
     more = "State, CPU, memory, the line that runs, what was printed last; Ctrl-C ends it."
     top = commands.add("top", "watching:top", "show what kernels do, again and again", more=more, json=True)
-    top.add_argument("--once", action="store_true", help="once, as where standard output is no terminal")
+    _flag(top, "--once", "once, as where standard output is no terminal")
     interrupt = commands.add("interrupt", "kernels:interrupt", "interrupt what runs on a kernel; variables stay")
-    text = "many interrupts, 50 ms apart, for a cell that swallows them"
-    interrupt.add_argument("--force", action="store_true", help=text)
+    _flag(interrupt, "--force", "many interrupts, 50 ms apart, for a cell that swallows them")
     more = "With --restore those of a checkpoint come back."
     restart = commands.add("restart", "kernels:restart", "give a session a fresh process; variables go", more=more)
     text = 'with the variables of a checkpoint: "last", NAME or SESSION:NAME'
     restart.add_argument("--restore", default="", metavar="CHECKPOINT", help=text)
-    text = "then run again what had succeeded; with --restore the rest alone"
-    restart.add_argument("--replay", action="store_true", help=text)
+    _flag(restart, "--replay", "then run again what had succeeded; with --restore the rest alone")
     kill = commands.add("kill", "kernels:kill", "end kernels, with their variables")
     kill.add_argument("kernel", nargs="*", metavar="KERNEL")
-    kill.add_argument("--all", action="store_true", help="end every kernel that the supervisor started")
-    kill.add_argument("--force", action="store_true", help="also a kernel that somebody else started")
+    _flag(kill, "--all", "end every kernel that the supervisor started")
+    _flag(kill, "--force", "also a kernel that somebody else started")
     console = commands.add("console", "kernels:console", "open a Jupyter console on a kernel")
     more = "With --daemon, what the daemon itself has to say."
     logs = commands.add("logs", "admin:logs", "show what a kernel wrote to its standard error", more=more)
     for parser in (interrupt, restart, console, logs):
         text = "default: that of this directory's session"
         parser.add_argument("kernel", nargs="?", default="", metavar="KERNEL", help=text)
-    logs.add_argument("--daemon", action="store_true", help="the daemon's own log instead")
+    _flag(logs, "--daemon", "the daemon's own log instead")
     _add_log_options(logs)
 
 
@@ -203,11 +199,10 @@ def _add_environments(commands: Commands) -> None:
     envs = commands.add("envs", "kernels:envs", "list the environments that a kernel can run in", json=True)
     use = commands.add("use", "kernels:use", "go on in another environment's kernel")
     use.add_argument("env", metavar="ENV", help="a name, prefix or interpreter from `envs`, or `default`")
-    use.add_argument("--fresh", action="store_true", help="a new kernel even if one runs there already")
+    _flag(use, "--fresh", "a new kernel even if one runs there already")
     text = "with these variables of the kernel before, such as df,model; * for all"
     use.add_argument("--carry", default="", metavar="NAMES", help=text)
-    text = "if it has no ipykernel, install one there with the environment's own tool"
-    use.add_argument("--install-ipykernel", action="store_true", help=text)
+    _flag(use, "--install-ipykernel", "if it has no ipykernel, install one there with the environment's own tool")
     attach = commands.add("attach", "kernels:attach", "go on in a kernel that runs already")
     text = "a kernel's id or at least four characters of it, a notebook, a connection file, a server's URL"
     attach.add_argument("kernel", metavar="WHICH", help=text)
@@ -249,7 +244,7 @@ def _add_kept(commands: Commands) -> None:
     prune.add_argument("--older-than", type=_days, metavar="DAYS", help="what was not used for so many days")
     text = "the oldest, until so much is left: 500MB, 5GB"
     prune.add_argument("--keep-total", type=_bytes, metavar="SIZE", help=text)
-    prune.add_argument("--dry-run", action="store_true", help="only show what would go")
+    _flag(prune, "--dry-run", "only show what would go")
     for parser in (forget, prune):
         _add_yes(parser)
 
@@ -262,14 +257,14 @@ def _add_daemon(commands: Commands) -> None:
     status.add_argument("kernel", nargs="?", default="", metavar="SESSION", help=text)
     commands.add("start", "admin:start", "start the daemon, if it does not run")
     stop = commands.add("stop", "admin:stop", "stop the daemon; kernels run on")
-    stop.add_argument("--kernels", action="store_true", help="end all kernels too: nothing is left running")
+    _flag(stop, "--kernels", "end all kernels too: nothing is left running")
     more = "No kernel, call or line of output is lost."
     text = "have the installed version take the daemon's place"
     commands.add("restart-daemon", "admin:restart_daemon", text, more=more)
     serve = commands.add("service", "", "run the daemon under systemd or launchd")
     verbs = serve.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
     added = _verb(verbs, "install", "service:install", "Install and start the user service.")
-    added.add_argument("--no-linger", action="store_true", help="leave it to logging out to end the daemon and kernels")
+    _flag(added, "--no-linger", "leave it to logging out to end the daemon and kernels")
     _verb(verbs, "uninstall", "service:uninstall", "Stop and remove the user service; kernels run on.")
     _verb(verbs, "start", "service:start", "Start the service; a daemon that runs hands over.")
     _verb(verbs, "stop", "service:stop", "Stop the service; kernels run on.")
@@ -281,17 +276,19 @@ def _add_daemon(commands: Commands) -> None:
 def _add_set_up(commands: Commands) -> None:
     commands.group("set up, and tidy up")
     register = commands.add("register", "registration:register", "tell MCP clients about the server, or say how")
-    register.add_argument("clients", nargs="*", type=_client, metavar="CLIENT", help=_clients())
+    register.add_argument(
+        "clients", nargs="*", type=_client, metavar="CLIENT", help=f"{', '.join(CLIENTS)}; default: claude"
+    )
     register.add_argument("--python", default="", help="interpreter of the default kernel")
     register.add_argument("--session", default="", help="a session of each project, instead of its own")
     register.add_argument("--scope", choices=["local", "user", "project"], default="user", help=_SCOPE)
-    register.add_argument("--print", dest="only_print", action="store_true", help="change nothing, print what to do")
+    _flag(register, "--print", "change nothing, print what to do", dest="only_print")
     lab = commands.add("jupyterlab", "jupyter:jupyterlab", "run JupyterLab with the supervisor's kernels in it")
-    lab.add_argument("--print", dest="only_print", action="store_true", help="run nothing, print the command")
+    _flag(lab, "--print", "run nothing, print the command", dest="only_print")
     lab.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="JupyterLab's own, behind `--`")
     _add_kernelspecs(commands.add("kernelspec", "", "have other Jupyter programs start supervised kernels"))
     look = commands.add("doctor", "doctor:doctor", "look at all that has to be right, and say what mends it", json=True)
-    look.add_argument("--fix", action="store_true", help="mend what can be mended without losing anything")
+    _flag(look, "--fix", "mend what can be mended without losing anything")
     demo = commands.add("demo", "admin:demo", "show the whole thing on a real data set")
     demo.add_argument("--directory", default="", help="where the notebook goes; default: a folder in ~/.cache")
     more = "Saved notebooks stay."
@@ -325,6 +322,10 @@ def _add_kernelspecs(parser: argparse.ArgumentParser) -> None:
 
 def _verb(verbs: Any, name: str, run: str, text: str) -> argparse.ArgumentParser:
     return _described(verbs.add_parser(name, help=text, description=text), run)
+
+
+def _flag(parser: argparse.ArgumentParser, name: str, text: str, dest: str | None = None) -> None:
+    parser.add_argument(name, dest=dest, action="store_true", help=text)
 
 
 def _add_session(parser: argparse.ArgumentParser, *, starts: bool = False) -> None:
@@ -371,10 +372,6 @@ def _bytes(text: str) -> int:
 
 
 CLIENTS = ("claude", "codex", "gemini", "cursor", "vscode")
-
-
-def _clients() -> str:
-    return f"{', '.join(CLIENTS)}; default: claude"
 
 
 def _client(text: str) -> str:
