@@ -9,7 +9,6 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from kernel_supervisor.core.model import Execution
 from kernel_supervisor.mcp import arrangement
 from kernel_supervisor.mcp.images import Image, prepare_all
 from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
@@ -68,8 +67,9 @@ def render(view: ResultView, reading: Reading) -> Rendered:
     All text together is within `reading.max_chars`, and within its `max_bytes` if there are such. Raises RefusedError
     for lines that cannot be selected.
     """
-    view = replace(view, execution=_with_cells_named(view.execution, execution_count(view)))
-    number = view.execution.id
+    execution, number = view.execution, view.execution.id
+    reason = cells_named(execution.reason, execution.source, execution_count(view))  # in the traceback of a crash
+    view = replace(view, execution=replace(execution, reason=reason))
     quoted = number if reading.ways is None else None
     sections = _transcribed(view, reading)
     shown, left = _chosen(sections, reading)
@@ -139,11 +139,6 @@ def _as_drawn(view: ResultView, picture: Picture) -> Picture:
     if picture.figure is None or not isinstance(drawing, bytes):
         return picture
     return replace(picture, mime="image/png", data=base64.b64encode(drawing).decode())
-
-
-def _with_cells_named(execution: Execution, count: int | None) -> Execution:
-    """With the cell's name in the traceback of a crash."""
-    return replace(execution, reason=cells_named(execution.reason, execution.source, count))
 
 
 def within(content: Sequence[Content], max_bytes: int | None) -> Sequence[Content]:

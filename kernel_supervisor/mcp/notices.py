@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from kernel_supervisor.amounts import span
-from kernel_supervisor.core.model import Execution, ExecutionId, KernelId, SessionName, SessionRecord
+from kernel_supervisor.core.model import Execution, KernelId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.caller import OF_ALL, Caller, Generation
 from kernel_supervisor.outputs.tracebacks import line_reached
@@ -215,9 +215,9 @@ def _running(caller: Caller, session: SessionRecord, shown: Execution | None, te
 
 async def _cancelled(caller: Caller, name: SessionName, shown: int | None) -> list[Words]:
     """What became of what calls had begun that this client cancelled: it may tell its model that they were refused."""
-    executions, told = caller.supervisor.executions, list[Words]()
+    executions, records, told = caller.supervisor.executions, caller.supervisor.records, list[Words]()
     for each in caller.cancelled.pop(name, ()):
-        execution = await _begun_by(caller, each)
+        execution = await (records.execution_of_call(each) if isinstance(each, str) else records.execution(each))
         ticket = executions.tickets.get(execution.id) if execution is not None else None
         if ticket is not None:
             await happens(ticket.settled, _STOPS_S)
@@ -225,12 +225,6 @@ async def _cancelled(caller: Caller, name: SessionName, shown: int | None) -> li
         if execution is not None and execution.id != shown:
             told.append(await _outcome(caller, execution))
     return told
-
-
-async def _begun_by(caller: Caller, call: ExecutionId | str) -> Execution | None:
-    """The execution, or what a call of this key began, if it did."""
-    records = caller.supervisor.records
-    return await (records.execution_of_call(call) if isinstance(call, str) else records.execution(call))
 
 
 async def _outcome(caller: Caller, execution: Execution) -> Words:

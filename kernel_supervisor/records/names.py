@@ -75,13 +75,10 @@ class Names:
     def keep(self, session: SessionRecord) -> Statement:
         """What puts a session's name beside it; a session that is new gets its word."""
         if session.name not in self._keys:
-            self._learn(self._free(session), session.name)
+            plain = session.word or names.base(session.directory)  # as versions before this one would call it
+            self._learn(names.apart(plain, session.directory, self._names), session.name)
         key = self._keys[session.name]
         return _INSERT, (key, session.directory, session.folder, session.word, key in self._inherited)
-
-    def _free(self, session: SessionRecord) -> str:
-        """As versions before this one would call it, as far as that is free."""
-        return names.apart(session.word or names.base(session.directory), session.directory, self._names)
 
     def forget(self, name: SessionName) -> Statement:
         """What removes a session's name."""

@@ -115,7 +115,8 @@ class Stream:
             place = place._replace(position=position)
             items: list[Message | Mark] = []
             for entry in entries:
-                if isinstance(entry.item, Mark) and entry.item.goes_on and self._goes_on(entry.item, end):
+                goes_on = isinstance(entry.item, Mark) and entry.item.goes_on
+                if goes_on and (end is None or ends.exist(self.log, entry.item.parent_id)):  # or may come to be there
                     place = place._replace(position=entry.end, before=max(place.before, 0))
                     break
                 if not isinstance(entry.item, Passed):
@@ -125,10 +126,6 @@ class Stream:
             if not entries:
                 kept, times = self.unrecorded(place.kept)
                 return [each for each in kept if each.parent_id == msg_id], place._replace(kept=times)
-
-    def _goes_on(self, mark: Mark, end: int | None) -> bool:
-        """Whether what was shown last is beside the log, or may come to be."""
-        return end is None or ends.exist(self.log, mark.parent_id)
 
     def _beside(self, msg_id: str, place: Place) -> tuple[list[Message | Mark], Spot]:
         """The next of what an execution showed last; nothing where the log has not said yet that there is such."""

@@ -76,7 +76,8 @@ class Ticket:
         elif isinstance(item, Passed):
             self.step("started")
         elif item.msg_type == "execute_reply":
-            self.step("replied", reply=self._status_of(item), count=count_of(item.content))
+            status = life.status_of(item.content, stopped=bool(self.life.cancelled))
+            self.step("replied", reply=status, count=count_of(item.content))
         elif item.msg_type == "status":
             if item.content.get("execution_state") == "idle":
                 self.step("went idle")
@@ -84,9 +85,6 @@ class Ticket:
             self._hear_question(item)
         else:
             self.step("started")
-
-    def _status_of(self, reply: Message) -> ExecutionStatus:
-        return life.status_of(reply.content, stopped=bool(self.life.cancelled))
 
     def _hear_question(self, message: Message) -> None:
         if message.msg_type == OVER:

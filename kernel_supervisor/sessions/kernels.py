@@ -295,7 +295,9 @@ class Kernels:
             return await self._restart(latest or record, runner, asker, key)
 
     async def _restart(self, record: KernelRecord, runner: Runner | None, asker: Asker, key: str) -> Runner:
-        place = await self._place_again(record, asker)  # before anything is given up
+        await self._remember(record)  # before anything is given up: its process tells it while it lives
+        had = self.had.get(record.id)
+        place = await apart("environments", furnished, record.interpreter, asker, self._paths.cache, silent, had)
         await self.adoption.end(record.id, _RESTARTED)
         if runner is not None and kind_of(record).restarts:
             return await self._restart_in_place(runner, place.surroundings)
@@ -305,12 +307,6 @@ class Kernels:
         directory = record.missing or record.directory  # also where nothing could work in that the last time
         fresh = self._record(record.id, record.session, place, directory, record.generation + 1)
         return await self._launch(fresh, place.surroundings, key)
-
-    async def _place_again(self, record: KernelRecord, asker: Asker) -> Furnished:
-        """What a kernel has around it when it is started again. What it had is read from its process while it lives."""
-        await self._remember(record)
-        had = self.had.get(record.id)
-        return await apart("environments", furnished, record.interpreter, asker, self._paths.cache, silent, had)
 
     async def _remember(self, record: KernelRecord) -> None:
         """Take in what a kernel's process was started with, while it lives."""

@@ -89,7 +89,8 @@ async def save(supervisor: Supervisor, session: SessionRecord, wanted: Wanted, p
         session_kernel=wanted.wishes.session_kernel,
     )
     saved = Saved(notebook=written.path, cells=written.cells)
-    environment = await _environment(supervisor, session) if wanted.exports else ""
+    record = await supervisor.sessions.kernel_record(session)
+    environment = environment_of(record.interpreter if record is not None else None)
     for form, option in wanted.exports.items():
         target = saved.notebook.with_suffix(f".{form}")
         try:
@@ -108,11 +109,6 @@ async def save(supervisor: Supervisor, session: SessionRecord, wanted: Wanted, p
         except SupervisorError as error:
             saved.failures.append(f"no {form.upper()}: {error}")
     return saved
-
-
-async def _environment(supervisor: Supervisor, session: SessionRecord) -> str:
-    record = await supervisor.sessions.kernel_record(session)
-    return environment_of(record.interpreter if record is not None else None)
 
 
 def environment_of(interpreter: Interpreter | None) -> str:

@@ -82,7 +82,7 @@ class Sweeping:
         found = plan(there.items, policy, time.time(), there.besides)
         await _carry_out(supervisor, [each.item for each in found.due if each.at <= time.time()])
         await apart("documents", _shorten, supervisor.paths, there.living)
-        _announce(supervisor, found)
+        supervisor.sessions.leaving = {SessionName(each.item.name): each for each in found.due if each.item.unsaved}
         if found.over:
             log.warning("%s more than is to be kept: what lives, or was used lately, stays", size(found.over))
 
@@ -173,12 +173,6 @@ def _shorten(paths: Paths, living: Collection[str]) -> None:
 
 
 # Being told
-
-
-def _announce(supervisor: Supervisor, found: Plan) -> None:
-    """Have people be told of histories that no notebook has and that are to go."""
-    waiting = [each for each in found.due if each.item.unsaved]
-    supervisor.sessions.leaving = {SessionName(each.item.name): each for each in waiting}
 
 
 async def told(supervisor: Supervisor, directory: str = "") -> dict[SessionName, Words]:
