@@ -293,6 +293,11 @@ class KernelRecord:
         return self.interpreter.kind == DAMAGED
 
     @property
+    def pid(self) -> int | None:
+        """Its process's number, where it has one here."""
+        return self.process.pid if self.process is not None else None
+
+    @property
     def ended(self) -> bool:
         """Whether it is known to be gone."""
         return self.ended_at is not None

@@ -115,7 +115,6 @@ async def living_facts(runner: Runner) -> dict[str, Any]:
 
 async def facts_of(record: KernelRecord) -> dict[str, Any]:
     """What is on record of a kernel, and what its process says; the rest is for those that can be reached."""
-    pid = record.process.pid if record.process is not None else None
     return {
         "kernel_id": record.id,
         "name": record.called,
@@ -124,8 +123,8 @@ async def facts_of(record: KernelRecord) -> dict[str, Any]:
         "kernel_directory": record.directory,
         "execution_count": None,
         "uptime_s": round(time.time() - record.started_at, 1),
-        "memory_bytes": await asyncio.to_thread(_memory, pid),
-        "pid": pid,
+        "memory_bytes": await asyncio.to_thread(_memory, record.pid),
+        "pid": record.pid,
         "generation": record.generation,
         "connection_file": record.connection_file,
         "standard_error": record.standard_error,

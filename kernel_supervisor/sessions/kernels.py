@@ -114,7 +114,7 @@ class Kernels:
     def pids(self) -> list[int]:
         """The processes of the kernels that are held here or sought."""
         records = [*(runner.kernel.record for runner in self.runners.values()), *self.adoption.records]
-        return [record.process.pid for record in records if record.process is not None]
+        return [record.pid for record in records if record.pid is not None]
 
     async def attach(self, record: KernelRecord) -> Runner:
         """Connect to a kernel that somebody else started. Raises UnavailableError where it does not answer."""
@@ -164,8 +164,7 @@ class Kernels:
         if kind_of(record).inherits:
             self.had[record.id] = surroundings
         self.spares.note(record, surroundings)
-        pid = getattr(kernel.record.process, "pid", "not known")
-        log.info("session %s: kernel %s started, pid %s", record.session, record.id, pid)
+        log.info("session %s: kernel %s started, pid %s", record.session, record.id, kernel.record.pid or "not known")
         return await self._take_in(kernel)
 
     async def _taken(self, record: KernelRecord, surroundings: Surroundings, key: str) -> Kernel | None:
@@ -350,8 +349,7 @@ class Kernels:
             await runner.close()
             raise
         self.runners[record.id] = runner
-        pid = getattr(record.process, "pid", "not known")
-        log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, pid)
+        log.info("session %s: kernel %s adopted, pid %s", record.session, record.id, record.pid or "not known")
         return runner
 
     async def settle_gone(self, record: KernelRecord, reason: str) -> None:

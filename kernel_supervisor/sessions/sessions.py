@@ -90,7 +90,8 @@ class Sessions:
             )
         if any(session.directory == directory for session in self.known.values()):
             return ""
-        pids = {name: self._pid(session) for name, session in self.known.items()}
+        runners = {name: self.runner_of(session) for name, session in self.known.items()}
+        pids = {name: runner.kernel.record.pid for name, runner in runners.items() if runner is not None}
         moved = await apart("environments", moving.moved_to, directory, list(self.known.values()), pids)
         if not moved:
             return ""
@@ -99,11 +100,6 @@ class Sessions:
             f"session {naming.listed(moved)}: name {moved[0].name} as the session to go on there, nothing is taken "
             "over by itself"
         )
-
-    def _pid(self, session: SessionRecord) -> int | None:
-        runner = self.runner_of(session)
-        process = runner.kernel.record.process if runner is not None else None
-        return process.pid if process is not None else None
 
     async def keep(self, session: SessionRecord) -> SessionRecord:
         """Commit a session that something is about to happen in; looking at one leaves no trace."""
