@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 
 from kernel_supervisor.core.errors import RefusedError
-from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, KernelId, SessionName, SessionRecord
+from kernel_supervisor.core.model import Execution, Interpreter, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
-from kernel_supervisor.environments.missing import missing_module, pip_is_missing, where_to_find
-from kernel_supervisor.kernels.channels import NoSignError
-from kernel_supervisor.kernels.kinds import kind_of
-from kernel_supervisor.mcp import notices
+from kernel_supervisor.mcp import hints, notices
 from kernel_supervisor.mcp.caller import OF_ALL, Caller
 from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS, Client
 from kernel_supervisor.mcp.content import META_KEY, blocks, bounded, machine, render, within
@@ -28,17 +23,14 @@ from kernel_supervisor.mcp.drawn import with_figures_drawn
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere
 from kernel_supervisor.mcp.view import Content, Reading, Rendered, ResultView
 from kernel_supervisor.mcp.ways import in_session, of_session, said, sent
-from kernel_supervisor.mcp.wording import clipped, how_to_answer
-from kernel_supervisor.outputs import shellwords
+from kernel_supervisor.mcp.wording import clipped
 from kernel_supervisor.outputs.folding import Folded
 from kernel_supervisor.outputs.limits import takes_long
 from kernel_supervisor.records.once import Once
 from kernel_supervisor.running.reading import last_line
-from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.running.ticket import Ticket
-from kernel_supervisor.sessions.placing import astray
 from kernel_supervisor.sessions.supervisor import Supervisor
-from kernel_supervisor.tasks import apart, happens, in_passing
+from kernel_supervisor.tasks import apart, happens
 
 PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
@@ -48,15 +40,6 @@ _PREPARING_S = 10.0
 """How long a result may be prepared where its client's patience is over. Clients give up at 60 s, we wait for 45."""
 _LEFT_OUT = "What it showed cannot be read in the time of this call"
 _UNREAD = Folded(outputs=[{"output_type": "stream", "name": "stdout", "text": "[… left out …]"}])
-_NO_NAME = re.compile(r"name '(\w+)' is not defined")
-_NO_KEY_ERRORS = ("KeyError", "AttributeError", "ColumnNotFoundError")
-_KEYS = re.compile(r"'([^'\n]{1,200})'"), re.compile(r'"([^"\n]{1,200})"')
-_NEAR = 0.8
-"""How alike names are that are taken for one another."""
-_LOOK_S = 2.0
-"""How long a result waits for a look at the environments of this machine."""
-_BESIDE_S = 5.0
-"""How long a result waits for each kind of advice beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,10 +235,7 @@ class Call:
             ahead=ahead,
             notices=tuple(told),
             question=question,
-            advice=(
-                *await in_passing(self._advice(execution, behind), "advice", (), _BESIDE_S),
-                *await in_passing(self._changed(execution, runner), "looking for changed modules", (), _BESIDE_S),
-            ),
+            advice=await hints.on(self.caller, execution, behind),
         )
         left_s = max(_PREPARING_S, self.until - time.monotonic())
         try:
@@ -288,116 +268,13 @@ class Call:
     ) -> tuple[ResultView, Rendered]:
         executions, execution = self.supervisor.executions, view.execution
         folded = await executions.folded(execution, without_outputs=long)
-        errors = folded.errors
-        view = replace(
-            view,
-            folded=folded,
-            advice=(
-                *view.advice,
-                *await in_passing(
-                    self._where_it_is(execution, interpreter, folded), "looking for what is missing", (), _BESIDE_S
-                ),
-            ),
-            cells=await executions.cells_of(execution, errors),
-        )
+        advice = (*view.advice, *await hints.on_what_is_missing(self.caller, execution, interpreter, folded))
+        cells = await executions.cells_of(execution, folded.errors)
+        view = replace(view, folded=folded, advice=advice, cells=cells)
         if long:
             return view, await rendered_elsewhere(view, reading, executions.unrecorded(execution))
         view = await with_figures_drawn(view, reading, interpreter, self.caller.tasks)
         return view, await apart("results", render, view, reading) if blocks(folded) else render(view, reading)
-
-    async def _advice(self, execution: Execution, behind: Sequence[ExecutionId]) -> tuple[Words, ...]:
-        if execution.status in ("dead", "aborted") and execution.kernel_id is not None:
-            return await self._after_death(execution, execution.kernel_id)
-        ticket = self.supervisor.executions.tickets.get(behind[0]) if behind else None
-        if ticket is not None and ticket.question is not None:
-            return ((f"Execution {behind[0]}, before it, asks", *how_to_answer(behind[0], ticket.question)),)
-        return (words,) if (words := self._shell_words(execution)) else ()
-
-    async def _after_death(self, execution: Execution, kernel_id: KernelId) -> tuple[Words, ...]:
-        """How its session gets a kernel again, unless it has one: it would lose that."""
-        session = self.supervisor.sessions.known.get(execution.session)
-        record = await self.supervisor.records.kernel(kernel_id)
-        if record is None or (session is not None and session.kernel_id not in (None, kernel_id)):
-            return ()
-        runner = self.supervisor.kernels.runners.get(kernel_id)
-        lives = runner is not None and runner.kernel.alive  # as another process, unless its death is about to be seen
-        same = execution.status == "dead" and record.owned and record.generation == execution.generation
-        if session is None or (lives and not same):
-            return ()
-        back = await self.supervisor.sessions.back(session, kernel_id, execution.generation)
-        return (("Its variables are gone. ", record.way_on, *back, "."),)
-
-    def _shell_words(self, execution: Execution) -> str:
-        """What its code does otherwise here than at a prompt."""
-        runner = self.supervisor.kernels.that_ran(execution)
-        if runner is None or runner.kernel.record.interpreter.language != "python":
-            return ""
-        if execution.status == "ok":
-            return shellwords.once_it_is_over(execution.source)
-        own = self.supervisor.executions.tickets.get(execution.id)
-        waits = own is None or own.question is not None
-        return shellwords.while_it_runs(execution.source) if execution.status == "running" and not waits else ""
-
-    async def _changed(self, execution: Execution, runner: Runner | None) -> Sequence[Words]:
-        """Which modules that a cell uses were changed on disk since they were imported."""
-        imports = self.supervisor.imports
-        if runner is None or not kind_of(runner.kernel.record).here or not imports.concerns(execution):
-            return ()
-        return await apart("environments", imports.changed, execution, runner.kernel.record.directory)
-
-    async def _where_it_is(
-        self, execution: Execution, interpreter: Interpreter | None, folded: Folded
-    ) -> tuple[Words, ...]:
-        """Of a file or a module that a cell did not find, where it is."""
-        runner = self.supervisor.kernels.that_ran(execution)
-        session = self.supervisor.sessions.known.get(execution.session)
-        last = runner is not None and (runner.kernel.record.generation, runner.execution_count)
-        if runner and session and folded.errors and last == (execution.generation, execution.execution_count):
-            ename, evalue = (str(folded.errors[-1].get(each)) for each in ("ename", "evalue"))
-            line = await apart("environments", astray, runner.kernel.record, session.directory, ename, evalue)
-            if line:
-                return (line,)
-            if near := await self._near_name(runner, ename, evalue) or await self._near_key(runner, ename, evalue):
-                return (near,)
-        return await self._where_to_find(interpreter, folded)
-
-    async def _near_name(self, runner: Runner, ename: str, evalue: str) -> str:
-        """The one variable whose name is nearly that of one that there is not; empty for none, or several."""
-        wrong = _NO_NAME.fullmatch(evalue) if ename == "NameError" and runner.kernel.language == "python" else None
-        if wrong is None or runner.running is not None:
-            return ""
-        try:
-            found = await runner.kernel.inspect(wrong[1], "", _LOOK_S, None)
-        except (TimeoutError, NoSignError):
-            return ""
-        near = get_close_matches(wrong[1], [str(each) for each in found.get("near", ())], 2, _NEAR)
-        return f"Did you mean {near[0]}? There is such a variable." if len(near) == 1 else ""
-
-    async def _near_key(self, runner: Runner, ename: str, evalue: str) -> str:
-        """The one column or key that is nearly one that a cell asked a table or a dictionary for."""
-        named = next(filter(None, (each.findall(evalue) for each in _KEYS)), ())
-        if not named or ename not in _NO_KEY_ERRORS or runner.running is not None:
-            return ""
-        try:
-            of, near = await runner.kernel.near(named[-1 if ename == "AttributeError" else 0], evalue, _LOOK_S)
-        except (TimeoutError, NoSignError):
-            return ""
-        return f"Did you mean {near}? {of} has that." if near else ""
-
-    async def _where_to_find(self, interpreter: Interpreter | None, folded: Folded) -> tuple[Words, ...]:
-        """Of a module that a cell could not import, where it is."""
-        errors = folded.errors
-        module = missing_module(str(errors[-1].get("ename")), str(errors[-1].get("evalue"))) if errors else ""
-        module = module or pip_is_missing(output for output in folded.outputs if output["output_type"] == "stream")
-        if not module or interpreter is None or not interpreter.prefix or not interpreter.argv:
-            return ()
-        where = self.caller.asker.where
-        looking = apart("environments", where_to_find, module, interpreter.prefix, interpreter.argv[0], where)
-        try:
-            line = await asyncio.wait_for(looking, _LOOK_S)
-        except asyncio.TimeoutError:
-            return ()
-        return (line,) if line else ()
 
 
 async def how_it_goes(ticket: Ticket) -> str:
