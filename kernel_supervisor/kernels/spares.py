@@ -146,10 +146,14 @@ def start(name: str, kind: Kind, surroundings: Surroundings, paths: Paths, expir
     command = [*kind.argv, str(source("recorder")), _SPARE, name, STARTING, "--expires", f"{expires_s:g}"]
     command += ["--overlay", kind.overlay, "--room", " " * _ROOM]
     env = {**variables_of(surroundings), ROOM: " " * _ROOM}
-    reading, telling = os.pipe()
-    said = tempfile.TemporaryFile(dir=paths.logs)  # noqa: SIM115 - it is read when the process has ended
-    folder = hold(os.path.dirname(paths.connections))
-    try:
+    with contextlib.ExitStack() as passed_on, contextlib.ExitStack() as kept:
+        reading, telling = os.pipe()
+        passed_on.callback(os.close, reading)
+        kept.callback(os.close, telling)
+        said = tempfile.TemporaryFile(dir=paths.logs)  # noqa: SIM115 - it is read when the process has ended
+        kept.callback(said.close)
+        folder = hold(os.path.dirname(paths.connections))
+        passed_on.callback(os.close, folder)
         child = subprocess.Popen(
             command,
             stdin=reading,
@@ -160,20 +164,12 @@ def start(name: str, kind: Kind, surroundings: Surroundings, paths: Paths, expir
             start_new_session=True,
             pass_fds=(folder,),
         )
-    except BaseException:
-        os.close(telling)
-        said.close()
-        raise
-    finally:
-        os.close(reading)
-        os.close(folder)
-    os.set_blocking(telling, False)
-    identity = identify(child.pid)
-    if identity is None:
-        child.wait()
-        os.close(telling)
-        said.close()
-        raise ProcessLookupError("it ended at once")
+        identity = identify(child.pid)
+        if identity is None:
+            child.wait()
+            raise ProcessLookupError("it ended at once")
+        os.set_blocking(telling, False)
+        kept.pop_all()
     return Spare(name, kind, Process(identity, child), telling, said)
 
 
