@@ -134,17 +134,15 @@ async def write(
     With `session_kernel` it names the kernelspec that opens it in its session.
     It is written to its end even if the one who asked is gone, before another writer may begin.
     """
-    how = {"make_folder": False, "session_kernel": False, **how}
+    how = {"make_folder": False, **how}
     return await asyncio.shield(_write(supervisor, name, path, choice or Choice(), how))
 
 
-async def _write(
-    supervisor: Supervisor, name: SessionName, path: Path, choice: Choice, how: Mapping[str, Any]
-) -> Written:
+async def _write(supervisor: Supervisor, name: SessionName, path: Path, choice: Choice, how: dict[str, Any]) -> Written:
     async with supervisor.writing[name]:
         entries = await _entries(supervisor, name, choice)
         about = await _about(supervisor, supervisor.sessions.known[name], entries)
-        if how["session_kernel"]:
+        if how.pop("session_kernel", False):
             about = replace(about, kernelspec=kernelspecs.of_session(name))
         known = supervisor.sessions.known[name].notebooks.get(str(path))
         mark = "" if choice == Choice() else f" {PART}"
@@ -159,15 +157,8 @@ async def _write(
             except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError, RuntimeError) as error:
                 raise UnavailableError(f"{path} was not written: the supervisor is stopping") from error
 
-        how = {
-            **{each: value for each, value in how.items() if each != "session_kernel"},
-            "about": about,
-            "taken": _taken(supervisor, entries),
-            "choice": choice,
-            "known": known,
-            "announce": announce,
-        }
-        written = await apart("documents", write_notebook, path, entries, **how)
+        how |= {"about": about, "taken": _taken(supervisor, entries), "choice": choice, "known": known}
+        written = await apart("documents", write_notebook, path, entries, announce=announce, **how)
         await _note(supervisor, name, path, written.fingerprint + mark)
         return written
 
