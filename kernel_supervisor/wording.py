@@ -6,8 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-MARKS = {True: "→", False: ""}
-"""What begins a row: whether it is the session's own."""
 _OURS = str.maketrans(dict.fromkeys("…→–×", " "))
 """What our own words have beyond ASCII, none of it wide."""
 

@@ -16,7 +16,7 @@ from kernel_supervisor.records.stream import Place
 from kernel_supervisor.tasks import apart
 
 _SHOWING = ("display_data", "execute_result", "update_display_data", "execute_reply")
-_PATIENCE_S = 20.0
+PATIENCE_S = 20.0
 """How long a request waits for something to tell."""
 
 
@@ -34,7 +34,7 @@ async def follow(call: Call, params: FollowParams) -> dict[str, Any]:
     before = Place(*params.place) if params.place else None
     try:
         reading = call.supervisor.executions.read_on(execution, ticket, before)
-        messages, place = await asyncio.wait_for(reading, _PATIENCE_S)
+        messages, place = await asyncio.wait_for(reading, PATIENCE_S)
     except asyncio.TimeoutError:
         return {"messages": [], "place": params.place}
     told: dict[str, Any] = {"messages": await apart("results", all_told, messages), "place": place}

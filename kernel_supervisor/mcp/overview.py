@@ -14,7 +14,7 @@ import psutil
 
 from kernel_supervisor.core.model import Execution, ProcessIdentity, SessionName
 from kernel_supervisor.mcp.call import Call
-from kernel_supervisor.mcp.following import FollowParams, all_told, follow
+from kernel_supervisor.mcp.following import PATIENCE_S, FollowParams, all_told, follow
 from kernel_supervisor.mcp.tools_kernels import living_facts
 from kernel_supervisor.mcp.tools_work import entry_facts
 from kernel_supervisor.outputs.terminal import plain
@@ -25,8 +25,6 @@ from kernel_supervisor.wording import first_line
 
 _PLACED_S = 0.3
 """How long a kernel may take to say where it is."""
-_PATIENCE_S = 20.0
-"""How long a request waits for something to tell."""
 _MOST = 100
 
 
@@ -124,7 +122,7 @@ async def _news(
 ) -> tuple[list[Execution], list[dict[str, Any]], list[int]]:
     """The next entries of a session, and what those that are over show, with how much of that is told then; nothing
     where there is nothing for a while."""
-    end = time.monotonic() + _PATIENCE_S
+    end = time.monotonic() + PATIENCE_S
     while True:
         committed = call.supervisor.executions.news.next
         found = await call.supervisor.records.entries_behind(session, number, _MOST)

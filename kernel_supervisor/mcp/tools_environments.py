@@ -30,7 +30,7 @@ from kernel_supervisor.sessions.placing import displaced
 from kernel_supervisor.sessions.restoring import Restored
 from kernel_supervisor.sessions.supervisor import Change
 from kernel_supervisor.tasks import apart
-from kernel_supervisor.wording import MARKS, printable, table
+from kernel_supervisor.wording import printable, table
 
 
 def _meant(given: Any) -> Any:
@@ -58,11 +58,11 @@ async def kernel_list_envs(call: Call, session: SessionRecord) -> Answer:
         ipykernel = each.ipykernel or ("own kernel" if each.argv else "no ipykernel")
         runs, stands = each.python_version or each.language, f"broken: {each.broken}" if each.broken else ipykernel
         about = (each.name, each.kind, runs, stands, each.prefix or each.resource_dir)
-        rows.append([MARKS[here], *map(printable, about)])
+        rows.append(["→" if here else "", *map(printable, about)])
         facts.append({**{name: getattr(each, name) for name in _FACTS}, "current": here})
     for spec in there:
         here = record is not None and record.interpreter.argv == spec.argv
-        rows.append([MARKS[here], spec.name, spec.kind, spec.language, "its own", spec.argv[0]])
+        rows.append(["→" if here else "", spec.name, spec.kind, spec.language, "its own", spec.argv[0]])
         known = {"name": spec.name, "kind": spec.kind, "language": spec.language, "server": spec.argv[0]}
         facts.append({**dict.fromkeys(_FACTS, ""), **known, "current": here})
     text = table(["", "name", "kind", "python", "ipykernel", "where"], rows) if rows else "no environments were found"

@@ -19,7 +19,7 @@ from kernel_supervisor.mcp.ways import under_each_other
 from kernel_supervisor.running.runner import Runner
 from kernel_supervisor.sessions import foreign, naming
 from kernel_supervisor.tasks import apart
-from kernel_supervisor.wording import MARKS, table, when
+from kernel_supervisor.wording import table, when
 
 _LIST_S = 2.0
 """How long a list waits for kernels that a daemon which has just begun has not reached yet."""
@@ -109,7 +109,7 @@ def _foreign_facts(kernel: foreign.Found) -> dict[str, Any]:
 
 def _running_row(kernel: dict[str, Any]) -> list[Any]:
     about = [kernel[key] for key in ("kernel_id", "name", "session", "state")]
-    return [MARKS[kernel["current"]], *about, size(kernel["memory_bytes"]), when(kernel["last_used_at"])]
+    return ["→" if kernel["current"] else "", *about, size(kernel["memory_bytes"]), when(kernel["last_used_at"])]
 
 
 async def kernel_attach(
