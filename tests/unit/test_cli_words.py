@@ -166,18 +166,3 @@ def test_what_is_missing_is_installed_by_the_tool_that_installed_us(
     assert command_for("x", str(tmp_path)) == "uv tool install --with pandas --with x '/a checkout'"
     pdf = command_for("kernel-supervisor[pdf]", str(tmp_path))
     assert pdf == "uv tool install --with pandas '/a checkout[pdf]'"
-
-
-@pytest.mark.parametrize("words", [["--help"], ["help", "save"], [], ["exce"]], ids=" ".join)
-def test_help_loads_nothing_that_takes_long(words: list[str]) -> None:
-    heavy = ("zmq", "psutil", "rich", "PIL", "tabulate", "wcwidth", "argcomplete", "importlib.metadata", "asyncio")
-    code = f"""
-import contextlib, io, sys
-from kernel_supervisor.cli.main import main
-printed = io.StringIO()
-with contextlib.suppress(SystemExit), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-    main({words!r})
-print([name for name in {heavy!r} if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
