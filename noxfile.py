@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -21,19 +22,20 @@ ELSEWHERE = ("--ignore", "tests/systemd", "--ignore", "tests/packages")
 PARALLEL = ("--numprocesses", "3", "--dist", "loadfile", "--durations", "30", *ELSEWHERE)
 PYTEST = ("pytest", "--hypothesis-profile", "unhurried")
 NEWER_THAN = (3, 10)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process would compile again what it imports
 
 
-def pythons() -> list[str]:
-    """Every interpreter ≥ 3.10 at hand, one for each minor version: on PATH, and pyenv's."""
+def other_pythons() -> list[str]:
+    """Every interpreter ≥ 3.10 at hand but this one's version, one for each minor: on PATH, and pyenv's."""
     candidates = [shutil.which(f"python3.{minor}") for minor in range(10, 20)]
     candidates += [str(path) for path in sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python"))]
-    found: dict[tuple[int, ...], str] = {}
+    found: dict[tuple[int, ...], str] = {sys.version_info[:2]: sys.executable}
     for candidate in filter(None, candidates):
         answer = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
         version = re.match(r"Python (\d+)\.(\d+)", answer.stdout)
         if version and (key := tuple(map(int, version.groups()))) >= NEWER_THAN:
             found.setdefault(key, os.path.realpath(candidate))
-    return [found[key] for key in sorted(found)]
+    return [found[key] for key in sorted(found) if key != sys.version_info[:2]]
 
 
 def system_packages(session: nox.Session, wanted: dict[str, str], codes: tuple[int, ...] = (0,)) -> None:
@@ -91,11 +93,11 @@ def systemd(session: nox.Session) -> None:
     session.run(*PYTEST, *(session.posargs or ["--numprocesses", "2", "--durations", "5", "tests/systemd"]))
 
 
-@nox.session(python=pythons())
+@nox.session(python=other_pythons())
 def fast(session: nox.Session) -> None:
-    """The fast layers on each Python ≥ 3.10 at hand."""
-    session.install("--compile-bytecode", ".[demo]", "hypothesis", "pyte", "pytest", "pytest-timeout")
-    session.run(*PYTEST, *FAST)
+    """The fast layers on each other Python ≥ 3.10 at hand."""
+    session.install(".[demo]", "hypothesis", "pyte", "pytest", "pytest-timeout", "pytest-xdist")
+    session.run(*PYTEST, "--numprocesses", "3", "--dist", "loadfile", *FAST)
 
 
 @nox.session(default=False)

@@ -160,7 +160,7 @@ def logs(command: Command) -> int:
     """The end of a log, and what is added to it."""
     path, whose = command.paths.daemon_log, "the daemon"
     if not command.options.daemon:
-        kernel = command.find_kernel(command.options.kernel)
+        kernel = command.find_kernel(command.options.kernel, or_dead=True)
         path, whose = kernel["standard_error"], f"kernel {kernel['kernel_id']} of session {kernel['session']}"
     with open(path, encoding="utf-8", errors="replace") as file:
         if not _show_end(file, command.options.lines) and not command.options.daemon:

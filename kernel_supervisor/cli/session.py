@@ -96,11 +96,16 @@ class Command:
         self._say_above(found)
         return found
 
-    def find_kernel(self, wanted: str) -> dict[str, Any]:
-        """The living kernel of an id, its beginning, or a session; this directory's for nothing. Raises CallError."""
+    def find_kernel(self, wanted: str, *, or_dead: bool = False) -> dict[str, Any]:
+        """The living kernel of an id, its beginning, or a session; this directory's for nothing. Raises CallError.
+
+        With `or_dead` one that is gone and still stands for its session will do.
+        """
+        there = self.tool("kernel_list_running")[1]
+        dead: list[dict[str, Any]] = there.get("dead", [])  # a daemon of a version before this one says nothing of them
+        kernels: list[dict[str, Any]] = [*there["kernels"], *(dead if or_dead else ())]
         if not wanted:
-            return self._kernel_here()
-        kernels: list[dict[str, Any]] = self.tool("kernel_list_running")[1]["kernels"]
+            return self._kernel_here(kernels, dead)
         matches = [each for each in kernels if wanted in _ids(each)]
         if not matches:
             session = self._which(wanted)["session"]
@@ -118,14 +123,13 @@ class Command:
             raise CallError(f"{wanted!r} could be several kernels: {names}")
         return matches[0]
 
-    def _kernel_here(self) -> dict[str, Any]:
+    def _kernel_here(self, kernels: list[dict[str, Any]], dead: list[dict[str, Any]]) -> dict[str, Any]:
         place = self.say_where()
-        there = self.tool("kernel_list_running")[1]
-        for each in there["kernels"]:
+        for each in kernels:
             if place["session"] in present_in(each):
-                return dict(each)
+                return each
         why = f"session {place['session']}, that of this directory, has no living kernel"
-        is_dead = any(each["session"] == place["session"] for each in there.get("dead", ()))
+        is_dead = any(each["session"] == place["session"] for each in dead)
         starts = "`kernel-supervisor restart` starts a fresh one" if is_dead else "`kernel-supervisor exec` works here"
         raise CallError(f"{why}: `kernel-supervisor list` shows those of others, {starts}")
 

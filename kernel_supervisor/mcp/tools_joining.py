@@ -87,6 +87,7 @@ async def _dead(call: Call, living: Collection[KernelId]) -> list[dict[str, Any]
         record = await call.supervisor.sessions.kernel_record(session)
         if record is not None and record.ended:
             about = {"kernel_id": record.id, "session": session.name, "kernel_directory": record.directory}
+            about |= {"standard_error": record.standard_error}
             dead.append({**about, "end_reason": record.end_reason, "ended_at": record.ended_at})
     return sorted(dead, key=lambda each: each["ended_at"], reverse=True)
 

@@ -125,6 +125,17 @@ def test_logs_show_the_daemons_log_or_what_a_kernel_wrote_to_its_standard_error(
     assert len(home.cli("logs", "--daemon", "-n", "1").stdout.splitlines()) == 1
 
 
+def test_logs_show_what_a_kernel_wrote_that_is_dead(home: Home) -> None:
+    home.cli("exec", "import os; os.write(2, b'the last words\\n'); os._exit(3)")
+    until_now(lambda: "dead: project/" in home.cli("list").stdout, "its death is on record")
+    (dead,) = json.loads(home.cli("list", "--json").stdout)["dead"]
+    for wanted in ((), ("project",), (dead["kernel_id"],), (dead["kernel_id"][:6],)):
+        shown = home.cli("logs", *wanted)
+        assert (shown.returncode, "the last words" in shown.stdout) == (0, True), wanted
+    home.cli("restart")
+    assert "the last words" not in home.cli("logs").stdout, "that of the kernel that lives"
+
+
 def test_logs_are_followed_as_they_grow(home: Home) -> None:
     home.cli("exec", "import os; os.write(2, b'before\\n')")
     command = home.cli_command("logs", "--follow", "project")

@@ -248,5 +248,5 @@ def test_without_a_living_kernel_it_is_said_what_gives_one(home: Home) -> None:
     assert "execution 1 is dead: the kernel died (exit code 7)" in died
     assert "`kernel-supervisor restart project/` gives this session a fresh kernel" in died
     until_now(lambda: "dead: project/" in home.cli("list").stdout, "its death is on record")
-    assert "`kernel-supervisor restart` starts a fresh one" in home.cli("logs").stderr
+    assert "`kernel-supervisor restart` starts a fresh one" in home.cli("console").stderr
     assert "this directory's kernel is dead" in home.cli("doctor").stdout
