@@ -48,6 +48,8 @@ class Message:
     """The Jupyter session of the request: ours, or that of another client of the kernel."""
     beside: str = ""
     """What a request of ours says of its execution (`records/beside.py`); empty for those of others."""
+    written: bytes = field(default=b"", compare=False, repr=False)
+    """`content` as JSON, as the kernel wrote it, where that is at hand: writing it again is what costs most."""
 
 
 OnMessage = Callable[[Message], None]
@@ -55,7 +57,7 @@ BESIDE = "supervisor"
 """Where in the header of a request of ours stands what travels beside it; text, as ipykernel hashes what is there."""
 
 
-def message_of(channel: str, parts: Sequence[Any], buffers: Iterable[bytes] = ()) -> Message:
+def message_of(channel: str, parts: Sequence[Any], buffers: Iterable[bytes] = (), written: bytes = b"") -> Message:
     """The message whose header, parent header, metadata and content are `parts`; some kernels send null for an object.
 
     Raises ValueError and KeyError where it is not known by them what it is, and of which request.
@@ -79,6 +81,7 @@ def message_of(channel: str, parts: Sequence[Any], buffers: Iterable[bytes] = ()
         buffers=tuple(buffers),
         asked_in=str(parent.get("session", "")),
         beside=beside if isinstance(beside, str) else "",
+        written=written,
     )
 
 

@@ -151,9 +151,9 @@ class Channels:
     async def _read(self, name: Channel) -> None:
         socket = self._sockets[name]
         while True:
-            frames = await socket.recv_multipart()
+            received = await socket.recv_multipart()
             try:
-                self._hand_on(name, self._decoded(name, frames))
+                self._hand_on(name, self._decoded(name, received))
             except Exception:  # one odd message must not make us deaf to all that follow
                 log.exception("a message on %s was passed over", name)
 
@@ -175,7 +175,7 @@ class Channels:
         signature, parts = frames[start], frames[start + 1 : start + 5]
         if self.session.auth is not None and not hmac.compare_digest(self.session.sign(parts), signature):
             raise ValueError("the signature is wrong")
-        return message_of(channel, [json.loads(part) for part in parts], frames[start + 5 :])
+        return message_of(channel, [json.loads(part) for part in parts], frames[start + 5 :], parts[3])
 
     async def close(self) -> None:
         """Stop reading and drop the sockets."""

@@ -68,27 +68,30 @@ Found = tuple[int, Message | Mark | Passed | None]
 """Where a record ends, 0 where it does not yet, and what it says; None where it is damaged."""
 
 
-def encode_message(channel: str, message: dict[str, Any]) -> bytes:
-    """A record for `message`, a Jupyter message as jupyter_client deserialises it."""
+def encode_message(channel: str, message: dict[str, Any], written: bytes = b"") -> bytes:
+    """A record for `message`, a Jupyter message as jupyter_client deserialises it; `written` is its content as JSON."""
     buffers = [base64.b64encode(buffer).decode("ascii") for buffer in message.get("buffers", ())]
     header, parent = message["header"], message["parent_header"]
-    payload = [channel, header, parent, message["metadata"], message["content"], buffers]
+    as_it_is = written and b"\n" not in written and json.detect_encoding(written) == "utf-8"
+    content = written if as_it_is else _json(message["content"])
+    before = _json([channel, header, parent, message["metadata"]])
+    payload = b"%s, %s, %s]" % (before[:-1], content, _json(buffers))
     msg_type, parent_id = _field(header, "msg_type"), _field(parent or {"msg_id": ""}, "msg_id")
-    return _record(b"%s %s" % (plain(msg_type), plain(parent_id)), payload)
+    return b"".join(record(b"%s %s" % (plain(msg_type), plain(parent_id)), payload))
 
 
 def encode_mark(mark: Mark) -> bytes:
     """A record for `mark`."""
     fields = {"kind": mark.kind, "parent_id": mark.parent_id, "detail": mark.detail, "end": mark.goes_on}
-    return _record(b"mark " + plain(mark.parent_id), [MARK, fields])
+    return b"".join(record(b"mark " + plain(mark.parent_id), _json([MARK, fields])))
 
 
 def _field(part: Any, name: str) -> Any:
     return part.get(name) if isinstance(part, dict) else None  # what is no message is passed over by who reads it
 
 
-def _record(who: bytes, parts: list[Any]) -> bytes:
-    return b"".join(record(who, json.dumps(parts, default=str).encode()))
+def _json(part: Any) -> bytes:
+    return json.dumps(part, default=str).encode()
 
 
 class MessageLogWriter:

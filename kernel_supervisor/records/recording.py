@@ -41,9 +41,10 @@ class Recording:
         parent_id, writer = message.parent_id, self._writer
         if message.msg_type not in OUTPUTS and message.msg_type != "error":
             content = shortened(message.content, _REPLY) if message.channel == "shell" else message.content
-            return self._append(writer, _encoded(replace(message, content=content)))
-        encoded = _encoded(message)
-        if len(encoded) > max(self._room.large, self._room.left(parent_id)):
+            return self._append(writer, _encoded(replace(message, content=content, written=b"")))
+        most = max(self._room.large, self._room.left(parent_id))
+        encoded = _encoded(message) if len(message.written) <= most else b""  # a giant one is not copied for this
+        if not encoded or len(encoded) > most:
             encoded = _shorter(message, self._room.short)
         spared = message.msg_type in SPARED and self._room.spares
         if self._room.takes(parent_id, len(encoded)) or (spared and spared(parent_id, len(encoded))):
@@ -115,14 +116,14 @@ def _encoded(message: Message) -> bytes:
         "content": message.content,
         "buffers": message.buffers,
     }
-    return messagelog.encode_message(message.channel, parts)
+    return messagelog.encode_message(message.channel, parts, message.written)
 
 
 def _shorter(message: Message, room: int) -> bytes:
     """A message without most of what is long in it; a mark where nothing of it can be left out."""
     short = shown_shortly(message.msg_type, message.content, room)
     if short is not None:
-        return _encoded(replace(message, content=short, metadata={}, buffers=()))
+        return _encoded(replace(message, content=short, metadata={}, buffers=(), written=b""))
     detail = f"a message was too long to be recorded ({message.msg_type})"
     return messagelog.encode_mark(Mark(kind="hole", parent_id=message.parent_id, detail=detail))
 

@@ -145,7 +145,7 @@ class Stream:
 
 def _weight(message: Message) -> int:
     """About the bytes that a message takes."""
-    size, parts = sum(map(len, message.buffers)), [message.content]
+    size, parts = len(message.written) + sum(map(len, message.buffers)), [message.content]
     while parts:
         part = parts.pop()
         size += 100

@@ -45,7 +45,7 @@ def _decode_v1(frame: bytes) -> Message:
         raise ValueError("not Jupyter's message: its offsets")
     offsets = struct.unpack_from(f"<{count}Q", frame, 8)
     parts = [frame[start:end] for start, end in pairwise(offsets)]
-    return message_of(parts[0].decode(), [json.loads(part) for part in parts[1:5]], parts[5:])
+    return message_of(parts[0].decode(), [json.loads(part) for part in parts[1:5]], parts[5:], parts[4])
 
 
 def _decode_default(frame: bytes | str) -> Message:

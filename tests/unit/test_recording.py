@@ -16,11 +16,13 @@ from kernel_supervisor.core.model import (
     Interpreter,
     KernelId,
     KernelRecord,
+    Message,
     MessageId,
     Region,
     SessionName,
 )
 from kernel_supervisor.outputs.folding import fold
+from kernel_supervisor.records.messagelog import scan
 from kernel_supervisor.records.recording import Recording
 from kernel_supervisor.running.reading import messages_of
 from tests.unit.test_outputs import message
@@ -89,3 +91,25 @@ def test_it_has_the_beginning_the_end_and_the_reply(
     assert "899" in text
     assert folded.reply is not None
     assert folded.outputs[-1].get("data") == {"text/plain": "42"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        rb'{"name": "stdout", "text": "caf\u00e9 \ud83d\ude00"}',
+        '{"name":"stdout","text":"café 😀"}'.encode(),
+        '{\n "name": "stdout",\n "text": "café 😀"\n}\n'.encode(),
+        '{"name": "stdout", "text": "café 😀"}'.encode("utf-16"),
+        '{"name": "stdout", "text": "café 😀"}'.encode("utf-8-sig"),
+        b"",
+    ],
+    ids=["escaped", "short", "on several lines", "UTF-16", "with a mark before it", "not at hand"],
+)
+def test_a_content_is_recorded_as_it_was_written_and_in_one_line(
+    recording: Recording, log: Path, written: bytes
+) -> None:
+    said = message("stream", {"name": "stdout", "text": "café 😀"})
+    assert recording.hear(replace(said, written=written))
+    assert recording.hear(message("stream", {"name": "stdout", "text": "after"}, msg_id="m2"))
+    entries = list(scan(log))
+    assert [each.item.content["text"] for each in entries if isinstance(each.item, Message)] == ["café 😀", "after"]
