@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -193,8 +193,15 @@ def _beside(folded: Folded) -> Iterator[Output]:
         if payload.get("source") == "set_next_input":
             text = f"(suggested as the next input)\n{payload.get('text', '')}"
             yield {"output_type": "display_data", "data": {"text/plain": text}}
-    if reply.get("status") == "error" and not errors_of(folded.outputs):
+    if reply.get("status") == "error" and not errors_of(folded.outputs) and not _says(folded.outputs, reply):
         yield {**reply, "output_type": "error"}
+
+
+def _says(outputs: Sequence[Output], reply: Mapping[str, Any]) -> bool:
+    """Whether what was printed ends with a reply's error, as IPython prints that of a magic that there is not."""
+    last = outputs[-1] if outputs else {}
+    printed = _text(last["text"]).rstrip() if last.get("output_type") == "stream" else ""
+    return printed.endswith(f"{reply.get('ename')}: {reply.get('evalue')}")
 
 
 def shown(data: Mapping[str, Any]) -> tuple[str, str]:

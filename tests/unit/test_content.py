@@ -463,6 +463,14 @@ def test_an_error_that_is_only_in_the_reply_is_shown() -> None:
     assert machine(found, render(found))["error"] == {"ename": "KernelError", "evalue": "no"}
 
 
+@pytest.mark.parametrize(("printed", "said"), [("KernelError: no\n", 1), ("KernelError: no\nmore\n", 2), ("", 1)])
+def test_an_error_that_is_only_in_the_reply_and_was_just_printed_is_not_said_again(printed: str, said: int) -> None:
+    reply = {"status": "error", "ename": "KernelError", "evalue": "no", "traceback": []}
+    found = view(*([stream(printed, "stderr")] if printed else ()), status="error", reply=reply)
+    assert text_of(found).count("KernelError: no") == said
+    assert machine(found, render(found))["error"] == {"ename": "KernelError", "evalue": "no"}
+
+
 # --- errors ----------------------------------------------------------------------------------------------------
 
 
