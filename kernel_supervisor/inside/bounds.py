@@ -9,6 +9,8 @@ import itertools
 import json
 from typing import Any, Iterator
 
+_ROOM = {"error": 1 << 18, "execute_reply": 1 << 18, "input_request": 1 << 18, "execute_input": 1 << 20}
+"""Characters that are recorded of each text in messages that are no outputs."""
 PIECE = 1 << 20
 """Characters of a printed text that are recorded together, at the most."""
 _ITEM = 1000
@@ -17,6 +19,16 @@ _MAY_BE_CUT = ("text/plain", "text/markdown")
 """Of the forms of what is shown those that mean something without their middle."""
 _NAMED, _NAME = 5, 100
 """How many forms that are missing are named, and how much of their names that is."""
+
+
+def bounded(msg: Any, most: int) -> Any:
+    """The content of a message as far as it is recorded; None where that is all of it."""
+    msg_type = msg["header"]["msg_type"]
+    room = _ROOM.get(msg_type)
+    if room is None:
+        return None
+    short = shortened(msg["content"], room if msg_type == "execute_input" else min(room, max(most, 1000)))
+    return None if short == msg["content"] else short
 
 
 def sayable(value: Any) -> Any:

@@ -21,15 +21,11 @@ _MOST = 20
 """Figures that are shown at the end of one cell."""
 _LARGEST = 8000
 """Pixels of a picture's longer side: more takes gigabytes and minutes."""
-_INSTALLED = "_supervisor_figures"
 
 
 def install(shell: Any, after: Callable[..., None]) -> None:
     """Show figures in this shell. `after` does something to a module once it is imported."""
-    if getattr(shell, _INSTALLED, None) is not None:
-        return
     figures = Figures(shell)
-    setattr(shell, _INSTALLED, figures)
     after("matplotlib.figure", lambda module: figures.take(module.Figure))
     after("matplotlib.pyplot", figures.follow)
 

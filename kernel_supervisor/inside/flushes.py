@@ -12,18 +12,15 @@ import os
 import threading
 from typing import Any, Callable
 
-_INSTALLED = "_supervisor_flushes"
 _SLEEP_S = 0.0005
 """How long ipykernel sleeps where nobody has configured it otherwise (`Kernel._execute_sleep`)."""
 
 
 def install(kernel: Any, streams: Any) -> None:
     """Flush the kernel's `streams` so from now on."""
-    if getattr(kernel, _INSTALLED, None) is None:
-        flushes = [Flush(stream) for stream in streams if _is_known(stream)]
-        setattr(kernel, _INSTALLED, flushes)
-        if flushes and getattr(kernel, "_execute_sleep", None) == _SLEEP_S:
-            kernel._execute_sleep = 0.0
+    kernel._supervisor_flushes = [Flush(stream) for stream in streams if _is_known(stream)]
+    if kernel._supervisor_flushes and getattr(kernel, "_execute_sleep", None) == _SLEEP_S:
+        kernel._execute_sleep = 0.0
 
 
 def _is_known(stream: Any) -> bool:

@@ -20,7 +20,6 @@ import threading
 import types
 from typing import Any, Callable
 
-_INSTALLED = "_supervisor_forks"
 _NO_LOOP = "this is a fork: the event loop runs in its parent"
 _NO_ANSWER = "this is a fork: its parent alone can ask"
 
@@ -30,9 +29,8 @@ def install(kernel: Any, streams: Any, after: Callable[..., None]) -> None:
 
     `after` does something to a module once it is imported.
     """
-    if getattr(kernel, _INSTALLED, None) is None and inspect.iscoroutinefunction(kernel.do_execute):
+    if inspect.iscoroutinefunction(kernel.do_execute):
         forks = Forks(kernel, streams)
-        setattr(kernel, _INSTALLED, forks)
         forks.follow_cells()
         ending(threading.Thread, "_bootstrap_inner", forks)
         after("concurrent.futures.thread", lambda threads: ending(threads._WorkItem, "run", forks))

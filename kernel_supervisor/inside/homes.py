@@ -26,7 +26,6 @@ Home = Mapping["contextvars.ContextVar[Any]", Any]
 _HOME = "_supervisor_home"
 _NOWHERE = "kernel"
 """The request that is named where the kernel itself complains, as it does of a client's message: there is none."""
-_INSTALLED = "_supervisor_homes"
 
 
 def install(kernel: Any, streams: Any, after: Callable[..., None]) -> None:
@@ -34,16 +33,14 @@ def install(kernel: Any, streams: Any, after: Callable[..., None]) -> None:
 
     `after` does something to a module once it is imported.
     """
-    if getattr(kernel, _INSTALLED, None) is None:
-        homes = Homes(kernel, streams)
-        setattr(kernel, _INSTALLED, homes)
-        for follow in (homes.follow_threads, homes.follow_futures, homes.follow_loops):
-            with contextlib.suppress(Exception):  # a Python that does it in another way: ipykernel's own homes are left
-                follow()
-        after("concurrent.futures.thread", homes.follow_executors)
-        after("multiprocessing.pool", homes.follow_pools)
-        for stream in streams:
-            atexit.register(stream.flush)  # behind all that user code registers: nobody would send what that prints
+    homes = Homes(kernel, streams)
+    for follow in (homes.follow_threads, homes.follow_futures, homes.follow_loops):
+        with contextlib.suppress(Exception):  # a Python that does it in another way: ipykernel's own homes are left
+            follow()
+    after("concurrent.futures.thread", homes.follow_executors)
+    after("multiprocessing.pool", homes.follow_pools)
+    for stream in streams:
+        atexit.register(stream.flush)  # behind all that user code registers: nobody would send what that prints
 
 
 class Homes:

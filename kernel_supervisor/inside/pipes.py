@@ -20,15 +20,16 @@ import fcntl
 import functools
 import inspect
 import os
-import resource
 import select
-import signal
 import sys
 import termios
 import threading
 from collections.abc import Iterator
 from typing import Any, Callable
 
+beside: Any = globals().get("beside")
+"""`recorder.beside`, which loads this module and puts itself here before."""
+looks: Any = beside("looks") if beside else None
 _MOST_PIPES = 256
 """Beyond these a cell's pipes are those of the one before it."""
 _PIECE = 1 << 16
@@ -39,10 +40,6 @@ _WORKERS = {("concurrent.futures.process", "_process_worker"), ("multiprocessing
 _WORKERS.add(("joblib.externals.loky.process_executor", "_process_worker"))
 _WORKERS.add(("loky.process_executor", "_process_worker"))
 """What the processes of pools run, by module and name."""
-_ANY_KIND, _NO_WAIT = 0x40000000, 2
-"""`__WALL` and `SA_NOCLDWAIT`."""
-_IGNORED = int(signal.SIG_IGN)
-_INSTALLED = "_supervisor_pipes"
 _decoder = codecs.getincrementaldecoder("utf-8")
 
 
@@ -52,9 +49,8 @@ def install(kernel: Any, streams: Any, after: Callable[..., None]) -> Pipes | No
     `after` does something to a module once it is imported.
     """
     watched = all(getattr(stream, "_should_watch", False) for stream in streams)
-    if watched and hasattr(select, "epoll") and getattr(kernel, _INSTALLED, None) is None:
-        pipes = Pipes(streams)
-        setattr(kernel, _INSTALLED, pipes)
+    if watched and hasattr(select, "epoll"):
+        pipes = kernel._supervisor_pipes = Pipes(streams)
         pipes.follow_cells(kernel)
         for flush in getattr(kernel, "_supervisor_flushes", ()):
             flush.gather = pipes.read_printed
@@ -104,9 +100,9 @@ class Pipes:
         self.current: dict[int, Pipe] = {}
         self.shared: list[Pipe] = []
         self.at_work = threading.local()
-        self.ends, self.are_whole = Ends(), False
+        self.ends, self.are_whole = looks.Ends(), False
         self.flush_c = c_flush()
-        self.births = Births()
+        self.births = looks.Births()
         self.holding = ctypes.PyDLL(None)
         for stream in streams:
             take_over(stream)
@@ -358,93 +354,6 @@ class Pipes:
                 return ensure(this)
 
         server.ensure_running = ensuring
-
-
-class Polled(ctypes.Structure):
-    """What poll(2) is asked of one descriptor, and says of it."""
-
-    _fields_ = (("number", ctypes.c_int), ("events", ctypes.c_short), ("found", ctypes.c_short))
-
-
-class Ends:
-    """Descriptors that are looked at without letting go of the interpreter, as `select.poll` does: the thread that has
-    it then is waited for, several times as long as the look takes."""
-
-    def __init__(self) -> None:
-        self.look = ctypes.PyDLL(None).poll
-        self.look.argtypes = (ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int)
-        self.events: dict[int, int] = {}
-        self.asked: Any = (Polled * 0)()
-
-    def register(self, number: int, events: int) -> None:
-        """Look at it from now on, for these events."""
-        self.events[number] = events
-        self.lay_out()
-
-    def unregister(self, number: int) -> None:
-        """Look at it no longer. Raises KeyError where it was not looked at."""
-        del self.events[number]
-        self.lay_out()
-
-    def lay_out(self) -> None:
-        """What is asked the next time."""
-        self.asked = (Polled * len(self.events))(*(Polled(*each, 0) for each in self.events.items()))
-
-    def ready(self) -> list[tuple[int, int]]:
-        """Each of which there is something to say, and what."""
-        asked = self.asked
-        if self.look(asked, len(asked), 0) <= 0:
-            return []
-        return [(each.number, each.found) for each in asked if each.found]
-
-
-class Action(ctypes.Structure):
-    """What is done when a signal comes (sigaction(2), as C's library has it on Linux)."""
-
-    _fields_ = (
-        ("handler", ctypes.c_void_p),
-        ("mask", ctypes.c_char * 128),
-        ("flags", ctypes.c_int),
-        ("restorer", ctypes.c_void_p),
-    )
-
-
-class Births:
-    """Whether this process has begotten another one, whoever did it: user code, a library of C, a thread.
-
-    C's own functions are called: Python's take three times as long.
-    """
-
-    def __init__(self) -> None:
-        library = ctypes.PyDLL(None)
-        self.wait, self.act, self.used = library.waitid, library.sigaction, library.getrusage
-        self.action = Action()
-        self.its_action = ctypes.byref(self.action)
-        self.before, self.now = b"", (ctypes.c_char * 256)()
-        self.look = os.WEXITED | os.WNOHANG | os.WNOWAIT | _ANY_KIND
-        self.is_known = True
-        try:
-            os.waitid(os.P_ALL, 0, self.look)
-        except OSError as error:  # an old system knows no such look
-            self.is_known = isinstance(error, ChildProcessError)
-        self.count()
-
-    def count(self) -> None:
-        """From now on."""
-        self.used(resource.RUSAGE_CHILDREN, self.now)
-        self.before = self.now.raw
-
-    def none(self) -> bool:
-        """Whether there surely was none: none lives, and what those that are gone have used is as it was.
-
-        Of children that the system itself takes away nothing is known.
-        """
-        if not self.is_known or self.wait(os.P_ALL, 0, None, self.look) == 0:
-            return False
-        self.act(signal.SIGCHLD, None, self.its_action)
-        self.used(resource.RUSAGE_CHILDREN, self.now)
-        is_taken = self.action.handler == _IGNORED or self.action.flags & _NO_WAIT
-        return not is_taken and self.now.raw == self.before
 
 
 def attempt(do: Callable[[], Any]) -> None:

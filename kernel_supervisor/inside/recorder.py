@@ -13,15 +13,10 @@ the bell is rung (`records/bell.py`). What could not be written is sent to the s
 
 from __future__ import annotations
 
-import argparse
-import base64
-import binascii
 import builtins
 import contextlib
 import importlib.util
 import os
-import re
-import resource
 import socket
 import sys
 import threading
@@ -42,8 +37,6 @@ _RECORDED = dict.fromkeys(OUTPUTS | {"error", "execute_input", "status"}, "iopub
 _RECORDED.update(execute_reply="shell", input_request="stdin", supervisor_input_over="stdin")
 _NOT_OF_FORKS = {"execute_reply", "execute_result", "error", "status", "execute_input", "input_request"}
 """What is said of an execution by the process alone that runs it."""
-_ROOM = {"error": 1 << 18, "execute_reply": 1 << 18, "input_request": 1 << 18, "execute_input": 1 << 20}
-"""Characters that are recorded of each text in messages that are no outputs."""
 SPARED = ("error", "execute_result")
 """What has room in the log also where what was printed has filled it."""
 _PROMPT = 1000
@@ -53,33 +46,28 @@ _PARTS = 1 << 16
 _REMOVED = "its message log was removed or replaced while the kernel ran: what stood there is gone"
 _MISSED = 100
 """Requests whose missing messages are counted one by one."""
-_PLAIN = re.compile(r"[\w.:-]{0,100}", re.ASCII)
+_loaded: dict[str, Any] = {}
 
 
 def beside(name: str) -> Any:
-    """The module in the file beside this one, without touching `sys.path` or `sys.modules`."""
+    """The module in the file beside this one, loaded once, without touching `sys.path` or `sys.modules`."""
+    if name in _loaded:
+        return _loaded[name]
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
     spec = importlib.util.spec_from_file_location("_kernel_supervisor_" + name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    vars(module)["__builtins__"] = dict(vars(builtins))
+    vars(module).update(__builtins__=dict(vars(builtins)), beside=beside)
     spec.loader.exec_module(module)
+    _loaded[name] = module
     return module
 
 
-def private(name: str) -> Any:
-    """A module of the standard library once more, for us alone: user code replaces nothing in it."""
-    spec = importlib.util.find_spec(name)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-json = private("json")
-logfile, bounds, rooms, later = (beside(name) for name in ("logfile", "bounds", "room", "later"))
+logfile, bounds, rooms, later, around, forms = map(
+    beside, ("logfile", "bounds", "room", "later", "surroundings", "forms")
+)
+json: Any = forms.json
 
 
 class Recorder:
@@ -130,7 +118,7 @@ class Recorder:
                 self.pending.buffers = None
 
         def serializing(msg: Any, ident: Any = None) -> Any:
-            short = attempt(bounded, msg, self.room.short)
+            short = attempt(bounds.bounded, msg, self.room.short)
             if short is not None and is_for(owner, msg):
                 msg["content"], short = short, None
             try:
@@ -158,7 +146,7 @@ class Recorder:
         """Begin the log, or go on with it once it can be written, with who records here."""
         fields = {"format": 2, "ident": self.kernel.ident, "bell": True, "near": True, "failed": self.failed}
         payload = json.dumps(["recorder", fields]).encode()
-        self.beginning = b"".join(record(b"recorder ", payload))
+        self.beginning = b"".join(forms.record(b"recorder ", payload))
         self.write(b"recorder ", payload)
         self.introduced = True
 
@@ -191,24 +179,24 @@ class Recorder:
 
     def step(self, parent: Any, length: int) -> int:
         """How much of a printed text is recorded together: less where the log has no room for all of it."""
-        has_room = length <= self.room.left(asker(parent))
+        has_room = length <= self.room.left(forms.asker(parent))
         return int(bounds.PIECE if has_room else min(bounds.PIECE, self.room.short))
 
     def append(self, channel: str, msg_type: str, parent: Any, frames: list[bytes], content: Any) -> None:
         """Append a message, or as much of it as there is room for, where that is."""
-        parent_id = asker(parent)
+        parent_id = forms.asker(parent)
         if not self.introduced:
             self.introduce()
         if self.missed:
             self.confess()
         buffers = getattr(self.pending, "buffers", None) or ()
-        payload = message_of(channel, frames, buffers)
-        who = b"%s %s" % (msg_type.encode(), plain(parent_id))
+        payload = forms.message_of(channel, frames, buffers)
+        who = b"%s %s" % (msg_type.encode(), forms.plain(parent_id))
         size = sum(map(len, payload))
         if msg_type not in OUTPUTS and msg_type != "error":
             if msg_type == "input_request" and not self.room.spares(parent_id, size):
                 frames = [*frames[:3], self.session.pack(bounds.shortened(bounds.sayable(content), _PROMPT))]
-                payload = message_of(channel, frames, buffers)
+                payload = forms.message_of(channel, frames, buffers)
             self.write(who, *payload)
             return
         if size > max(self.room.large, self.room.left(parent_id)):
@@ -216,9 +204,9 @@ class Recorder:
         if self.has_room(msg_type, parent_id, sum(map(len, payload))):
             self.write(who, *payload)
         else:
-            parts = record(who, *in_one_line(payload))
+            parts = forms.record(who, *forms.in_one_line(payload))
             self.ends.append(
-                parent_id, parts, lambda before: b"".join(record(*marked("before", parent_id, str(before))))
+                parent_id, parts, lambda before: b"".join(forms.record(*forms.marked("before", parent_id, str(before))))
             )
             self.ring()
 
@@ -230,10 +218,10 @@ class Recorder:
         if short is not None:
             frames = [part if len(part) <= _PARTS else b"{}" for part in frames[:3]]
             frames.append(self.session.pack(bounds.sayable(short)))
-            payload = message_of(channel, frames, ())
+            payload = forms.message_of(channel, frames, ())
             if sum(map(len, payload)) <= self.room.large or msg_type == "stream":
-                return b"%s %s" % (msg_type.encode(), plain(parent_id)), payload
-        who, mark = marked("hole", parent_id, "a message was too long to be recorded (%s)" % msg_type)
+                return b"%s %s" % (msg_type.encode(), forms.plain(parent_id)), payload
+        who, mark = forms.marked("hole", parent_id, "a message was too long to be recorded (%s)" % msg_type)
         return who, [mark]
 
     def has_room(self, msg_type: str, parent_id: str, size: int) -> bool:
@@ -242,7 +230,7 @@ class Recorder:
             return True
         if not self.room.is_closed(parent_id):
             detail = "not recorded beyond %d bytes but for its end" % self.room.limit
-            self.write(*marked("limit", parent_id, detail, end=os.path.basename(self.ends.base(parent_id))))
+            self.write(*forms.marked("limit", parent_id, detail, end=os.path.basename(self.ends.base(parent_id))))
             self.room.close(parent_id)
         return False
 
@@ -266,7 +254,9 @@ class Recorder:
         """Say in the log what is missing from it, and of what, now that it can be written again."""
         for parent_id in list(self.missed):
             missed = self.missed[parent_id]
-            self.write(*marked("hole", parent_id, "%d messages could not be recorded (%s)" % (missed, self.reason)))
+            self.write(
+                *forms.marked("hole", parent_id, "%d messages could not be recorded (%s)" % (missed, self.reason))
+            )
             self.missed[parent_id] -= missed
             if not self.missed[parent_id]:
                 del self.missed[parent_id]
@@ -277,9 +267,9 @@ class Recorder:
 
         `writev` is one write, and saves joining the parts: an image is not copied once more.
         """
-        parts, fd = record(who, *in_one_line(payload)), self.log.descriptor(self.beginning)
+        parts, fd = forms.record(who, *forms.in_one_line(payload)), self.log.descriptor(self.beginning)
         if self.log.lost:
-            parts = [*record(*marked("hole", "", _REMOVED)), *parts]
+            parts = [*forms.record(*forms.marked("hole", "", _REMOVED)), *parts]
         if os.writev(fd, parts) != sum(map(len, parts)):
             raise OSError("the record was cut short: no room on the disk")
         self.log.lost = False
@@ -301,57 +291,6 @@ class Recorder:
             self.bell.sendto(b"!", self.bell_path)
 
 
-def record(who: bytes, *payload: bytes) -> list[bytes]:
-    """The parts of a record."""
-    checksum = 0
-    for part in payload:
-        checksum = binascii.crc32(part, checksum)
-    head = b"\n#%08x %d %s\n" % (checksum, sum(map(len, payload)), who)
-    return [head, *payload, b" %08x\n" % checksum]
-
-
-def marked(kind: str, parent_id: str, detail: str, **more: str) -> tuple[bytes, bytes]:
-    """Whose a mark is, and what it says."""
-    fields = {"kind": kind, "parent_id": parent_id, "detail": detail, **more}
-    return b"mark " + plain(parent_id), json.dumps(["mark", fields]).encode()
-
-
-def message_of(channel: str, frames: list[bytes], buffers: Any) -> list[bytes]:
-    """The parts of a message's payload."""
-    header, parent_header, metadata, content = frames
-    tail = b",%s]" % json.dumps([base64.b64encode(part).decode("ascii") for part in buffers]).encode()
-    return [b'["%s",' % channel.encode(), header, b",", parent_header, b",", metadata, b",", content, tail]
-
-
-def in_one_line(payload: Any) -> Any:
-    """A payload whose newlines, of a packer that is not json's, are white space."""
-    if any(b"\n" in part for part in payload):
-        return [json.dumps(json.loads(b"".join(payload))).encode()]
-    return payload
-
-
-def asker(parent: Any) -> str:
-    """The msg_id of a request."""
-    parent_id = parent.get("msg_id", "")
-    return parent_id if isinstance(parent_id, str) else "?"
-
-
-def plain(parent_id: Any) -> bytes:
-    """The msg_id of a request as it stands in a record's head."""
-    fits = isinstance(parent_id, str) and parent_id not in ("mark", "recorder") and _PLAIN.fullmatch(parent_id)
-    return parent_id.encode() if fits else b"?"
-
-
-def bounded(msg: Any, most: int) -> Any:
-    """The content of a message as far as it is recorded; None where that is all of it."""
-    msg_type = msg["header"]["msg_type"]
-    room = _ROOM.get(msg_type)
-    if room is None:
-        return None
-    short = bounds.shortened(msg["content"], room if msg_type == "execute_input" else min(room, max(most, 1000)))
-    return None if short == msg["content"] else short
-
-
 def keep_json(session: Any) -> None:
     """Let messages be packed with what user code does not reach: without that its kernel could not even say so."""
     names = vars(sys.modules[type(session).__module__])
@@ -365,79 +304,23 @@ def is_for(owner: str, msg: Any) -> bool:
     return bool(owner) and asked_in == owner and _RECORDED[msg["header"]["msg_type"]] != "iopub"
 
 
-def pipe_through_folder(iostream: Any, base: str) -> None:
-    """Let forks send their output through a socket file: ipykernel would listen on a TCP port for it."""
-    import zmq
-
-    address = "ipc://%s-fork" % base
-
-    def setup_pipe_in(self: Any) -> None:
-        self._pipe_uuid = os.urandom(16)
-        pipe_in = self.socket.context.socket(zmq.PULL)
-        pipe_in.linger = 0
-        try:
-            pipe_in.bind(address)
-        except zmq.ZMQError:  # the path is too long: forks write to the kernel's log instead
-            self._pipe_flag = False
-            pipe_in.close()
-            return
-        self._pipe_in = iostream.ZMQStream(pipe_in, self.io_loop)
-        self._pipe_in.on_recv(self._handle_pipe_msg)
-
-    def setup_pipe_out(self: Any) -> Any:
-        context = zmq.Context()  # a fork needs one of its own
-        pipe_out = context.socket(zmq.PUSH)
-        pipe_out.linger = 3000
-        pipe_out.connect(address)
-        return context, pipe_out
-
-    thread = iostream.IOPubThread
-    if all(hasattr(thread, name) for name in ("_setup_pipe_in", "_setup_pipe_out", "_handle_pipe_msg")):
-        thread._setup_pipe_in, thread._setup_pipe_out = setup_pipe_in, setup_pipe_out
-
-
-def apply_client_limits(umask: int | None, limits: dict[str, list[int]]) -> None:
-    """The umask and the resource limits that user code sees are those of the client, not the daemon's."""
-    for name, (soft, _) in limits.items():
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # this system has it not, or not so
-            number = getattr(resource, name)
-            ceiling = resource.getrlimit(number)[1]
-            fits = ceiling == resource.RLIM_INFINITY or (soft != resource.RLIM_INFINITY and soft <= ceiling)
-            resource.setrlimit(number, (soft if fits else ceiling, ceiling))
-    if umask is not None:
-        os.umask(umask)
-
-
-def make_room() -> None:
-    """Let the table of descriptors grow now: once there are threads, the system makes that wait for all processors."""
-    os.close(logfile.Held(os.dup(2)).fd)
-
-
 def install(name: str, *arguments: Any) -> Any:
     """Install the module in the file beside this one."""
-    return (_loaded.pop(name, None) or beside(name)).install(*arguments)
+    return beside(name).install(*arguments)
 
 
-_INSTALLED: tuple[str, ...] = (
-    "startup",
-    "coroutines",
-    "requests",
-    "interrupts",
-    "questions",
-    "place",
-    "near",
-    "door",
-    "flushes",
-    "homes",
-    "pipes",
-)
-_INSTALLED += ("forks", "widths", "formatter", "figures", "lookup")
-_loaded: dict[str, Any] = {}
+_WITH_KERNEL = ("interrupts", "questions", "place", "near", "door")
+"""What is installed with the kernel alone."""
+_INSTALLED = [
+    "startup", "coroutines", "requests", *_WITH_KERNEL, "flushes", "homes", "pipes", "forks", "widths", "formatter",
+    "figures", "lookup",
+]  # fmt: skip
 
 
 def load() -> None:
     """Load what will be installed, before there is a kernel."""
-    _loaded.update((name, beside(name)) for name in _INSTALLED)
+    for name in _INSTALLED:
+        beside(name)
 
 
 _own_log = [2]
@@ -455,75 +338,25 @@ def attempt(step: Callable[..., Any], *arguments: Any) -> Any:
         return None
 
 
-def keep_history_in_memory() -> None:
-    """Code is on record here; IPython would write it to a file of its own, which all kernels lock in turn.
-
-    A person's own `HistoryManager.hist_file` or `enabled` wins: this is what it asks where neither is set.
-    """
-    from IPython.core import history
-
-    manager: Any = history.HistoryManager
-    manager._get_hist_file_name = lambda self, profile="": ":memory:"
-
-
-def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our own options, and the rest, which is ipykernel's."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--log", required=True)
-    parser.add_argument("--limit", type=int, required=True)
-    parser.add_argument("--umask", type=int)
-    parser.add_argument("--limits", type=json.loads, default={})
-    parser.add_argument("--overlay")
-    parser.add_argument("--owner")
-    parser.add_argument("--about")  # read by a daemon that has no record of this kernel, from its command line
-    parser.add_argument("-f", dest="connection_file", required=True)
-    return parser.parse_known_args(arguments)
-
-
-def pretend(connection_file: str, rest: list[str]) -> None:
-    """`sys.path` and `sys.argv` as `python -m ipykernel_launcher -f FILE` leaves them."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    if sys.path and os.path.abspath(sys.path[0]) == here:
-        del sys.path[0]
-    origin = getattr(importlib.util.find_spec("ipykernel_launcher"), "origin", None)
-    sys.argv = [origin or "ipykernel_launcher", "-f", connection_file, *rest]
-
-
-def dump_crashes(descriptor: int) -> None:
-    """Tracebacks of crashes in C go to the kernel's log, also those that user code asks for on standard error.
-
-    ipykernel's pipe would lose them. No file that a fork opens, which closed what it had, gets the number.
-    """
-    import faulthandler
-
-    log, enable = os.fdopen(logfile.Held(descriptor).fd, "w"), faulthandler.enable
-    enable(file=log, all_threads=False)
-
-    def enabling(file: Any = None, *args: Any, **kwargs: Any) -> None:
-        enable(log if file in (None, sys.stderr, sys.__stderr__, 2) else file, *args, **kwargs)
-
-    faulthandler.enable = enabling
-
-
 def main() -> None:
     """Be an ipykernel that records itself; a spare (`spare.py`) is one once it was told which."""
     spare = beside("spare") if sys.argv[1:2] == ["--spare"] else None
     if spare is not None:
         spare.stand(sys.argv[1:], load)
-    options, rest = parse(sys.argv[1:])
-    attempt(apply_client_limits, options.umask, options.limits)
-    attempt(make_room)
+    options, rest = around.parse(sys.argv[1:])
+    attempt(around.apply_client_limits, options.umask, options.limits)
+    attempt(around.make_room)
     if options.overlay and options.overlay not in sys.path:
         sys.path.append(options.overlay)
-    pretend(options.connection_file, rest)
+    around.pretend(options.connection_file, rest)
     log = attempt(os.dup, 2)
     _own_log[:] = [2 if log is None else log]
 
     from ipykernel import iostream, kernelapp
 
     base = os.path.splitext(options.connection_file)[0]
-    attempt(pipe_through_folder, iostream, base)
-    attempt(keep_history_in_memory)
+    attempt(around.pipe_through_folder, iostream, base)
+    attempt(around.keep_history_in_memory)
     app: Any = kernelapp.IPKernelApp.instance()
     app.log_connection_info = lambda: None  # advice to people at a terminal, which is not where it would go
     failed = attempt(install, "startup", app) or list
@@ -535,7 +368,7 @@ def main() -> None:
         attempt(recorder.attach, app.kernel, options.owner)
     attempt(install, "coroutines", app.kernel)
     attempt(install, "requests", app.kernel, options.owner)
-    for name in ("interrupts", "questions", "place", "near", "door"):
+    for name in _WITH_KERNEL:
         attempt(install, name, app.kernel)
     streams = sys.stdout, sys.stderr
     attempt(install, "flushes", app.kernel, streams)
@@ -547,7 +380,7 @@ def main() -> None:
     attempt(install, "figures", app.kernel.shell, later.after)
     attempt(install, "lookup", app.kernel, summary)
     if log is not None:
-        attempt(dump_crashes, log)
+        attempt(around.dump_crashes, log)
     _own_log[:] = [2]  # from here on code of the user's may close the other, and have its number for a file
     app.start()
     if pipes is not None:

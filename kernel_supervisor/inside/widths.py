@@ -12,14 +12,10 @@ from typing import Any, Callable
 
 _USUAL, _WIDE = 80, 160
 """Columns: pandas' `display.width` where nobody sets it, and what is taken instead."""
-_INSTALLED = "_supervisor_widths"
 
 
 def install(shell: Any, after: Callable[..., None]) -> None:
     """Widen what is printed in this shell. `after` does something to a module once it is imported."""
-    if getattr(shell, _INSTALLED, False):
-        return
-    setattr(shell, _INSTALLED, True)
     shown = threading.local()
     format_ = shell.display_formatter.format
 

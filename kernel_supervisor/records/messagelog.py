@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from kernel_supervisor.core.model import Mark, Message, message_of
-from kernel_supervisor.inside.recorder import plain, record
+from kernel_supervisor.inside.forms import plain, record
 from kernel_supervisor.paths import open_regular
 
 MARK, RECORDER = "mark", "recorder"
