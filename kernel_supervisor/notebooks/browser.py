@@ -11,7 +11,6 @@ from typing import Any
 from nbformat import from_dict
 
 from kernel_supervisor.notebooks.contents import IMAGES
-from kernel_supervisor.notebooks.dress import paper
 from kernel_supervisor.notebooks.glyphs import in_a_font
 from kernel_supervisor.notebooks.guarded import guard, new_permit, permit_scripts
 from kernel_supervisor.notebooks.html import page_of
@@ -21,7 +20,6 @@ from kernel_supervisor.notebooks.shown.chromium import BrowserError, started
 from kernel_supervisor.notebooks.shown.figures import Draughtsman
 from kernel_supervisor.notebooks.shown.fitting import fitted
 from kernel_supervisor.notebooks.shown.formulas import table_in
-from kernel_supervisor.notebooks.shown.heads import head_of
 from kernel_supervisor.notebooks.shown.printed import lines_of
 from kernel_supervisor.notebooks.shown.tables import is_table, tables_of
 from kernel_supervisor.notebooks.wishes import Wishes
@@ -65,10 +63,9 @@ def write(notebook: Any, ipynb: Path, pdf: Path, draughtsman: Draughtsman, wishe
     """
     shown = on_paper(notebook, draughtsman, inline_html=True)
     page, permit = pdf.with_suffix(".print.html"), new_permit()
-    style = markup.MISSING_STYLE + inks.STYLE + markup.STYLE + _STYLE + paper(wishes.page, head_of(notebook, ipynb))
     permit_scripts(shown.notebook, permit)
     _set_outputs(shown.notebook)
-    written = page_of(shown.notebook, ipynb, "light", style=style, wishes=replace(wishes, template=""))
+    written = page_of(shown.notebook, ipynb, "light", style=markup.STYLE + _STYLE, wishes=replace(wishes, template=""))
     text = markup.with_code_marked(written)
     page.write_text(text, encoding="utf-8", errors="replace")
     guard(page, permit)

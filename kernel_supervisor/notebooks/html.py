@@ -38,8 +38,7 @@ def write_html(notebook: Any, ipynb: Path, html: Path, wishes: Wishes, progress:
     progress("writing HTML")
     shown = on_screen(notebook, wishes.environment)
     theme = wishes.made_with
-    rules = MISSING_STYLE + inks.STYLE + stills.STYLE + paper(wishes.page, head_of(notebook, ipynb))
-    page = page_of(shown.notebook, ipynb, theme, style=rules, scripts=shown.scripts, wishes=wishes)
+    page = page_of(shown.notebook, ipynb, theme, style=stills.STYLE, scripts=shown.scripts, wishes=wishes)
     html.write_text(page, encoding="utf-8", errors="replace")
     return Made(engine="nbconvert", remarks=shown.remarks)
 
@@ -58,6 +57,7 @@ def page_of(notebook: Any, ipynb: Path, theme: str, *, style: str, scripts: Sequ
     page = page.replace(_NO_MATHJAX, address if exporter.left else _NO_SCRIPT)
     page = _NO_PICTURE.sub(r"\1\2", page)
     page = page if wishes.template else dressed(page, theme, dark_theme(exporter.template_paths), head)
+    style = MISSING_STYLE + inks.STYLE + style + paper(wishes.page, head)
     style += formulas.style() if "<math" in page else ""
     before, end, body = page.partition("</head>")
     return before + f"<style>{style}</style>" + "".join(f"<script>{each}</script>" for each in scripts) + end + body
