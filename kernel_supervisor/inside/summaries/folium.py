@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from typing import Any, Iterator
 
-from .plain import clipped, loaded, short, type_name
+from .plain import clipped, loaded, public_name, short
 from .traces import FEW, count, quoted
 
 _BEFORE = 10_000
@@ -35,9 +35,8 @@ def folium_map(shown: Any, plain: str) -> str | None:
 
 def _kind(part: Any) -> str:
     """The name of a class of folium's or branca's own; nothing for any other."""
-    module, _, name = type_name(type(part)).rpartition(".")
-    is_own = module.partition(".")[0] in ("folium", "branca") and loaded(module, name) is type(part)
-    return name if is_own else ""
+    name = public_name(type(part))
+    return name.rpartition(".")[2] if name.startswith(("folium.", "branca.")) else ""
 
 
 def _children(part: Any) -> list[Any]:
