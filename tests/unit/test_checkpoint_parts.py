@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_supervisor.inside.checkpoints import borrowed, listing, reasons, units
+from kernel_supervisor.inside.checkpoints import borrowed, listing, refusals, units
 from kernel_supervisor.inside.checkpoints.objects import Objects, TooMuchError
 from kernel_supervisor.inside.checkpoints.secrets import Secrets
 from kernel_supervisor.inside.checkpoints.snapshot import Snapshot
@@ -214,9 +214,9 @@ def test_names_are_the_users_own() -> None:
 
 
 def test_sizes_and_ends_read_well() -> None:
-    assert reasons.of_size(16 << 30) == "it is larger than 16 GB, and the disk has no room for more"
-    assert reasons.of_size(1536 << 10) == "it is larger than 1.5 MB, and the disk has no room for more"
-    assert reasons.of_end(-11) == "saving it ended the process (SIGSEGV)"
+    assert refusals.of_size(16 << 30) == "it is larger than 16 GB, and the disk has no room for more"
+    assert refusals.of_size(1536 << 10) == "it is larger than 1.5 MB, and the disk has no room for more"
+    assert refusals.of_end(-11) == "saving it ended the process (SIGSEGV)"
 
 
 def test_what_streams_name_of_cloudpickle_is_there_whichever_3_1_is_installed() -> None:

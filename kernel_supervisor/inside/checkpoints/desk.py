@@ -21,7 +21,7 @@ class Desk:
         self.pickling: Any = None
         self.kept: dict[str, Any] = {}
         self.kept_bytes = 0
-        self.reasons, self.listing = beside("reasons"), beside("listing")
+        self.refusals, self.listing = beside("refusals"), beside("listing")
         self.store, self.picklings = beside("objects"), beside("pickling")
 
     def answer(self, task: Any) -> tuple[Any, bytes]:
@@ -42,9 +42,9 @@ class Desk:
         except self.picklings.RefusedValue as error:
             return {"why": self.quietly(str(error))}, b""
         except _LargeError:
-            return {"why": self.reasons.of_size(self.name_bytes)}, b""
+            return {"why": self.refusals.of_size(self.name_bytes)}, b""
         except BaseException as error:  # noqa: BLE001 - an object may raise anything; it is the reason
-            return {"why": self.quietly(self.reasons.of_error(error))}, b""
+            return {"why": self.quietly("saving it failed (%s)" % self.refusals.in_short(error))}, b""
 
     def why_of(self, value: Any) -> str:
         """Why it is not even looked at."""

@@ -22,15 +22,16 @@ _DEEPEST = 200_000
 _CACHED: Any = type(functools.lru_cache(maxsize=None)(len))
 
 
-UnfitError: Any = Exception
-"""What is raised where something cannot be made again: `restoring.py` says which class that is."""
+beside: Any = globals().get("beside")
+"""`restoring.beside`, which loads this module and puts itself here before."""
+refusals, UnfitError = beside("refusals"), beside("rebuilding").UnfitError
 
 
 class _TooLongError(BaseException):
     """Raised in a unit whose time is over."""
 
 
-def made(make: Callable[[], Any], limit_s: Optional[float], in_short: Callable[[BaseException], str]) -> Any:
+def made(make: Callable[[], Any], limit_s: Optional[float]) -> Any:
     """What `make` returns; UnfitError with the reason where it raises, or takes longer."""
     try:
         try:
@@ -45,7 +46,7 @@ def made(make: Callable[[], Any], limit_s: Optional[float], in_short: Callable[[
     except ModuleNotFoundError as error:
         raise UnfitError("needs %s, which is not installed here" % (error.name or error)) from None
     except BaseException as error:  # noqa: BLE001 - what an object's own code raises is the reason
-        unfit = UnfitError("cannot be made again (%s)" % in_short(error))
+        unfit = UnfitError("cannot be made again (%s)" % refusals.in_short(error))
         if isinstance(error, NameError):
             unfit.unknown = (re.findall(r"'(\w+)'", str(error)) or [""])[0]
         raise unfit from None

@@ -19,8 +19,8 @@ from typing import Any, Callable, Dict, FrozenSet, List, Optional, Set
 
 beside: Any = globals().get("beside")
 """`saving.beside`, which loads this module and puts itself here before."""
-picklers, rebuilding, refusals, known, sharing, anchors, ways = map(
-    beside, ("picklers", "rebuilding", "refusals", "definitions", "sharing", "anchors", "ways")
+picklers, rebuilding, refusals, known, sharing, anchors, listing = map(
+    beside, ("picklers", "rebuilding", "refusals", "definitions", "sharing", "anchors", "listing")
 )
 RefusedValue: Any = picklers.RefusedValue
 _Pickled = Any
@@ -158,7 +158,7 @@ def _spaces(namespace: Dict[str, Any]) -> Dict[int, str]:
     found = {}
     for name, module in list(sys.modules.items()):
         if issubclass(type(module), types.ModuleType) and name != "builtins":
-            found[id(ways.namespace_of(module))] = "the namespace of a module (%s)" % name
+            found[id(listing.namespace_of(module))] = "the namespace of a module (%s)" % name
     found.pop(id(namespace), None)  # that is the next one's own, too
     return found
 

@@ -1,4 +1,4 @@
-"""Which values no checkpoint can have, in words of people who work with them. stdlib only, Python 3.8 and later.
+"""Why a value is not saved, or not made again, in words of people who work with it. stdlib only, Python 3.8 and later.
 
 Types are known by their names: nothing is imported, nothing of the user's is called.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import re
+import signal
 from typing import Any
 
+_SIGNALS = {int(each): each.name for each in signal.Signals}
 _EXACT = {
     "builtins.generator": "a generator, which runs on from where it is",
     "builtins.coroutine": "a coroutine",
@@ -96,6 +98,21 @@ def refusal(kind: Any) -> str:
     return ""
 
 
+def of_end(status: int) -> str:
+    """How a process ended, by its status, that was saving a value."""
+    if status < 0:
+        return "saving it ended the process (%s)" % _SIGNALS.get(-status, "signal %d" % -status)
+    return "saving it ended the process"
+
+
+def of_size(most: int) -> str:
+    """It is larger than what the disk has room for."""
+    for unit, size in (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10)):
+        if most >= size:
+            return "it is larger than %g %s, and the disk has no room for more" % (round(most / size, 1), unit)
+    return "it is larger than %d bytes, and the disk has no room for more" % most
+
+
 def in_short(error: BaseException) -> str:
     """An exception as one short line."""
     try:
@@ -104,5 +121,5 @@ def in_short(error: BaseException) -> str:
         text = ""
     line = " ".join(text.split())
     line = line if len(line) <= 200 else line[:199] + "…"
-    name = type(error).__name__
+    name = type.__dict__["__name__"].__get__(type(error))
     return "%s: %s" % (name, line) if line else name

@@ -27,23 +27,23 @@ _OF_ONE_PANDAS = re.compile("GroupBy|Rolling|Expanding|Window|Resampler|Styler")
 """Classes whose values hold what is internal to a version of pandas."""
 _DYNAMIC = ("skeleton", "_make_skeleton_enum")
 _Content = Dict[str, Any]
+_loaded: Dict[str, Any] = {}
 
 
 def beside(name: str) -> Any:
-    """The module in the file beside this one, once more, under a name of ours; not in `sys.modules`."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-    spec = importlib.util.spec_from_file_location("_kernel_supervisor_" + name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The module in the file beside this one, loaded once, under a name of ours; not in `sys.modules`."""
+    if name not in _loaded:
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+        spec: Any = importlib.util.spec_from_file_location("_kernel_supervisor_" + name, path)
+        module = importlib.util.module_from_spec(spec)
+        vars(module)["beside"] = beside
+        spec.loader.exec_module(module)
+        _loaded[name] = module
+    return _loaded[name]
 
 
-rebuilding, refusals, reading, making, borrowed = map(
-    beside, ("rebuilding", "refusals", "reading", "making", "borrowed")
-)
-UnfitError = making.UnfitError = rebuilding.UnfitError
+rebuilding, reading, making, borrowed = map(beside, ("rebuilding", "reading", "making", "borrowed"))
+UnfitError = rebuilding.UnfitError
 
 
 def restore(namespace: Dict[str, Any], content: _Content) -> Dict[str, Any]:
@@ -96,8 +96,8 @@ class _Restoring:
         self.without: Set[Any] = set(content.get("without") or ())
         self.was_missing: Dict[str, str] = self.manifest.get("missing", {})
         only = content.get("only")
-        everything = [*self.imports, *self.definitions, *self.names, *self.was_missing]
-        self.wanted: Set[str] = set(everything if only is None else only)
+        self.saved = {**self.imports, **self.definitions, **self.names}
+        self.wanted: Set[str] = set([*self.saved, *self.was_missing] if only is None else only)
         self.taken = set() if content.get("replace", True) else set(namespace)
         self.values: Dict[str, Any] = {}
         self.units: Dict[int, Any] = {}
@@ -123,7 +123,7 @@ class _Restoring:
                 self.missing.setdefault(name, "bringing it back was interrupted")
 
     def _in_order(self) -> List[str]:
-        everything = dict.fromkeys([*self.imports, *self.definitions, *self.names, *self.was_missing])
+        everything = {**self.saved, **self.was_missing}
         return [name for name in everything if name in self.wanted] + sorted(self.wanted - set(everything))
 
     def _bring_what_is_used(self) -> None:
@@ -180,7 +180,7 @@ class _Restoring:
         if name in self.was_missing:
             raise UnfitError(self.was_missing[name])
         if name in self.imports:
-            self._keep(name, making.made(lambda: importlib.import_module(self.imports[name]), None, refusals.in_short))
+            self._keep(name, making.made(lambda: importlib.import_module(self.imports[name]), None))
             return
         definition = self.definitions.get(name, {})
         unit, source = self.names.get(name, definition).get("unit"), definition.get("source", "")
@@ -246,7 +246,7 @@ class _Restoring:
         if name in self.without:
             raise UnfitError("running its source ended the process")
         for each in needs:
-            if each != name and (each in self.names or each in self.definitions or each in self.imports):
+            if each != name and each in self.saved:
                 with contextlib.suppress(UnfitError):  # the source says it itself, if it matters
                     self.value(each)
         file = "<restored %s>" % name
@@ -266,14 +266,10 @@ class _Restoring:
         known: Set[str] = set()
         while True:
             try:
-                return making.made(make, self.content.get("unit_s", 60.0), refusals.in_short)
+                return making.made(make, self.content.get("unit_s", 60.0))
             except UnfitError as error:
                 name = error.unknown
-                if (
-                    not name
-                    or name in known
-                    or not (name in self.names or name in self.definitions or name in self.imports)
-                ):
+                if name in known or name not in self.saved:
                     raise
                 known.add(name)
                 self.value(name)

@@ -209,7 +209,7 @@ class Snapshot:
                 if error.status is None:
                     is_late = seconds >= most
                     return {"why": "it took longer than %.3g s" % seconds if is_late else _NO_TIME}
-                why = beside("reasons").of_end(error.status)
+                why = beside("refusals").of_end(error.status)
         else:
             return {"why": why}
         if "fatal" in found:

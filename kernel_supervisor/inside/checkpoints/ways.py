@@ -13,6 +13,9 @@ import sys
 import types
 from typing import Any, Dict, Tuple
 
+beside: Any = globals().get("beside")
+"""`saving.beside`, which loads this module and puts itself here before."""
+namespace_of, full_name = beside("listing").namespace_of, beside("reducers").full_name
 _ARRAYS: Any = type(ctypes.c_int * 1)
 """The class of ctypes' array types, of which there is one for each length."""
 
@@ -37,7 +40,7 @@ def _class(value: Any, pickler: Any) -> Any:
         pickler.cloudpickle._make_skeleton_enum,
     ):
         return reduced
-    if "_ctypes.CFuncPtr" in map(_full_name, value.__mro__):
+    if "_ctypes.CFuncPtr" in map(full_name, value.__mro__):
         raise pickler.refused("a type of C functions")
     pickler.by_value.add(id(value))
     if reduced[0] is pickler.cloudpickle._make_skeleton_enum:
@@ -50,10 +53,6 @@ def _class(value: Any, pickler: Any) -> Any:
         own["__slots__"] = slots
         state = {each: part for each, part in state.items() if type(part) is not types.MemberDescriptorType}
     return (pickler.make.skeleton, (meta, name, bases, own, key), (state, {}), *reduced[3:])
-
-
-def _full_name(kind: Any) -> str:
-    return "%s.%s" % (kind.__module__, kind.__qualname__)
 
 
 def _function(value: Any, pickler: Any) -> Any:
@@ -140,12 +139,6 @@ def _module(value: Any, pickler: Any) -> Any:
         return pickler.cloudpickle.dynamic_subimport, (name, state)  # one that was made by hand
     pickler.made.modules.add(name.partition(".")[0])
     return pickler.make.module, (name,)
-
-
-def namespace_of(module: Any) -> Dict[str, Any]:
-    """What a module has, read past a `__getattribute__` that would load it."""
-    found: Dict[str, Any] = vars(types.ModuleType)["__dict__"].__get__(module)
-    return found
 
 
 def _cached(value: Any, pickler: Any) -> Any:
