@@ -20,7 +20,8 @@ def era(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def desk(standing_home: Home) -> Iterator[Home]:
     """A directory, and so a session, of the test's own at the daemon of the file. No kernel runs yet."""
-    with tempfile.TemporaryDirectory(prefix="desk-", dir=standing_home.project) as project:
+    folder = tempfile.TemporaryDirectory(prefix="desk-", dir=standing_home.project, ignore_cleanup_errors=True)
+    with folder as project:  # where a spare kernel may still write what it imports; the rest goes with the home
         yield Home(standing_home.path, Path(project))
         for kernel in standing_home.kernels():
             kernel.kill()
