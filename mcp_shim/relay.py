@@ -33,7 +33,7 @@ LOOK_S = 1.0
 """Between two looks for a daemon that others started, where nobody waits for one."""
 _PROMPT_S = 0.25
 """For a daemon's answer to what clients ask first, where one is known from before: it may just be starting."""
-_PATIENCE_S = 7.0
+_PATIENCE_S = 8.5
 """For an answer to what clients ask first: they give up on a server that says nothing for longer (Codex after 10 s)."""
 _CHANGED = {method: f"notifications/{method}_changed" for method in ("tools/list", "prompts/list")}
 _FILTERS = {"tools/list": "toolsListChanged", "prompts/list": "promptsListChanged"}

@@ -126,7 +126,9 @@ def test_logs_show_the_daemons_log_or_what_a_kernel_wrote_to_its_standard_error(
 
 
 def test_logs_show_what_a_kernel_wrote_that_is_dead(home: Home) -> None:
-    home.cli("exec", "import os; os.write(2, b'the last words\\n'); os._exit(3)")
+    home.cli("exec", "import os; os.write(2, b'the last words\\n')")
+    until_now(lambda: "the last words" in home.cli("logs").stdout, "they are written")
+    home.cli("exec", "os._exit(3)")
     until_now(lambda: "dead: project/" in home.cli("list").stdout, "its death is on record")
     (dead,) = json.loads(home.cli("list", "--json").stdout)["dead"]
     for wanted in ((), ("project",), (dead["kernel_id"],), (dead["kernel_id"][:6],)):
@@ -221,6 +223,7 @@ def test_console_is_a_real_jupyter_console_on_the_kernel_and_leaves_it_alive(hom
         terminal.send("print(f'<{x + 1}>'); y = 7\r")
         terminal.expect("<42>")
         terminal.expect(r"In \[\d+\]")
+        assert terminal.waitnoecho(), "on a dumb terminal the prompt is there before anybody reads single keys"
         terminal.send(leave)
         if leave == "\x04":
             terminal.expect("really want to exit")
