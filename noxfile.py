@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests", "packages", "systemd", "fast"]
+nox.options.sessions = ["lint", "types", "tests", "packages", "systemd"]
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
 SYSTEM = {"chromium": "chromium", "pdftoppm": "poppler-utils", "pdftotext": "poppler-utils", "sshd": "openssh-server"}
@@ -36,6 +36,11 @@ def other_pythons() -> list[str]:
         if version and (key := tuple(map(int, version.groups()))) >= NEWER_THAN:
             found.setdefault(key, os.path.realpath(candidate))
     return [found[key] for key in sorted(found) if key != sys.version_info[:2]]
+
+
+OTHERS = other_pythons()
+if OTHERS:  # nox finds no session that has no Python
+    nox.options.sessions = [*nox.options.sessions, "fast"]
 
 
 def system_packages(session: nox.Session, wanted: dict[str, str], codes: tuple[int, ...] = (0,)) -> None:
@@ -93,7 +98,7 @@ def systemd(session: nox.Session) -> None:
     session.run(*PYTEST, *(session.posargs or ["--numprocesses", "2", "--durations", "5", "tests/systemd"]))
 
 
-@nox.session(python=other_pythons())
+@nox.session(python=OTHERS)
 def fast(session: nox.Session) -> None:
     """The fast layers on each other Python ≥ 3.10 at hand."""
     session.install(".[demo]", "hypothesis", "pyte", "pytest", "pytest-timeout", "pytest-xdist")

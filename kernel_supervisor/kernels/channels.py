@@ -151,9 +151,9 @@ class Channels:
     async def _read(self, name: Channel) -> None:
         socket = self._sockets[name]
         while True:
-            received = await socket.recv_multipart()
+            frames = await socket.recv_multipart()
             try:
-                self._hand_on(name, self._decoded(name, received))
+                self._hand_on(name, self._decoded(name, frames))
             except Exception:  # one odd message must not make us deaf to all that follow
                 log.exception("a message on %s was passed over", name)
 
