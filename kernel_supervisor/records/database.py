@@ -178,6 +178,11 @@ class Database(Store):
                 return restored
         return None
 
+    async def save_begun(self, execution: Execution) -> None:
+        """Commit what a log has of an entry that stands queued here: it began while nothing could be committed."""
+        for known in await self._entries("msg_id = ? AND status = 'queued'", execution.msg_id):
+            await self.save_execution(replace(execution, id=known.id, session=known.session, replaces=known.replaces))
+
     async def ends_in_logs(self, logs: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Where in each of these message logs the last entry begins that is known, and where it ends."""
         last = "SELECT log_start, log_end FROM executions WHERE log = ? ORDER BY log_start DESC LIMIT 1"

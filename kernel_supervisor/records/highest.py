@@ -1,4 +1,4 @@
-"""The highest number that an entry was given: none is given twice, also where the records are gone or forgot it.
+"""The highest number that an entry was given, and what its records forgot: also where they are gone, or forgot it.
 
 A file of one size, laid while there is room and written over in place: also where the disk is full by then.
 """
@@ -17,9 +17,12 @@ _LARGEST = 1 << 53
 class Found(NamedTuple):
     """What a predecessor left."""
 
-    in_memory: bool
-    """Whether its records were in memory when it ended: they forgot what came then."""
+    forgot: bool
+    """Whether records were in memory when a daemon ended: they forgot what came then."""
+    doubts: bool
+    """Whether that daemon was the last, or one after it has not settled yet what it left queued."""
     number: int
+    """No entry is to be given this number, or a lower one."""
 
 
 class Highest:
@@ -32,17 +35,17 @@ class Highest:
     def read(self) -> Found:
         """What stands there; nothing where that is damaged, or there is none. Blocks on the disk."""
         try:
-            in_memory, number = map(int, read_regular(self._path).split())
+            state, number = map(int, read_regular(self._path).split())
         except (OSError, ValueError):
-            return Found(in_memory=False, number=0)
-        return Found(bool(in_memory), number if 0 <= number < _LARGEST else 0)
+            return Found(forgot=False, doubts=False, number=0)
+        return Found(forgot=state > 0, doubts=state > 1, number=number if 0 <= number < _LARGEST else 0)
 
-    def write(self, *, in_memory: bool, number: int) -> None:
+    def write(self, found: Found) -> None:
         """Put it there, whatever the disk makes of that. Blocks on the disk."""
         with suppress(OSError, ValueError):
             descriptor = open_regular(self._path, os.O_WRONLY | os.O_CREAT)
             try:
-                length = os.pwrite(descriptor, b"%d %019d\n" % (in_memory, number), 0)
+                length = os.pwrite(descriptor, b"%d %019d\n" % (2 if found.doubts else found.forgot, found.number), 0)
                 os.ftruncate(descriptor, length)
             finally:
                 os.close(descriptor)

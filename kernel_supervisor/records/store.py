@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.records import rows
-from kernel_supervisor.records.highest import Highest
+from kernel_supervisor.records.highest import Found, Highest
 from kernel_supervisor.records.rows import Statement
 from kernel_supervisor.records.schema import MIGRATIONS, SCHEMA
 from kernel_supervisor.tasks import Swift, Tasks, happens
@@ -61,6 +61,8 @@ class Store:
         self._highest = Highest(os.path.join(os.path.dirname(path), f"highest-{os.path.basename(path)}"))
         self.forgot = False
         """Whether a predecessor ended whose records were in memory: what came to it then may be in none."""
+        self.doubts = False
+        """Whether it was the last one: what stands queued here may have been run, or called off, since."""
         self.not_recorded = ""
         """Why the records are only in memory now; empty where they are on the disk."""
         self.set_aside = ""
@@ -155,8 +157,13 @@ class Store:
 
     def _note_highest(self) -> None:
         """Write down which number was given last, for whoever finds these records gone, or older than that."""
-        in_memory = bool(self.not_recorded) or self.forgot
-        self._highest.write(in_memory=in_memory, number=self._db.execute(rows.HIGHEST).fetchone()[0])
+        number, in_memory = self._db.execute(rows.HIGHEST).fetchone()[0], bool(self.not_recorded)
+        self._highest.write(Found(in_memory or self.forgot, in_memory or self.doubts, number))
+
+    async def believe(self) -> None:
+        """What stands here is so from now on."""
+        self.doubts = False
+        await self.run(self._note_highest)
 
     # To memory, and back
 
@@ -248,7 +255,7 @@ class Store:
                 db.execute("PRAGMA journal_mode = TRUNCATE")  # a disk that was local before
         found = self._highest.read()
         self._open_anywhere()
-        self.forgot = found.in_memory  # only of what is open: what is not has no number to note
+        self.forgot, self.doubts = found.forgot, found.doubts  # only of what is open: what is not has nothing to note
         self._commit_anywhere(rows.reserving(found.number))
         self._note_highest()
 

@@ -193,7 +193,8 @@ class Executions:
         """The ticket of an entry that is on its way: what waits for it waits on, also before its kernel is reached."""
         ticket = self.tickets.get(execution.id)
         if ticket is None:
-            ticket = Ticket(execution=execution, life=life.LEFT if execution.status == "running" else life.Life())
+            queued = life.Life(forgotten=self._records.doubts)
+            ticket = Ticket(execution=execution, life=life.LEFT if execution.status == "running" else queued)
             self.track(ticket)
         return ticket
 

@@ -41,12 +41,21 @@ class Left:
         await self._tasks.close()
 
     def remember(self, executions: Iterable[Execution], sought: Container[KernelId]) -> None:
-        """Take in what a predecessor left queued or running: on kernels that are `sought`, or on none (any more)."""
+        """Take in what a predecessor left queued or running: on kernels that are `sought`, or on none (any more).
+
+        Where its records were in memory, it may have told somebody what became of what is queued here: that is run
+        where its client asks again.
+        """
+        doubted = []
         for execution in executions:
-            if execution.kernel_id is not None and execution.kernel_id in sought:
+            if self._records.doubts and execution.status == "queued":
+                doubted.append(self._keep_for_client(self._executions.expect(execution)))
+            elif execution.kernel_id is not None and execution.kernel_id in sought:
                 self._on_kernels[execution.kernel_id].append(self._executions.expect(execution))
             else:
                 self.homeless[execution.session].append(execution)
+        if self._records.doubts:
+            self._tasks.begin(self._believe_after(doubted), "what was queued while nothing could be committed")
 
     def take_up(self, runner: Runner, theirs: Container[ExecutionId]) -> None:
         """Go on with what was left on a kernel that is reached, in order, but for what others run there."""
@@ -79,8 +88,16 @@ class Left:
             elif runner is not None:
                 runner.submit(ticket)
             else:
-                self._executions.unclaimed[execution.id] = self._executions.tickets.pop(execution.id)
-                self._tasks.begin(self._give_up_unclaimed(ticket), f"unclaimed execution {execution.id}")
+                self._keep_for_client(ticket)
+
+    def _keep_for_client(self, ticket: Ticket) -> asyncio.Task[None]:
+        number = ticket.execution.id
+        self._executions.unclaimed[number] = self._executions.tickets.pop(number)
+        return self._tasks.begin(self._give_up_unclaimed(ticket), f"unclaimed execution {number}")
+
+    async def _believe_after(self, doubted: Iterable[asyncio.Task[None]]) -> None:
+        await asyncio.gather(*doubted)
+        await self._records.believe()
 
     def _end_without_kernel(self, ticket: Ticket, reason: str = "") -> None:
         self._tasks.begin(self._settle_without_kernel(ticket, reason), f"end of execution {ticket.execution.id}")

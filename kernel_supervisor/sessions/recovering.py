@@ -61,7 +61,8 @@ async def recover(folder: str, records: Database, ledger: Ledger) -> None:
     found, highest = await asyncio.to_thread(_read, longer)
     for each in found:
         try:
-            await ledger.restore(each)
+            if await ledger.restore(each) is None:
+                await records.save_begun(each.execution)
         except Exception:  # whatever stands in a log keeps no daemon from starting
             log.exception("execution %s stays forgotten", each.execution.id)
     if highest:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import pytest
@@ -135,6 +136,14 @@ async def test_a_daemon_starts_where_no_file_stands_in_the_place_of_its_records(
         assert [each["code"] for each in (await session.call("kernel_history")).facts["entries"]] == ["x = 41", "x + 1"]
 
 
+class Behind(NamedTuple):
+    """A cell that runs until its gate opens."""
+
+    session: Session
+    gate: Path
+    first: int
+
+
 async def codes_of(session: Session) -> list[str]:
     return [entry["code"] for entry in (await session.call("kernel_history")).facts["entries"]]
 
@@ -171,6 +180,66 @@ async def test_a_cell_that_began_before_a_lock_and_outlives_a_daemon_under_it_is
         home.kill_daemon()
         assert await codes_of(session) == ["x = 41", waiting]
         assert (await session.run("x")).text.endswith("42")
+
+
+@pytest.fixture
+async def behind(home: Home) -> AsyncIterator[Behind]:
+    """A cell that runs until its gate opens, and a session whose next cells are queued behind it."""
+    gate = home.project / "gate"
+    waiting = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+    async with home.client() as session:
+        await session.run("x = 41")
+        begun = await session.run(waiting, timeout=0.1)
+        yield Behind(session, gate, begun.facts["execution_id"])
+
+
+async def test_what_was_called_off_under_a_lock_is_run_by_no_daemon_after_it(home: Home, behind: Behind) -> None:
+    session, gate, first = behind
+    queued = (await session.run("x += 1", timeout=0.1)).facts
+    assert queued["status"] == "queued"
+    with locked(home, LOCKS["one that excludes"]):
+        stopped = await session.call("kernel_interrupt", execution_id=queued["execution_id"])
+        assert "not run" in stopped.text
+        home.kill_daemon()
+    for _ in range(2):
+        assert "x += 1" in await codes_of(session)
+        home.kill_daemon()
+    gate.touch()
+    await session.call("kernel_output", execution_id=first, wait=60)
+    with anyio.fail_after(60):
+        while (found := await session.call("kernel_output", execution_id=queued["execution_id"], wait=1)).facts[
+            "status"
+        ] == "queued":
+            pass
+    assert found.facts["status"] == "lost"
+    assert (await session.run("x")).text.endswith("41")
+    later = (await session.run("import time; time.sleep(2); x = 50", timeout=0.1)).facts["execution_id"]
+    home.kill_daemon()
+    await session.call("kernel_output", execution_id=later, wait=60)
+    assert (await session.run("x")).text.endswith("50"), "what came later is carried on as always"
+
+
+async def test_what_is_queued_under_a_lock_is_run_once_for_a_client_that_waits(home: Home, behind: Behind) -> None:
+    session, gate, first = behind
+    async with anyio.create_task_group() as tasks:
+        results: list[Result] = []
+
+        async def wait() -> None:
+            results.append(await session.run("x += 1\nx"))
+
+        tasks.start_soon(wait)
+        async with home.client() as other:
+            with anyio.fail_after(60):
+                while "x += 1\nx" not in await codes_of(other):
+                    pass
+            with locked(home, LOCKS["one that excludes"]):
+                seen = await other.run("'another session'", session="another")
+                assert "not being recorded" in seen.text
+                home.kill_daemon()
+            gate.touch()
+            await other.call("kernel_output", execution_id=first, wait=60)
+    assert results[0].text.endswith("42"), results[0].text
+    assert (await session.run("x")).text.endswith("42")
 
 
 async def test_a_reader_that_holds_on_to_what_was_before_keeps_nothing_from_being_recorded(home: Home) -> None:

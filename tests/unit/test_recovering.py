@@ -22,7 +22,7 @@ from kernel_supervisor.core.model import (
 )
 from kernel_supervisor.records.beside import Forgotten, facts
 from kernel_supervisor.records.database import Database
-from kernel_supervisor.records.highest import Highest
+from kernel_supervisor.records.highest import Found, Highest
 from kernel_supervisor.records.messagelog import MessageLogWriter, encode_message
 from kernel_supervisor.records.recording import msg_id_of
 from kernel_supervisor.sessions.executions import Executions
@@ -126,6 +126,24 @@ async def test_what_only_the_log_knows_is_an_entry_again_once(records: Database,
     assert (session.name, session.directory) == (SESSION, "/work")
 
 
+@pytest.mark.parametrize("ends", [True, False])
+async def test_what_stands_queued_and_began_while_nothing_could_be_committed_stands_as_its_log_has_it(
+    records: Database, log: Log, tmp_path: Path, ends: bool
+) -> None:
+    waiting, begun = execution(7, status="queued", kernel_id=None), execution(8, status="queued", kernel_id=None)
+    await records.save_session(SessionRecord(name=SESSION, directory="/work", created_at=1_000.0))
+    for each in (waiting, begun):
+        await records.add_execution(each, f"client:{each.id}")
+    known = await records.execution_of_call("client:8")
+    assert known is not None
+    log.run(begun, ends=ends)
+    first, second = await recovered(records, tmp_path)
+    assert (first.status, first.kernel_id) == ("queued", None)
+    assert (second.id, second.status, second.kernel_id) == (known.id, "ok" if ends else "running", KERNEL)
+    assert second.region is not None
+    assert (second.region.end > second.region.start) is ends
+
+
 async def _replaced(records: Database) -> list[Execution]:
     return list((await records.replaced(SESSION)).values())
 
@@ -201,5 +219,5 @@ def test_a_damaged_file_of_the_highest_number_says_nothing(tmp_path: Path, text:
     path = tmp_path / "highest"
     path.write_bytes(text)
     assert Highest(str(path)).read().number == 0
-    Highest(str(path)).write(in_memory=True, number=12)
-    assert Highest(str(path)).read() == (True, 12)
+    Highest(str(path)).write(Found(forgot=True, doubts=False, number=12))
+    assert Highest(str(path)).read() == Found(forgot=True, doubts=False, number=12)
