@@ -9,7 +9,7 @@ from typing import Any
 from kernel_supervisor.daemon.notify import notify
 from kernel_supervisor.daemon.router import Router
 from kernel_supervisor.mcp.caller import Admin
-from kernel_supervisor.mcp.changes import Changes
+from kernel_supervisor.mcp.resources import Changes
 from kernel_supervisor.mcp.server import build
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.sessions import autocheckpoints, forgetting

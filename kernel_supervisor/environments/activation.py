@@ -13,8 +13,7 @@ from string import Template
 from kernel_supervisor.core.errors import UnavailableError
 from kernel_supervisor.environments.commands import capture
 from kernel_supervisor.environments.model import Environment
-from kernel_supervisor.environments.prefixes import contents, read_text
-from kernel_supervisor.environments.tools import tool_of
+from kernel_supervisor.environments.prefixes import contents, read_text, tool_of
 from kernel_supervisor.paths import children
 
 _HARMFUL = frozenset(

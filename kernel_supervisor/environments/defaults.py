@@ -12,9 +12,8 @@ from kernel_supervisor.core.model import Interpreter
 from kernel_supervisor.environments.choice import as_interpreter, resolve
 from kernel_supervisor.environments.discovery import describe, discover
 from kernel_supervisor.environments.model import Environment, Where
-from kernel_supervisor.environments.prefixes import prefix_of
+from kernel_supervisor.environments.prefixes import prefix_of, tool_of
 from kernel_supervisor.environments.projects import project_environments
-from kernel_supervisor.environments.tools import tool_of
 
 
 def default(where: Where, configured: str | None = None) -> Interpreter:

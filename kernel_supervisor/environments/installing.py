@@ -13,8 +13,7 @@ from pathlib import Path
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.environments.commands import Progress, follow
 from kernel_supervisor.environments.model import Environment
-from kernel_supervisor.environments.prefixes import prefix_of, read_text
-from kernel_supervisor.environments.tools import tool_of
+from kernel_supervisor.environments.prefixes import prefix_of, read_text, tool_of
 from kernel_supervisor.isolation import VARIABLES
 from kernel_supervisor.paths import children
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from kernel_supervisor.environments.model import OLDEST_PYTHON
@@ -105,6 +106,26 @@ def prefix_of(python: str) -> str:
     return real if _libraries(real, whole=True) else ""
 
 
+def tool_of(prefix: str) -> str:
+    """What keeps `prefix` for one tool, so that no person works in it (`pipx`, `uv tool`, `uvx`, …); empty for nothing.
+
+    Seen in what these tools write: pipx keeps `pipx_metadata.json` in `…/pipx/venvs/NAME` and runs
+    uninstalled tools from `…/pipx/HASH`; `uv tool install` leaves `uv-receipt.toml`; uvx, `uv run --with`
+    and `uv run SCRIPT` use folders of uv's cache (`archive-v0`, `builds-v0`, `environments-v2`); pixi
+    installs global tools under `.pixi/envs` beside `.pixi/manifests` and runs others from `cached-envs-v0`.
+    """
+    folder = Path(os.path.abspath(prefix))
+    signs = {
+        "pipx": os.path.isfile(folder / "pipx_metadata.json") or _under(folder, "pipx", "venvs"),
+        "pipx run": folder.parent.name == "pipx" or _under(folder, "pipx", ".cache"),
+        "uv tool": os.path.isfile(folder / "uv-receipt.toml"),
+        "uvx": folder.parent.name.startswith(("archive-v", "builds-v", "environments-v")),
+        "pixi global": folder.parent.name == "envs" and os.path.isdir(folder.parent.parent / "manifests"),
+        "pixi exec": folder.parent.name.startswith("cached-envs-v"),
+    }
+    return next((tool for tool, seen in signs.items() if seen), "")
+
+
 def read_text(path: str | os.PathLike[str]) -> str:
     """The beginning of a regular file's text, undecodable bytes kept as surrogates; empty where it cannot be read."""
     try:
@@ -112,6 +133,10 @@ def read_text(path: str | os.PathLike[str]) -> str:
             return file.read(1 << 20)
     except (OSError, ValueError):
         return ""
+
+
+def _under(folder: Path, *parents: str) -> bool:
+    return folder.parts[-len(parents) - 1 : -1] == parents
 
 
 def _read(prefix: str, python: str, user_base: str) -> tuple[Contents | None, list[str]]:

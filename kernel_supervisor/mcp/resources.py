@@ -1,13 +1,15 @@
-"""Resources: a session's notebook, its executions and its variables, as the tools show them."""
+"""Resources: a session's notebook, its executions and its variables, as the tools show them, and news of them."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
 import mcp_types as types
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourcesListChanged, ResourceUpdated, ServerEvent
 from mcp.shared.exceptions import MCPError
 
 from kernel_supervisor.amounts import several
@@ -20,6 +22,7 @@ from kernel_supervisor.mcp.abridging import FIRST, LAST, WHOLE, abridged
 from kernel_supervisor.mcp.call import Call
 from kernel_supervisor.mcp.ways import said
 from kernel_supervisor.sessions import saving
+from kernel_supervisor.sessions.sessions import Sessions
 from kernel_supervisor.wording import first_line
 
 _Contents = list[types.TextResourceContents | types.BlobResourceContents]
@@ -28,6 +31,8 @@ _URI = re.compile(r"kernel://(.+)/(notebook|variables|executions/[0-9]{1,18})")
 _NOTEBOOK_TYPE, _TEXT = "application/x-ipynb+json", "text/plain"
 _RECENT = 20
 """How many executions of the client's own session are listed; the template reaches all."""
+_GATHER_S = 0.2
+"""How long events are gathered: a cell is committed several times, and says the same each time."""
 
 TEMPLATES = [
     types.ResourceTemplate(uri_template=f"{_SCHEME}{{session}}/{part}", name=name, description=text, mime_type=kind)
@@ -118,7 +123,7 @@ def _known(call: Call, named: str) -> SessionName:
     raise RefusedError(f"there is no session {named!r}")
 
 
-def uris_of(session: SessionRecord, part: str) -> set[str]:
+def _uris(session: SessionRecord, part: str) -> set[str]:
     """Every URI by which clients may have asked for news of a part of a session."""
     spellings = (session.name.removesuffix("/"), session.name, session.old_name)
     return {_uri(spelling, part) for spelling in spellings if spelling}
@@ -128,3 +133,34 @@ def _block(uri: str, block: Any) -> types.TextResourceContents | types.BlobResou
     if isinstance(block, types.ImageContent):
         return types.BlobResourceContents(uri=uri, mime_type=block.mime_type, blob=block.data)
     return types.TextResourceContents(uri=uri, mime_type=_TEXT, text=block.text)
+
+
+class Changes:
+    """Turns entries that were committed into events on `bus`, which clients of both eras can have asked for: each event
+    once in a while."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self.bus = InMemorySubscriptionBus()
+        self._newest = 0
+        self._gathered: dict[ServerEvent, None] = {}
+        self._flushing: asyncio.Task[None] | None = None
+
+    def take(self, entry: Execution) -> None:
+        """An entry was committed, new or changed."""
+        parts = ["notebook", f"executions/{entry.id}"] + (["variables"] if entry.settled else [])
+        session = self._sessions.known.get(entry.session)
+        for uri in [uri for part in parts if session is not None for uri in _uris(session, part)]:
+            self._gathered[ResourceUpdated(uri)] = None
+        if entry.id > self._newest:
+            self._newest = entry.id
+            self._gathered[ResourcesListChanged()] = None
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush(), name="news of resources")
+
+    async def _flush(self) -> None:
+        await asyncio.sleep(_GATHER_S)
+        self._flushing = None
+        gathered, self._gathered = self._gathered, {}
+        for event in gathered:
+            await self.bus.publish(event)

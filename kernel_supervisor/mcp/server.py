@@ -20,8 +20,8 @@ from kernel_supervisor.mcp.arguments import parse
 from kernel_supervisor.mcp.call import Answer, Call
 from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.carried import Context, carried_through, placed
-from kernel_supervisor.mcp.changes import Changes
 from kernel_supervisor.mcp.registry import INSTRUCTIONS, TOOLS, listed
+from kernel_supervisor.mcp.resources import Changes
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")

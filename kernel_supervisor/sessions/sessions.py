@@ -20,7 +20,7 @@ from kernel_supervisor.environments.defaults import default
 from kernel_supervisor.kernels.kinds import way_around
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.runner import Runner
-from kernel_supervisor.sessions import moving, naming
+from kernel_supervisor.sessions import naming
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.kernels import Kernels
 from kernel_supervisor.sessions.offering import had_ended
@@ -92,7 +92,7 @@ class Sessions:
             return ""
         runners = {name: self.runner_of(session) for name, session in self.known.items()}
         pids = {name: runner.kernel.record.pid for name, runner in runners.items() if runner is not None}
-        moved = await apart("environments", moving.moved_to, directory, list(self.known.values()), pids)
+        moved = await apart("environments", naming.moved_to, directory, list(self.known.values()), pids)
         if not moved:
             return ""
         return (

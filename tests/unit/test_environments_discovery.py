@@ -15,7 +15,7 @@ import pytest
 from kernel_supervisor.environments import conda, kernelspecs, prefixes
 from kernel_supervisor.environments.discovery import describe, discover
 from kernel_supervisor.environments.model import Environment, Where
-from kernel_supervisor.environments.tools import tool_of
+from kernel_supervisor.environments.prefixes import tool_of
 
 OLD = time.time() - 3600
 LINUX = pytest.mark.skipif(sys.platform == "darwin", reason="these tools' folders have other names on macOS")

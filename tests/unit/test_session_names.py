@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kernel_supervisor.core import names
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import SessionName, SessionRecord
-from kernel_supervisor.sessions import moving, naming
+from kernel_supervisor.sessions import naming
 
 A, B, OTHER_A = "/home/me/analysis", "/home/me/billing", "/srv/analysis"
 ODD = ["/", "/home/me/ä ß", "/x/" + "y" * 200, "/x/a:b", "/x/\udcff\udcfe", "/x/ ", "/x/-", "/x/CON.", "/x/a\nb"]
@@ -179,15 +179,15 @@ def test_only_a_directory_that_is_gone_can_have_been_moved_here(tmp_path: Path) 
     for each in (here, there):
         each.mkdir(parents=True)
     lives, lost, named = record("1", str(there)), record("2", str(gone)), record("3", str(gone), created_at=1.0)
-    assert moving.moved_to(str(here), [lives], {}) == []
-    assert moving.moved_to(str(here), [lives, lost, named], {}) == [named, lost]
-    assert moving.moved_to(str(tmp_path), [lost], {}) == []
+    assert naming.moved_to(str(here), [lives], {}) == []
+    assert naming.moved_to(str(here), [lives, lost, named], {}) == [named, lost]
+    assert naming.moved_to(str(tmp_path), [lost], {}) == []
 
 
 def test_a_notebook_that_stands_here_tells_of_a_project_that_was_renamed(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone")
     wrote = SessionRecord(name=SessionName("gone/"), directory=gone, notebooks={f"{gone}/out/report.ipynb": "f"})
-    assert moving.moved_to(str(tmp_path), [wrote], {}) == []
+    assert naming.moved_to(str(tmp_path), [wrote], {}) == []
     (tmp_path / "out").mkdir()
     (tmp_path / "out/report.ipynb").touch()
-    assert moving.moved_to(str(tmp_path), [wrote], {}) == [wrote]
+    assert naming.moved_to(str(tmp_path), [wrote], {}) == [wrote]
