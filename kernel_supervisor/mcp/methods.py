@@ -195,7 +195,7 @@ async def _forget(call: Call, params: SessionParams) -> dict[str, Any]:
         if session is None:
             raise RefusedError(naming.missing(params.session, supervisor.sessions.known))
         before = {"session": session.name}
-        await call.once.begin("forget", **before)
+        await call.once.begin_durably("forget", **before)
     elif before["session"] not in supervisor.sessions.known:
         return {"size_bytes": 0, **before}
     return {"size_bytes": await forgetting.forget(supervisor, before["session"]), **before}

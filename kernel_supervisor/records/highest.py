@@ -1,4 +1,4 @@
-"""The highest number that an entry was given, and what its records forgot: also where they are gone, or forgot it.
+"""The highest number that an entry was given, none of which is given twice, and whether the records forgot any.
 
 A file of one size, laid while there is room and written over in place: also where the disk is full by then.
 """

@@ -59,7 +59,7 @@ class Executions:
         self._began = time.time()
         self.tickets: dict[ExecutionId, Ticket] = {}
         self.unclaimed: dict[ExecutionId, Ticket] = {}
-        """What never ran and has no kernel any more, until its client asks again."""
+        """Those of them that never ran and wait for their clients to ask again."""
         self.late: defaultdict[SessionName, Late] = defaultdict(Late)
         self.news = News()
         """Told by whoever hears of commits when an entry was committed, new or changed."""
@@ -108,12 +108,13 @@ class Executions:
         ticket, fresh = await self._commit(session, entry, call_key, self._sessions.runner_of(session), None)
         if fresh and again and self._records.forgot:
             ticket.life = replace(ticket.life, forgotten=True)
-        if not fresh and (ticket.execution.settled or ticket.execution.id in self.tickets):
-            return self.tickets.get(ticket.execution.id, ticket), False
-        ticket = self.unclaimed.pop(ticket.execution.id, ticket)
+        number = ticket.execution.id
+        if not fresh and (ticket.execution.settled or (number in self.tickets and number not in self.unclaimed)):
+            return self.tickets.get(number, ticket), False
+        ticket = self.unclaimed.pop(number, ticket)
         if ticket.execution.status == "running":
             ticket.step("begun" if fresh else "left")
-        self.tickets[ticket.execution.id] = ticket
+        self.track(ticket)
         return ticket, True
 
     async def _place(self, known: asyncio.Task[tuple[Ticket, bool]], session: SessionRecord, asker: Asker) -> Ticket:
@@ -123,18 +124,14 @@ class Executions:
         try:
             runner = await self._sessions.ready_runner(session, asker)
         except Exception as error:  # a fault of ours, too: what stays queued would be run by the next daemon
-            del self.tickets[ticket.execution.id]
             await self.call_off(ticket, str(error))  # the same call may have been sent again meanwhile, and wait here
             if ticket.execution.status == "lost":
                 return ticket
             raise
         if ticket.life.forgotten and not self._knows_whether_it_ran(runner):
             await self.call_off(ticket, "")
-        if ticket.settled.is_set():
-            del self.tickets[ticket.execution.id]
-        else:
+        if not ticket.life.over:
             runner.submit(ticket)
-            self.track(ticket)
         return ticket
 
     def _knows_whether_it_ran(self, runner: Runner) -> bool:
@@ -146,11 +143,14 @@ class Executions:
 
     async def call_off(self, ticket: Ticket, reason: str) -> bool:
         """Have an execution not run that no kernel has yet; False where it was sent by a predecessor."""
-        if ticket.settled.is_set() or ticket.life.sent:
-            return ticket.settled.is_set()
-        status, reason = life.not_run(ticket.life, reason)
-        await self.settle(ticket, status=status, reason=reason)
-        return True
+        self.unclaimed.pop(ticket.execution.id, None)  # before anything is awaited: who asks again joins this
+        if ticket.life.over:
+            await ticket.settled.wait()
+        elif not ticket.life.sent:
+            status, reason = life.not_run(ticket.life, reason)
+            ticket.step("cancelled", reason)
+            await self.settle(ticket, status=status, reason=reason)
+        return ticket.settled.is_set()
 
     async def _commit(
         self, session: SessionRecord, entry: Execution, key: str | None, runner: Runner | None, beside: Beside | None

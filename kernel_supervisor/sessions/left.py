@@ -91,9 +91,8 @@ class Left:
                 self._keep_for_client(ticket)
 
     def _keep_for_client(self, ticket: Ticket) -> asyncio.Task[None]:
-        number = ticket.execution.id
-        self._executions.unclaimed[number] = self._executions.tickets.pop(number)
-        return self._tasks.begin(self._give_up_unclaimed(ticket), f"unclaimed execution {number}")
+        self._executions.unclaimed[ticket.execution.id] = ticket
+        return self._tasks.begin(self._give_up_unclaimed(ticket), f"unclaimed execution {ticket.execution.id}")
 
     async def _believe_after(self, doubted: Iterable[asyncio.Task[None]]) -> None:
         await asyncio.gather(*doubted)
@@ -134,6 +133,6 @@ class Left:
     async def _give_up_unclaimed(self, ticket: Ticket) -> None:
         left_s = ticket.execution.queued_at + _CLAIM_S - time.time()
         await asyncio.sleep(min(max(left_s, _CLAIM_AGAIN_S), _CLAIM_S))
-        if self._executions.unclaimed.pop(ticket.execution.id, None) is not None:
+        if ticket.execution.id in self._executions.unclaimed:
             why = "its kernel was gone before it could run, and its client did not ask again"
             await self._executions.call_off(ticket, why)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import anyio
+import psutil
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from tests.support import Home, Result, Session
+from tests.support import Home, Result, Session, shim_pid
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 LOCKS = {
@@ -144,6 +145,11 @@ class Behind(NamedTuple):
     first: int
 
 
+def waiting_for(gate: Path) -> str:
+    """Code that runs until a gate is there."""
+    return f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+
+
 async def codes_of(session: Session) -> list[str]:
     return [entry["code"] for entry in (await session.call("kernel_history")).facts["entries"]]
 
@@ -166,7 +172,7 @@ async def test_locks_that_come_and_go_between_calls_cost_no_entry_and_no_order(h
 
 async def test_a_cell_that_began_before_a_lock_and_outlives_a_daemon_under_it_is_there_once(home: Home) -> None:
     gate = home.project / "gate"
-    waiting = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\nx += 1\nx"
+    waiting = f"{waiting_for(gate)}\nx += 1\nx"
     async with home.client() as session:
         await session.run("x = 41")
         begun = await session.run(waiting, timeout=0.1)
@@ -186,10 +192,9 @@ async def test_a_cell_that_began_before_a_lock_and_outlives_a_daemon_under_it_is
 async def behind(home: Home) -> AsyncIterator[Behind]:
     """A cell that runs until its gate opens, and a session whose next cells are queued behind it."""
     gate = home.project / "gate"
-    waiting = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)"
     async with home.client() as session:
         await session.run("x = 41")
-        begun = await session.run(waiting, timeout=0.1)
+        begun = await session.run(waiting_for(gate), timeout=0.1)
         yield Behind(session, gate, begun.facts["execution_id"])
 
 
@@ -213,8 +218,12 @@ async def test_what_was_called_off_under_a_lock_is_run_by_no_daemon_after_it(hom
             pass
     assert found.facts["status"] == "lost"
     assert (await session.run("x")).text.endswith("41")
-    later = (await session.run("import time; time.sleep(2); x = 50", timeout=0.1)).facts["execution_id"]
+    gate.unlink()
+    await session.run(waiting_for(gate), timeout=0.1)
+    later = (await session.run("x = 50", timeout=0.1)).facts["execution_id"]
     home.kill_daemon()
+    assert "x = 50" in await codes_of(session)
+    gate.touch()
     await session.call("kernel_output", execution_id=later, wait=60)
     assert (await session.run("x")).text.endswith("50"), "what came later is carried on as always"
 
@@ -240,6 +249,53 @@ async def test_what_is_queued_under_a_lock_is_run_once_for_a_client_that_waits(h
             await other.call("kernel_output", execution_id=first, wait=60)
     assert results[0].text.endswith("42"), results[0].text
     assert (await session.run("x")).text.endswith("42")
+
+
+async def test_what_waits_for_its_client_after_a_lock_can_be_called_off_by_another_one(
+    home: Home, behind: Behind
+) -> None:
+    session, gate, first = behind
+    shim = psutil.Process(shim_pid(home))
+    async with home.client() as other, anyio.create_task_group() as tasks:
+        results: list[Result] = []
+
+        async def wait() -> None:
+            results.append(await session.call("kernel_exec", code="x += 1"))
+
+        tasks.start_soon(wait)
+        with anyio.fail_after(60):
+            while "x += 1" not in await codes_of(other):
+                pass
+        queued = (await other.call("kernel_history")).facts["entries"][-1]["execution_id"]
+        with locked(home, LOCKS["one that excludes"]):
+            seen = await other.run("'another session'", session="another")
+            assert "not being recorded" in seen.text
+            shim.suspend()
+            home.kill_daemon()
+        try:
+            stopped = await other.call("kernel_interrupt", execution_id=queued)
+            assert "over already" not in stopped.text
+        finally:
+            shim.resume()
+        gate.touch()
+        await other.call("kernel_output", execution_id=first, wait=60)
+    assert results[0].facts["status"] == "lost", results[0].text
+    assert (await session.run("x")).text.endswith("41")
+
+
+async def test_no_session_is_forgotten_while_that_cannot_be_recorded(home: Home) -> None:
+    async with home.client() as session:
+        await session.run("print('kept')")
+        assert home.cli("kill", "--all").returncode == 0
+        with locked(home, LOCKS["one that excludes"]):
+            refused = home.cli("forget", "-y", "project/")
+            assert refused.returncode == 1
+            assert "nothing was done" in refused.stderr
+            home.kill_daemon()
+        assert "kept" in (await session.call("kernel_output", execution_id=1)).text
+        assert home.cli("forget", "-y", "project/").returncode == 0
+        home.kill_daemon()
+        assert await codes_of(session) == []
 
 
 async def test_a_reader_that_holds_on_to_what_was_before_keeps_nothing_from_being_recorded(home: Home) -> None:
