@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from kernel_supervisor.client import opening
 from kernel_supervisor.daemon.openings import Openings
 from kernel_supervisor.envelope import RPC, SETTLED, TooLong, parsed
-from kernel_supervisor.mcp import whereabouts
+from kernel_supervisor.mcp import cancelling, whereabouts
 from kernel_supervisor.mcp.caller import Caller
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,7 @@ class Connection:
             self._kept_as[call] = name
 
         async def settled() -> None:
+            await cancelling.let_go(self.caller, call, message.params)
             self._close_call(call)
             self._send(SETTLED, {"call": call}, b"")
 

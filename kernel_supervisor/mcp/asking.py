@@ -27,6 +27,7 @@ from kernel_supervisor.sessions import answering
 from kernel_supervisor.tasks import happens
 
 _FIELD = "answer"
+_STATE = re.compile(r"(\d{1,20})/([^/]{,99})/(\d{1,20})")
 _ROUNDS = 8
 """Questions that one call asks with retries: the SDKs' clients give up at ten. More are answered by kernel_reply."""
 _LONGEST = 2000
@@ -53,8 +54,7 @@ async def see_through(call: Call, ticket: Ticket, patience_s: float) -> Answer |
                 state = f"{ticket.execution.id}/{question.id}/{rounds + 1}"
                 return Answer(instead=types.InputRequiredResult(input_requests={_FIELD: asked}, request_state=state))
             break
-        async with call.stopping_what_is_cancelled(ticket):
-            given = await _elicited(call, ticket, question, end)
+        given = await _elicited(call, ticket, question, end)
         if (text := answer_of(call, ticket.execution, question.id, given)) is not None:
             await answering.give(call.supervisor, ticket, question, text)
         elif ticket.question == question:
@@ -92,13 +92,20 @@ def answer_of(call: Call, execution: Execution, question: str, given: object) ->
     return _text_of(given)
 
 
+def joined_by(params: dict[str, Any] | None) -> int:
+    """The execution that a retried call is about, by its `params`; 0 for a call that is made for the first time."""
+    given = (params or {}).get("requestState")
+    found = _STATE.fullmatch(given) if isinstance(given, str) else None
+    return int(found[1]) if found is not None else 0
+
+
 def _state(call: Call) -> tuple[int, str, int]:
     """The execution, the question and the rounds of a `request_state` of ours. Raises RefusedError for another."""
     given = call.params.request_state
     if given is None:
         return 0, "", 0
-    found = re.fullmatch(r"(\d+)/([^/]*)/(\d+)", given)
-    if found is None or len(given) >= 200:
+    found = _STATE.fullmatch(given)
+    if found is None:
         raise RefusedError(_FOREIGN_STATE)
     return int(found[1]), found[2], int(found[3])
 

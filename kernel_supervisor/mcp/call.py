@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,8 +33,6 @@ from kernel_supervisor.tasks import apart, happens
 
 PROGRESS_S = 3.0
 """How often a waiting call tells a client that asked for progress how it goes; it resets the client's idle limit."""
-_PATIENCE = ("timed out", "timeout", "time-out")
-"""In the reasons of clients that cancel because their own time was up."""
 _PREPARING_S = 10.0
 """How long a result may be prepared where its client's patience is over. Clients give up at 60 s, we wait for 45."""
 _LEFT_OUT = "What it showed cannot be read in the time of this call"
@@ -102,8 +99,8 @@ class Call:
 
     @property
     def key(self) -> str:
-        """The call key: what makes a call the same call when it is sent again."""
-        return f"{self.caller.asker.client_id}:{self.number}"
+        """The call's key on record."""
+        return self.caller.call_key(self.number)
 
     @property
     def once(self) -> Once:
@@ -173,40 +170,16 @@ class Call:
         """Tell a client that asked for it how it goes; numbers must rise, so they are seconds."""
         await self.ctx.session.report_progress(round(time.monotonic() - self.begun, 1), message=message)
 
-    async def wait(self, ticket: Ticket, patience_s: float, *, reader: bool = False) -> None:
-        """Wait for an execution's end, or for what it asks, `patience_s` at most, with progress. It is left alone.
-
-        A client that cancels on purpose has the execution stopped, but for a mere `reader`.
-        """
+    async def wait(self, ticket: Ticket, patience_s: float) -> None:
+        """Wait for an execution's end, or for what it asks, `patience_s` at most, with progress. It is left alone."""
         end = self.until = time.monotonic() + patience_s
-        async with self.stopping_what_is_cancelled(ticket, reader=reader):
-            while self.goes_on(ticket) and (left := end - time.monotonic()) > 0:
-                if not await happens(ticket.attention.next, min(PROGRESS_S, left)):
-                    await self.progress(await how_it_goes(ticket))
+        while self.goes_on(ticket) and (left := end - time.monotonic()) > 0:
+            if not await happens(ticket.attention.next, min(PROGRESS_S, left)):
+                await self.progress(await how_it_goes(ticket))
 
     def goes_on(self, ticket: Ticket) -> bool:
         """Whether it is worth waiting: it is not over, asks for nothing, and the daemon is not about to stop."""
         return not (ticket.settled.is_set() or ticket.question or self.caller.admin.stopping.is_set())
-
-    @asynccontextmanager
-    async def stopping_what_is_cancelled(self, ticket: Ticket, *, reader: bool = False) -> AsyncIterator[None]:
-        """A client that cancels on purpose has the execution interrupted, or taken out of the queue.
-
-        One that is gone, or only lost patience, lets go of it, as does a mere `reader`.
-        """
-        try:
-            yield
-        except asyncio.CancelledError:
-            if not reader and (reason := self.cancelled_because()):
-                self.caller.cancelled[ticket.execution.session].append(ticket.execution.id)
-                await asyncio.shield(self.supervisor.executions.stop(ticket, reason))
-            raise
-
-    def cancelled_because(self) -> str:
-        """Why the client wants nothing of this call any more; empty where it does, is gone or only lost patience."""
-        reason = self.caller.cancels.get(self.number)
-        lost_patience = reason is None or any(word in reason.lower() for word in _PATIENCE)
-        return "" if lost_patience else "the client cancelled the call"
 
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now; without its outputs where they cannot be prepared in time."""

@@ -61,8 +61,8 @@ class Caller:
     """What it was told that is said once: of which sort, and of which session or kernel."""
     places: dict[SessionName, str] = field(default_factory=dict)
     """By session: where its kernel worked when this client came to it, if not in its directory; empty once told."""
-    cancelled: defaultdict[SessionName, list[ExecutionId | str]] = field(default_factory=lambda: defaultdict(list))
-    """By session: the executions whose calls it cancelled, or those calls' keys, until it is told what came of them."""
+    cancelled: defaultdict[SessionName, list[ExecutionId]] = field(default_factory=lambda: defaultdict(list))
+    """By session: the executions whose calls it cancelled, until it is told what came of them."""
     told: dict[str, str] = field(default_factory=dict)
     """The notice of each session that went out with its last result."""
     handshake: bool = False
@@ -85,6 +85,10 @@ class Caller:
     """What is known of where it works."""
     tasks: Tasks = field(default_factory=Tasks)
     """What goes on as long as its connection does."""
+
+    def call_key(self, call: int) -> str:
+        """What makes a call the same call when it is sent again."""
+        return f"{self.asker.client_id}:{call}"
 
     def first(self, sort: str, *about: object) -> bool:
         """Whether it is told that for the first time; it is, from now on."""

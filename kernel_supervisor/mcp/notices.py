@@ -217,8 +217,7 @@ async def _cancelled(caller: Caller, name: SessionName, shown: int | None) -> li
     """What became of what calls had begun that this client cancelled: it may tell its model that they were refused."""
     executions, records, told = caller.supervisor.executions, caller.supervisor.records, list[Words]()
     for each in caller.cancelled.pop(name, ()):
-        execution = await (records.execution_of_call(each) if isinstance(each, str) else records.execution(each))
-        ticket = executions.tickets.get(execution.id) if execution is not None else None
+        execution, ticket = await records.execution(each), executions.tickets.get(each)
         if ticket is not None:
             await happens(ticket.settled, _STOPS_S)
             execution = ticket.execution

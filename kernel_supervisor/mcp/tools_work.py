@@ -59,17 +59,10 @@ async def kernel_exec(
 async def _begin(call: Call, session: SessionRecord, code: str) -> Ticket:
     """The execution, where the session has a kernel; else the kernel's start is waited for, and told of."""
     executions, sessions, asker = call.supervisor.executions, call.supervisor.sessions, call.caller.asker
-    beginning = executions.execute(
-        session, code, asker, call.client, call.key, no_longer_wanted=call.cancelled_because, again=call.again
-    )
-    try:
-        if sessions.runner_of(session) is not None:
-            return await beginning
-        ticket = await with_progress(call, "starting the session's kernel", lambda tell: beginning)
-    except asyncio.CancelledError:
-        if call.cancelled_because():
-            call.caller.cancelled[session.name].append(call.key)
-        raise
+    beginning = executions.execute(session, code, asker, call.client, call.key, again=call.again)
+    if sessions.runner_of(session) is not None:
+        return await beginning
+    ticket = await with_progress(call, "starting the session's kernel", lambda tell: beginning)
     runner = sessions.runner_of(sessions.known[session.name])
     if runner is not None:
         interpreter = runner.kernel.record.interpreter
@@ -120,7 +113,7 @@ async def kernel_reply(
             raise RefusedError(f"execution {ticket.execution.id} does not ask for input (now)")
         question_id = ticket.question.id
     await answering.give_once(call.supervisor, ticket, question_id, text, call.once)
-    await call.wait(ticket, _exec_patience(call, timeout) - await call.once.age_s(), reader=True)
+    await call.wait(ticket, _exec_patience(call, timeout) - await call.once.age_s())
     return await call.show(ticket.execution, ticket, reading)
 
 
@@ -140,7 +133,7 @@ async def kernel_output(
     call.until = call.begun + wait
     if ticket is not None and wait > 0:
         await call.once.begin("kernel_output")
-        await call.wait(ticket, wait - await call.once.age_s(), reader=True)
+        await call.wait(ticket, wait - await call.once.age_s())
     reading = Reading(max_chars=max_chars, from_image=from_image, full_traceback=full_traceback)
     reading = replace(reading, from_line=from_line, tail=tail, grep=grep)
     return await call.show(execution, ticket, reading)

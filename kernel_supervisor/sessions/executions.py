@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -60,6 +60,8 @@ class Executions:
         self.tickets: dict[ExecutionId, Ticket] = {}
         self.unclaimed: dict[ExecutionId, Ticket] = {}
         """Those of them that never ran and wait for their clients to ask again."""
+        self._becoming_known: dict[str, asyncio.Task[Any]] = {}
+        """By call key: what is being committed."""
         self.late: defaultdict[SessionName, Late] = defaultdict(Late)
         self.news = News()
         """Told by whoever hears of commits when an entry was committed, new or changed."""
@@ -78,7 +80,6 @@ class Executions:
         client: str,
         call_key: str | None,
         replaces: ExecutionId | None = None,
-        no_longer_wanted: Callable[[], str] = lambda: "",
         *,
         again: bool = False,
     ) -> Ticket:
@@ -88,18 +89,15 @@ class Executions:
         gets it that would begin it twice.
 
         It takes the place of the loaded entry that it `replaces`. Once begun it is carried through, whatever becomes
-        of the caller, unless that is `no_longer_wanted`. Raises RefusedError and UnavailableError as `ready_runner`.
+        of the caller. Raises RefusedError and UnavailableError as `ready_runner`.
         """
         name = f"execute in session {session.name}"
         entry = _entry(session, "code", code, client, msg_id=msg_id_of(call_key), replaces=replaces)
         known = self._tasks.begin(self._know(session, entry, call_key, again=again), name, awaited=True)
-        placed = self._tasks.begin(self._place(known, session, asker), name, awaited=True)
-        try:
-            return await asyncio.shield(placed)
-        except asyncio.CancelledError:
-            if (reason := no_longer_wanted()) and not placed.cancelled():
-                self._tasks.begin(self._stop_once_known(known, reason), name)
-            raise
+        if call_key is not None:
+            self._becoming_known[call_key] = known
+            known.add_done_callback(lambda _: self._becoming_known.pop(call_key, None))
+        return await asyncio.shield(self._tasks.begin(self._place(known, session, asker), name, awaited=True))
 
     async def _know(
         self, session: SessionRecord, entry: Execution, call_key: str | None, *, again: bool
@@ -137,9 +135,6 @@ class Executions:
     def _knows_whether_it_ran(self, runner: Runner) -> bool:
         """Whether a kernel begins nothing twice that a predecessor sent: it lived then, and has the recorder."""
         return runner.kernel.record.recorded and runner.kernel.record.started_at < self._began
-
-    async def _stop_once_known(self, known: asyncio.Task[tuple[Ticket, bool]], reason: str) -> None:
-        await self.stop((await known)[0], reason)
 
     async def call_off(self, ticket: Ticket, reason: str) -> bool:
         """Have an execution not run that no kernel has yet; False where it was sent by a predecessor."""
@@ -284,6 +279,12 @@ class Executions:
         if execution is None:
             raise RefusedError(f"there is no execution {execution_id}", WayOn("see executions"))
         return execution, None
+
+    async def of_call(self, call_key: str) -> Execution | None:
+        """The execution that a call began."""
+        if (committing := self._becoming_known.get(call_key)) is not None:
+            await asyncio.wait({committing})
+        return await self._records.execution_of_call(call_key)
 
     async def folded(self, execution: Execution, *, without_outputs: bool = False) -> Folded:
         """What an execution has shown so far, or of that its errors and its end alone."""

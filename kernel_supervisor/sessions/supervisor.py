@@ -14,7 +14,7 @@ from kernel_supervisor import keeping
 from kernel_supervisor.amounts import several
 from kernel_supervisor.core.checkpoints import Checkpoint
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
-from kernel_supervisor.core.model import Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
+from kernel_supervisor.core.model import Execution, Interpreter, KernelId, KernelRecord, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.kernels import strays
@@ -144,6 +144,14 @@ class Supervisor:
             home = self._homes.get(session.name)
             if home is not None and not home.done():
                 await asyncio.wait({home}, timeout=max(0.0, began + PATIENCE_S + _HOME_S - time.monotonic()))
+
+    async def stop(self, execution: Execution, reason: str) -> None:
+        """Have an execution not run, or interrupted; also one that a predecessor left, once its kernel is reached."""
+        execution, ticket = await self.executions.find(execution.id)
+        if ticket is not None:
+            if ticket.life.sent:
+                await self.reached(self.sessions.known[execution.session])
+            await self.executions.stop(ticket, reason)
 
     async def close(self) -> None:
         """Let go of everything; kernels and cells run on."""

@@ -1,0 +1,47 @@
+"""What becomes of a call that its client cancels: what it runs is stopped before the call is over for its client.
+
+Only then: until a client's shim hears of that, it sends call and cancel to the next daemon, too. A client that is gone,
+or only lost patience, lets go of what it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from kernel_supervisor.core.errors import SupervisorError
+from kernel_supervisor.core.model import Execution
+from kernel_supervisor.mcp import asking
+from kernel_supervisor.mcp.caller import Caller
+from kernel_supervisor.mcp.carried import carried_through
+
+log = logging.getLogger(__name__)
+_PATIENCE = ("timed out", "timeout", "time-out")
+"""In the reasons of clients that cancel because their own time was up."""
+
+
+async def let_go(caller: Caller, call: int, params: dict[str, Any] | None) -> None:
+    """Have what a cancelled call runs not run, or interrupted, whichever daemon began it."""
+    reason = caller.cancels.get(call)
+    if reason is None or any(word in reason.lower() for word in _PATIENCE):
+        return
+    try:
+        await carried_through(_stop(caller, call, params), f"what call {call} runs, which was cancelled")
+    except SupervisorError as error:
+        log.warning("what call %d of %s runs was not stopped: %s", call, caller.asker.client_id, error)
+
+
+async def _stop(caller: Caller, call: int, params: dict[str, Any] | None) -> None:
+    await caller.ready.wait()
+    execution = await _run_by(caller, call, params)
+    if execution is not None and not execution.settled:
+        caller.cancelled[execution.session].append(execution.id)
+        await caller.supervisor.stop(execution, "the client cancelled the call")
+
+
+async def _run_by(caller: Caller, call: int, params: dict[str, Any] | None) -> Execution | None:
+    """What it began, or joined when it was made again; that which others run it only reads."""
+    executions = caller.supervisor.executions
+    if joined := asking.joined_by(params):
+        return (await executions.find(joined))[0]
+    return await executions.of_call(caller.call_key(call))
