@@ -35,8 +35,8 @@ STOPPING = b"stopping"
 """The daemon was told to stop: start another only when your client asks for something."""
 BYE = b"bye"
 """The client leaves. Its kernels stay."""
-
-
+LARGEST_CHARS = 400_000
+"""Of a result's text, where it is asked for; Claude Code takes no more than 500,000."""
 _LARGEST = (1 << 63) - 1
 _FIELDS: dict[str, type[Any]] = {
     **dict.fromkeys(("protocol", "pid", "start", "umask", "call", "answers"), int),

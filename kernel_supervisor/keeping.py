@@ -28,6 +28,8 @@ LOG_BYTES, LOG_FILES = 2 << 20, 3
 """The daemon's log, and how many before it."""
 IDLE_S = 30.0
 """After so long without a cell a session's variables are saved, where they are saved by themselves."""
+CHECKPOINTS = 5
+"""Those of a session that were made by themselves."""
 SPARE_S = 3600.0
 """A process that stands by to become a kernel ends when none was needed for so long."""
 RECORDED_BYTES = 64 << 20

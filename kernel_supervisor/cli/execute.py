@@ -16,8 +16,9 @@ from kernel_supervisor.cli.questions import WAITING
 from kernel_supervisor.cli.screen import print_table
 from kernel_supervisor.cli.session import Command, print_json
 from kernel_supervisor.cli.showing import Collected, Shown
+from kernel_supervisor.envelope import LARGEST_CHARS
 
-_LONGEST, _LEAST = 400_000, 1_000
+_LEAST = 1_000
 _EXPORTS, _CELLS = ("save_html", "theme", "save_pdf", "pdf_engine", "to"), ("only", "first", "last")
 _FLAGS = ("no-code", "fetch-images", "session-kernel")
 _OF_A_NOTEBOOK = ("path", *_EXPORTS, *_CELLS, "autosave", "overwrite")
@@ -231,7 +232,7 @@ def output(command: Command) -> int:
     if command.options.follow:
         command.connection()
         return see_through(command, number, [])
-    text, facts = command.tool("kernel_output", execution_id=number, max_chars=_LONGEST)
+    text, facts = command.tool("kernel_output", execution_id=number, max_chars=LARGEST_CHARS)
     if command.options.json:
         print_json({**facts, "text": text})
     else:

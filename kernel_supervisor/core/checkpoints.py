@@ -11,6 +11,7 @@ from typing import Any, Literal, NewType
 
 from kernel_supervisor.core.model import Execution, ExecutionId, Interpreter, KernelId, SessionName
 from kernel_supervisor.core.parsing import parsed
+from kernel_supervisor.keeping import CHECKPOINTS
 
 CheckpointId = NewType("CheckpointId", str)
 Kind = Literal["asked", "auto", "carried"]
@@ -21,8 +22,6 @@ SECRET_NAMES = (r"(?i)(^|_)(api_?key|secret|password|passwd|passphrase|token|cre
 """Variables that are called so are not saved."""
 _FAR_FEWER = 0.8
 """A checkpoint with a smaller share of the names of the one before does not replace it."""
-_AT_MOST = 5
-"""Checkpoints of a session that were made by themselves and are kept."""
 _LONGEST = 100
 
 
@@ -123,7 +122,7 @@ def superseded(new: Checkpoint, there: Iterable[Checkpoint], incomplete: frozens
     """
     older = sorted((each for each in there if _is_older(each, new)), key=lambda each: each.at, reverse=True)
     better = [each for each in older if each.id in incomplete or len(new.names) < _FAR_FEWER * len(each.names)]
-    return [each for each in older if each not in better[: _AT_MOST - 1]]
+    return [each for each in older if each not in better[: CHECKPOINTS - 1]]
 
 
 def _is_older(each: Checkpoint, new: Checkpoint) -> bool:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import ExecutionId
-from kernel_supervisor.mcp.clients import LARGEST_CHARS
+from kernel_supervisor.envelope import LARGEST_CHARS
 
 _ANY_TEXT = ("code", "text", "grep", "filter")
 """The others are names, places and paths."""

@@ -14,9 +14,10 @@ from mcp.server.context import ServerRequestContext
 from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, Interpreter, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
+from kernel_supervisor.envelope import LARGEST_CHARS
 from kernel_supervisor.mcp import hints, notices
 from kernel_supervisor.mcp.caller import OF_ALL, Caller
-from kernel_supervisor.mcp.clients import LARGEST_CHARS, MAX_CHARS, Client
+from kernel_supervisor.mcp.clients import MAX_CHARS, Client
 from kernel_supervisor.mcp.content import META_KEY, blocks, bounded, machine, render, within
 from kernel_supervisor.mcp.drawn import with_figures_drawn
 from kernel_supervisor.mcp.elsewhere import rendered_elsewhere

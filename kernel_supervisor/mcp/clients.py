@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-LARGEST_CHARS = 400_000
-"""What an agent can ask for; Claude Code takes no more than 500,000."""
 MAX_CHARS = 12_000
 """Of a result's text, where nothing else is asked for."""
 MOST_CHARS = 40_000

@@ -8,6 +8,7 @@ from typing import Any
 
 import mcp_types as types
 
+from kernel_supervisor.envelope import LARGEST_CHARS
 from kernel_supervisor.mcp import arguments
 from kernel_supervisor.mcp import tools_checkpoints as checkpoints
 from kernel_supervisor.mcp import tools_environments as environments
@@ -18,7 +19,6 @@ from kernel_supervisor.mcp import tools_look as look
 from kernel_supervisor.mcp import tools_notebook as notebook
 from kernel_supervisor.mcp import tools_work as work
 from kernel_supervisor.mcp.call import Answer, Call
-from kernel_supervisor.mcp.clients import LARGEST_CHARS
 
 INSTRUCTIONS = """\
 A persistent Python session: variables, imports and figures stay between calls, between conversations and through \

@@ -18,6 +18,7 @@ from kernel_supervisor.inside.spare import CHANGED, UNFIT
 from kernel_supervisor.kernels import spares
 from kernel_supervisor.kernels.keeper import Surroundings
 from kernel_supervisor.kernels.kernel import Kernel
+from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.kernels.process import descriptors_left
 from kernel_supervisor.kernels.spares import Kind, Spare
 from kernel_supervisor.paths import Paths
@@ -66,8 +67,7 @@ class Spares:
 
     def note(self, record: KernelRecord, surroundings: Surroundings) -> None:
         """A kernel was started: another like it may be wanted soon."""
-        env = surroundings.env
-        if not record.recorded or not can_stand_by(record.interpreter, env) or record.interpreter.argv in self._unfit:
+        if not _can_be_spared(record, surroundings) or record.interpreter.argv in self._unfit:
             return
         kind = spares.kind_of_spare(record.interpreter, record.overlay, surroundings)
         self._wanted.pop(kind, None)
@@ -147,7 +147,7 @@ class Spares:
 
     async def take(self, record: KernelRecord, surroundings: Surroundings) -> Spare | None:
         """The one that can become this kernel, to be this caller's alone; None where it has to be started."""
-        if not record.recorded or not can_stand_by(record.interpreter, surroundings.env):
+        if not _can_be_spared(record, surroundings):
             return None
         kind = spares.kind_of_spare(record.interpreter, record.overlay, surroundings)
         if kind not in self._spares:
@@ -195,3 +195,8 @@ class Spares:
         await self._tasks.close()
         standing, self._spares = list(self._spares.values()), {}
         await asyncio.gather(*(self._end(each) for each in standing))
+
+
+def _can_be_spared(record: KernelRecord, surroundings: Surroundings) -> bool:
+    """Whether it is a kernel that a process which stands by can become."""
+    return kind_of(record).here and record.recorded and can_stand_by(record.interpreter, surroundings.env)
