@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from kernel_supervisor.core.errors import RefusedError
+from kernel_supervisor.core.errors import RefusedError, UnavailableError
 from kernel_supervisor.core.model import SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words, parts
 from kernel_supervisor.running.reading import log_size
@@ -75,16 +75,21 @@ def _stem(path: str) -> str:
 
 
 async def forget(supervisor: Supervisor, name: SessionName) -> int:
-    """Forget a session that nothing runs in; how many bytes of files are gone. Raises RefusedError.
+    """Forget a session that nothing runs in; how many bytes of files are gone.
 
+    Raises RefusedError, and UnavailableError while that cannot be recorded.
     Whenever we die, what is left is a session that can be forgotten again, or files that `finish` knows.
     """
     async with supervisor.sessions.locks[name]:
         needed = await Owners.on_record(supervisor)
-        if name not in supervisor.sessions.known:
+        session = supervisor.sessions.known.get(name)
+        if session is None:
             raise RefusedError(f"there is no session {name!r}")
-        if why := at_work(supervisor, supervisor.sessions.known[name]):
+        if why := at_work(supervisor, session):
             raise RefusedError(f"session {name} cannot be forgotten: ", *parts(why))
+        await supervisor.records.save_session(session)  # tells whether anything can be recorded now
+        if why := supervisor.records.not_recorded:
+            raise UnavailableError(f"session {name} cannot be forgotten now: {why}")
         saved = await supervisor.checkpoints.drop([each.id for each in await supervisor.checkpoints.of(name)])
         # From here to the deletion there is no await: an execution that comes now is committed behind it, and stays.
         doomed = [_doom(path) for path in _logs(supervisor) if needed.of(path) == {name}]

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from kernel_supervisor.kernels.standarderror import shorten
+from tests.process.test_records_locked import LOCKS, locked
 from tests.support import DEADLINE_S, Home, Shim, until_now
 
 pytestmark = pytest.mark.timeout(180)
@@ -124,6 +125,17 @@ def test_pruning_shows_what_goes_and_takes_that_alone(home: Home) -> None:
     assert (home.project / "saved.ipynb").exists()
     for wrong in (["--older-than", "-1"], ["--older-than", "90d"], ["--older-than", "nan"], ["--keep-total", "much"]):
         assert home.cli("prune", "-y", *wrong).returncode == 2
+
+
+def test_nothing_is_pruned_while_that_cannot_be_recorded(home: Home) -> None:
+    _ended(home, saved={"saved": 100})
+    with locked(home, LOCKS["one that excludes"]):
+        assert home.cli("start").returncode == 0
+        assert "0 things gone" in home.cli("prune", "-y").stdout
+        home.kill_daemon()
+    _age(home, "saved", -100)
+    assert home.cli("start").returncode == 0
+    assert home.cli("output", "1").stdout.splitlines()[-1] == "x"
 
 
 def test_what_is_old_goes_by_itself_and_a_history_that_no_notebook_has_once_that_was_said_for_long(home: Home) -> None:
