@@ -193,7 +193,6 @@ class Connection:
 
     def _close_call(self, call: int) -> str | int | None:
         """Forget a call that is answered, or never will be; the client's id of it."""
-        self.caller.cancels.pop(call, None)
         self.caller.again.discard(call)
         id_ = self._calls.pop(call, None)
         self._standing.discard(call)

@@ -10,10 +10,15 @@ from typing import Any, TypeAlias
 
 from kernel_supervisor.core.model import ExecutionId, KernelId, SessionName
 from kernel_supervisor.core.ways import Words
+from kernel_supervisor.keeping import Newest
 from kernel_supervisor.sessions.asker import Asker
 from kernel_supervisor.sessions.supervisor import Supervisor
 from kernel_supervisor.tasks import Tasks
 
+_PATIENCE = ("timed out", "timeout", "time-out")
+"""In the reasons of clients that cancel because their own time was up."""
+_CANCELS = 1000
+"""How many of its cancelled calls are known: those that are carried through look whether they still are wanted."""
 Generation: TypeAlias = tuple[KernelId | None, int]
 """A kernel, and how many times it had been started; none, and 0."""
 OF_ALL = SessionName("")
@@ -47,7 +52,7 @@ class Caller:
     ready: asyncio.Event
     """Set once the daemon has opened the records; every call waits for it."""
     admin: Admin
-    cancels: dict[int, str] = field(default_factory=dict)
+    cancels: Newest[int, str] = field(default_factory=lambda: Newest(_CANCELS))
     """Calls that the client cancelled, with its reason; what is cancelled and not in here lost its client."""
     again: set[int] = field(default_factory=set)
     """Calls that were handed to a daemon before, which may have done what they ask for."""
@@ -85,6 +90,11 @@ class Caller:
     """What is known of where it works."""
     tasks: Tasks = field(default_factory=Tasks)
     """What goes on as long as its connection does."""
+
+    def gave_up(self, call: int) -> bool:
+        """Whether its client cancelled a call on purpose: it did not only lose patience."""
+        reason = self.cancels.get(call)
+        return reason is not None and not any(word in reason.lower() for word in _PATIENCE)
 
     def call_key(self, call: int) -> str:
         """What makes a call the same call when it is sent again."""

@@ -16,14 +16,11 @@ from kernel_supervisor.mcp.caller import Caller
 from kernel_supervisor.mcp.carried import carried_through
 
 log = logging.getLogger(__name__)
-_PATIENCE = ("timed out", "timeout", "time-out")
-"""In the reasons of clients that cancel because their own time was up."""
 
 
 async def let_go(caller: Caller, call: int, params: dict[str, Any] | None) -> None:
     """Have what a cancelled call runs not run, or interrupted, whichever daemon began it."""
-    reason = caller.cancels.get(call)
-    if reason is None or any(word in reason.lower() for word in _PATIENCE):
+    if not caller.gave_up(call):
         return
     try:
         await carried_through(_stop(caller, call, params), f"what call {call} runs, which was cancelled")
@@ -33,15 +30,15 @@ async def let_go(caller: Caller, call: int, params: dict[str, Any] | None) -> No
 
 async def _stop(caller: Caller, call: int, params: dict[str, Any] | None) -> None:
     await caller.ready.wait()
-    execution = await _run_by(caller, call, params)
-    if execution is not None and not execution.settled:
-        caller.cancelled[execution.session].append(execution.id)
-        await caller.supervisor.stop(execution, "the client cancelled the call")
+    for execution in await _run_by(caller, call, params):
+        if not execution.settled:
+            caller.cancelled[execution.session].append(execution.id)
+            await caller.supervisor.stop(execution, "the client cancelled the call")
 
 
-async def _run_by(caller: Caller, call: int, params: dict[str, Any] | None) -> Execution | None:
+async def _run_by(caller: Caller, call: int, params: dict[str, Any] | None) -> list[Execution]:
     """What it began, or joined when it was made again; that which others run it only reads."""
     executions = caller.supervisor.executions
     if joined := asking.joined_by(params):
-        return (await executions.find(joined))[0]
+        return [(await executions.find(joined))[0]]
     return await executions.of_call(caller.call_key(call))

@@ -280,11 +280,12 @@ class Executions:
             raise RefusedError(f"there is no execution {execution_id}", WayOn("see executions"))
         return execution, None
 
-    async def of_call(self, call_key: str) -> Execution | None:
-        """The execution that a call began."""
-        if (committing := self._becoming_known.get(call_key)) is not None:
-            await asyncio.wait({committing})
-        return await self._records.execution_of_call(call_key)
+    async def of_call(self, call_key: str) -> list[Execution]:
+        """What a call began: its execution, or those that it runs one after another."""
+        if committing := [task for key, task in self._becoming_known.items() if f"{key}:".startswith(f"{call_key}:")]:
+            await asyncio.wait(committing)
+        own = await self._records.execution_of_call(call_key)
+        return [*filter(None, [own]), *await self._records.entries_of_call(f"{call_key}:")]
 
     async def folded(self, execution: Execution, *, without_outputs: bool = False) -> Folded:
         """What an execution has shown so far, or of that its errors and its end alone."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,26 @@ async def test_a_cancelled_call_that_waits_in_the_queue_leaves_it(desk: Home, er
     assert entry["status"] == "aborted"
     assert ended.text.endswith("'whole'")
     assert after.text.splitlines()[-1] == "False"
+
+
+async def test_a_cancelled_call_that_runs_a_notebook_stops_with_the_cell_that_runs(desk: Home, era: str) -> None:
+    codes = ["x = 41", _cell(desk, "second"), "x = 'ran'"]
+    empty: dict[str, Any] = {"metadata": {}, "outputs": []}
+    cells = [{"cell_type": "code", "source": code, "execution_count": None, **empty} for code in codes]
+    notebook = {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": cells}
+    (desk.project / "three.ipynb").write_text(json.dumps(notebook))
+    async with desk.client(era) as session, desk.client(era) as other:
+        await session.run("x = 0")
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(partial(session.call, "kernel_load_notebook", path="three.ipynb", run=True))
+                await _begun(desk, "second")
+                number = (await other.call("kernel_history")).facts["entries"][-2]["execution_id"]
+                scope.cancel()
+        entry = await _settled(other, number)
+        after = await other.run("x")
+    assert entry["status"] == "interrupted"
+    assert after.text.endswith("41")
 
 
 async def _last(session: Session, besides: int) -> int:
