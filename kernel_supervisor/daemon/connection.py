@@ -37,6 +37,8 @@ _FAILED = "the supervisor could not take this call or give its answer; its log h
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DIGITS = 18
 """Of the number of a request of ours, at most."""
+_REASON = 200
+"""Characters of why a client cancels that are looked at."""
 
 
 class Connection:
@@ -148,7 +150,7 @@ class Connection:
         wanted = message.params.get("requestId")
         for call, id_ in self._calls.items():
             if type(id_) is type(wanted) and id_ == wanted:
-                self.caller.cancels[call] = str(message.params.get("reason") or "cancelled")
+                self.caller.cancels[call] = str(message.params.get("reason") or "cancelled")[:_REASON]
                 return message.model_copy(update={"params": {**message.params, "requestId": call}})
         return message.model_copy(update={"params": {**message.params, "requestId": "unknown"}})
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from kernel_supervisor.core.errors import SupervisorError
 from kernel_supervisor.core.model import Execution
 from kernel_supervisor.mcp import asking
 from kernel_supervisor.mcp.caller import Caller
@@ -24,8 +23,8 @@ async def let_go(caller: Caller, call: int, params: dict[str, Any] | None) -> No
         return
     try:
         await carried_through(_stop(caller, call, params), f"what call {call} runs, which was cancelled")
-    except SupervisorError as error:
-        log.warning("what call %d of %s runs was not stopped: %s", call, caller.asker.client_id, error)
+    except Exception:  # the call is over all the same
+        log.exception("what call %d of client %s runs was not stopped", call, caller.asker.client_id)
 
 
 async def _stop(caller: Caller, call: int, params: dict[str, Any] | None) -> None:
