@@ -59,6 +59,7 @@ class Connection:
         self._server, self._openings = server, openings
         self._send, self._incarnation, self._over = send, incarnation, over
         self._calls: dict[int, str | int | None] = {}
+        self._params: dict[int, dict[str, Any] | None] = {}  # of calls that may have to be stopped
         self._kept_as: dict[int, str] = {}
         self._handshake: dict[str, Any] | None = None
         self._standing: set[int] = set()  # subscriptions: nobody waits for their answer
@@ -122,7 +123,7 @@ class Connection:
             self._send(RPC, {}, _error(message.id, types.INVALID_REQUEST, _NUMBERLESS))
         if call is None or call in self._calls:
             return  # it is being answered already
-        self._calls[call] = message.id
+        self._calls[call], self._params[call] = message.id, message.params
         if message.method == "subscriptions/listen":
             self._standing.add(call)
         else:
@@ -134,13 +135,18 @@ class Connection:
             self._kept_as[call] = name
 
         async def settled() -> None:
-            await cancelling.let_go(self.caller, call, message.params)
+            await self._stop_cancelled(call)
             self._close_call(call)
             self._send(SETTLED, {"call": call}, b"")
 
         metadata = ServerMessageMetadata(request_context=call, on_request_unanswered=settled)
         changes = {"id": call, "params": _understood(message.params)}
         self._inbox.send_nowait(SessionMessage(message.model_copy(update=changes), metadata))
+
+    async def _stop_cancelled(self, call: int) -> None:
+        """Once: what a call runs is stopped where its client cancelled it, also if that is gone by then."""
+        if self.caller.gave_up(call) and call in self._params:
+            await cancelling.stop(self.caller, call, self._params.pop(call))
 
     def _translated(self, message: types.JSONRPCNotification) -> types.JSONRPCNotification:
         if message.method == "notifications/roots/list_changed":
@@ -196,6 +202,7 @@ class Connection:
     def _close_call(self, call: int) -> str | int | None:
         """Forget a call that is answered, or never will be; the client's id of it."""
         self.caller.again.discard(call)
+        self._params.pop(call, None)
         id_ = self._calls.pop(call, None)
         self._standing.discard(call)
         if self._calls.keys() <= self._standing:
@@ -234,6 +241,8 @@ class Connection:
 
     async def _close(self) -> None:
         await self.caller.tasks.close()
+        for call in list(self._params):
+            await self._stop_cancelled(call)
         for stream in (self._inbox, self._read, self._write, self._outbox):
             stream.close()
 

@@ -92,9 +92,9 @@ def answer_of(call: Call, execution: Execution, question: str, given: object) ->
     return _text_of(given)
 
 
-def joined_by(params: dict[str, Any] | None) -> int:
+def joined_by(params: dict[str, Any]) -> int:
     """The execution that a retried call is about, by its `params`; 0 for a call that is made for the first time."""
-    given = (params or {}).get("requestState")
+    given = params.get("requestState")
     found = _STATE.fullmatch(given) if isinstance(given, str) else None
     return int(found[1]) if found is not None else 0
 

@@ -17,10 +17,8 @@ from kernel_supervisor.mcp.carried import carried_through
 log = logging.getLogger(__name__)
 
 
-async def let_go(caller: Caller, call: int, params: dict[str, Any] | None) -> None:
+async def stop(caller: Caller, call: int, params: dict[str, Any] | None) -> None:
     """Have what a cancelled call runs not run, or interrupted, whichever daemon began it."""
-    if not caller.gave_up(call):
-        return
     try:
         await carried_through(_stop(caller, call, params), f"what call {call} runs, which was cancelled")
     except Exception:  # the call is over all the same
@@ -38,6 +36,7 @@ async def _stop(caller: Caller, call: int, params: dict[str, Any] | None) -> Non
 async def _run_by(caller: Caller, call: int, params: dict[str, Any] | None) -> list[Execution]:
     """What it began, or joined when it was made again; that which others run it only reads."""
     executions = caller.supervisor.executions
-    if joined := asking.joined_by(params):
-        return [(await executions.find(joined))[0]]
+    if params is not None and (joined := asking.joined_by(params)):
+        execution, _ = await executions.find(joined)
+        return [execution] if execution.source == (params.get("arguments") or {}).get("code") else []
     return await executions.of_call(caller.call_key(call))

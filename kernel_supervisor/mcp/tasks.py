@@ -100,10 +100,10 @@ async def _update(call: Call, params: TaskParams) -> dict[str, Any]:
 
 
 async def _cancel(call: Call, params: TaskParams) -> dict[str, Any]:
-    _, ticket, _ = await _find(call, params.task_id)
+    execution, ticket, _ = await _find(call, params.task_id)
     if ticket is not None:
-        call.caller.cancelled[ticket.execution.session].append(ticket.execution.id)
-        await call.supervisor.executions.stop(ticket, _CANCELLED)
+        call.caller.cancelled[execution.session].append(execution.id)
+        await call.supervisor.stop(execution, _CANCELLED)
     return {}
 
 

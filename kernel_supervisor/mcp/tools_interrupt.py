@@ -38,6 +38,7 @@ async def kernel_interrupt(
         if ticket is None:
             text = f"execution {execution.id} is over already ({execution.status})"
             return Answer(text=text, facts={"stopped": True})
+        await call.supervisor.reached_for(ticket)
     else:
         runner = await call.supervisor.sessions.present_runner(session)
         current = runner.running if runner is not None else None
@@ -53,6 +54,8 @@ async def kernel_interrupt(
     children = await asyncio.to_thread(_children, process, ticket.execution.started_at) if process is not None else []
     stopped = await call.supervisor.executions.stop(ticket, f"interrupted by {call.client}", force=force)
     facts: dict[str, Any] = {"stopped": stopped, "execution_id": number, "status": ticket.execution.status}
+    if runner is None and not stopped:
+        return Answer(text=f"execution {number} still runs: its kernel is not reached yet", facts=facts)
     if runner is None:  # it was queued, or is over
         return Answer(text=f"execution {number} did not run any more ({ticket.execution.status})", facts=facts)
     after = await _place(runner, _SIGN_S)

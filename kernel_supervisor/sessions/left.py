@@ -32,7 +32,7 @@ class Left:
         self._records, self._kernels, self._sessions, self._executions = records, kernels, sessions, executions
         self._on_kernels: defaultdict[KernelId, list[Ticket]] = defaultdict(list)
         """What was left on kernels that are not reached yet, in order."""
-        self.homeless: defaultdict[SessionName, list[Execution]] = defaultdict(list)
+        self.homeless: defaultdict[SessionName, list[Ticket]] = defaultdict(list)
         """What was left in sessions without a kernel."""
         self._tasks = Tasks()
 
@@ -48,12 +48,15 @@ class Left:
         """
         doubted = []
         for execution in executions:
-            if self._records.doubts and execution.status == "queued":
-                doubted.append(self._keep_for_client(self._executions.expect(execution)))
+            ticket = self._executions.expect(execution)
+            if self._records.doubts and not ticket.life.sent:
+                doubted.append(self._keep_for_client(ticket))
             elif execution.kernel_id is not None and execution.kernel_id in sought:
-                self._on_kernels[execution.kernel_id].append(self._executions.expect(execution))
+                self._on_kernels[execution.kernel_id].append(ticket)
             else:
-                self.homeless[execution.session].append(execution)
+                self.homeless[execution.session].append(ticket)
+                if not ticket.life.sent:
+                    self._executions.unclaimed[execution.id] = ticket
         if self._records.doubts:
             self._tasks.begin(self._believe_after(doubted), "what was queued while nothing could be committed")
 
@@ -81,12 +84,14 @@ class Left:
 
     async def take_up_homeless(self, session: SessionName) -> None:
         """Go on with what was left in a session without a kernel, once it is known which of its kernels live."""
-        for execution in self.homeless.pop(session, ()):
-            runner, ticket = await self._kernel_for(execution), self._executions.expect(execution)
+        for ticket in self.homeless.pop(session, ()):
+            runner, unclaimed = await self._kernel_for(ticket.execution), self._executions.unclaimed
             if ticket.life.sent:
                 self._end_without_kernel(ticket)
+            elif ticket.execution.id not in unclaimed:
+                continue  # it was called off, or its client asked again before this
             elif runner is not None:
-                runner.submit(ticket)
+                runner.submit(unclaimed.pop(ticket.execution.id))
             else:
                 self._keep_for_client(ticket)
 

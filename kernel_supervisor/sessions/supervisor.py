@@ -22,6 +22,7 @@ from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
 from kernel_supervisor.running.runner import Runner
+from kernel_supervisor.running.ticket import Ticket
 from kernel_supervisor.sessions import farewells, recovering, restoring
 from kernel_supervisor.sessions.adopting import PATIENCE_S
 from kernel_supervisor.sessions.asker import Asker
@@ -147,11 +148,16 @@ class Supervisor:
 
     async def stop(self, execution: Execution, reason: str) -> None:
         """Have an execution not run, or interrupted; also one that a predecessor left, once its kernel is reached."""
-        execution, ticket = await self.executions.find(execution.id)
+        _, ticket = await self.executions.find(execution.id)
         if ticket is not None:
-            if ticket.life.sent:
-                await self.reached(self.sessions.known[execution.session])
+            await self.reached_for(ticket)
             await self.executions.stop(ticket, reason)
+
+    async def reached_for(self, ticket: Ticket) -> None:
+        """Return once the kernel is found again that has an execution; what none has yet is called off without it."""
+        session = self.sessions.known.get(ticket.execution.session)
+        if ticket.life.sent and session is not None:
+            await self.reached(session)
 
     async def close(self) -> None:
         """Let go of everything; kernels and cells run on."""

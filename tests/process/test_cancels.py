@@ -156,3 +156,62 @@ def test_who_lost_patience_while_no_daemon_is_there_has_the_cell_run_on(home: Ho
             cancel(shim, reason="Request timed out")
         first.gate.touch()
         assert shim.run("x")["text"].endswith("41")
+
+
+def test_what_is_cancelled_by_a_client_that_leaves_at_once_is_not_run(home: Home) -> None:
+    first = Cell.of(home)
+    with home.shim() as other:
+        other.open()
+        other.run("x = 41")
+        other.run(first.code, wait=False)
+        with home.shim() as shim:
+            shim.open()
+            send(shim, "x += 1")
+            committed(home, "x += 1")
+            cancel(shim)
+        entry, _ = last_settled(other)
+        first.gate.touch()
+        assert other.run("x")["text"].endswith("41")
+    assert entry["status"] == "aborted"
+
+
+def test_a_cell_that_is_cancelled_by_a_client_that_leaves_at_once_is_interrupted(home: Home) -> None:
+    cell = Cell.of(home)
+    with home.shim() as shim:
+        shim.open()
+        send(shim, cell.code)
+        until_now(cell.begun.exists, "it runs")
+        cancel(shim)
+    with home.shim() as other:
+        other.open()
+        entry, _ = last_settled(other)
+    assert entry["status"] == "interrupted"
+
+
+def test_an_interrupt_by_number_from_another_session_reaches_a_cell_that_a_dead_daemon_left(home: Home) -> None:
+    cell = Cell.of(home)
+    with home.shim() as shim:
+        shim.open()
+        shim.run(cell.code, wait=False)
+        until_now(cell.begun.exists, "it runs")
+        with home.no_daemon():
+            pass
+        stopped = shim.call("kernel_interrupt", execution_id=1, session="another")
+        entry, _ = last_settled(shim)
+    assert entry["status"] == "interrupted"
+    assert stopped["_meta"]["kernel-supervisor/result"]["stopped"]
+
+
+def test_who_makes_up_what_a_call_goes_on_with_stops_nobodys_cell(home: Home) -> None:
+    cell = Cell.of(home)
+    with home.shim() as shim:
+        shim.open(ERAS[1])
+        shim.run(cell.code, wait=False)
+        until_now(cell.begun.exists, "it runs")
+        params = {"name": "kernel_exec", "arguments": {"code": "x = 41"}, "requestState": "1/q/1"}
+        with home.no_daemon():
+            shim.send("tools/call", {**params, **shim.said}, id="wanted")
+            cancel(shim)
+        cell.gate.touch()
+        entry, _ = last_settled(shim)
+    assert entry["status"] == "ok"
