@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,6 @@ COMMS = ("comm_open", "comm_msg", "comm_close")
 CAPTURED = ("stream", "display_data", "execute_result", "error", "clear_output")
 """What an Output widget captures; JupyterLab shows no `update_display_data` in one, and neither does nbclient."""
 _REFERENCE = "IPY_MODEL_"
-_REFERENCES = re.compile(_REFERENCE + r"([\w-]+)")
 _OUTPUT = ("@jupyter-widgets/output", "OutputModel")
 _BOXES = ("HBoxModel", "VBoxModel", "BoxModel", "GridBoxModel", "AccordionModel", "TabModel", "StackModel")
 _VALUES = ("value", "index")
