@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kernel_supervisor.core.forms import count_of, formed
@@ -191,17 +191,21 @@ def display_output(message: Message, output_type: str) -> Output:
     return output
 
 
-def weight_of(value: Any) -> int:
-    """About the characters that a value of JSON takes."""
-    size, values = 0, [value]
+def within(value: Any) -> Iterator[Any]:
+    """A value of JSON, and all that is in it, the names of an object's fields apart; the last of a list first."""
+    values = [value]
     while values:
         each = values.pop()
-        size += len(each) if isinstance(each, str) else 8
+        yield each
         if isinstance(each, dict):
             values.extend(each.values())
         elif isinstance(each, list):
             values.extend(each)
-    return size
+
+
+def weight_of(value: Any) -> int:
+    """About the characters that a value of JSON takes."""
+    return sum(len(each) if isinstance(each, str) else 8 for each in within(value))
 
 
 def _error_output(message: Message) -> Output:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kernel_supervisor.core.model import Mark, Message
-from kernel_supervisor.outputs.area import Area, Output, output_from, weight_of
+from kernel_supervisor.outputs.area import Area, Output, output_from, weight_of, within
 from kernel_supervisor.outputs.controls import leaf, short, with_value
 from kernel_supervisor.outputs.markup import READ_AT_MOST
 
@@ -389,17 +389,8 @@ def views_of(outputs: Iterable[Output]) -> list[str]:
 
 def _references(value: Any) -> list[str]:
     """The widgets that a value of a widget's state refers to."""
-    found: list[str] = []
-    values = [value]
-    while values:
-        each = values.pop()
-        if isinstance(each, str) and each.startswith(_REFERENCE):
-            found.append(each.removeprefix(_REFERENCE))
-        elif isinstance(each, dict):
-            values.extend(each.values())
-        elif isinstance(each, list):
-            values.extend(each)
-    return found
+    texts = (each for each in within(value) if isinstance(each, str))
+    return [each.removeprefix(_REFERENCE) for each in texts if each.startswith(_REFERENCE)]
 
 
 def _outputs(value: Any) -> list[Output]:

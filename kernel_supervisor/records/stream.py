@@ -14,6 +14,7 @@ from typing import NamedTuple
 from kernel_supervisor.core.model import Mark, Message
 from kernel_supervisor.inside.recorder import OUTPUTS, UNRECORDED
 from kernel_supervisor.keeping import Newest
+from kernel_supervisor.outputs.area import within
 from kernel_supervisor.records import ends, messagelog
 from kernel_supervisor.records.bell import Bell
 from kernel_supervisor.records.ends import Spot
@@ -145,14 +146,6 @@ class Stream:
 
 def _weight(message: Message) -> int:
     """About the bytes that a message takes."""
-    size, parts = len(message.written) + sum(map(len, message.buffers)), [message.content]
-    while parts:
-        part = parts.pop()
-        size += 100
-        if isinstance(part, dict):
-            parts.extend(part.values())
-        elif isinstance(part, list):
-            parts.extend(part)
-        else:
-            size += len(str(part))
-    return size
+    apart = len(message.written) + sum(map(len, message.buffers))
+    inner = (0 if isinstance(each, dict | list) else len(str(each)) for each in within(message.content))
+    return apart + sum(100 + size for size in inner)
