@@ -120,6 +120,16 @@ def put(path: str, text: str | bytes, mode: int = 0o600) -> None:
         raise
 
 
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Have the disk hold which names a folder has; some file systems cannot do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def find() -> Paths:
     """Where this user's supervisor keeps its things. Creates nothing.
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 from kernel_supervisor.core.errors import RefusedError, SupervisorError, UnavailableError
 from kernel_supervisor.keeping import LEFTOVER_S
 from kernel_supervisor.notebooks.jsonstream import Write
-from kernel_supervisor.paths import open_regular
+from kernel_supervisor.paths import open_regular, sync_folder
 
 Made = TypeVar("Made")
 
@@ -118,7 +118,7 @@ def write_aside(
         finally:
             with suppress(OSError):
                 aside.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         return written
 
 
@@ -177,15 +177,6 @@ def _remove_leftovers(path: Path, now: float) -> None:
         with suppress(OSError):
             if now - leftover.stat().st_mtime > LEFTOVER_S:
                 leftover.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # the file is there; some file systems cannot sync folders
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from typing import Any
 
 from kernel_supervisor.core.checkpoints import Checkpoint, CheckpointId
 from kernel_supervisor.core.model import Interpreter, KernelRecord
-from kernel_supervisor.paths import Paths, children, is_own, put, read_regular
+from kernel_supervisor.paths import Paths, children, is_own, put, read_regular, sync_folder
 
 _OURS, MANIFEST, _INCOMPLETE = "checkpoint.json", "manifest.json", "incomplete"
 _EXPECTED, _BEGUN, _FAILED = "expected.json", "begun.json", "failed.json"
@@ -80,7 +80,7 @@ class Checkpoints:
         """From now on it is one. Raises OSError."""
         self._put(checkpoint, _OURS)
         for folder in (self.folder(checkpoint.id), self._kept):
-            _sync(folder)
+            sync_folder(folder)
 
     def expect(self, checkpoint: Checkpoint) -> None:
         """It is one once its kernel has made it. Raises OSError."""
@@ -238,12 +238,3 @@ def _status(path: str) -> os.stat_result | None:
 def _age_s(path: str) -> float:
     status = _status(path)
     return time.time() - status.st_mtime if status is not None else 0.0
-
-
-def _sync(folder: str) -> None:
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
