@@ -240,13 +240,9 @@ def _home() -> str:
 def _machine() -> str:
     """A short name for this machine: a home on a network disk is shared by several."""
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        try:
-            with open(path, encoding="ascii") as file:
-                identity = file.read().strip()
-        except (OSError, ValueError):
-            continue
-        if identity:
-            return identity[:12]
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+            if identity := file.read().strip():
+                return identity[:12]
     return platform.node() or "machine"
 
 

@@ -6,6 +6,7 @@ Nothing is run for either, and nothing of what is looked at changes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -79,13 +80,11 @@ def _cpu_s(process: ProcessIdentity | None) -> dict[str, float]:
     found: dict[str, float] = {}
     if process is None:
         return found
-    try:
+    with contextlib.suppress(psutil.Error):
         kernel = psutil.Process(process.pid)
         for each in (kernel, *kernel.children(recursive=True)):
             times = each.cpu_times()
             found[f"{each.pid}"] = times.user + times.system
-    except psutil.Error:
-        return found
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -220,11 +221,9 @@ def files(folder: str, *, deep: bool = True) -> list[tuple[str, os.stat_result]]
         except OSError:
             continue
         for entry in entries:
-            try:
+            with contextlib.suppress(OSError):
                 if entry.is_dir(follow_symlinks=False) and deep:
                     folders.append(entry.path)
                 elif entry.is_file(follow_symlinks=False):
                     found.append((entry.path, entry.stat(follow_symlinks=False)))
-            except OSError:
-                continue
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import hashlib
@@ -33,12 +34,10 @@ class Objects:
         """Remove what stands aside of our own, and what others have left behind longer ago than they may take."""
         before = time.time() - older_s
         for entry in os.scandir(self.folder):
-            try:
+            with contextlib.suppress(OSError):  # it is gone, or none of ours
                 is_old = entry.name.startswith(".") and entry.stat(follow_symlinks=False).st_mtime < before
                 if is_old or entry.name.startswith(self.owner):
                     os.unlink(entry.path)
-            except OSError:  # it is gone, or none of ours
-                continue
 
     def put(self, parts: Any, most: int) -> dict[str, Any]:
         """Have an object with these bytes: its name, its size, and where it stands aside if it is not there already.
@@ -66,12 +65,10 @@ class Objects:
     def has(self, name: str, size: int) -> bool:
         """Whether it stands there whole. Its file is as if it were written now: nobody takes it for one of old."""
         path = os.path.join(self.folder, name)
-        try:
+        with contextlib.suppress(OSError):
             if os.stat(path, follow_symlinks=False).st_size == size:
                 os.utime(path)
                 return True
-        except OSError:
-            pass
         return False
 
     def settle(self, asides: dict[str, str]) -> None:
