@@ -20,6 +20,7 @@ import secrets
 import shutil
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from types import MappingProxyType
@@ -178,10 +179,7 @@ class Checkpoints:
     def sizes(self) -> dict[CheckpointId, int]:
         """By checkpoint, the bytes of what it alone needs."""
         needs = {each.id: self._needs(each.id) for each in self.all()}
-        shared: dict[str, int] = {}
-        for names in needs.values():
-            for name in names:
-                shared[name] = shared.get(name, 0) + 1
+        shared = Counter(name for names in needs.values() for name in names)
         return {number: self._own_size(number, names, shared) for number, names in needs.items()}
 
     def _own_size(self, number: CheckpointId, names: Iterable[str], shared: Mapping[str, int]) -> int:

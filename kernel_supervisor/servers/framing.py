@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 from jupyter_client.jsonutil import json_default
@@ -23,9 +23,7 @@ def encode(subprotocol: str | None, channel: str, message: dict[str, Any]) -> by
     if subprotocol != V1:
         return json.dumps({**{part: message[part] for part in _PARTS}, "channel": channel}, default=json_default)
     parts = [channel.encode(), *(json.dumps(message[part], default=json_default).encode() for part in _PARTS)]
-    offsets = [8 * (len(parts) + 2)]
-    for part in parts:
-        offsets.append(offsets[-1] + len(part))
+    offsets = list(accumulate(map(len, parts), initial=8 * (len(parts) + 2)))
     return b"".join([struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets), *parts])
 
 
