@@ -33,7 +33,7 @@ def install(kernel: Any) -> None:
             kernel.session.send(stream, reply_type, content, parent=parent, ident=ident)
 
         def work() -> None:
-            content = _saved(kernel, asked) if request == CHECKPOINT else _kept(kernel, asked)
+            content = _answer(kernel, asked, request)
             with contextlib.suppress(RuntimeError):  # the kernel ends
                 loop.call_soon_threadsafe(reply, content)
 
@@ -52,16 +52,10 @@ def is_busy(kernel: Any) -> bool:
     return bool(getattr(kernel, "_supervisor_running", ()))
 
 
-def _saved(kernel: Any, asked: Any) -> Any:
+def _answer(kernel: Any, asked: Any, request: str) -> Any:
     try:
-        return _saving(asked).begin(kernel, asked)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the kernel goes on
-        return {"status": "refused", "why": "%s: %s" % (type(error).__name__, error)}
-
-
-def _kept(kernel: Any, asked: Any) -> Any:
-    try:
-        return _saving(asked).beside("farewell").keep(kernel, asked)
+        saving = _saving(asked)
+        return saving.begin(kernel, asked) if request == CHECKPOINT else saving.beside("farewell").keep(kernel, asked)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the kernel goes on
         return {"status": "refused", "why": "%s: %s" % (type(error).__name__, error)}
 
