@@ -16,9 +16,7 @@ _PLAIN = re.compile(r"[\w.:-]{0,100}", re.ASCII)
 
 def private(name: str) -> Any:
     """A module of the standard library once more, for us alone: user code replaces nothing in it."""
-    spec = importlib.util.find_spec(name)
-    assert spec is not None
-    assert spec.loader is not None
+    spec: Any = importlib.util.find_spec(name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

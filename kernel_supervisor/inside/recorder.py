@@ -54,9 +54,7 @@ def beside(name: str) -> Any:
     if name in _loaded:
         return _loaded[name]
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-    spec = importlib.util.spec_from_file_location("_kernel_supervisor_" + name, path)
-    assert spec is not None
-    assert spec.loader is not None
+    spec: Any = importlib.util.spec_from_file_location("_kernel_supervisor_" + name, path)
     module = importlib.util.module_from_spec(spec)
     vars(module).update(__builtins__=dict(vars(builtins)), beside=beside)
     spec.loader.exec_module(module)
