@@ -208,11 +208,10 @@ def _state_of_service() -> str:
         return ""
     if sys.platform == "darwin":
         return "unknown"
-    state, job = "", ""
-    for line in _output(["systemctl", "--user", "show", "--property=ActiveState,Job", SYSTEMD_UNIT]).splitlines():
-        name, _, value = line.partition("=")
-        state, job = (value, job) if name == "ActiveState" else (state, value)
-    return "deactivating" if state == "inactive" and job not in ("", "0") else state
+    told = _output(["systemctl", "--user", "show", "--property=ActiveState,Job", SYSTEMD_UNIT])
+    said = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+    state = said.get("ActiveState", "")
+    return "deactivating" if state == "inactive" and said.get("Job", "0") not in ("", "0") else state
 
 
 def is_ending() -> bool:
