@@ -204,8 +204,7 @@ def _check(until: float, is_as_before: Callable[[], bool]) -> None:
         _end(EXPIRED, "nobody needed it")
     if not is_as_before():
         _end(CHANGED, "its environment is not as it was")
-    free = _free_bytes()
-    if free < 0:
+    if _free_bytes() < 0:
         _end(SHORT, "memory is short")
 
 

@@ -147,9 +147,8 @@ class Local(Keeper):
         was_long = False
         while True:
             await asyncio.sleep(_LOOK_AGAIN_S if was_long else until_tick(_LOOK_S))
-            was_long = _is_long(self.record.standard_error)
-            if was_long:
-                was_long = await asyncio.to_thread(_shortened, self.record.standard_error)
+            path = self.record.standard_error
+            was_long = _is_long(path) and await asyncio.to_thread(_shortened, path)
 
     def sample(self) -> None:
         """Note by what its forks are known, and the counters of out-of-memory kills; of these a moment ago will do."""

@@ -80,9 +80,7 @@ class Carrier:
         is_here = (execution.kernel_id, execution.generation) == (record.id, record.generation)
         if ticket.life.phase == "begun" and not is_here:
             ticket.step("moved")
-        if ticket.life.phase != "left":
-            return record.recorded
-        if execution.region is None:
+        if ticket.life.phase != "left" or execution.region is None:
             return record.recorded
         for message in await asyncio.to_thread(control_of, execution):
             ticket.hear(message)

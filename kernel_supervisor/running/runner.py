@@ -340,8 +340,7 @@ class Runner:
                 ticket.hear(item)
                 ticket.printed = entry if item.goes_on else ticket.printed
             return
-        unrecorded = entry.start == entry.end
-        if unrecorded:
+        if entry.start == entry.end:  # it is in no log
             self._lack(item.parent_id)
         ticket = self._ours(item.parent_id)
         if ticket is not None:
