@@ -65,14 +65,12 @@ class Store:
         """Whether it was the last one: what stands queued here may have been run, or called off, since."""
         self.not_recorded = ""
         """Why the records are only in memory now; empty where they are on the disk."""
-        self.set_aside = ""
-        """Where an unreadable or newer database was moved to, empty where there was none."""
 
     async def open(self) -> None:
         """Open or create the file and bring its schema up to date; where it cannot be written, in memory.
 
-        A file that is damaged or was written by a newer version is moved aside, named in `set_aside`, and
-        an empty one is started. Raises UnavailableError where what is in it cannot even be read.
+        A file that is damaged or was written by a newer version is moved aside, as the log says, and an
+        empty one is started. Raises UnavailableError where what is in it cannot even be read.
         """
         await self.run(self._open)
         self._return_soon()
@@ -306,7 +304,6 @@ class Store:
         except OSError as stays:
             why = f"the records at {self._path} cannot be used ({error}), nor be moved out of the way: {stays.strerror}"
             raise UnavailableError(why) from stays
-        self.set_aside = aside
         log.error("the records cannot be used (%s) and were moved to %s", error, aside)
 
     def _connect(self) -> None:
