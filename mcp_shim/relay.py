@@ -35,6 +35,8 @@ _PROMPT_S = 0.25
 """For a daemon's answer to what clients ask first, where one is known from before: it may just be starting."""
 _PATIENCE_S = 8.5
 """For an answer to what clients ask first: they give up on a server that says nothing for longer (Codex after 10 s)."""
+_LAST_MS = 1000
+"""How long a client's last words may take to be sent."""
 _CHANGED = {method: f"notifications/{method}_changed" for method in ("tools/list", "prompts/list")}
 _FILTERS = {"tools/list": "toolsListChanged", "prompts/list": "promptsListChanged"}
 """As a client asks for them that listens for news, in MCP's 2026-07-28 form."""
@@ -101,9 +103,11 @@ class Relay:
             self._answer_in_time()
 
     def leave(self) -> None:
-        """Say goodbye without waiting: the daemon watches our pid too."""
+        """Say goodbye without waiting, but for what was cancelled just now: the daemon watches our pid too."""
         if self._wire is not None:
             self._wire.send(BYE, {})
+            if any(request.cancel is not None for request in self._unanswered.values()):
+                self._wire.finish(_LAST_MS)
 
     # The daemon's side
 

@@ -55,6 +55,11 @@ class Wire:
             ended = ended or event in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED)
         return ended
 
+    def finish(self, linger_ms: int) -> None:
+        """Close, and return once all is sent, or after `linger_ms`; for a process that ends without unwinding."""
+        self.close(linger_ms)
+        zmq.Context.instance().term()
+
     def close(self, linger_ms: int = 0) -> None:
         """Drop the connection; frames not yet sent get `linger_ms`."""
         self.socket.disable_monitor()
