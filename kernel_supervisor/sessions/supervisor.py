@@ -18,6 +18,7 @@ from kernel_supervisor.core.model import Execution, Interpreter, KernelId, Kerne
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.kernels import strays
+from kernel_supervisor.kernels.checkpoints import why_not
 from kernel_supervisor.kernels.kinds import kind_of
 from kernel_supervisor.paths import Paths
 from kernel_supervisor.records.database import Database
@@ -210,6 +211,8 @@ class Supervisor:
             session = await self.sessions.keep(session)
             record = await self.sessions.kernel_record(session)
             runner = self.sessions.runner_of(session)
+            if runner is not None and (why := why_not(runner.kernel)):
+                raise RefusedError(f"{why}: no variables can be brought back there")
             if record is None:
                 runner = await self._first(session, checkpoint.interpreter, asker)
             elif restarts or runner is None:

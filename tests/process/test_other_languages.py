@@ -58,6 +58,18 @@ async def test_bash_from_output_to_notebook(home: Home) -> None:
     assert "still 6" in json.dumps(notebook)
 
 
+async def test_a_checkpoint_that_cannot_be_brought_back_there_costs_no_variable(home: Home) -> None:
+    async with home.client(env=kernelspec(home.project / "jupyter", "shellish", "bash_kernel", "bash")) as session:
+        await session.run("x = 41")
+        assert not (await session.call("kernel_checkpoint")).is_error
+        assert not (await session.call("kernel_use_env", env_name="shellish")).is_error
+        await session.run("y=6")
+        refused = await session.call("kernel_restart", restore="last")
+        assert refused.is_error
+        assert "no variables can be brought back there" in refused.text
+        assert (await session.run("echo $y")).text.splitlines()[-1] == "6"
+
+
 TALKING = """
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.kernelbase import Kernel
