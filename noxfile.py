@@ -26,7 +26,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each process would compile ag
 
 
 def other_pythons() -> list[str]:
-    """Every interpreter ≥ 3.10 at hand but this one's version, one for each minor: on PATH, and pyenv's."""
+    """The oldest interpreter ≥ 3.10 at hand, and the newest, but this one's version: on PATH, and pyenv's."""
     candidates = [shutil.which(f"python3.{minor}") for minor in range(10, 20)]
     candidates += [str(path) for path in sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python"))]
     found: dict[tuple[int, ...], str] = {sys.version_info[:2]: sys.executable}
@@ -35,7 +35,8 @@ def other_pythons() -> list[str]:
         version = re.match(r"Python (\d+)\.(\d+)", answer.stdout)
         if version and (key := tuple(map(int, version.groups()))) >= NEWER_THAN:
             found.setdefault(key, os.path.realpath(candidate))
-    return [found[key] for key in sorted(found) if key != sys.version_info[:2]]
+    ends = {min(found), max(found)}
+    return [found[key] for key in sorted(ends) if key != sys.version_info[:2]]
 
 
 OTHERS = other_pythons()
@@ -100,7 +101,7 @@ def systemd(session: nox.Session) -> None:
 
 @nox.session(python=OTHERS)
 def fast(session: nox.Session) -> None:
-    """The fast layers on each other Python ≥ 3.10 at hand."""
+    """The fast layers on the oldest Python ≥ 3.10 at hand, and on the newest."""
     session.install(".[demo]", "hypothesis", "pyte", "pytest", "pytest-timeout", "pytest-xdist")
     session.run(*PYTEST, "--numprocesses", "3", "--dist", "loadfile", *FAST)
 
