@@ -41,6 +41,8 @@ from kernel_supervisor.tasks import Tasks, happens
 log = logging.getLogger(__name__)
 _FLUSH_S = 1.0
 _PARTING_S = 10.0
+_LAST_WORDS_S = 1.0
+"""How long what a client sent before its end may be on its way: a cancel may be among it."""
 
 
 class Router:
@@ -124,6 +126,11 @@ class Router:
             if known is not None:
                 with contextlib.closing(Process(known)) as process:
                     await process.ended()
+        await self._drop_once_heard(identity)
+
+    async def _drop_once_heard(self, identity: bytes) -> None:
+        """Drop a client that is gone without a word, once what it sent before can be taken."""
+        await asyncio.sleep(_LAST_WORDS_S)
         self._drop(identity)
 
     def _drop(self, identity: bytes) -> None:
@@ -148,7 +155,7 @@ class Router:
                 await self._socket.send_multipart([identity, *parts])
             except zmq.ZMQError as error:  # EHOSTUNREACH: ROUTER_MANDATORY says so
                 log.info("a client is not there any more: %s", error)
-                self._drop(identity)
+                self._tasks.begin(self._drop_once_heard(identity), "the last words of a client")
             finally:
                 self._outgoing.task_done()
 

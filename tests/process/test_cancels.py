@@ -65,6 +65,17 @@ def committed(home: Home, code: str) -> None:
     until_now(stands, f"{code!r} is on record")
 
 
+def queued(home: Home, shim: Shim, era: str = ERAS[0]) -> Cell:
+    """A cell that runs, and behind it another call, which would make 42 of 41."""
+    first = Cell.of(home)
+    shim.open(era)
+    shim.run("x = 41")
+    shim.run(first.code, wait=False)
+    send(shim, "x += 1")
+    committed(home, "x += 1")
+    return first
+
+
 def last_settled(shim: Shim) -> tuple[dict[str, Any], str]:
     """The last entry once it is over, and all that was said until then."""
     end, said = time.monotonic() + DEADLINE_S, ""
@@ -79,13 +90,8 @@ def last_settled(shim: Shim) -> tuple[dict[str, Any], str]:
 
 @in_each_era
 def test_what_is_cancelled_while_no_daemon_is_there_is_not_run(home: Home, era: str) -> None:
-    first = Cell.of(home)
     with home.shim() as shim:
-        shim.open(era)
-        shim.run("x = 41")
-        shim.run(first.code, wait=False)
-        send(shim, "x += 1")
-        committed(home, "x += 1")
+        first = queued(home, shim, era)
         with home.no_daemon():
             cancel(shim)
         entry, said = last_settled(shim)
@@ -127,13 +133,8 @@ def test_what_is_cancelled_while_its_kernel_starts_and_no_daemon_is_there_is_not
 
 @pytest.mark.parametrize("late_s", [0.0, 0.002, 0.005, 0.01, 0.02, 0.05])
 def test_what_is_cancelled_as_its_daemon_dies_is_not_run(home: Home, late_s: float) -> None:
-    first = Cell.of(home)
     with home.shim() as shim:
-        shim.open()
-        shim.run("x = 41")
-        shim.run(first.code, wait=False)
-        send(shim, "x += 1")
-        committed(home, "x += 1")
+        first = queued(home, shim)
         cancel(shim)
         time.sleep(late_s)  # the daemon is anywhere in its work then
         home.kill_daemon()
@@ -159,15 +160,10 @@ def test_who_lost_patience_while_no_daemon_is_there_has_the_cell_run_on(home: Ho
 
 
 def test_what_is_cancelled_by_a_client_that_leaves_at_once_is_not_run(home: Home) -> None:
-    first = Cell.of(home)
     with home.shim() as other:
         other.open()
-        other.run("x = 41")
-        other.run(first.code, wait=False)
         with home.shim() as shim:
-            shim.open()
-            send(shim, "x += 1")
-            committed(home, "x += 1")
+            first = queued(home, shim)
             cancel(shim)
         entry, _ = last_settled(other)
         first.gate.touch()
