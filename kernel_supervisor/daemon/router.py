@@ -57,6 +57,7 @@ class Router:
         self._identity = identity
         self._connections: dict[bytes, Connection] = {}
         self._watches: dict[bytes, asyncio.Task[None]] = {}
+        self._gone: set[bytes] = set()  # of the connected, those that are heard out
         self._openings = Openings(supervisor.paths)
         self._tasks, self._partings = Tasks(), Tasks()
         self._outgoing: asyncio.Queue[tuple[bytes, list[bytes]]] = asyncio.Queue()
@@ -66,7 +67,7 @@ class Router:
     @property
     def clients(self) -> list[Asker]:
         """Who is connected."""
-        return [connection.caller.asker for connection in self._connections.values()]
+        return [each.caller.asker for identity, each in self._connections.items() if identity not in self._gone]
 
     async def serve(self) -> None:
         """Take frames until cancelled. Clients take turns: the socket gives one frame of each that sent some, and what
@@ -120,16 +121,23 @@ class Router:
         self._watches[identity] = self._tasks.begin(self._see_off(identity, asker.pid), "watch of a client")
 
     async def _see_off(self, identity: bytes, pid: int) -> None:
-        """Drop a client once it has ended: a ROUTER is not told that a killed one is gone."""
+        """Part from a client once it has ended: a ROUTER is not told that a killed one is gone."""
         known = identify(pid)
         with contextlib.suppress(ProcessLookupError):
             if known is not None:
                 with contextlib.closing(Process(known)) as process:
                     await process.ended()
-        await self._drop_once_heard(identity)
+        self._part(identity)
+
+    def _part(self, identity: bytes) -> None:
+        """A client is gone without a word: nobody has it for company any more, and it is heard out."""
+        connection = self._connections.get(identity)
+        if connection is not None and identity not in self._gone:
+            self._gone.add(identity)
+            self._goodbye(connection.caller.asker)
+            self._tasks.begin(self._drop_once_heard(identity), "the last words of a client")
 
     async def _drop_once_heard(self, identity: bytes) -> None:
-        """Drop a client that is gone without a word, once what it sent before can be taken."""
         await asyncio.sleep(_LAST_WORDS_S)
         self._drop(identity)
 
@@ -139,9 +147,15 @@ class Router:
         if watch is not None:
             watch.cancel()
         connection = self._connections.pop(identity, None)
+        self._gone.discard(identity)
         if connection is not None:
-            self._supervisor.sessions.goodbye(connection.caller.asker.client_id)
+            self._goodbye(connection.caller.asker)
             self._partings.begin(connection.close(), "parting from a client")
+
+    def _goodbye(self, asker: Asker) -> None:
+        """A client works nowhere any more, unless it is connected anew."""
+        if asker.client_id not in {each.client_id for each in self.clients}:
+            self._supervisor.sessions.goodbye(asker.client_id)
 
     def send(self, identity: bytes, kind: bytes, header: dict[str, Any], body: bytes = b"") -> None:
         """Queue a frame to a client; one that is gone is dropped."""
@@ -155,7 +169,7 @@ class Router:
                 await self._socket.send_multipart([identity, *parts])
             except zmq.ZMQError as error:  # EHOSTUNREACH: ROUTER_MANDATORY says so
                 log.info("a client is not there any more: %s", error)
-                self._tasks.begin(self._drop_once_heard(identity), "the last words of a client")
+                self._part(identity)
             finally:
                 self._outgoing.task_done()
 
