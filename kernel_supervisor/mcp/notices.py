@@ -6,10 +6,12 @@ agents that share a connection work in sessions of their own.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 
 from kernel_supervisor.amounts import span
+from kernel_supervisor.core.errors import RefusedError
 from kernel_supervisor.core.model import Execution, KernelId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn, Words
 from kernel_supervisor.mcp.caller import OF_ALL, Caller, Generation
@@ -215,14 +217,15 @@ def _running(caller: Caller, session: SessionRecord, shown: Execution | None, te
 
 async def _cancelled(caller: Caller, name: SessionName, shown: int | None) -> list[Words]:
     """What became of what calls had begun that this client cancelled: it may tell its model that they were refused."""
-    executions, records, told = caller.supervisor.executions, caller.supervisor.records, list[Words]()
+    told = list[Words]()
     for each in caller.cancelled.pop(name, ()):
-        execution, ticket = await records.execution(each), executions.tickets.get(each)
-        if ticket is not None:
-            await happens(ticket.settled, _STOPS_S)
-            execution = ticket.execution
-        if execution is not None and execution.id != shown:
-            told.append(await _outcome(caller, execution))
+        with contextlib.suppress(RefusedError):  # it is on no record
+            execution, ticket = await caller.supervisor.executions.find(each)
+            if ticket is not None:
+                await happens(ticket.settled, _STOPS_S)
+                execution = ticket.execution
+            if execution.id != shown:
+                told.append(await _outcome(caller, execution))
     return told
 
 
