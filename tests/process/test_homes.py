@@ -259,14 +259,23 @@ def test_characters_of_many_bytes_are_read_whole(kernel: Recorded) -> None:
 
 
 def test_no_pipe_is_left_where_nobody_can_write_into_it(kernel: Recorded) -> None:
-    count = "import os; print(len(os.listdir('/proc/self/fd')))"
-    kernel.run("import subprocess; children = [subprocess.Popen(['sleep', '600']) for _ in range(2)]")
-    before = int(kernel.text(kernel.run(count)))
+    kernel.run(
+        "import os, subprocess\n"
+        "def pipes():\n"
+        "    held = [f'/proc/self/fd/{each}' for each in os.listdir('/proc/self/fd')]\n"
+        "    return sum(os.readlink(each).startswith('pipe:') for each in held if os.path.lexists(each))\n"
+        "children = [subprocess.Popen(['sleep', '600']) for _ in range(2)]"
+    )
+
+    def count() -> int:
+        return int(kernel.text(kernel.run("print(pipes())")))
+
+    before = count()
     for number in range(60):
-        kernel.run(f"import os; os.system('echo {number}'); os.write(2, b'x');")
-    cell = kernel.run("[child.kill() for child in children]; [child.wait() for child in children];" + count)
-    assert int(kernel.text(cell)) <= before
-    until_now(lambda: int(kernel.text(kernel.run(count))) < before, "the children's pipes are closed")
+        kernel.run(f"os.system('echo {number}'); os.write(2, b'x');")
+    until_now(lambda: count() <= before, "the cells' pipes are closed")
+    kernel.run("[child.kill() for child in children]; [child.wait() for child in children];")
+    until_now(lambda: count() < before, "the children's pipes are closed")
 
 
 def test_where_user_code_sends_a_descriptor_it_stays(kernel: Recorded, tmp_path: Path) -> None:
