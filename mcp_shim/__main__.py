@@ -32,7 +32,11 @@ def main() -> None:
         sys.exit("kernel-supervisor runs on Linux and macOS; on Windows use it inside WSL")
     options = _parse(sys.argv[1:])
     fill_standard_streams()
-    relay = Relay(find(), hello("shim", session=options.get("--session", ""), python=options.get("--python", "")))
+    signalled, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told)
+    said = hello("shim", session=options.get("--session", ""), python=options.get("--python", ""))
+    relay = Relay(find(), said, signalled)
 
     def leave(signum: int, frame: FrameType | None) -> None:
         relay.leave()

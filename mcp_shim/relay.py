@@ -65,8 +65,9 @@ class Request:
 class Relay:
     """One MCP client's connection."""
 
-    def __init__(self, paths: Paths, hello: dict[str, Any]) -> None:
-        self._paths, self._hello = paths, hello
+    def __init__(self, paths: Paths, hello: dict[str, Any], signalled: int) -> None:
+        """`signalled` is readable once a signal has come: one that comes just before a wait would not end it."""
+        self._paths, self._hello, self._signalled = paths, hello, signalled
         self._wire: Wire | None = None
         self._welcomed = False
         self._known: list[int] = []  # the incarnation that we were connected to last
@@ -92,6 +93,7 @@ class Relay:
             self._connect()
             poller = zmq.Poller()
             poller.register(0, zmq.POLLIN)
+            poller.register(self._signalled, zmq.POLLIN)
             if self._wire is not None:
                 poller.register(self._wire.socket, zmq.POLLIN)
                 poller.register(self._wire.monitor, zmq.POLLIN)
@@ -357,6 +359,7 @@ class Relay:
                 view = view[os.write(1, view) :]
             except BlockingIOError:  # whoever shares our standard output made it so
                 poller = zmq.Poller()
+                poller.register(self._signalled, zmq.POLLIN)
                 poller.register(1, zmq.POLLOUT)
                 poller.poll()
 

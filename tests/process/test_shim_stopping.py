@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support import Home, Shim, until_now
+from tests.support import DEADLINE_S, Home, Shim, until_now
 
 CLIENT = "import subprocess, sys; subprocess.run([sys.executable, '-m', 'mcp_shim'])"
 """A client in a session of its own whose child is the shim, on its own standard input and output."""
@@ -61,6 +62,19 @@ def _stop_as_claude_code_does(process: subprocess.Popen[bytes]) -> list[signal.S
         except subprocess.TimeoutExpired:
             continue
     return sent
+
+
+def test_a_signal_that_comes_just_before_a_shim_waits_is_not_lost(home: Home) -> None:
+    """Without more, about one in 150 would be: the handler of a signal runs between two instructions of Python's."""
+    for number in range(40):
+        with home.shim() as shim:
+            shim.write(b"no JSON")
+            shim.message()
+            end = time.perf_counter() + number * 10e-6  # until it waits for the next line
+            while time.perf_counter() < end:
+                pass
+            shim.process.send_signal(signal.SIGTERM)
+            assert shim.process.wait(DEADLINE_S) == 0
 
 
 def test_a_shim_without_a_daemon_ends_as_quickly(home: Home) -> None:
