@@ -66,11 +66,11 @@ def _stop_as_claude_code_does(process: subprocess.Popen[bytes]) -> list[signal.S
 
 def test_a_signal_that_comes_just_before_a_shim_waits_is_not_lost(home: Home) -> None:
     """Without more, about one in 150 would be: the handler of a signal runs between two instructions of Python's."""
-    for number in range(40):
+    for number in range(20):
         with home.shim() as shim:
             shim.write(b"no JSON")
             shim.message()
-            end = time.perf_counter() + number * 10e-6  # until it waits for the next line
+            end = time.perf_counter() + number * 20e-6  # until it waits for the next line
             while time.perf_counter() < end:
                 pass
             shim.process.send_signal(signal.SIGTERM)
