@@ -35,6 +35,8 @@ _PROMPT_S = 0.25
 """For a daemon's answer to what clients ask first, where one is known from before: it may just be starting."""
 _PATIENCE_S = 8.5
 """For an answer to what clients ask first: they give up on a server that says nothing for longer (Codex after 10 s)."""
+_NEXT_S = 10.0
+"""For another daemon where one was stopped on purpose: an upgrade stops it, too."""
 _LAST_MS = 1000
 """How long a client's last words may take to be sent."""
 _CHANGED = {method: f"notifications/{method}_changed" for method in ("tools/list", "prompts/list")}
@@ -46,6 +48,7 @@ _MAY_RUN = (
     "still be running. Do not repeat it; kernel_history tells once a daemon is back."
 )
 _STILL_STARTING = "kernel-supervisor's daemon is still starting; try again in a moment"
+_STOPPED = "kernel-supervisor's daemon was stopped; the next call starts it again"
 _SILENT = "kernel-supervisor's daemon runs and does not answer: it is busy, or was stopped; try again in a moment"
 
 
@@ -74,6 +77,7 @@ class Relay:
         self._starter = autostart.Starter(paths)
         self._resting = False  # no daemon is started until the client asks for something
         self._asked = False  # something, since a daemon was last there
+        self._lost_at = 0.0
         self._hello_at = 0.0
         self._calls = 0
         self._unanswered: dict[int, Request] = {}
@@ -123,6 +127,8 @@ class Relay:
             except (autostart.StartError, PlaceError) as error:
                 self._give_up(str(error))
         now = time.monotonic()
+        if self._wire is None and self._resting and self._unanswered and now >= self._lost_at + _NEXT_S:
+            self._give_up(_STOPPED)
         if self._wire is not None and not self._welcomed and now >= self._hello_at:
             self._hello_at = now + HELLO_AGAIN_S
             self._wire.send(HELLO, {**self._hello, "known": self._known})
@@ -166,7 +172,7 @@ class Relay:
                 self._resting = True
         if lost:
             self._wire.close()
-            self._wire, self._welcomed = None, False
+            self._wire, self._welcomed, self._lost_at = None, False, time.monotonic()
 
     def _welcome(self) -> None:
         """A daemon that knows nothing of us yet: the opening, then what is unanswered, then the rest."""
@@ -325,7 +331,8 @@ class Relay:
                 if self._answer_from_memory(call, request):
                     continue
             if now >= request.answer_by:
-                self._fail(call, request, _SILENT if self._welcomed else _STILL_STARTING)
+                silent = _STOPPED if self._wire is None and self._resting else _STILL_STARTING
+                self._fail(call, request, _SILENT if self._welcomed else silent)
 
     def _answer_from_memory(self, call: int, request: Request) -> bool:
         """Answer what every daemon of this version answers alike, if one did so before: clients ask that first."""

@@ -253,6 +253,22 @@ def test_after_a_stop_on_purpose_no_daemon_is_started_before_the_client_asks(
     assert shim.read()["id"] == 2, "a real daemon was started, and answered"
 
 
+def test_what_a_daemon_that_was_stopped_leaves_unanswered_is_answered_and_starts_none(
+    home: Home, daemon: PlayedDaemon, shim: Shim, lock: IO[str]
+) -> None:
+    daemon.welcome()
+    shim.write(request(1), request(2, "tools/list"))
+    assert [daemon.call()[0] for _ in range(2)] == [1, 2]
+    daemon.send(STOPPING, {})
+    daemon.die(linger_ms=5000)
+    lock.close()
+    told = {answer["id"]: answer["error"]["message"] for answer in (shim.read(), shim.read())}
+    assert all("was stopped; the next call starts it" in each for each in told.values()), told
+    assert "Do not repeat it" in told[1]
+    assert "Do not repeat it" not in told[2]
+    assert not home.daemons()
+
+
 @pytest.mark.parametrize(
     ("line", "code"),
     [
