@@ -184,8 +184,7 @@ class Call:
 
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now; without its outputs where they cannot be prepared in time."""
-        execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
-        began, self.shown = execution.started_at, execution
+        execution = ticket.execution if ticket is not None else execution
         reading = replace(reading, ways=self.ways, max_bytes=self.reader.max_bytes(reading.max_chars))
         session = self.supervisor.sessions.known.get(execution.session)
         if session is not None and self.about != session.name and self.caller.asker.kind != "cli":
@@ -193,6 +192,8 @@ class Call:
         await notices.note_environment(self.caller, execution)
         notices.note_startup(self.caller, execution)
         told = await notices.taken(self.caller, execution.session, execution)
+        execution, question = (ticket.execution, ticket.question) if ticket is not None else (execution, None)
+        began, self.shown = execution.started_at, execution
         if self.caller.admin.stopping.is_set():
             told.append("the daemon was stopped on request; kernel and cell run on, the next call finds them")
         if self.supervisor.records.not_recorded:

@@ -233,7 +233,7 @@ async def _outcome(caller: Caller, execution: Execution) -> Words:
     number, status = execution.id, execution.status
     if not execution.settled:
         return f"execution {number}, whose call was cancelled, is still {status}", WayOn("stop", (number,))
-    if execution.started_at is None:
+    if execution.started_at is None or status == "aborted":
         return f"execution {number}, whose call was cancelled, had not begun: it was not run"
     duration = span(max(0.0, (execution.finished_at or execution.started_at) - execution.started_at))
     if status != "interrupted":

@@ -24,29 +24,30 @@ async def run(
     """
     done = 0
     for index, cell in enumerate(cells):
-        if call.caller.gave_up(call.number):
-            break
         tags = await asyncio.to_thread(loading.tags_of, cell) if loaded else frozenset()
         if _NOT_RUN in tags:
             continue
-        ticket = await _again(call, session, cell, why, index, replaces=loaded)
+        key = await _key(call, cell, why, index)
+        if call.caller.gave_up(call.number):  # from here on nothing comes between, and what cancels the call finds it
+            break
+        ticket = await _again(call, session, cell, key, replaces=loaded)
         if ticket.execution.status != "ok" and not (ticket.execution.status == "error" and _MAY_FAIL in tags):
             return done, ticket
         done += 1
     return done, None
 
 
-async def _again(
-    call: Call, session: SessionRecord, cell: Execution, why: str, index: int, *, replaces: bool
-) -> Ticket:
-    """Run one of them, until it is over or waits for something.
+async def _key(call: Call, cell: Execution, why: str, index: int) -> str:
+    """By what one of them is known: its `index` among those that the call runs; a version before this one, which may
+    have begun this call, knew it by its entry."""
+    older = f"{call.key}:{why}:{cell.id}"
+    began_before = await call.supervisor.records.execution_of_call(older) is not None
+    return older if began_before else f"{call.key}:{why}-{index}"
 
-    It is known by its `index` among those that the call runs; a version before this one, which may have begun this
-    call, knew it by its entry.
-    """
-    supervisor, key, older = call.supervisor, f"{call.key}:{why}-{index}", f"{call.key}:{why}:{cell.id}"
-    if await supervisor.records.execution_of_call(older) is not None:
-        key = older
+
+async def _again(call: Call, session: SessionRecord, cell: Execution, key: str, *, replaces: bool) -> Ticket:
+    """Run one of them, until it is over or waits for something."""
+    supervisor = call.supervisor
     session, before = supervisor.sessions.known.get(session.name, session), cell.id if replaces else None
     ticket = await supervisor.executions.execute(
         session, cell.source, call.caller.asker, call.client, key, before, again=call.again
