@@ -134,7 +134,7 @@ class Router:
         connection = self._connections.get(identity)
         if connection is not None and identity not in self._gone:
             self._gone.add(identity)
-            self._goodbye(connection.caller.asker)
+            self._goodbye(connection.caller)
             self._tasks.begin(self._drop_once_heard(identity), "the last words of a client")
 
     async def _drop_once_heard(self, identity: bytes) -> None:
@@ -149,11 +149,12 @@ class Router:
         connection = self._connections.pop(identity, None)
         self._gone.discard(identity)
         if connection is not None:
-            self._goodbye(connection.caller.asker)
+            self._goodbye(connection.caller)
             self._partings.begin(connection.close(), "parting from a client")
 
-    def _goodbye(self, asker: Asker) -> None:
+    def _goodbye(self, caller: Caller) -> None:
         """A client works nowhere any more, unless it is connected anew."""
+        caller.gone, asker = True, caller.asker
         if asker.client_id not in {each.client_id for each in self.clients}:
             self._supervisor.sessions.goodbye(asker.client_id)
 

@@ -78,6 +78,8 @@ class Caller:
     """By session: how much of what executions showed after their end it was told of."""
     notices: defaultdict[SessionName, list[Words]] = field(default_factory=lambda: defaultdict(list))
     """By session: what this client is to be told with its next result about it, once; under OF_ALL, with any."""
+    gone: bool = False
+    """Whether its client has gone: what is carried through for it is no company to others."""
     restarted: bool = False
     """Whether it knew another daemon before."""
     unanswered: set[str] = field(default_factory=set)

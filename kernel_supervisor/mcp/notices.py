@@ -81,6 +81,8 @@ async def acted(caller: Caller, name: SessionName, ran: Execution | None) -> Non
 
 
 def _note_company(caller: Caller, session: SessionRecord) -> None:
+    if caller.gone:
+        return  # nobody would say goodbye for it again
     others = caller.supervisor.sessions.enter(session.name, caller.asker.client_id)
     if others and caller.first("company", session.name):
         caller.notices[session.name].append(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import anyio
 import pytest
 
-from tests.support import DEADLINE_S, Home, Result, Session, until
+from tests.support import DEADLINE_S, Home, Result, Session, until, until_now
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -250,3 +251,27 @@ def test_calls_that_come_together_after_a_restart_stay_in_their_order(home: Home
                 shim.send("tools/call", call, id=f"call-{number}")
             assert not [number for number in numbers if shim.answer(f"call-{number}")["result"]["isError"]]
         assert shim.run("order == list(range(24))")["text"].splitlines()[1] == "True"
+
+
+def test_a_client_that_died_while_its_call_waited_for_the_kernel_is_no_company(home: Home, era: str) -> None:
+    def clients() -> int:
+        listed = json.loads(home.cli("status", "--json").stdout)["clients"]
+        return len([each for each in listed if each["kind"] == "shim"])
+
+    with home.shim() as shim:
+        shim.open(era)
+        shim.run("x = 41")
+        [kernel] = home.kernels()
+        kernel.suspend()
+        home.kill_daemon()
+        listing = {"name": "kernel_list_vars", "arguments": {}, **shim.said}
+        shim.send("tools/call", listing, id="waits")
+        shim.call("kernel_history", session=f"beside-{era}")  # behind the other, and waits for no kernel
+        assert not shim.answered("waits")
+        shim.process.kill()
+        shim.process.wait()
+    until_now(lambda: not clients(), "the client is gone")
+    kernel.resume()
+    with home.shim() as shim:
+        shim.open(era)
+        assert "another client" not in shim.run("x")["text"]
