@@ -128,6 +128,8 @@ async def kernel_attach(
     if runner is None:
         runner = await kernels.attach(foreign.record_of(found, session, call.supervisor.paths.logs))
     record = runner.kernel.record
+    if not runner.lives_on:
+        raise RefusedError(f"kernel {record.id} is about to be gone", WayOn("see kernels"))
     note = f"From here on in kernel {record.interpreter.name} ({record.id})."
     await call.supervisor.switch(session, runner, call.client, note)
     on = f" on {record.server}" if record.server else ""

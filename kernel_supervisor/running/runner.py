@@ -118,6 +118,11 @@ class Runner:
         return "busy" if self.current is not None or self.others else "idle"
 
     @property
+    def lives_on(self) -> bool:
+        """Whether its kernel runs and is not about to be ended: one that ends is held until that is on record."""
+        return self.kernel.alive and not self._carrier.ended
+
+    @property
     def running(self) -> Ticket | None:
         """What runs on it: ours, else what another client runs."""
         return next(iter(self._all_running()), None)

@@ -225,7 +225,8 @@ class Sessions:
         """A living kernel that this session started with this interpreter before."""
         for runner in self._kernels.runners.values():
             record = runner.kernel.record
-            if record.session == session.name and record.owned and record.interpreter.argv == interpreter.argv:
+            ours = runner.lives_on and record.session == session.name and record.owned
+            if ours and record.interpreter.argv == interpreter.argv:
                 return runner
         return None
 

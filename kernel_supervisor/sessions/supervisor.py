@@ -324,7 +324,7 @@ class Supervisor:
 
     async def leave(self, session: SessionRecord, client: str) -> SessionRecord:
         """Return to the session's default kernel, or to none where it has none; the kernel left runs on."""
-        records = [runner.kernel.record for runner in self.kernels.runners.values()]
+        records = [runner.kernel.record for runner in self.kernels.runners.values() if runner.lives_on]
         home = [each.id for each in records if each.session == session.name and each.interpreter.kind == "default"]
         await self.executions.add_entry(session, "note", "Back in the default kernel.", client)
         return await self.sessions.change(session.name, kernel_id=home[0] if home else None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
+from functools import partial
 
 import anyio
 import pytest
 
-from tests.support import DEADLINE_S, Home, Result, Session
+from tests.support import DEADLINE_S, Home, Result, Session, until
 
 pytestmark = pytest.mark.anyio
 
@@ -125,6 +127,30 @@ async def test_a_kernel_that_was_ended_is_replaced_by_the_next_execution(desk: H
     assert not again.is_error, "to end what is gone is no error"
     assert after.facts["kernel_id"] != kernel_id
     assert after.text.splitlines()[-1] == "False"
+
+
+async def test_a_kernel_that_is_being_ended_is_not_gone_on_with(desk: Home, era: str) -> None:
+    ending, end = desk.project / "ending", desk.project / "end"
+    stays = f"""
+        import atexit, pathlib, time
+        @atexit.register
+        def stay():
+            pathlib.Path({str(ending)!r}).touch()
+            while not pathlib.Path({str(end)!r}).exists():
+                time.sleep(0.01)
+    """
+    async with desk.client(era) as session, desk.client(era) as other, anyio.create_task_group() as group:
+        kernel = (await session.run(textwrap.dedent(stays))).facts["kernel_id"]
+        group.start_soon(partial(other.call, "kernel_shutdown", kernel_id=kernel))
+        await until(ending.exists, "the kernel is being ended")
+        attached = await session.call("kernel_attach", kernel_id=kernel, session=f"beside-{era}")
+        used = await session.call("kernel_use_env", env_name="default")
+        end.touch()
+    async with desk.client(era) as session:
+        ran = await session.run("x = 41")
+    assert attached.is_error, attached.text
+    assert f"kernel {kernel} is about to be gone" in attached.text
+    assert used.facts["kernel_id"] == ran.facts["kernel_id"] != kernel
 
 
 async def test_a_dead_kernel_is_explained_and_replaced_only_on_request(desk: Home, era: str) -> None:
