@@ -149,7 +149,7 @@ class Checkpoints:
         return checkpoint
 
     async def _begin(self, wanted: Wanted, number: CheckpointId) -> tuple[Begun, int]:
-        """Have the kernel begin, between cells; with that the newest execution of the session then."""
+        """Have the kernel begin, between cells; with that the newest execution of the session whose effects it has."""
         content, runner = await apart("documents", self.content, wanted, number), wanted.runner
         for _ in range(_TRIES):
             if (running := runner.running) is not None:
@@ -157,7 +157,8 @@ class Checkpoints:
             async with runner.paused():
                 with contextlib.suppress(BusyError):
                     begun = await kernels.begin(runner.kernel, content)
-                    return begun, await self.records.latest(wanted.session.name)
+                    latest = await self.records.latest_begun(wanted.session.name)
+                    return begun, min([latest, *(each.execution.id - 1 for each in runner.waiting)])
             if await happens(runner.gone, _AGAIN_S):
                 break
         raise UnavailableError("the kernel is never idle: its variables were not saved")

@@ -86,6 +86,34 @@ async def test_the_rest_is_run_again_where_that_is_asked_for(desk: Home, era: st
         assert len(again) == 1
 
 
+async def test_what_waited_while_it_was_made_is_among_the_rest(desk: Home, era: str) -> None:
+    gate, said = desk.project / "gate", list[str]()
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        said.append(message or "")
+
+    async with desk.client(era) as session:
+        await session.run("counted = 1")
+        code = f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.01)\ncounted += 10"
+        await session.run(code, wait=False)
+        behind = await session.run("counted += 100", wait=False)
+        async with anyio.create_task_group() as group:
+
+            async def checkpoint() -> None:
+                await session.client.call_tool("kernel_checkpoint", {}, progress_callback=hear)
+
+            group.start_soon(checkpoint)
+            await until(lambda: any("waits for the end" in each for each in said), "it waits")
+            gate.touch()
+        number = behind.facts["execution_id"]
+        await session.call("kernel_output", execution_id=number, wait=60)
+        await _killed(desk, session)
+        back = await session.call("kernel_restart", restore="last", replay=True)
+        assert not back.is_error, back.text
+        assert back.facts["replayed"] == 1, back.text
+        assert (await session.run("print(counted)")).text.splitlines()[-1] == "111"
+
+
 async def test_a_session_of_its_own_branches_from_another_ones_state(desk: Home, era: str) -> None:
     async with desk.client(era) as session:
         await session.run(_MADE)
