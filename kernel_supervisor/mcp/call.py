@@ -184,7 +184,7 @@ class Call:
 
     async def show(self, execution: Execution, ticket: Ticket | None, reading: Reading) -> Answer:
         """An execution as the client is to see it now; without its outputs where they cannot be prepared in time."""
-        execution = ticket.execution if ticket is not None else execution
+        execution = self.shown = ticket.execution if ticket is not None else execution
         reading = replace(reading, ways=self.ways, max_bytes=self.reader.max_bytes(reading.max_chars))
         session = self.supervisor.sessions.known.get(execution.session)
         if session is not None and self.about != session.name and self.caller.asker.kind != "cli":
