@@ -41,7 +41,7 @@ class Checkpoint:
     interpreter: Interpreter
     """What the kernel ran in."""
     latest: int = 0
-    """The newest execution of its session when it was made."""
+    """The newest execution of its session when it was made; where some waited then, the last before those."""
     python: str = ""
     """The version of the kernel's Python, such as 3.11.7."""
     names: tuple[str, ...] = ()

@@ -148,17 +148,16 @@ async def kernel_restart(
     if record is None or record.ended or record.generation == intent["generation"]:
         saved, is_all = await autocheckpoints.before(call.supervisor, session)
         before = call.supervisor.sessions.runner_of(session)
-        running = before.current if before is not None else None
         runner = await call.supervisor.restart(session, call.caller.asker, call.client, force=force)
-        record = runner.kernel.record
+        record, cut_off = runner.kernel.record, before.cut_off if before is not None else None
     else:
-        saved, is_all, running = None, True, None
+        saved, is_all, cut_off = None, True, None
     text: Words = (
         f"kernel {record.called} ({record.id}) was restarted: variables, In, Out and the execution count are gone. "
         "The session's history and notebook go on.",
     )
-    if running is not None and running.execution.status not in ("ok", "error"):  # it may have been over before
-        text = (*text, f" Execution {running.execution.id} was running, and ended with it.")
+    if cut_off is not None:
+        text = (*text, f" Execution {cut_off} was running, and ended with it.")
     if saved is not None:
         since = "" if is_all else "; what ran since then was not saved"
         text = (*text, " ", *parts(sentence(offered(saved, LAST))), f"{since}.")

@@ -327,13 +327,6 @@ class Database(Store):
         found = await self.select("SELECT max(id) FROM executions WHERE session = ?", (self._names.key(session),))
         return int(found[0][0] or 0)
 
-    async def latest_begun(self, session: SessionName) -> int:
-        """The number of the last entry before any that waits to be run."""
-        unsettled = "status IN ('queued', 'running') AND status = 'queued'"  # as the index has it
-        query = f"SELECT min(id) - 1 FROM executions WHERE {unsettled} AND session = ?"
-        found = await self.select(query, (self._names.key(session),))
-        return int(found[0][0]) if found[0][0] is not None else await self.latest(session)
-
     async def entries_behind(self, session: SessionName, number: int, most: int) -> list[Execution]:
         """The first entries of a session that were added behind one, in that order."""
         those = "session = ? AND id > ? ORDER BY id LIMIT ?"

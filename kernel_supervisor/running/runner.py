@@ -89,6 +89,8 @@ class Runner:
         self._recording = Recording(record)
         self._carrier = Carrier(kernel, ledger, self.reader)
         self._doomed = ""
+        self._last: Ticket | None = None
+        """What ran as it was doomed."""
         self._exiting = False
         """Whether it said that it exits: nothing is begun in it that would be cut off."""
         self.gone = asyncio.Event()
@@ -448,7 +450,13 @@ class Runner:
 
         What runs may still come to its end before the kernel does.
         """
-        self._carrier.ended, self._doomed = True, reason
+        self._carrier.ended, self._doomed, self._last = True, reason, self.current
+
+    @property
+    def cut_off(self) -> ExecutionId | None:
+        """What ended with it as it was ended on request, rather than by itself; known once it is gone."""
+        last = self._last.execution if self._last is not None else None
+        return last.id if last is not None and last.status not in ("ok", "error") else None
 
     async def _mourn(self) -> None:
         try:

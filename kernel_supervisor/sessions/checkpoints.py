@@ -16,7 +16,7 @@ from kernel_supervisor.amounts import size
 from kernel_supervisor.core import checkpoints as core
 from kernel_supervisor.core.checkpoints import Checkpoint, CheckpointId, Held, Kind
 from kernel_supervisor.core.errors import RefusedError, UnavailableError
-from kernel_supervisor.core.model import KernelId, SessionName, SessionRecord
+from kernel_supervisor.core.model import ExecutionId, KernelId, SessionName, SessionRecord
 from kernel_supervisor.core.ways import WayOn
 from kernel_supervisor.environments.commands import Progress, silent
 from kernel_supervisor.kernels import checkpoints as kernels
@@ -77,6 +77,8 @@ class Checkpoints:
         self.records = records
         self.settle: Callable[[KernelId], Awaitable[None]]
         """Takes up what a kernel that is gone has saved as others ended it."""
+        self.waiting: Callable[[SessionName, KernelId], Iterable[ExecutionId]]
+        """The executions of a session that a kernel has still to run."""
         self._locks: defaultdict[KernelId, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._writers = 0
 
@@ -149,7 +151,7 @@ class Checkpoints:
         return checkpoint
 
     async def _begin(self, wanted: Wanted, number: CheckpointId) -> tuple[Begun, int]:
-        """Have the kernel begin, between cells; with that the newest execution of the session whose effects it has."""
+        """Have the kernel begin, between cells; with that the last of the session before what waits then."""
         content, runner = await apart("documents", self.content, wanted, number), wanted.runner
         for _ in range(_TRIES):
             if (running := runner.running) is not None:
@@ -157,8 +159,9 @@ class Checkpoints:
             async with runner.paused():
                 with contextlib.suppress(BusyError):
                     begun = await kernels.begin(runner.kernel, content)
-                    latest = await self.records.latest_begun(wanted.session.name)
-                    return begun, min([latest, *(each.execution.id - 1 for each in runner.waiting)])
+                    latest = await self.records.latest(wanted.session.name)
+                    waiting = self.waiting(wanted.session.name, runner.kernel.record.id)
+                    return begun, min((each - 1 for each in waiting), default=latest)
             if await happens(runner.gone, _AGAIN_S):
                 break
         raise UnavailableError("the kernel is never idle: its variables were not saved")

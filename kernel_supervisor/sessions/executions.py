@@ -17,6 +17,7 @@ from kernel_supervisor.core.model import (
     EntryKind,
     Execution,
     ExecutionId,
+    KernelId,
     KernelRecord,
     Mark,
     Message,
@@ -336,6 +337,17 @@ class Executions:
             if first:
                 return tuple(each.execution.id for each in first), count
         return (), 0
+
+    def waiting(self, session: SessionName, kernel_id: KernelId) -> list[ExecutionId]:
+        """A session's executions that are not over and that this kernel has, or is to get; none that is unclaimed."""
+        return [
+            number
+            for number, ticket in self.tickets.items()
+            if not ticket.settled.is_set()
+            and number not in self.unclaimed
+            and ticket.execution.session == session
+            and ticket.execution.kernel_id in (None, kernel_id)
+        ]
 
     def runner_with(self, ticket: Ticket) -> Runner | None:
         """The kernel that runs an execution now."""

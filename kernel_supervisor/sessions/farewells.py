@@ -62,6 +62,6 @@ async def _take_up(checkpoints: Checkpoints, expected: Checkpoint) -> None:
     except (OSError, ValueError):
         await apart("documents", checkpoints.disk.remove, expected.id)
         return
-    latest = await checkpoints.records.latest_begun(expected.session)
+    latest = await checkpoints.records.latest(expected.session)
     made = await checkpoints.commit(replace(expected, latest=latest, at=time.time()), *said)
     log.info("session %s: checkpoint %s, of a kernel that others ended", made.session, made.id)

@@ -74,6 +74,7 @@ class Supervisor:
         self.checkpoints = Checkpoints(paths, self.records)
         self.sessions.offer = self.checkpoints.offer
         self.checkpoints.settle = partial(farewells.settle, self.checkpoints, self._lives)
+        self.checkpoints.waiting = self.executions.waiting
         self.kernels.ledger, self.kernels.take_up = self.executions, self._take_up
         self.left = Left(self.records, self.kernels, self.sessions, self.executions)
         self.kernels.leave = self.left.leave

@@ -86,34 +86,6 @@ async def test_the_rest_is_run_again_where_that_is_asked_for(desk: Home, era: st
         assert len(again) == 1
 
 
-async def test_what_waited_while_it_was_made_is_among_the_rest(desk: Home, era: str) -> None:
-    gate, said = desk.project / "gate", list[str]()
-
-    async def hear(progress: float, total: float | None, message: str | None) -> None:
-        said.append(message or "")
-
-    async with desk.client(era) as session:
-        await session.run("counted = 1")
-        code = f"import pathlib, time\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.01)\ncounted += 10"
-        await session.run(code, wait=False)
-        behind = await session.run("counted += 100", wait=False)
-        async with anyio.create_task_group() as group:
-
-            async def checkpoint() -> None:
-                await session.client.call_tool("kernel_checkpoint", {}, progress_callback=hear)
-
-            group.start_soon(checkpoint)
-            await until(lambda: any("waits for the end" in each for each in said), "it waits")
-            gate.touch()
-        number = behind.facts["execution_id"]
-        await session.call("kernel_output", execution_id=number, wait=60)
-        await _killed(desk, session)
-        back = await session.call("kernel_restart", restore="last", replay=True)
-        assert not back.is_error, back.text
-        assert back.facts["replayed"] == 1, back.text
-        assert (await session.run("print(counted)")).text.splitlines()[-1] == "111"
-
-
 async def test_a_session_of_its_own_branches_from_another_ones_state(desk: Home, era: str) -> None:
     async with desk.client(era) as session:
         await session.run(_MADE)
@@ -175,6 +147,48 @@ async def test_a_checkpoint_waits_for_the_cell_that_runs(desk: Home, era: str) -
             gate.touch()
         back = await session.call("kernel_restart", restore="last")
         assert "x" in back.facts["back"]
+
+
+async def test_what_was_queued_as_a_checkpoint_was_made_counts_as_not_saved(desk: Home, era: str) -> None:
+    gate, told = desk.project / "gate", list[str]()
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message or "")
+
+    async with desk.client(era) as session:
+        code = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\nx = 1"
+        runs = (await session.run(code, wait=False)).facts["execution_id"]
+        queued = (await session.run("x += 1", wait=False)).facts["execution_id"]
+        async with anyio.create_task_group() as group:
+
+            async def save() -> None:
+                await session.client.call_tool("kernel_checkpoint", {"name": "between"}, progress_callback=hear)
+
+            group.start_soon(save)
+            await until(lambda: f"waits for the end of execution {runs}" in told, "nothing queued begins")
+            gate.touch()
+        ended = await session.call("kernel_output", execution_id=queued, wait=60)
+        assert ended.facts["status"] == "ok", ended.text
+        back = await session.call("kernel_restart", restore="between", replay=True)
+        assert back.facts["rest"] == [queued], back.text
+        assert back.facts["replayed"] == 1
+        assert (await session.run("x")).text.splitlines()[-1] == "2"
+
+
+async def test_what_waits_for_another_kernel_has_nothing_of_this_one_run_again(desk: Home, era: str) -> None:
+    gate = desk.project / "gate"
+    async with desk.client(era) as session:
+        await session.run(f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)", wait=False)
+        behind = (await session.run("x = 1", wait=False)).facts["execution_id"]
+        await session.call("kernel_use_env", env_name=sys.executable, fresh=True)
+        await session.run("x = 1")
+        await session.run("x += 1")
+        await session.call("kernel_checkpoint", name="here")
+        gate.touch()
+        await session.call("kernel_output", execution_id=behind, wait=60)
+        back = await session.call("kernel_restart", restore="here", replay=True)
+        assert back.facts["rest"] == [], back.text
+        assert (await session.run("x")).text.splitlines()[-1] == "2"
 
 
 async def test_one_that_is_not_there_is_refused_with_those_that_are(desk: Home, era: str) -> None:

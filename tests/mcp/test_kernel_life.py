@@ -83,6 +83,23 @@ async def test_restart_interrupts_what_runs_and_says_so(desk: Home, era: str) ->
     assert after.text.splitlines()[-1] == "False"
 
 
+_ENDS_AS_ITS_KERNEL_IS_ASKED_TO = """\
+import time
+kernel = get_ipython().kernel
+while getattr(kernel, "_shutdown_message", None) is None:
+    time.sleep(0.01)"""
+
+
+async def test_restart_says_nothing_of_a_cell_that_came_to_its_own_end(desk: Home, era: str) -> None:
+    async with desk.client(era) as session:
+        running = await session.run(_ENDS_AS_ITS_KERNEL_IS_ASKED_TO, wait=False)
+        restarted = await session.call("kernel_restart")
+        read = await session.call("kernel_output", execution_id=running.facts["execution_id"], wait=60)
+    assert not restarted.is_error, restarted.text
+    assert read.facts["status"] == "ok", read.text
+    assert "was running" not in restarted.text
+
+
 async def test_interrupt_stops_the_cell_and_keeps_the_variables(desk: Home, era: str) -> None:
     async with desk.client(era) as session:
         running = await session.run("import time\nx = 41\nprint('begun', flush=True)\ntime.sleep(1000)", timeout=0.5)
