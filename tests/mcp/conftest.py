@@ -12,7 +12,7 @@ import pytest
 from tests.support import ERAS, Home
 
 ALIKE = {"checkpoints", "figures_seen", "history", "inspector", "kernel_life", "looking", "notebook", "notebook_choice"}
-ALIKE |= {"notebook_markdown", "notices", "plots", "projects", "results", "wrong_input"}
+ALIKE |= {"environments", "notebook_markdown", "notices", "plots", "projects", "resources", "results", "wrong_input"}
 """What these files are about is the same in both eras: each of their tests has one of them, by its name."""
 
 
